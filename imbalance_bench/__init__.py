@@ -1,0 +1,3 @@
+"""Experiments on learning from imbalanced classes: see README.md for the command line."""
+
+__version__ = "0.1.0"

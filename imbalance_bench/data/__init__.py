@@ -1,0 +1,1 @@
+"""Data sets, induced imbalance, splits: everything up to the tasks that methods see."""

@@ -1,0 +1,112 @@
+"""The types that data travels in: Source → Dataset → Task (made of Parts)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+Kind = Literal["classification", "regression"]
+Modality = Literal["tabular", "image", "text", "features"]
+
+
+class Encoder(Protocol):
+    """Preprocessing that is fitted on training rows only."""
+
+    def __call__(self, x: Any, fit_rows: np.ndarray) -> np.ndarray:
+        """All rows of ``x`` as float32 (n, ...), scaled by what rows ``fit_rows`` say; row order kept."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set in memory, before imbalance is induced and before anything is fitted.
+
+    ``y``: (n,) int64 class indices 0..C-1; of two classes, 1 is the rarer one, the positive class (float64 targets for
+    regression). ``x``: (n, ...) array or DataFrame, made numeric by ``encode``. ``test_rows``: rows of the official
+    test set where there is one. ``synthetic``: start points that come with the data (the sine task). ``info``: facts
+    for the record (e.g. the one-hot width).
+    """
+
+    name: str
+    x: Any
+    y: np.ndarray
+    class_names: tuple[str, ...]
+    encode: Encoder
+    modality: Modality = "tabular"
+    kind: Kind = "classification"
+    test_rows: np.ndarray | None = None
+    valid_rows: np.ndarray | None = None
+    synthetic: tuple[np.ndarray, np.ndarray] | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> int:
+        """Number of classes C; 0 for regression."""
+        return len(self.class_names)
+
+
+class Source(Protocol):
+    """What conf/dataset/*.yaml describes: a dataclass registered in ``registry.DATASETS``."""
+
+    def load(self, folder: Path) -> Dataset:
+        """Reads (or first downloads) the data set under ``folder`` = ``paths.data``."""
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What identifies the data besides the YAML keys (content hash of a user's file); mostly empty."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that belong together: ``x`` (n, ...) float32, ``y`` (n,) int64 (float64 for regression), ``ids`` (n,) rows
+    of the data set, -1 for rows that were made."""
+
+    x: np.ndarray
+    y: np.ndarray
+    ids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, rows: np.ndarray) -> Part:
+        return Part(self.x[rows], self.y[rows], self.ids[rows])
+
+    def join(self, *others: Part) -> Part:
+        parts = (self, *others)
+        return Part(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("x", "y", "ids")))
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that a method may see of one run: never the test part.
+
+    ``withdrawn``: rows that the ratio took out of the training part's side of the data. As an unlabelled pool only
+    ``withdrawn.x`` may be used; their labels are for oracles (``potential``). ``seed`` drives whatever is random in
+    this run; equal (fold, repeat) give equal seeds whichever other runs a cell has.
+    """
+
+    train: Part
+    valid: Part
+    withdrawn: Part | None
+    classes: int
+    kind: Kind
+    fold: int
+    repeat: int
+    seed: int
+    synthetic: tuple[np.ndarray, np.ndarray] | None = None
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Training rows per class, (C,)."""
+        return np.bincount(self.train.y.astype(np.int64), minlength=self.classes) if self.classes else np.zeros(0)
+
+    @property
+    def majority(self) -> int:
+        return int(self.counts.argmax())
+
+    @property
+    def minority(self) -> int:
+        """The rarest class that has rows; of two classes this is class 1, the positive one."""
+        return int(np.where(self.counts > 0, self.counts, np.iinfo(np.int64).max).argmin())

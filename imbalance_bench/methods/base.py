@@ -1,0 +1,100 @@
+"""The contract of a method, and plain empirical risk minimisation, which the others vary by one hook each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from imbalance_bench.data.base import Part, Task
+
+if TYPE_CHECKING:
+    import torch
+
+    from imbalance_bench.engine import Engine
+    from imbalance_bench.engine.loop import TrainState
+
+Iterate = Literal["last", "best"]
+
+
+@dataclass
+class Classifier:
+    """A trained run. ``iterates``: the points of training that it can score: always "last"; "best" = the epoch of the
+    highest validation score.
+
+    ``info`` goes into the record of the run (row counts after resampling, how far synthetic points moved);
+    ``history`` into history.csv, a dict an epoch; ``artifacts`` into artifacts.npz. ``failure`` says why the run
+    diverged (then ``scores`` is not called).
+    """
+
+    info: dict[str, Any] = field(default_factory=dict)
+    history: list[dict[str, float]] = field(default_factory=list)
+    artifacts: dict[str, np.ndarray] = field(default_factory=dict)
+    failure: str | None = None
+    iterates: tuple[Iterate, ...] = ("last",)
+
+    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
+        """Log-probabilities (n, C) of rows ``x`` (n, ...); regression: predictions (n, 1)."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Method:
+    """Empirical risk minimisation. A subclass overrides the hook that makes it what it is; each hook serves one run,
+    but ``loss``, whose tensors may carry leading run axes that it need not know of."""
+
+    def declines(self, task: Task) -> str | None:
+        """Why this method cannot do this task (then the table prints n/a), or None."""
+        return "classification only" if task.kind == "regression" else None
+
+    def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+        """Trains one run a task, all together."""
+        sets = [self.resample(task, engine.rows_of(task)) for task in tasks]
+        classifiers = engine.train(self, tasks, sets, backbone)
+        for classifier, task, rows in zip(classifiers, tasks, sets):
+            classifier.info |= resampling_info(task, rows)
+        return [self.posthoc(c, t) for c, t in zip(classifiers, tasks)]
+
+    def resample(self, task: Task, rows: Part) -> Part:
+        """The training set: ``rows`` (the task's training part) or what over- or under-sampling makes of it."""
+        return rows
+
+    def sampler(self, labels: torch.Tensor, batch_size: int, generator: torch.Generator) -> torch.Tensor:
+        """One epoch's batches for labels (n,): row numbers (steps, batch), -1 where the last batch is short."""
+        from imbalance_bench.engine.batches import shuffled
+
+        return shuffled(len(labels), batch_size, generator)
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor:
+        """Loss of each sample (...) for logits (..., C), labels (...); ``state.counts`` (..., C) has the class counts
+        of the training set in a shape that broadcasts against the logits."""
+        from imbalance_bench.engine.losses import cross_entropy
+
+        return cross_entropy(logits, labels)
+
+    def posthoc(self, classifier: Classifier, task: Task) -> Classifier:
+        """The decision made of the trained network, e.g. logit adjustment."""
+        return classifier
+
+
+def resampling_info(task: Task, rows: Part) -> dict[str, Any]:
+    """What resampling did, so that a method that claims to be SMOTE can be seen to be SMOTE: rows a class before and
+    after, how many rows were made (id -1), and how far each made row is from the nearest training row of its class."""
+    info: dict[str, Any] = {"train_counts": task.counts.tolist()}
+    if task.kind == "regression":
+        return info
+    info["fitted_counts"] = np.bincount(rows.y, minlength=task.classes).tolist()
+    made = rows.ids < 0
+    if made.any():
+        from sklearn.neighbors import NearestNeighbors
+
+        distances = []
+        for c in np.unique(rows.y[made]):
+            flat = lambda x: x.reshape(len(x), -1)  # noqa: E731
+            near = NearestNeighbors(n_neighbors=1).fit(flat(task.train.x[task.train.y == c]))
+            distances.append(near.kneighbors(flat(rows.x[made & (rows.y == c)]))[0][:, 0])
+        d = np.concatenate(distances)
+        info["synthetic"] = {"rows": int(made.sum()), "distance_mean": float(d.mean()), "distance_max": float(d.max())}
+    return info

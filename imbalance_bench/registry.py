@@ -1,0 +1,130 @@
+"""Name → class, filled by a decorator, and the one place where a YAML mapping becomes a typed object.
+
+A registered class is a dataclass whose fields are the keys of its YAML file. Fields have no defaults: the YAML file is
+the one home of a default, so that what a run used can be read in one place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import pkgutil
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from imbalance_bench.errors import BenchError
+
+T = TypeVar("T")
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """The end of an "unknown name" message: the nearest known names, or all of them when none is near."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(known)}"
+
+
+class Registry:
+    """One kind of component, e.g. ``Registry("method", "imbalance_bench.methods")``.
+
+    The modules of ``package`` are imported at the first look-up, not before, so that commands that build nothing
+    (``--help``, ``status``, ``report``) do not pay for torch.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._classes: dict[str, type] = {}
+        self._loaded = False
+
+    def register(self, name: str) -> Callable[[type[T]], type[T]]:
+        def add(cls: type[T]) -> type[T]:
+            known = self._classes.get(name)
+            if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+                raise BenchError(f"{self.kind} {name!r} is registered twice: {known.__module__} and {cls.__module__}")
+            self._classes[name] = cls
+            return cls
+
+        return add
+
+    def names(self) -> list[str]:
+        self._load()
+        return sorted(self._classes)
+
+    def get(self, name: str) -> type:
+        self._load()
+        if name not in self._classes:
+            raise BenchError(f"unknown {self.kind} name={name!r}: {nearest(name, self._classes)}")
+        return self._classes[name]
+
+    def build(self, options: Mapping[str, Any]) -> Any:
+        """The object that a YAML mapping describes: ``name`` chooses the class, the other keys are its fields."""
+        options = dict(options)
+        if "name" not in options:
+            raise BenchError(f"{self.kind} needs a name: {nearest('', self.names())}")
+        return build(self.get(options.pop("name")), options, self.kind)
+
+    def _load(self) -> None:
+        if self._loaded:
+            return
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(getattr(package, "__path__", [])):
+            importlib.import_module(f"{self.package}.{module.name}")
+        self._loaded = True
+
+
+def build(cls: type[T], options: Mapping[str, Any], where: str) -> T:
+    """A dataclass from a mapping; unknown, missing and mistyped keys are errors that name the override.
+
+    Keys of ``cls`` are checked against its annotations (int, float, bool, str, Literal, Optional, tuple, list, dict).
+    ``label`` is for people (rows of tables, folders) and belongs to no class unless it declares it.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
+    options = {k: v for k, v in options.items() if k != "label" or k in fields}
+    for key in options:
+        if key not in fields:
+            raise BenchError(f"unknown key {where}.{key}: {nearest(key, fields)}")
+    missing = [k for k, f in fields.items() if k not in options and f.default is dataclasses.MISSING]
+    if missing:
+        raise BenchError(f"missing key {where}.{missing[0]}: add it to conf/{where}/*.yaml or to the command line")
+    hints = typing.get_type_hints(cls)
+    return cls(**{k: _coerce(hints[k], v, f"{where}.{k}") for k, v in options.items()})
+
+
+def _coerce(hint: Any, value: Any, where: str) -> Any:
+    origin, args = typing.get_origin(hint), typing.get_args(hint)
+    if hint is Any:
+        return value
+    if origin is typing.Literal:
+        if value not in args:
+            raise BenchError(f"{where}={value!r} must be one of {', '.join(map(str, args))}")
+        return value
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        options = [a for a in args if a is not type(None)]
+        for option in options[:-1]:
+            try:
+                return _coerce(option, value, where)
+            except BenchError:
+                continue
+        return _coerce(options[-1], value, where)
+    if origin in (tuple, list) and isinstance(value, (tuple, list)):
+        return origin(_coerce(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    expected = origin or hint
+    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
+        raise BenchError(f"{where}={value!r} must be {getattr(hint, '__name__', hint)}, not {type(value).__name__}")
+    return value
+
+
+METHODS = Registry("method", "imbalance_bench.methods")
+DATASETS = Registry("dataset", "imbalance_bench.data.sources")
+BACKBONES = Registry("backbone", "imbalance_bench.backbones")
+RATIOS = Registry("ratio", "imbalance_bench.data.ratio")
+PROTOCOLS = Registry("protocol", "imbalance_bench.data.splits")
+TRACKERS = Registry("tracker", "imbalance_bench.trackers")
