@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -44,6 +44,8 @@ class Classifier:
 class Method:
     """Empirical risk minimisation. A subclass overrides the hook that makes it what it is; each hook serves one run,
     but ``loss``, whose tensors may carry leading run axes that it need not know of."""
+
+    head: ClassVar[str] = "linear"  # the last layer that the backbone is asked for: "linear" or "cosine"
 
     def declines(self, task: Task) -> str | None:
         """Why this method cannot do this task (then the table prints n/a), or None."""

@@ -1,0 +1,1 @@
+"""Networks: ordinary nn.Modules, each behind a registered dataclass that builds it from its YAML keys."""

@@ -1,0 +1,124 @@
+"""From the composed YAML to typed objects: checked once, passed on as objects, one home for each default (conf/)."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import BACKBONES, DATASETS, METHODS, PROTOCOLS, RATIOS, TRACKERS, build
+
+# The groups that determine a result, in the order of a cell's name; each option has a label.
+GROUPS = ("dataset", "ratio", "protocol", "backbone", "trainer", "method")
+REGISTRIES = {
+    "dataset": DATASETS,
+    "ratio": RATIOS,
+    "protocol": PROTOCOLS,
+    "backbone": BACKBONES,
+    "method": METHODS,
+    "tracker": TRACKERS,
+}
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """How networks are trained. ``rows``: the part that methods learn from. ``validate_every``: epochs between two
+    looks at the validation part. ``runs_together``: how many runs share a program (null: all of a cell); it and
+    ``backend`` change no result beyond rounding and are not part of a cell's identity."""
+
+    epochs: int
+    batch_size: int
+    optimiser: Literal["adam", "sgd"]
+    lr: float
+    betas: tuple[float, ...]
+    momentum: float
+    weight_decay: float
+    rows: Literal["train", "train_valid"]
+    validate_every: int
+    precision: Literal["float32", "float64"]
+    backend: Literal["stacked", "sequential"]
+    runs_together: int | None
+
+    def __post_init__(self) -> None:
+        for key in ("epochs", "batch_size", "validate_every"):
+            if getattr(self, key) < 1:
+                raise BenchError(f"trainer.{key}={getattr(self, key)} must be at least 1")
+        if not self.lr > 0:
+            raise BenchError(f"trainer.lr={self.lr} must be above 0")
+        if len(self.betas) != 2:
+            raise BenchError(f"trainer.betas={list(self.betas)} must be two numbers")
+
+
+@dataclass(frozen=True)
+class Paths:
+    """``data``: where data sets lie and downloads go; ``outputs``: where runs, tables and figures go."""
+
+    data: str
+    outputs: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """One cell: ``plain`` holds the resolved groups of ``GROUPS`` and the seed as they go into record.json."""
+
+    plain: dict[str, Any]
+    tracker: dict[str, Any]
+    device: str
+    cache: Literal["reuse", "overwrite"]
+    paths: Paths
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The option chosen in each group, e.g. {"method": "smote", ...}."""
+        return labels_of(self.plain)
+
+    def component(self, group: str) -> Any:
+        """The object that a group describes (dataset source, ratio, protocol, backbone, method, tracker, trainer)."""
+        options = self.tracker if group == "tracker" else self.plain[group]
+        if group == "trainer":
+            return build(Trainer, options, "trainer")
+        return REGISTRIES[group].build(options)
+
+
+def labels_of(plain: dict[str, Any]) -> dict[str, str]:
+    return {group: plain[group]["label"] for group in GROUPS}
+
+
+def plain_of(cfg: dict[str, Any]) -> dict[str, Any]:
+    """The part of a composed configuration that determines a result."""
+    for group in GROUPS:
+        if not isinstance(cfg.get(group), dict):
+            raise BenchError(f"no {group} was chosen: add {group}=<option> (scripts/train.py --help lists them)")
+        cfg[group].setdefault("label", cfg[group].get("name", group))
+    return {**{group: cfg[group] for group in GROUPS}, "seed": cfg["seed"]}
+
+
+def from_omegaconf(cfg: Any) -> Config:
+    """The typed configuration of a composed Hydra config; imports the user's plugins first."""
+    from omegaconf import OmegaConf
+
+    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    import_plugins(plain["plugins"])
+    seed = plain["seed"]
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise BenchError(f"seed={seed!r} must be a whole number, 0 or above")
+    rest = {k: plain[k] for k in ("device", "cache")}
+    if rest["cache"] not in ("reuse", "overwrite"):
+        raise BenchError(f"cache={rest['cache']!r} must be reuse or overwrite")
+    return Config(
+        plain=plain_of(plain), tracker=plain["tracker"], paths=build(Paths, plain["paths"], "paths"), **rest
+    )
+
+
+def import_plugins(modules: list[str]) -> None:
+    """Imports the user's own modules (files beside the working directory count), so that they can register."""
+    for module in modules:
+        if str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        try:
+            importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise BenchError(f"plugins=[{module}] cannot be imported: {error}") from error

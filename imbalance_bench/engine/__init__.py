@@ -1,0 +1,93 @@
+"""The engine: trains a list of runs of one architecture as one program, on the CPU or a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from imbalance_bench.config import Trainer
+from imbalance_bench.data.base import Part, Task
+from imbalance_bench.engine.loop import Monitor, train
+from imbalance_bench.engine.stack import Stack
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.base import Classifier, Iterate, Method
+
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of ``device=auto|cpu|cuda``; auto is the GPU where there is one."""
+    if name not in ("auto", "cpu", "cuda"):
+        raise BenchError(f"device={name!r} must be one of auto, cpu, cuda")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise BenchError("device=cuda, but torch sees no GPU here: use device=auto or device=cpu")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+class NetworkClassifier(Classifier):
+    """One run of a stack, at its last and at its best-on-validation parameters."""
+
+    def __init__(self, stack: Stack, last: torch.Tensor, best: torch.Tensor | None, **kwargs: Any) -> None:
+        super().__init__(iterates=("last",) if best is None else ("last", "best"), **kwargs)
+        self.stack = stack
+        self.parameters = {"last": last, "best": best}
+
+    def logits(self, x: np.ndarray, iterate: Iterate = "last") -> torch.Tensor:
+        """Outputs of the network (n, C) for rows ``x`` (n, ...)."""
+        inputs = torch.as_tensor(x).to(self.stack.flat)
+        return self.stack.predict(self.parameters[iterate], inputs)
+
+    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
+        logits = self.logits(x, iterate)
+        return (logits.log_softmax(-1) if logits.shape[-1] > 1 else logits).cpu().numpy()
+
+
+class Engine:
+    """What a method trains with: the trainer's settings, a device, a precision."""
+
+    def __init__(self, trainer: Trainer, device: str = "auto") -> None:
+        self.trainer = trainer
+        self.device = choose_device(device)
+        self.dtype = PRECISIONS[trainer.precision]
+
+    def rows_of(self, task: Task) -> Part:
+        """The rows that a method learns from: trainer.rows = train, or train_valid (then nothing is left to select
+        an epoch with, so the best-on-validation iterate is chosen on rows that were trained on)."""
+        return task.train if self.trainer.rows == "train" else task.train.join(task.valid)
+
+    def stack(self, method: Method, tasks: Sequence[Task], backbone: Any) -> Stack:
+        """Freshly initialised copies of the backbone, one a task, from the tasks' seeds."""
+        shape = tasks[0].train.x.shape[1:]
+        return Stack(
+            lambda: backbone.build(shape, tasks[0].classes, method.head),
+            [t.seed for t in tasks],
+            self.device,
+            self.dtype,
+        )
+
+    def train(
+        self, method: Method, tasks: Sequence[Task], sets: Sequence[Part], backbone: Any
+    ) -> list[NetworkClassifier]:
+        """Trains one copy of the backbone a task on its set; the heart of ``Method.fit``."""
+        if self.trainer.backend == "sequential":
+            from imbalance_bench.engine.sequential import train_sequential as fit
+        else:
+            fit = train
+        stack = self.stack(method, tasks, backbone)
+        return self.classifiers(stack, fit(stack, method, tasks, sets, self.trainer))
+
+    def classifiers(self, stack: Stack, monitor: Monitor) -> list[NetworkClassifier]:
+        """What came of each run of a stack."""
+        return [
+            NetworkClassifier(
+                stack,
+                stack.flat[r].detach().clone(),
+                monitor.best[r].clone() if np.isfinite(monitor.best_score[r]) else None,
+                history=monitor.history[r],
+                failure=monitor.failures[r],
+            )
+            for r in range(len(stack))
+        ]

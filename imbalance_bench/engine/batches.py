@@ -1,0 +1,86 @@
+"""Rows of all runs on the device, and the batches that each run draws from its own generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+
+from imbalance_bench.data.base import Part
+
+Sampler = Callable[[torch.Tensor, int, torch.Generator], torch.Tensor]
+
+
+def shuffled(n: int, batch_size: int, generator: torch.Generator) -> torch.Tensor:
+    """An epoch of a shuffled set: (ceil(n / batch_size), batch_size) row numbers, -1 where the last batch is short."""
+    steps = -(-n // batch_size)
+    rows = torch.full((steps * batch_size,), -1, dtype=torch.int64)
+    rows[:n] = torch.randperm(n, generator=generator)
+    return rows.view(steps, batch_size)
+
+
+class Batch(NamedTuple):
+    """One step of all runs: ``x`` (R, B, ...), ``y`` (R, B); ``weight`` (R, B) sums to one a run and is None where
+    every run has a full batch; ``active``: the runs that have rows in this step, None = all R."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+    weight: torch.Tensor | None
+    active: list[int] | None
+
+    def among(self, alive: list[int]) -> list[int] | None:
+        """The active runs that are still alive; None when that is every run."""
+        if self.active is None:
+            return None if len(alive) == len(self.y) else alive
+        return [r for r in self.active if r in alive]
+
+    def mean(self, losses: torch.Tensor) -> torch.Tensor:
+        """Mean loss of each run, (R,), over the rows that it really has."""
+        return losses.mean(1) if self.weight is None else (losses * self.weight).sum(1)
+
+
+class Rows:
+    """Training sets of R runs, each stored once on the device however many runs share it (the same ``Part`` object)."""
+
+    def __init__(self, sets: Sequence[Part], device: torch.device, dtype: torch.dtype) -> None:
+        distinct = list({id(s): s for s in sets}.values())
+        starts, total = {}, 0
+        for part in distinct:
+            starts[id(part)] = total
+            total += len(part)
+        self.x = torch.cat([torch.as_tensor(p.x) for p in distinct]).to(device, dtype)
+        self.y = torch.cat([torch.as_tensor(p.y) for p in distinct]).to(device)
+        if self.y.is_floating_point():
+            self.y = self.y.to(dtype)
+        self.offsets = [starts[id(s)] for s in sets]
+        # Samplers run on the CPU: their generators give the same batches whatever the device.
+        self.labels = [torch.as_tensor(s.y) for s in sets]
+
+    def take(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (R, B, ...) and labels (R, B) of rows (R, B) of the store."""
+        flat = rows.reshape(-1)
+        x = self.x.index_select(0, flat).view(*rows.shape, *self.x.shape[1:])
+        return x, self.y.index_select(0, flat).view(rows.shape)
+
+    def epoch(self, sampler: Sampler, batch_size: int, generators: Sequence[torch.Generator]):
+        """Yields the batches of one epoch. Runs whose sets are shorter sit out the last steps."""
+        plans = [sampler(y, batch_size, g) for y, g in zip(self.labels, generators)]
+        steps = max(len(p) for p in plans)
+        rows = torch.full((steps, len(plans), max(p.shape[1] for p in plans)), -1, dtype=torch.int64)
+        for r, (plan, offset) in enumerate(zip(plans, self.offsets)):
+            rows[: len(plan), r, : plan.shape[1]] = torch.where(plan >= 0, plan + offset, -1)
+        # Pads read row 0 with weight zero; columns that no run fills are cut off.
+        real = rows >= 0
+        sizes = real.sum(2)
+        full = (sizes == sizes.amax(1, keepdim=True)).all(1).tolist()
+        widths = sizes.amax(1).tolist()
+        rows = rows.clamp_(min=0).to(self.x.device)
+        for s in range(steps):
+            x, y = self.take(rows[s, :, : widths[s]])
+            if full[s]:
+                yield Batch(x, y, None, None)
+                continue
+            weight = real[s, :, : widths[s]] / sizes[s].clamp(min=1)[:, None]
+            active = [r for r, size in enumerate(sizes[s].tolist()) if size]
+            yield Batch(x, y, weight.to(x), active if len(active) < len(plans) else None)

@@ -1,0 +1,94 @@
+"""What determines a result, as a hash; and where a result came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+import sys
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from imbalance_bench.config import GROUPS
+from imbalance_bench.registry import DATASETS
+
+# Raised when a change of the code changes numbers, so that older records are not taken for newer ones.
+SCHEMA = 1
+
+# Keys that move no result beyond rounding, or that say where and not what.
+NOT_IDENTITY = {"trainer": {"backend", "runs_together"}, "dataset": {"path"}}
+
+
+def cell_id(plain: dict[str, Any]) -> str:
+    """12 hex digits of what determines a cell's result: not its labels, paths, device, tracker or order of keys."""
+    content: dict[str, Any] = {"schema": SCHEMA, "seed": plain["seed"]}
+    for group in GROUPS:
+        skip = {"label"} | NOT_IDENTITY.get(group, set())
+        content[group] = {k: v for k, v in plain[group].items() if k not in skip}
+    if "path" in plain["dataset"]:
+        content["fingerprint"] = DATASETS.build(plain["dataset"]).fingerprint()
+    return digest(content)
+
+
+def digest(content: Any) -> str:
+    """12 hex digits of a JSON value; 1 and 1.0 count as equal, since YAML writers do not tell them apart."""
+    text = json.dumps(_numbers(content), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _numbers(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_numbers(v) for v in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+@cache
+def provenance() -> dict[str, Any]:
+    """Versions, git state and machine of this process."""
+    packages = {}
+    for name in ("torch", "numpy", "scikit-learn", "imbalanced-learn", "hydra-core", "imbalance_bench"):
+        try:
+            packages[name] = version(name)
+        except PackageNotFoundError:
+            packages[name] = None
+    return {
+        "python": platform.python_version(),
+        "packages": packages,
+        "git": _git(),
+        "hardware": _processor(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "command": " ".join(Path(a).name if i == 0 else a for i, a in enumerate(sys.argv)),
+    }
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git() -> str | None:
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head.stdout.strip() or None
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
