@@ -1,0 +1,230 @@
+"""Predictions → numbers: pure functions of saved predictions (numpy only): a new metric is a re-score.
+
+Scores are log-probabilities (n, C); the decision is the class of highest log-probability, the first one on a
+tie (binary: class 1 when p1 > 0.5). Of two classes, class 1 is the positive, rarer one.
+
+Degenerate test parts give a documented value and never an error:
+
+* a class without test rows has nan for precision, recall, f1, auc_pr and auc_roc; macro values, balanced
+  accuracy and the G-mean are then taken over the classes that do have rows (so is scikit-learn's balanced
+  accuracy);
+* auc_roc and specificity of a class are nan when no row belongs to another class;
+* precision of a class that is present but never predicted is 0, and so is its f1 (as with scikit-learn's
+  ``zero_division=0``);
+* scores that are all equal are one threshold: auc_pr is the share of positives, auc_roc is 0.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from imbalance_bench.errors import BenchError
+
+RECALL_LEVELS = (0.75, 0.5, 0.25)
+CALIBRATION_BINS = 15
+# Above this log-probability 1 - p is read off the other classes: float32 log p has too few digits near 0.
+_SATURATED = -1e-4
+
+
+def evaluate(
+    labels: np.ndarray, log_probs: np.ndarray, class_names: Sequence[str], kind: str = "classification"
+) -> list[dict[str, Any]]:
+    """All metrics of one run's predictions.
+
+    Args:
+        labels: (n,) class indices 0..C-1; targets for regression.
+        log_probs: (n, C) log-probabilities, -inf allowed; regression: predictions (n, 1).
+        class_names: C names, used in the group ``class:<name>``.
+        kind: ``classification`` or ``regression``.
+
+    Returns:
+        One ``{"class_group", "metric", "value"}`` a number. Groups: ``positive`` (two classes only: class 1),
+        ``macro`` (mean over classes, each against the rest; ``g_mean``: the recalls' geometric mean),
+        ``class:<name>``, and ``all`` (what belongs to no class: accuracy, log loss, calibration, errors).
+
+    Raises:
+        BenchError: no rows, shapes that do not fit, labels out of range, no log-probabilities.
+    """
+    labels, scores = np.asarray(labels), np.asarray(log_probs, dtype=np.float64)
+    if scores.ndim != 2 or labels.shape != scores.shape[:1] or not len(labels):
+        raise BenchError(f"cannot score predictions {scores.shape} against labels {labels.shape}")
+    if kind == "regression":
+        return _regression(labels, scores)
+    _check_classification(labels, scores, class_names)
+
+    classes = scores.shape[1]
+    predicted = scores.argmax(axis=1)
+    table = [_one_vs_rest(labels == c, predicted == c, ranking_scores(scores, c)) for c in range(classes)]
+    groups: dict[str, dict[str, float]] = {}
+    if classes == 2:
+        groups["positive"] = table[1] | _curve_summaries(labels == 1, ranking_scores(scores, 1))
+        groups["positive"]["g_mean"] = float(np.sqrt(table[1]["recall"] * table[1]["specificity"]))
+    recalls = np.array([row["recall"] for row in table])
+    recalls = recalls[~np.isnan(recalls)]
+    groups["macro"] = {metric: _mean_of_defined([row[metric] for row in table]) for metric in table[0]}
+    groups["macro"]["g_mean"] = float(np.prod(recalls ** (1 / len(recalls))))
+    groups["macro"]["balanced_accuracy"] = float(recalls.mean())
+    for name, row in zip(class_names, table):
+        groups[f"class:{name}"] = row
+    groups["all"] = {
+        "accuracy": float(np.mean(predicted == labels)),
+        "log_loss": log_loss(labels, scores),
+        "ece": expected_calibration_error(labels, scores),
+    }
+    return _rows(groups)
+
+
+def ranking_scores(log_probs: np.ndarray, c: int) -> np.ndarray:
+    """Scores (n,) that order rows by the probability of class ``c`` without ties at either end.
+
+    log p_c saturates at 0 in float32 although the other classes' log-probabilities still tell rows apart, so
+    rows are ordered by the log-odds: log p1 - log p0 for two classes; for more, log p_c - log(1 - p_c), where
+    1 - p_c is summed over the other classes only once p_c is near 1 (a sum's rounding would break true ties
+    elsewhere).
+    """
+    log_probs = np.asarray(log_probs, dtype=np.float64)
+    own, rest = log_probs[:, c], np.delete(log_probs, c, axis=1)
+    if rest.shape[1] == 1:
+        return own - rest[:, 0]
+    not_own = np.where(
+        own > _SATURATED, np.logaddexp.reduce(rest, axis=1), np.log(-np.expm1(np.minimum(own, _SATURATED)))
+    )
+    return own - not_own
+
+
+def average_precision(labels01: np.ndarray, scores: np.ndarray) -> float:
+    """Average precision: Σ over thresholds of precision times gain in recall; tied scores are one threshold.
+
+    ``labels01``: (n,), 1 or True for positives; ``scores``: (n,), higher is more positive. nan when there is
+    no positive row or a score is nan.
+    """
+    scores = np.asarray(scores)
+    if np.isnan(scores).any():
+        return float("nan")
+    return _average_precision(*_counts(labels01, scores))
+
+
+def precision_recall_curve(
+    labels01: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision and recall (t + 1,) at every distinct score, by rising threshold, and the thresholds (t,).
+
+    The last point is (precision 1, recall 0), which has no threshold; recall is nan without positive rows.
+    """
+    scores = np.asarray(scores)
+    tp, fp = _counts(labels01, scores)
+    thresholds = np.unique(scores)
+    recall = tp / tp[-1] if tp[-1] else np.full(len(tp), np.nan)
+    return np.append((tp / (tp + fp))[::-1], 1.0), np.append(recall[::-1], 0.0), thresholds
+
+
+def log_loss(labels: np.ndarray, log_probs: np.ndarray) -> float:
+    """Mean of -log p(label) in nats; p clipped to [eps, 1 - eps], float64's eps, as scikit-learn does."""
+    eps = np.finfo(np.float64).eps
+    own = np.asarray(log_probs, dtype=np.float64)[np.arange(len(labels)), labels]
+    return float(-np.clip(own, np.log(eps), np.log1p(-eps)).mean())
+
+
+def expected_calibration_error(
+    labels: np.ndarray, log_probs: np.ndarray, bins: int = CALIBRATION_BINS
+) -> float:
+    """Expected calibration error of the top class (Guo et al. 2017, eq. 3).
+
+    Σ_b (n_b / n) |accuracy_b - confidence_b| over ``bins`` bins of equal width, (lo, hi], of the top
+    probability.
+    """
+    log_probs = np.asarray(log_probs, dtype=np.float64)
+    confidence = np.exp(log_probs.max(axis=1))
+    correct = log_probs.argmax(axis=1) == labels
+    edges = np.linspace(0, 1, bins + 1)
+    # rounding may push a probability just past 1: the clip keeps it in the last bin
+    bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    gap = np.bincount(bin_of, weights=correct - confidence, minlength=bins)
+    return float(np.abs(gap).sum() / len(labels))
+
+
+def _check_classification(labels: np.ndarray, scores: np.ndarray, class_names: Sequence[str]) -> None:
+    classes = scores.shape[1]
+    if classes < 2 or len(class_names) != classes:
+        raise BenchError(f"cannot score {classes} columns of scores for {len(class_names)} classes")
+    if labels.min() < 0 or labels.max() >= classes or (labels != labels.astype(np.int64)).any():
+        raise BenchError(f"labels must be class indices 0..{classes - 1}, not {labels.min()}..{labels.max()}")
+    with np.errstate(over="ignore"):
+        sums = np.exp(scores).sum(axis=1)
+    wrong = ~(np.abs(sums - 1) < 1e-3)  # written so that nan counts as wrong
+    if wrong.any():
+        row = int(wrong.argmax())
+        raise BenchError(
+            f"scores are no log-probabilities: the probabilities of row {row} sum to {sums[row]:g}"
+            f" ({int(wrong.sum())} of {len(sums)} rows are wrong)"
+        )
+
+
+def _counts(labels01: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """True and false positives (t,), cumulative, at each distinct score from the highest to the lowest."""
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order]
+    last_of_tie = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
+    tp = np.cumsum(np.asarray(labels01, dtype=bool)[order], dtype=np.int64)[last_of_tie]
+    return tp, last_of_tie + 1 - tp
+
+
+def _average_precision(tp: np.ndarray, fp: np.ndarray) -> float:
+    if not tp[-1]:
+        return float("nan")
+    return float(np.sum(np.diff(tp, prepend=0) * (tp / (tp + fp))) / tp[-1])
+
+
+def _auc_roc(tp: np.ndarray, fp: np.ndarray) -> float:
+    if not tp[-1] or not fp[-1]:
+        return float("nan")
+    heights = tp + np.append(0, tp[:-1])
+    return float(np.sum(np.diff(fp, prepend=0) * heights) / (2 * tp[-1] * fp[-1]))
+
+
+def _one_vs_rest(positive: np.ndarray, predicted: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    counts = _counts(positive, scores)
+    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
+    tp, fp = int((positive & predicted).sum()), int((~positive & predicted).sum())
+    nan = float("nan")
+    return {
+        "precision": (tp / (tp + fp) if tp else 0.0) if n_positive else nan,
+        "recall": tp / n_positive if n_positive else nan,
+        "f1": 2 * tp / (n_positive + tp + fp) if n_positive else nan,
+        "specificity": 1 - fp / n_negative if n_negative else nan,
+        "auc_pr": _average_precision(*counts),
+        "auc_roc": _auc_roc(*counts),
+    }
+
+
+def _curve_summaries(positive: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """Of the precision-recall curve: its area by trapezoids, and the highest precision at recall ≥ r."""
+    precision, recall, _ = precision_recall_curve(positive, scores)
+    area = float(np.sum((recall[:-1] - recall[1:]) * (precision[:-1] + precision[1:]) / 2))
+    reached = {r: precision[recall >= r] for r in RECALL_LEVELS}
+    return {"auc_pr_trapezoid": area} | {
+        f"ap_at_{r:g}": float(p.max()) if len(p) else float("nan") for r, p in reached.items()
+    }
+
+
+def _mean_of_defined(values: Sequence[float]) -> float:
+    defined = [v for v in values if not np.isnan(v)]
+    return float(np.mean(defined)) if defined else float("nan")
+
+
+def _regression(targets: np.ndarray, predictions: np.ndarray) -> list[dict[str, Any]]:
+    if predictions.shape[1] != 1 or not (np.isfinite(predictions).all() and np.isfinite(targets).all()):
+        raise BenchError(f"cannot score predictions {predictions.shape}: regression needs one finite column")
+    error = predictions[:, 0] - targets
+    return _rows({"all": {"mse": float(np.mean(error**2)), "mae": float(np.mean(np.abs(error)))}})
+
+
+def _rows(groups: dict[str, dict[str, float]]) -> list[dict[str, Any]]:
+    return [
+        {"class_group": group, "metric": metric, "value": value}
+        for group, metrics in groups.items()
+        for metric, value in metrics.items()
+    ]
