@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from imbalance_bench import metrics
+from imbalance_bench import scoring
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.batches import Rows
 from imbalance_bench.engine.optim import OPTIMISERS
@@ -85,8 +85,10 @@ class Monitor:
             task = self.tasks[r]
             if not len(task.valid):
                 continue
-            outputs = self.stack.predict(self.stack.flat[r].detach(), self._valid[r]).cpu().double().numpy()
-            score = metrics.selection_score(task.valid.y, outputs, task.kind)
+            outputs = self.stack.predict(self.stack.flat[r].detach(), self._valid[r]).double()
+            if task.kind == "classification":
+                outputs = outputs.log_softmax(-1)
+            score = scoring.selection_score(task.valid.y, outputs.cpu().numpy(), task.kind)
             self.history[r][-1]["valid_score"] = score
             if score > self.best_score[r]:
                 self.best_score[r] = score

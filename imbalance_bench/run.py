@@ -1,0 +1,205 @@
+"""The recipe of one cell: data → tasks → fit → predict → score → record."""
+
+from __future__ import annotations
+
+import io
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imbalance_bench import identity, scoring
+from imbalance_bench.config import Config
+from imbalance_bench.errors import BenchError, Declined
+from imbalance_bench.store import Cell, Store, atomic_write
+
+if TYPE_CHECKING:
+    from imbalance_bench.data.base import Dataset
+    from imbalance_bench.data.tasks import Run
+    from imbalance_bench.methods.base import Classifier
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell. ``status``: done | skipped (done before) | busy (another process works on it) |
+    declined | failed; ``headline`` as in record.json; ``message``: why it was declined or failed."""
+
+    status: str
+    labels: dict[str, str]
+    path: Path
+    runs: int = 0
+    seconds: float = 0.0
+    headline: dict[str, Any] | None = None
+    message: str = ""
+
+    def line(self) -> str:
+        """The one line that a user sees of a cell."""
+        name = " ".join(self.labels[g] for g in ("method", "dataset", "ratio"))
+        if self.status in ("done", "skipped") and self.headline:
+            h = self.headline
+            figures = f"{h['metric']} {h['mean']:.4f} ± {h['sd']:.4f}"
+            if self.status == "skipped":
+                return f"{name}: {figures}  (done before: {self.path})"
+            note = f"\n  {self.message}" if self.message else ""
+            return f"{name}: {figures}  {self.runs} runs in {self.seconds:.2f} s, {self.runs / self.seconds:.2f} runs/s{note}"
+        return f"{name}: {self.status}" + (f": {self.message}" if self.message else "")
+
+
+def run_cell(config: Config) -> Outcome:
+    """Trains, scores and records one cell, unless it is done or another process has it.
+
+    A failure is recorded (error.txt) and returned, not raised; it leaves earlier results whole.
+    """
+    plain = config.plain
+    cell = Store(config.paths.outputs).cell(config.labels, identity.cell_id(plain))
+    with cell.lock() as mine:
+        if not mine:
+            return Outcome("busy", config.labels, cell.path, message="another process is working on it")
+        record = cell.record() if config.cache == "reuse" else cell.reset()
+        if record is not None:
+            status = "skipped" if record["status"] == "done" else record["status"]
+            return Outcome(
+                status, config.labels, cell.path, headline=record.get("headline"), message=record.get("reason", "")
+            )
+        start = time.perf_counter()
+        try:
+            record = _train(config, cell)
+        except Declined as reason:
+            base = _record(config, cell, "declined", time.perf_counter() - start)
+            cell.finish(base | {"reason": str(reason)})
+            return Outcome("declined", config.labels, cell.path, message=str(reason))
+        except Exception as error:
+            message = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+            cell.fail(message, traceback.format_exc())
+            return Outcome("failed", config.labels, cell.path, message=message)
+        record |= _record(config, cell, "done", time.perf_counter() - start)
+        cell.finish(record)
+    failures = [f"fold {r['fold']} repeat {r['repeat']} diverged: {r['failure']}" for r in record["runs"] if r["failure"]]
+    return Outcome(
+        "done", config.labels, cell.path, len(record["runs"]), record["seconds"], record["headline"], "\n  ".join(failures)
+    )
+
+
+def _train(config: Config, cell: Cell) -> dict[str, Any]:
+    """Everything of a cell but the facts that are common to all records; writes all files but record.json."""
+    from imbalance_bench.data.tasks import make_runs
+    from imbalance_bench.engine import Engine
+
+    method, backbone, trainer = (config.component(g) for g in ("method", "backbone", "trainer"))
+    dataset = config.component("dataset").load(Path(config.paths.data))
+    runs = make_runs(dataset, config.component("ratio"), config.component("protocol"), config.plain["seed"])
+    for run in runs:
+        if reason := method.declines(run.task):
+            raise Declined(reason)
+    engine = Engine(trainer, config.device)
+    together = trainer.runs_together or len(runs)
+    classifiers: list[Classifier] = []
+    for first in range(0, len(runs), together):
+        classifiers += method.fit([r.task for r in runs[first : first + together]], backbone, engine)
+    if all(c.failure for c in classifiers):
+        raise BenchError(f"every run diverged; the first: {classifiers[0].failure}")
+    predictions = predict(runs, classifiers)
+    splits = [(run.task.fold, run.task.repeat) for run in runs]
+    rows = scoring.score_predictions(predictions, splits, dataset.class_names, dataset.kind)
+    _write(cell, config, predictions, rows, classifiers)
+    config.component("tracker").log(cell.path, config.labels, classifiers, rows)
+    return {
+        "kind": dataset.kind,
+        "data": _data_facts(dataset, runs),
+        "headline": scoring.headline(rows, dataset.classes, dataset.kind),
+        "device": str(engine.device),
+        "runs": [_run_facts(i, run, c) for i, (run, c) in enumerate(zip(runs, classifiers))],
+    }
+
+
+def predict(runs: Sequence[Run], classifiers: Sequence[Classifier]) -> dict[str, np.ndarray]:
+    """Scores of every run that did not diverge on its test rows, as the flat arrays of predictions.npz."""
+    good = [(i, run, c) for i, (run, c) in enumerate(zip(runs, classifiers)) if not c.failure]
+    arrays = {
+        "run": np.concatenate([np.full(len(run.test), i, np.int32) for i, run, _ in good]),
+        "sample_id": np.concatenate([run.test.ids for _, run, _ in good]),
+        "label": np.concatenate([run.test.y for _, run, _ in good]),
+    }
+    for iterate in scoring.ITERATES:
+        if all(iterate in c.iterates for _, _, c in good):
+            scores = [c.scores(run.test.x, iterate) for _, run, c in good]
+            arrays[f"scores_{iterate}"] = np.concatenate(scores).astype(np.float32)
+    return arrays
+
+
+def _record(config: Config, cell: Cell, status: str, seconds: float) -> dict[str, Any]:
+    return {
+        "schema": identity.SCHEMA,
+        "id": cell.path.name,
+        "status": status,
+        "labels": config.labels,
+        "config": config.plain,
+        "seconds": round(seconds, 3),
+        "provenance": {"date": identity.now(), **identity.provenance()},
+    }
+
+
+def _data_facts(dataset: Dataset, runs: Sequence[Run]) -> dict[str, Any]:
+    run = runs[0]
+    facts = {
+        "name": dataset.name,
+        "classes": dataset.classes,
+        "class_names": list(dataset.class_names),
+        "features": int(np.prod(run.task.train.x.shape[1:])),
+        "rows": len(run.task.train) + len(run.task.valid) + len(run.test),
+        "info": dataset.info,
+    }
+    if dataset.kind == "classification":
+        labels = np.concatenate([run.task.train.y, run.task.valid.y, run.test.y])
+        facts["class_counts"] = np.bincount(labels, minlength=dataset.classes).tolist()
+    return facts
+
+
+def _run_facts(index: int, run: Run, classifier: Classifier) -> dict[str, Any]:
+    from imbalance_bench.data.tasks import subset_hash
+
+    task = run.task
+    return {
+        "run": index,
+        "fold": task.fold,
+        "repeat": task.repeat,
+        "seed": task.seed,
+        "status": "failed" if classifier.failure else "done",
+        "failure": classifier.failure,
+        "n_train": len(task.train),
+        "n_valid": len(task.valid),
+        "n_test": len(run.test),
+        "train_counts": task.counts.tolist(),
+        "subset_hash": subset_hash(task.train.ids),
+        "test_hash": subset_hash(run.test.ids),
+        "info": classifier.info,
+    }
+
+
+def _write(
+    cell: Cell,
+    config: Config,
+    predictions: dict[str, np.ndarray],
+    rows: list[dict[str, Any]],
+    classifiers: Sequence[Classifier],
+) -> None:
+    from omegaconf import OmegaConf
+
+    atomic_write(cell.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config.plain)))
+    atomic_write(cell.path / "predictions.npz", _npz(predictions))
+    atomic_write(cell.path / "metrics.csv", scoring.to_csv(rows))
+    history = [{"run": i, **row} for i, c in enumerate(classifiers) for row in c.history]
+    atomic_write(cell.path / "history.csv", scoring.to_csv(history))
+    artifacts = {f"run{i}_{k}": v for i, c in enumerate(classifiers) for k, v in c.artifacts.items()}
+    if artifacts:
+        atomic_write(cell.path / "artifacts.npz", _npz(artifacts))
+
+
+def _npz(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()

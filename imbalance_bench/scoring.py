@@ -1,0 +1,69 @@
+"""Metrics of saved predictions (the arrays of predictions.npz): what run.py writes and rescore.py writes again."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from imbalance_bench import metrics
+
+ITERATES = ("last", "best")
+
+
+def score_predictions(
+    arrays: Mapping[str, np.ndarray], runs: Sequence[tuple[int, int]], class_names: Sequence[str], kind: str
+) -> list[dict[str, Any]]:
+    """The rows of metrics.csv: run, fold, repeat, iterate, class_group, metric, value.
+
+    ``arrays`` as in predictions.npz; ``runs``: (fold, repeat) of each run of the cell.
+    """
+    rows = []
+    for iterate in ITERATES:
+        if f"scores_{iterate}" not in arrays:
+            continue
+        scores = arrays[f"scores_{iterate}"]
+        for run in np.unique(arrays["run"]).tolist():
+            mine = arrays["run"] == run
+            fold, repeat = runs[run]
+            where = {"run": run, "fold": fold, "repeat": repeat, "iterate": iterate}
+            values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind)
+            rows += [{**where, **value} for value in values]
+    return rows
+
+
+def headline(rows: Sequence[Mapping[str, Any]], classes: int, kind: str) -> dict[str, Any]:
+    """Mean and sd over runs of the metric that heads the table: AUC-PR of the positive class, macro AUC-PR of more
+    than two classes, mean squared error of a regression; at the last iterate."""
+    if kind == "regression":
+        metric, group = "mse", "all"
+    else:
+        metric, group = "auc_pr", "positive" if classes == 2 else "macro"
+    key = (metric, group, "last")
+    values = [r["value"] for r in rows if (r["metric"], r["class_group"], r["iterate"]) == key]
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {"metric": metric, "class_group": group, "iterate": "last", "mean": float(np.mean(values)), "sd": sd}
+
+
+def selection_score(labels: np.ndarray, log_probs: np.ndarray, kind: str) -> float:
+    """What the best-on-validation epoch is chosen by, higher is better: average precision of the positive class,
+    its mean over classes for more than two, minus the mean squared error of a regression."""
+    if kind == "regression":
+        return -float(np.mean((log_probs[:, 0] - labels) ** 2))
+    classes = log_probs.shape[1]
+    wanted = [1] if classes == 2 else [c for c in range(classes) if (labels == c).any()]
+    ranked = [metrics.average_precision(labels == c, metrics.ranking_scores(log_probs, c)) for c in wanted]
+    return float(np.mean(ranked))
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows as CSV text; the columns are the keys in order of first appearance."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

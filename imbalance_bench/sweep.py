@@ -1,0 +1,190 @@
+"""What surrounds cells on the command line: progress and summary of a sweep, exit status, errors for people.
+
+A sweep's jobs may run in other processes (joblib, SLURM), so its tally is a file, ``<sweep dir>/outcomes.jsonl``: first
+{"total": n}, then a line a job.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import nearest
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+class Sweep:
+    """The jobs of one command. ``job`` runs in whichever process the launcher chose, ``end`` in the first one."""
+
+    def __init__(self) -> None:
+        self.failed = False
+
+    def job(self, cfg: DictConfig) -> float | None:
+        """Runs one cell, prints its line, and returns its headline (None when there is none)."""
+        from imbalance_bench.config import from_omegaconf
+        from imbalance_bench.run import Outcome, run_cell
+
+        hydra = HydraConfig.get()
+        config = from_omegaconf(cfg)
+        reason = excluded(cfg.get("paper"), config.labels)
+        if reason:
+            outcome = Outcome("declined", config.labels, Path(), message=reason)
+        else:
+            outcome = run_cell(config)
+        failed = outcome.status == "failed" or bool(outcome.headline and outcome.message)
+        progress = ""
+        if hydra.mode == RunMode.MULTIRUN:
+            progress = Tally(Path(hydra.sweep.dir)).add(outcome.status, outcome.seconds, failed)
+        elif failed:
+            self.failed = True
+        print(progress + outcome.line(), file=sys.stderr if outcome.status == "failed" else sys.stdout, flush=True)
+        if outcome.status == "failed" and cfg.on_error == "stop":
+            raise SystemExit(1)
+        return outcome.headline["mean"] if outcome.headline else None
+
+    def end(self) -> int:
+        """Prints the summary of a sweep; the exit status of the command."""
+        if Tally.current is not None:
+            print(Tally.current.summary(), flush=True)
+            return int(Tally.current.failures > 0)
+        return int(self.failed)
+
+
+class Tally:
+    """The outcomes of a sweep so far."""
+
+    current: Tally | None = None  # the sweep that this process started
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "outcomes.jsonl"
+
+    def start(self, total: int) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps({"total": total, "time": time.time()}) + "\n")
+        Tally.current = self
+
+    def _lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.path.read_text().splitlines()]
+
+    @property
+    def failures(self) -> int:
+        return sum(line["failed"] for line in self._lines()[1:])
+
+    def add(self, status: str, seconds: float, failed: bool) -> str:
+        """Enters a job and returns the progress that precedes its line, e.g. ``[3/26, 0:40 left] ``."""
+        with self.path.open("a") as file:  # one short write: lines of several processes do not mix
+            file.write(json.dumps({"status": status, "seconds": seconds, "failed": failed}) + "\n")
+        head, *jobs = self._lines()
+        trained = [j for j in jobs if j["seconds"]]
+        if not trained or len(jobs) >= head["total"]:
+            return f"[{len(jobs)}/{head['total']}] "
+        # Jobs that were done before cost nothing: the pace is that of the trained ones, over all processes.
+        pace = (time.time() - head["time"]) / len(trained)
+        return f"[{len(jobs)}/{head['total']}, {clock(pace * (head['total'] - len(jobs)))} left] "
+
+    def summary(self) -> str:
+        head, *jobs = self._lines()
+        count = Counter(j["status"] for j in jobs)
+        parts = [f"{count.pop('done', 0)} done", f"{count.pop('skipped', 0)} skipped (done before)"]
+        parts += [f"{n} {status}" for status, n in sorted({"failed": 0, **count}.items())]
+        text = f"{len(jobs)} of {head['total']} cells: {', '.join(parts)}; {clock(time.time() - head['time'])}"
+        return text + ("; python scripts/status.py shows why" if self.failures else "")
+
+
+def clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+class CountJobs(Callback):
+    """Hydra callback: counts the jobs of a sweep before the first one starts."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        from hydra.core.global_hydra import GlobalHydra
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        params = config.hydra.sweeper.get("params") or {}
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        values = {}
+        for override in parser.parse_overrides([f"{k}={v}" for k, v in params.items()] + list(config.hydra.overrides.task)):
+            sweep = override.is_discrete_sweep()
+            values[override.get_key_element()] = len(list(override.sweep_string_iterator())) if sweep else 1
+        total = 1
+        for n in values.values():
+            total *= n
+        Tally(Path(config.hydra.sweep.dir)).start(total)
+
+
+def excluded(paper: Any, labels: dict[str, str]) -> str | None:
+    """Why a cell of a preset's product does not belong to its table (``paper.restrict``), or None."""
+    only = ((paper or {}).get("restrict") or {}).get(labels["method"]) or {}
+    for group, options in only.items():
+        if labels[group] not in options:
+            return f"{paper['table']} has {labels['method']} on {group}={','.join(options)} only (paper.restrict=null runs all)"
+    return None
+
+
+@contextmanager
+def friendly_errors() -> Iterator[None]:
+    """Turns what a user can mend into one message and exit status 1; other exceptions keep their traceback."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises instead of printing, and we print
+    try:
+        check_options(sys.argv[1:])
+        yield
+    except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
+        print(f"error: {explain(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def check_options(arguments: list[str]) -> None:
+    """Unknown options of a config group, e.g. method=smotte, with the nearest names; before Hydra composes anything,
+    so that a sweep does not stop at its last job."""
+    folders = [CONF] + [Path(v) for a, v in zip(arguments, arguments[1:]) if a in ("--config-dir", "-cd")]
+    folders += [Path(a.split("=", 1)[1]) for a in arguments if a.startswith("--config-dir=")]
+    for argument in arguments:
+        match = re.fullmatch(r"\+?([a-z]+(?:/[a-z]+)?)=([\w,./-]+)", argument)
+        if not match:
+            continue
+        group, options = match.groups()
+        known = [str(p.relative_to(f / group))[:-5] for f in folders for p in (f / group).rglob("*.yaml")]
+        for option in options.split(",") if known else []:
+            if option not in known and group != "hydra/launcher":
+                raise BenchError(f"unknown {group}={option}: {nearest(option, known)}")
+
+
+def explain(error: BaseException) -> str:
+    """The message of an error; for a key that no config has, the nearest keys of its group."""
+    text = str(error)
+    match = re.search(r"Key '(\w+)' is not in struct\s+full_key: ([\w.]+)", f"{text} {error.__cause__ or ''}")
+    if not match:
+        return text
+    key, full = match.groups()
+    return f"unknown key {full}: {nearest(key, keys_of(full.rpartition('.')[0]))}"
+
+
+def keys_of(group: str) -> set[str]:
+    """Every key that the YAML files of a group (the top level for "") have."""
+    import yaml
+
+    files = list((CONF / group).glob("*.yaml")) if group else [CONF / "config.yaml"]
+    keys = {key for file in files for key in (yaml.safe_load(file.read_text()) or {})}
+    return keys - {"defaults", "name", "label"} | ({p.name for p in CONF.iterdir() if p.is_dir()} if not group else set())
