@@ -1,0 +1,1 @@
+"""Records → tables, statistics, figures, pages. Nothing here trains or imports torch."""

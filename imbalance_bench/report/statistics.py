@@ -1,0 +1,176 @@
+"""Comparing methods over many data sets (Demšar 2006), from a table of cells (rows) × methods (columns).
+
+Every function drops rows in which a method is missing: ranks and pairs exist only where all methods were run.
+Values closer than 1e-9 are ties, since means over folds differ by rounding where their folds are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DECIMALS = 9
+
+
+@dataclass(frozen=True)
+class Friedman:
+    """Friedman's test and Iman and Davenport's correction.
+
+    ``chi2``: corrected for ties, k - 1 degrees of freedom (k = ``methods``, n = ``cells``); ``f``:
+    F-distributed with ``dof`` = (k - 1, (k - 1)(n - 1)) degrees of freedom; ``p``: of ``f``. nan when there
+    is nothing to test (fewer than two methods or cells, or all methods equal in every cell).
+    """
+
+    chi2: float
+    f: float
+    dof: tuple[int, int]
+    p: float
+    cells: int
+    methods: int
+
+
+@dataclass(frozen=True)
+class PairedDifference:
+    """Differences a - b over pairs: their mean, its two-sided t interval [low, high] at ``confidence`` (nan
+    for a single pair), and the pairs that a wins, ties and loses."""
+
+    mean: float
+    low: float
+    high: float
+    wins: int
+    ties: int
+    losses: int
+    confidence: float
+
+    @property
+    def pairs(self) -> int:
+        return self.wins + self.ties + self.losses
+
+
+def ranks(scores: pd.DataFrame, higher_is_better: bool = True) -> pd.DataFrame:
+    """Ranks within each complete row, 1 = best, ties share the average of their ranks."""
+    return scores.dropna().round(_DECIMALS).rank(axis=1, ascending=not higher_is_better)
+
+
+def mean_ranks(scores: pd.DataFrame, higher_is_better: bool = True) -> pd.Series:
+    """Mean rank of each method over the complete rows; nan when there is none."""
+    return ranks(scores, higher_is_better).mean()
+
+
+def friedman(scores: pd.DataFrame) -> Friedman:
+    """Do the methods' ranks differ? Demšar 2006, section 3.2.2, with the usual correction of χ² for ties.
+
+    Demšar's worked example leaves that correction out; where there are ties, ours is the larger.
+    """
+    from scipy import stats
+
+    table = ranks(scores).to_numpy(dtype=float)
+    n, k = table.shape
+    dof = (k - 1, (k - 1) * (n - 1))
+    nan = float("nan")
+    # Σ over cells of the squared deviations of the ranks: n k (k² - 1) / 12 without ties, less with them
+    spread = float(((table - (k + 1) / 2) ** 2).sum())
+    if n < 2 or k < 2 or spread == 0:
+        return Friedman(nan, nan, dof, nan, n, k)
+    chi2 = float(n * (k - 1) * (n * (table.mean(axis=0) - (k + 1) / 2) ** 2).sum() / spread)
+    rest = n * (k - 1) - chi2
+    f = (n - 1) * chi2 / rest if rest > 1e-9 * chi2 else float("inf")
+    return Friedman(chi2, f, dof, float(stats.f.sf(f, *dof)), n, k)
+
+
+def critical_difference(methods: int, cells: int, alpha: float = 0.05) -> float:
+    """Nemenyi's critical difference of mean ranks, q_α √(k (k + 1) / 6n); q_α is the studentized range /
+    √2."""
+    from scipy import stats
+
+    q = stats.studentized_range.isf(alpha, methods, np.inf) / np.sqrt(2)
+    return float(q * np.sqrt(methods * (methods + 1) / (6 * cells)))
+
+
+def nemenyi(scores: pd.DataFrame) -> pd.DataFrame:
+    """Nemenyi's p-values of all pairs of methods after Friedman's test, methods × methods."""
+    from scikit_posthocs import posthoc_nemenyi_friedman
+
+    complete = scores.dropna().round(_DECIMALS)
+    # as a bare array: labelled input is melted and may be sorted by label
+    p = posthoc_nemenyi_friedman(complete.to_numpy())
+    p.index = p.columns = complete.columns
+    return p
+
+
+def wilcoxon_holm(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Wilcoxon signed-rank tests of ``reference`` against every other method, two-sided.
+
+    Zero differences are split between both signs (Demšar 2006, section 3.1.3). Returns one row a method with
+    columns ``p`` and ``p_holm`` (adjusted over all rows by Holm's step-down); nan without a complete row.
+    """
+    import pandas as pd
+    from scipy import stats
+
+    complete = scores.dropna().round(_DECIMALS)
+    others = [m for m in complete.columns if m != reference]
+    p = []
+    for method in others:
+        difference = (complete[reference] - complete[method]).round(_DECIMALS).to_numpy()
+        if not len(difference):
+            p.append(float("nan"))
+        elif not difference.any():
+            p.append(1.0)
+        else:
+            p.append(float(stats.wilcoxon(difference, zero_method="zsplit").pvalue))
+    return pd.DataFrame({"p": p, "p_holm": holm(p)}, index=others)
+
+
+def holm(p: Sequence[float]) -> np.ndarray:
+    """Holm's step-down adjusted p-values, in the order given."""
+    p = np.asarray(p, dtype=float)
+    order = np.argsort(p)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(adjusted, 1)
+
+
+def paired_difference(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) -> PairedDifference:
+    """How much ``a`` exceeds ``b`` over pairs (n,), pairs with a nan left out.
+
+    The interval is Student's, of the mean of the differences. It treats the pairs as independent, which data
+    sets are, and which folds of one data set, sharing training rows, are only roughly: there it is too
+    narrow.
+    """
+    from scipy import stats
+
+    difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
+    difference = difference[~np.isnan(difference)].round(_DECIMALS)
+    n = len(difference)
+    nan = float("nan")
+    mean = float(difference.mean()) if n else nan
+    half = nan
+    if n > 1:
+        half = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * difference.std(ddof=1) / np.sqrt(n))
+    wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
+    return PairedDifference(mean, mean - half, mean + half, wins, n - wins - losses, losses, confidence)
+
+
+def dolan_more(scores: pd.DataFrame, thetas: np.ndarray | None = None) -> pd.DataFrame:
+    """Dolan-Moré profile: the share of cells on which a method reaches θ times the best score of that cell.
+
+    Index θ (by default 0 to 1 in steps of 0.01), one column a method; scores must be ≥ 0 and better when
+    higher. At θ = 1 it is the share of cells on which a method is best (ties count for each); nan without a
+    complete row.
+    """
+    import pandas as pd
+
+    thetas = np.linspace(0, 1, 101) if thetas is None else np.asarray(thetas)
+    complete = scores.dropna()
+    values = complete.to_numpy(dtype=float)
+    share = np.full((len(thetas), values.shape[1]), np.nan)
+    if len(values):
+        bar = thetas[:, None, None] * values.max(axis=1, keepdims=True)
+        share = (values + 10.0**-_DECIMALS >= bar).mean(axis=1)
+    return pd.DataFrame(share, index=pd.Index(thetas, name="theta"), columns=complete.columns)

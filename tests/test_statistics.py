@@ -1,0 +1,156 @@
+"""Statistics against scipy, against Demšar's example (2006, table 6), and against the printed tables."""
+
+from importlib.resources import files
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from imbalance_bench.report import statistics
+
+# AUC of C4.5 with and without tuning of m and cf on 14 UCI sets: the example of Demšar's section 3.2.2. Its
+# ranks separate the third and the fourth value of the set "voting" (the last row but one), equal in the
+# printed decimals.
+DEMSAR = pd.DataFrame(
+    [
+        [0.763, 0.768, 0.771, 0.798],
+        [0.599, 0.591, 0.590, 0.569],
+        [0.954, 0.971, 0.968, 0.967],
+        [0.628, 0.661, 0.654, 0.657],
+        [0.882, 0.888, 0.886, 0.898],
+        [0.936, 0.931, 0.916, 0.931],
+        [0.661, 0.668, 0.609, 0.685],
+        [0.583, 0.583, 0.563, 0.625],
+        [0.775, 0.838, 0.866, 0.875],
+        [1.000, 1.000, 1.000, 1.000],
+        [0.940, 0.962, 0.965, 0.962],
+        [0.619, 0.666, 0.614, 0.669],
+        [0.972, 0.981, 0.9751, 0.975],
+        [0.957, 0.978, 0.946, 0.970],
+    ],
+    columns=["C4.5", "C4.5+m", "C4.5+cf", "C4.5+m+cf"],
+)
+
+
+def printed_auc_pr(*tables):
+    """Data sets × methods as printed, MESA (5 data sets) left out."""
+    folder = files("imbalance_bench") / "report/published/explicit_gradient"
+    rows = pd.concat(pd.read_csv(folder.joinpath(f"table_{t}.csv").open()) for t in tables)
+    rows = rows[(rows.metric == "auc_pr") & ~rows.dataset.str.startswith("mean_")]
+    return rows[rows.row_method != "mesa"].pivot_table(index="dataset", columns="row_method", values="value")
+
+
+def test_mean_ranks_of_demsars_example():
+    ranks = statistics.mean_ranks(DEMSAR)
+    assert ranks.round(3).to_dict() == {"C4.5": 3.143, "C4.5+m": 2.0, "C4.5+cf": 2.893, "C4.5+m+cf": 1.964}
+
+
+def test_mean_ranks_of_the_printed_tables():
+    expected = {
+        "cross_entropy": 4.52,
+        "random_oversampling": 5.00,
+        "smote": 5.26,
+        "adasyn": 6.00,
+        "borderline_smote": 5.50,
+        "explicit_gradient": 2.50,
+        "cwgan": 5.17,
+        "focal": 4.94,
+        "ldam": 6.11,
+    }
+    scores = printed_auc_pr(2, 3)
+    assert scores.shape == (27, 9)
+    assert statistics.mean_ranks(scores).round(2).to_dict() == expected
+
+
+def test_ranks_of_losses_and_of_rounding():
+    losses = pd.DataFrame({"a": [0.1, 0.1 + 0.2], "b": [0.2, 0.3], "c": [0.3, np.nan]})
+    assert statistics.mean_ranks(losses, higher_is_better=False).tolist() == [1, 2, 3]
+    assert statistics.ranks(losses[["a", "b"]]).iloc[1].tolist() == [1.5, 1.5]
+
+
+def test_friedman_without_ties_is_demsars_formula():
+    untied = DEMSAR.drop(index=[5, 7, 9, 10])
+    n, k = untied.shape
+    mean = statistics.mean_ranks(untied).to_numpy()
+    chi2 = 12 * n / (k * (k + 1)) * ((mean**2).sum() - k * (k + 1) ** 2 / 4)
+    result = statistics.friedman(untied)
+    assert result.chi2 == pytest.approx(chi2)
+    assert result.f == pytest.approx((n - 1) * chi2 / (n * (k - 1) - chi2))
+    assert result.dof == (3, 27) and result.p == pytest.approx(stats.f.sf(result.f, 3, 27))
+
+
+def test_friedman_with_ties_is_scipys():
+    result = statistics.friedman(DEMSAR)
+    assert result.chi2 == pytest.approx(stats.friedmanchisquare(*DEMSAR.to_numpy().T).statistic)
+    # Demšar prints 9.28 and 3.69 without the correction for ties, which divides by 1 - 78 / 840 here
+    assert result.chi2 * (1 - 78 / 840) == pytest.approx(9.28, abs=0.01)
+    assert result.dof == (3, 39) and result.p < 0.05
+
+
+def test_friedman_on_the_printed_tables():
+    """Section 6: p < 0.05, on table 2 alone and on all nine methods."""
+    assert statistics.friedman(printed_auc_pr(2)).p < 0.05
+    assert statistics.friedman(printed_auc_pr(2, 3)).p < 0.05
+
+
+def test_friedman_at_its_limits():
+    same_order = pd.DataFrame([[1, 2, 3]] * 4, dtype=float)
+    assert statistics.friedman(same_order).f == np.inf and statistics.friedman(same_order).p == 0
+    for nothing in (same_order * 0, same_order[:1], same_order[:0], same_order[[0]]):
+        assert np.isnan(statistics.friedman(nothing).p)
+
+
+def test_critical_difference_of_demsars_example():
+    assert statistics.critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
+    assert statistics.critical_difference(4, 14, alpha=0.10) == pytest.approx(1.12, abs=0.005)
+
+
+def test_nemenyi_agrees_with_the_critical_difference():
+    ranks, p = statistics.mean_ranks(DEMSAR), statistics.nemenyi(DEMSAR)
+    assert list(p.columns) == list(DEMSAR.columns) == list(p.index)
+    gap = ranks["C4.5"] - ranks["C4.5+m+cf"]
+    alpha = float(p.loc["C4.5", "C4.5+m+cf"])
+    assert statistics.critical_difference(4, 14, alpha) == pytest.approx(gap)
+
+
+def test_wilcoxon_is_scipys_and_holm_adjusts():
+    result = statistics.wilcoxon_holm(DEMSAR, "C4.5")
+    for method, p in result.p.items():
+        difference = (DEMSAR["C4.5"] - DEMSAR[method]).round(9)
+        assert p == pytest.approx(stats.wilcoxon(difference, zero_method="zsplit").pvalue)
+    assert (result.p_holm >= result.p).all()
+    identical = pd.DataFrame({"a": [0.5, 0.6], "b": [0.5, 0.6]})
+    assert statistics.wilcoxon_holm(identical, "a").loc["b", "p"] == 1
+
+
+def test_holm_by_hand():
+    np.testing.assert_allclose(statistics.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(statistics.holm([0.5, 0.9]), [1, 1])
+
+
+def test_paired_difference_is_the_one_sample_t_interval():
+    a, b = DEMSAR["C4.5+m+cf"].to_numpy(), DEMSAR["C4.5"].to_numpy()
+    result = statistics.paired_difference(np.append(a, np.nan), np.append(b, 1))
+    interval = stats.ttest_rel(a, b).confidence_interval(0.95)
+    assert (result.low, result.high) == pytest.approx((interval.low, interval.high))
+    assert result.mean == pytest.approx((a - b).mean())
+    assert (result.wins, result.ties, result.losses, result.pairs) == (11, 1, 2, 14)
+
+
+def test_paired_difference_of_few_pairs():
+    one = statistics.paired_difference(np.array([0.6]), np.array([0.5]))
+    assert one.mean == pytest.approx(0.1) and np.isnan(one.low) and one.pairs == 1
+    constant = statistics.paired_difference(np.array([0.3, 0.4]), np.array([0.1, 0.2]))
+    assert (constant.mean, constant.low, constant.high) == pytest.approx((0.2, 0.2, 0.2))
+    none = statistics.paired_difference(np.array([]), np.array([]))
+    assert np.isnan(none.mean) and none.pairs == 0
+
+
+def test_dolan_more_by_hand():
+    scores = pd.DataFrame({"a": [1.0, 0.5, 0.2], "b": [0.5, 0.5, 0.8]})
+    profile = statistics.dolan_more(scores, np.array([0, 0.25, 0.5, 1]))
+    np.testing.assert_allclose(profile["a"], [1, 1, 2 / 3, 2 / 3])
+    np.testing.assert_allclose(profile["b"], [1, 1, 1, 2 / 3])
+    assert statistics.dolan_more(scores[:0]).isna().all(axis=None)
+    assert statistics.dolan_more(printed_auc_pr(2)).loc[0].eq(1).all()
