@@ -1,0 +1,285 @@
+"""What a paper says of its results, tested on records: the comparisons of conf/paper/<paper>/claims.yaml.
+
+A claim compares one method with others over cells (data set × ratio). In a cell, the methods are compared on
+the runs (fold, repeat) that all of them have, by their means over these runs. A side is a method label, or
+``label@last`` / ``label@best`` where its iterate is not the claim's.
+
+Verdicts: *holds*, *does not hold*, *not run*. On a partial grid, a claim about every cell is refuted by one
+cell, and one about most cells is decided as soon as the missing cells cannot change the majority; otherwise
+it is not run. The statistics over cells (``higher_on_average``, ``ranks_differ``) are judged once at least
+half of the cells were run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import build
+from imbalance_bench.report import printed
+from imbalance_bench.report.frame import LOWER_IS_BETTER
+from imbalance_bench.report.statistics import PairedDifference, friedman, paired_difference
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Verdict = Literal["holds", "does not hold", "not run"]
+HOLDS: Verdict = "holds"
+DOES_NOT_HOLD: Verdict = "does not hold"
+NOT_RUN: Verdict = "not run"
+
+KEYS = ["method", "dataset", "ratio", "fold", "repeat", "iterate", "class_group", "metric"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One line of claims.yaml.
+
+    ``where``: its place in the paper. ``source``: the paper's own claim, or a control that we run beside it.
+    ``statistic``:
+
+    * ``best_on_all``: strictly better than every other in every cell;
+    * ``best_on_most``: strictly better than every other in more than half of the cells;
+    * ``gain_between``: in every cell, the gain over the best other lies in [``low``, ``high``];
+    * ``higher_on_average``: for every other, the 95 % interval of the mean gain over the cells lies above 0;
+    * ``ranks_differ``: p < 0.05 in Friedman's test, as Iman and Davenport correct it, over all the methods.
+    """
+
+    id: str
+    text: str
+    where: str
+    source: Literal["paper", "control"]
+    statistic: Literal["best_on_all", "best_on_most", "gain_between", "higher_on_average", "ranks_differ"]
+    method: str
+    against: tuple[str, ...]
+    datasets: tuple[str, ...]
+    ratios: tuple[str, ...]
+    metric: str
+    class_group: str
+    iterate: Literal["last", "best"]
+    low: float | None = None
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.against and self.datasets and self.ratios):
+            raise BenchError(f"claim {self.id!r}: against, datasets and ratios need at least one entry each")
+        for side in self.sides:
+            if side.partition("@")[2] not in ("", "last", "best"):
+                raise BenchError(f"claim {self.id!r}: {side!r} must be a method label, label@last or label@best")
+        if {self.low is not None, self.high is not None} != {self.statistic == "gain_between"}:
+            raise BenchError(f"claim {self.id!r}: low and high belong to statistic=gain_between, which needs both")
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        return (self.method, *self.against)
+
+    @property
+    def cells(self) -> list[tuple[str, str]]:
+        """(dataset, ratio) of every cell that the claim speaks of."""
+        return [(dataset, ratio) for dataset in self.datasets for ratio in self.ratios]
+
+
+@dataclass(frozen=True)
+class CellComparison:
+    """One cell in which every side was run.
+
+    ``values``: mean over the ``runs`` shared runs, by side; ``best_other``: the strongest of ``against``;
+    ``gain``: over that one, paired over runs, positive = better.
+    """
+
+    dataset: str
+    ratio: str
+    runs: int
+    values: dict[str, float]
+    best_other: str
+    gain: PairedDifference
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """What became of a claim.
+
+    ``detail``: the numbers that decided, in a phrase. ``needed``: how many cells the claim speaks of; ``cells``:
+    those that were run; ``missing``: "dataset ratio: sides without runs" for each of the others. ``gain``: over
+    the best other of each cell, paired over cells, positive = better (for losses and errors too); None without
+    cells. ``versus``: the same over each of ``against``; empty without cells.
+    """
+
+    claim: Claim
+    verdict: Verdict
+    detail: str
+    needed: int
+    cells: tuple[CellComparison, ...]
+    missing: tuple[str, ...]
+    gain: PairedDifference | None
+    versus: dict[str, PairedDifference]
+
+
+def read_claims(path: Path) -> list[dict[str, Any]]:
+    """The claims declared in a claims.yaml, in order."""
+    return _read(path)["claims"]
+
+
+def printed_values(path: Path) -> pd.DataFrame:
+    """The numbers that the paper printed, in the form of ``evaluate_claims``: one run a cell, all at the
+    iterate ``last`` and the class group ``positive``.
+
+    ``printed`` in claims.yaml names the tables and, by axis, our labels where the file's differ; rows of a
+    setting or a method that no label stands for keep their name. A claim that fails on these numbers fails on
+    the paper's own.
+    """
+    import pandas as pd
+
+    content = _read(path)
+    rows = []
+    for table, axes in content["printed"].items():
+        names = {axis: {theirs: ours for ours, theirs in labels.items()} for axis, labels in axes.items()}
+        for row in printed.read(content["paper"], table):
+            if not row["value"] or row["dataset"].startswith("mean_over_"):
+                continue
+            ratio = names.get("ratio", {}).get(row["setting"], row["setting"]) or "native"
+            rows.append(
+                {
+                    "method": names.get("method", {}).get(row["row_method"], row["row_method"]),
+                    "dataset": row["dataset"],
+                    "ratio": ratio,
+                    "fold": 0,
+                    "repeat": 0,
+                    "iterate": "last",
+                    "class_group": "positive",
+                    "metric": row["metric"],
+                    "value": float(row["value"]),
+                }
+            )
+    # the paper's own method stands in several tables, with the same numbers
+    return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
+
+
+def evaluate_claims(claims: Iterable[Mapping[str, Any]], values: pd.DataFrame) -> list[ClaimResult]:
+    """Tests declared claims.
+
+    Args:
+        claims: as in claims.yaml, the keys of ``Claim``.
+        values: one row a number, columns ``KEYS`` and value (``report.frame.tidy``; more columns do no harm).
+            Undefined values (nan) count as not run.
+
+    Raises:
+        BenchError: a key is unknown or missing, two claims share an id, or a number occurs twice (two records
+            with equal labels and different settings: the caller must choose).
+    """
+    parsed = [build(Claim, claim, f"claim {claim.get('id', '?')}") for claim in claims]
+    ids = [claim.id for claim in parsed]
+    if twice := {i for i in ids if ids.count(i) > 1}:
+        raise BenchError(f"claims.yaml declares {', '.join(sorted(twice))} twice")
+    known = values.dropna(subset="value")
+    doubled = known[known.duplicated(KEYS)]
+    if len(doubled):
+        what = ", ".join(f"{k}={doubled.iloc[0][k]}" for k in KEYS)
+        raise BenchError(f"two records give {what}: select the cells of one preset, or delete one of the two")
+    return [_evaluate(claim, known) for claim in parsed]
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BenchError(f"no claims are declared at {path}") from error
+
+
+def _evaluate(claim: Claim, values: pd.DataFrame) -> ClaimResult:
+    import pandas as pd
+
+    values = values[(values.metric == claim.metric) & (values.class_group == claim.class_group)]
+    sign = -1.0 if claim.metric in LOWER_IS_BETTER else 1.0
+    cells, missing = [], []
+    for dataset, ratio in claim.cells:
+        here = values[(values.dataset == dataset) & (values.ratio == ratio)]
+        cell = _compare(claim, here, dataset, ratio, sign)
+        if isinstance(cell, CellComparison):
+            cells.append(cell)
+        else:
+            missing.append(f"{dataset} {ratio}: {cell}")
+    if not cells:
+        nothing = f"none of {len(claim.cells)} cells has every method"
+        return ClaimResult(claim, NOT_RUN, nothing, len(claim.cells), (), tuple(missing), None, {})
+    table = sign * pd.DataFrame([cell.values for cell in cells])
+    gain = paired_difference(table[claim.method], table[list(claim.against)].max(axis=1))
+    versus = {other: paired_difference(table[claim.method], table[other]) for other in claim.against}
+    verdict, detail = _judge(claim, cells, table, gain, versus)
+    return ClaimResult(claim, verdict, detail, len(claim.cells), tuple(cells), tuple(missing), gain, versus)
+
+
+def _compare(
+    claim: Claim, here: pd.DataFrame, dataset: str, ratio: str, sign: float
+) -> CellComparison | str:
+    """The comparison in one cell, or which sides lack runs."""
+    import pandas as pd
+
+    columns = {}
+    for side in claim.sides:
+        method, _, iterate = side.partition("@")
+        rows = here[(here.method == method) & (here.iterate == (iterate or claim.iterate))]
+        columns[side] = rows.set_index(["fold", "repeat"])["value"]
+    if absent := [side for side, column in columns.items() if column.empty]:
+        return ", ".join(absent)
+    shared = pd.DataFrame(columns).dropna()
+    if shared.empty:
+        return "no run that all sides share"
+    means = shared.mean()
+    best = (sign * means[list(claim.against)]).idxmax()
+    gain = paired_difference(sign * shared[claim.method], sign * shared[best])
+    return CellComparison(dataset, ratio, len(shared), means.to_dict(), best, gain)
+
+
+def _judge(
+    claim: Claim,
+    cells: list[CellComparison],
+    table: pd.DataFrame,
+    gain: PairedDifference,
+    versus: dict[str, PairedDifference],
+) -> tuple[Verdict, str]:
+    """The verdict and the sentence behind it. ``table``: run cells × sides, higher = better."""
+    needed, run = len(claim.cells), len(cells)
+    of = f"{run} cells" if run == needed else f"{run} cells run, of {needed}"
+    if claim.statistic == "best_on_all":
+        return _on_all(gain.wins, run, needed), f"strictly best in {gain.wins} of {of}"
+    if claim.statistic == "best_on_most":
+        return _on_most(gain.wins, run, needed), f"strictly best in {gain.wins} of {of}"
+    if claim.statistic == "gain_between":
+        gains = [round(cell.gain.mean, 9) for cell in cells]
+        within = sum(claim.low <= g <= claim.high for g in gains)
+        listed = ", ".join(f"{g:+.3f} on {cell.dataset} {cell.ratio}" for g, cell in zip(gains, cells))
+        return _on_all(within, run, needed), f"{listed}; in [{claim.low:g}, {claim.high:g}]: {within} of {of}"
+    if 2 * run < needed:
+        return NOT_RUN, f"{of}: fewer than half"
+    if claim.statistic == "ranks_differ":
+        test = friedman(table)
+        if np.isnan(test.p):
+            return NOT_RUN, f"nothing to rank: {of}"
+        detail = f"F({test.dof[0]}, {test.dof[1]}) = {test.f:.2f}, p = {test.p:.2g}, over {of}"
+        return (HOLDS if test.p < 0.05 else DOES_NOT_HOLD), detail
+    hardest = min(versus, key=lambda other: (versus[other].low, versus[other].mean))
+    d = versus[hardest]
+    detail = f"mean gain {d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}] over {hardest} on {of}"
+    if np.isnan(d.low):
+        return NOT_RUN, f"mean gain {d.mean:+.4f} over {hardest} on {of}: one cell gives no interval"
+    return (HOLDS if d.low > 0 else DOES_NOT_HOLD), detail
+
+
+def _on_all(good: int, run: int, needed: int) -> Verdict:
+    if good < run:
+        return DOES_NOT_HOLD
+    return HOLDS if run == needed else NOT_RUN
+
+
+def _on_most(good: int, run: int, needed: int) -> Verdict:
+    if 2 * good > needed:
+        return HOLDS
+    return DOES_NOT_HOLD if 2 * (good + needed - run) <= needed else NOT_RUN
