@@ -117,7 +117,7 @@ def test_half_of_the_cells_is_not_most():
     ],
 )
 def test_gain_between_includes_its_bounds(a, expected):
-    c = claim("gain_between", ["d0", "d1"], low=0.05, high=0.07)
+    c = claim("gain_between", ["d0", "d1"], bounds=[0.05, 0.07])
     result = verdict(c, table({"a": a, "b": [0.5, 0.5], "c": [0.4, 0.4]}))
     assert result.verdict == expected and f"{a[0] - 0.5:+.3f} on d0 native" in result.detail
 
@@ -187,8 +187,8 @@ def test_nothing_run():
         ({"methd": "a"}, "did you mean method"),
         ({"against": []}, "at least one entry"),
         ({"against": ["b@first"]}, "b@first"),
-        ({"low": 0.1}, "gain_between"),
-        ({"statistic": "gain_between", "low": 0.1}, "needs both"),
+        ({"bounds": [0.1, 0.2]}, "gain_between"),
+        ({"statistic": "gain_between", "bounds": [0.1]}, "low, high"),
     ],
 )
 def test_a_claim_declared_wrongly_is_named(change, says):

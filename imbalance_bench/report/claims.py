@@ -45,7 +45,7 @@ class Claim:
 
     * ``best_on_all``: strictly better than every other in every cell;
     * ``best_on_most``: strictly better than every other in more than half of the cells;
-    * ``gain_between``: in every cell, the gain over the best other lies in [``low``, ``high``];
+    * ``gain_between``: in every cell, the gain over the best other lies in ``bounds`` = [low, high];
     * ``higher_on_average``: for every other, the 95 % interval of the mean gain over the cells lies above 0;
     * ``ranks_differ``: p < 0.05 in Friedman's test, as Iman and Davenport correct it, over all the methods.
     """
@@ -62,8 +62,7 @@ class Claim:
     metric: str
     class_group: str
     iterate: Literal["last", "best"]
-    low: float | None = None
-    high: float | None = None
+    bounds: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
         if not (self.against and self.datasets and self.ratios):
@@ -71,8 +70,8 @@ class Claim:
         for side in self.sides:
             if side.partition("@")[2] not in ("", "last", "best"):
                 raise BenchError(f"claim {self.id!r}: {side!r} must be a method label, label@last or label@best")
-        if {self.low is not None, self.high is not None} != {self.statistic == "gain_between"}:
-            raise BenchError(f"claim {self.id!r}: low and high belong to statistic=gain_between, which needs both")
+        if len(self.bounds or ()) != (2 if self.statistic == "gain_between" else 0):
+            raise BenchError(f"claim {self.id!r}: bounds=[low, high] belongs to gain_between, and only to it")
 
     @property
     def sides(self) -> tuple[str, ...]:
@@ -252,11 +251,12 @@ def _judge(
         return _on_all(gain.wins, run, needed), f"strictly best in {gain.wins} of {of}"
     if claim.statistic == "best_on_most":
         return _on_most(gain.wins, run, needed), f"strictly best in {gain.wins} of {of}"
-    if claim.statistic == "gain_between":
-        gains = [round(cell.gain.mean, 9) for cell in cells]
-        within = sum(claim.low <= g <= claim.high for g in gains)
+    if claim.bounds:
+        low, high = claim.bounds
+        gains = [round(cell.gain.mean, 9) for cell in cells]  # bounds are met in spite of rounding
+        within = sum(low <= g <= high for g in gains)
         listed = ", ".join(f"{g:+.3f} on {cell.dataset} {cell.ratio}" for g, cell in zip(gains, cells))
-        return _on_all(within, run, needed), f"{listed}; in [{claim.low:g}, {claim.high:g}]: {within} of {of}"
+        return _on_all(within, run, needed), f"{listed}; in [{low:g}, {high:g}]: {within} of {of}"
     if 2 * run < needed:
         return NOT_RUN, f"{of}: fewer than half"
     if claim.statistic == "ranks_differ":

@@ -1,0 +1,187 @@
+"""Computes the metrics of finished cells again, from their saved predictions; nothing is trained.
+
+For records made before a metric was added or mended. Imports no torch. ``metrics.csv`` and the headline in
+``record.json`` are each rewritten whole, in that order, and only where they differ: a rescore that is killed is
+finished by the next one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import math
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from imbalance_bench import scoring
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import nearest
+from imbalance_bench.store import Cell, Store, atomic_write
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a rescore did to one cell. ``added``, ``removed``: "class_group metric" of numbers that only the
+    new or the old file has; ``changed``: the same of those whose value differs; ``largest``: the largest
+    absolute difference."""
+
+    record: dict[str, Any]
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    largest: float
+    headline: tuple[dict[str, Any] | None, dict[str, Any]]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.removed or self.changed or self.headline_moved)
+
+    @property
+    def headline_moved(self) -> bool:
+        old, new = (json.dumps(h, sort_keys=True) for h in self.headline)  # as text, so that nan equals nan
+        return old != new
+
+    def line(self) -> str:
+        if not self:
+            return f"{_name(self.record)}: unchanged"
+        parts = []
+        for word in ("added", "removed", "changed"):
+            if names := getattr(self, word):
+                shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+                parts.append(f"{word} {shown}" + (f" (by {self.largest:.3g} at most)" if word == "changed" else ""))
+        if self.headline_moved:
+            old, new = self.headline
+            before = f"{old['mean']:.4f} -> " if old else ""
+            parts.append(f"headline {new['metric']} {before}{new['mean']:.4f}")
+        return f"{_name(self.record)}: {'; '.join(parts)}"
+
+
+def rescore(cell: Cell) -> Change:
+    """Rewrites what differs in one finished cell.
+
+    Raises:
+        BenchError: its predictions are missing, damaged or no log-probabilities, it is being trained, or the
+            disk does not take the new files; the old ones are then whole.
+    """
+    with cell.lock() as mine:
+        record = cell.record()
+        if not mine or record is None:
+            raise BenchError(f"{cell.path} is being trained by another process: rescore it afterwards")
+        splits = [(run["fold"], run["repeat"]) for run in record["runs"]]
+        data = record["data"]
+        rows = scoring.score_predictions(_predictions(cell), splits, data["class_names"], record["kind"])
+        text = scoring.to_csv(rows)
+        headline = scoring.headline(rows, data["classes"], record["kind"])
+        change = _compare(record, cell, text, headline)
+        if change:
+            atomic_write(cell.path / "metrics.csv", text)
+            cell.finish({k: v for k, v in record.items() if k != "path"} | {"headline": headline})
+    return change
+
+
+def select(records: Sequence[dict[str, Any]], wanted: Sequence[str]) -> list[dict[str, Any]]:
+    """The records that match every filter ``group=label[,label...]`` (method, dataset, ratio, backbone, ...),
+    or have one of the ids given; all of them when nothing is wanted.
+
+    Raises:
+        BenchError: a filter names no group, or matches no record: the nearest label or id is offered.
+    """
+    filters = dict(w.split("=", 1) for w in wanted if "=" in w)
+    ids = {w for w in wanted if "=" not in w}
+    groups = sorted({group for record in records for group in record["labels"]})
+    for group, labels in filters.items():
+        if groups and group not in groups:
+            raise BenchError(f"no group {group!r} to select records by: {nearest(group, groups)}")
+        _known(labels.split(","), {record["labels"][group] for record in records}, group)
+    _known(ids, {record["id"] for record in records}, "id")
+    chosen = [r for r in records if all(r["labels"][g] in ls.split(",") for g, ls in filters.items())]
+    return [r for r in chosen if r["id"] in ids] if ids else chosen
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; the exit status is 1 when a cell could not be rescored (the others were)."""
+    parser = argparse.ArgumentParser(prog="rescore.py", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("wanted", nargs="*", help="ids, or filters such as method=smote,adasyn dataset=ecoli")
+    parser.add_argument("--outputs", default="outputs", help="the folder that holds runs/ (paths.outputs)")
+    arguments = parser.parse_args(argv)
+    store = Store(arguments.outputs)
+    counts = {"changed": 0, "unchanged": 0, "failed": 0}
+    try:
+        records = select([r for r in store.records() if r["status"] == "done"], arguments.wanted)
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for record in records:
+        try:
+            change = rescore(Cell(record["path"]))
+        except BenchError as error:
+            counts["failed"] += 1
+            print(f"error: {_name(record)}: {error}", file=sys.stderr)
+            continue
+        counts["changed" if change else "unchanged"] += 1
+        print(change.line(), flush=True)
+    print(f"{len(records)} finished cells: " + ", ".join(f"{n} {word}" for word, n in counts.items()))
+    return int(counts["failed"] > 0)
+
+
+def _name(record: Mapping[str, Any]) -> str:
+    labels = record["labels"]
+    return f"{labels['method']} on {labels['dataset']} {labels['ratio']} ({record['id']})"
+
+
+def _known(names: Iterable[str], known: set[str], what: str) -> None:
+    for name in names:
+        if name not in known:
+            hint = nearest(name, known) if known else "no cell is finished"
+            raise BenchError(f"no finished record has {what}={name}: {hint}")
+
+
+def _predictions(cell: Cell) -> dict[str, np.ndarray]:
+    path = cell.path / "predictions.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            loaded = dict(arrays)
+    except FileNotFoundError as error:
+        raise BenchError(f"{path} is missing: train the cell again with cache=overwrite") from error
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise BenchError(f"{path} is damaged ({error}): train the cell again with cache=overwrite") from error
+    if absent := {"run", "label", "scores_last"} - loaded.keys():
+        raise BenchError(f"{path} has no {', '.join(sorted(absent))}: train the cell again with cache=overwrite")
+    return loaded
+
+
+def _compare(record: dict[str, Any], cell: Cell, text: str, headline: dict[str, Any]) -> Change:
+    path = cell.path / "metrics.csv"
+    old, new = _numbers(path.read_text() if path.exists() else ""), _numbers(text)
+    shared = {key: (old[key], new[key]) for key in new if key in old}
+    differing = {k: abs(a - b) for k, (a, b) in shared.items() if not (a == b or math.isnan(a) and math.isnan(b))}
+    return Change(
+        record,
+        added=_names(k for k in new if k not in old),
+        removed=_names(k for k in old if k not in new),
+        changed=_names(differing),
+        largest=max((d for d in differing.values() if not math.isnan(d)), default=0.0),
+        headline=(record.get("headline"), headline),
+    )
+
+
+def _numbers(text: str) -> dict[Key, float]:
+    """The numbers of a metrics.csv by the columns that name them; none of a file that is not one."""
+    keys = ("run", "fold", "repeat", "iterate", "class_group", "metric")
+    try:
+        return {tuple(row[k] for k in keys): float(row["value"]) for row in csv.DictReader(io.StringIO(text))}
+    except (KeyError, TypeError, ValueError):
+        return {}
+
+
+def _names(keys: Iterable[Key]) -> list[str]:
+    return list(dict.fromkeys(f"{key[4]} {key[5]}" for key in keys))

@@ -1,0 +1,9 @@
+"""Computes metrics again from saved predictions. `python scripts/rescore.py [method=... dataset=... | ID
+...]`"""
+
+import sys
+
+from imbalance_bench.rescore import main
+
+if __name__ == "__main__":
+    sys.exit(main())

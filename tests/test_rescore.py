@@ -1,0 +1,219 @@
+"""Rescoring: records are mended from their predictions alone, whole or not at all, and nothing else is
+touched."""
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imbalance_bench import metrics, rescore, scoring
+from imbalance_bench.store import Cell, Store, atomic_write
+
+SCRIPT = Path(__file__).parents[1] / "scripts/rescore.py"
+
+
+def make_cell(outputs, method="smote", dataset="ecoli", cell_id="0123456789ab", seed=0, write_metrics=True):
+    """A finished cell of two runs whose predictions, metrics and headline agree."""
+    labels = {"method": method, "dataset": dataset, "ratio": "native", "backbone": "mlp"}
+    cell = Store(outputs).cell(labels, cell_id)
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(40, 2))
+    arrays = {
+        "run": np.repeat(np.arange(2, dtype=np.int32), 20),
+        "sample_id": np.arange(40),
+        "label": np.tile([0, 0, 0, 1], 10),
+        "scores_last": (logits - np.logaddexp.reduce(logits, axis=1)[:, None]).astype(np.float32),
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    atomic_write(cell.path / "predictions.npz", buffer.getvalue())
+    rows = scoring.score_predictions(arrays, [(0, 0), (1, 0)], ["no", "yes"], "classification")
+    atomic_write(cell.path / "metrics.csv", scoring.to_csv(rows))
+    cell.finish(
+        {
+            "id": cell_id,
+            "status": "done",
+            "labels": labels,
+            "kind": "classification",
+            "data": {"classes": 2, "class_names": ["no", "yes"]},
+            "headline": scoring.headline(rows, 2, "classification"),
+            "runs": [{"run": i, "fold": i, "repeat": 0} for i in range(2)],
+        }
+    )
+    return cell
+
+
+def files(folder):
+    return {p: (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file() and p.name != ".lock"}
+
+
+def edit_metrics(cell, change):
+    rows = list(csv.DictReader(io.StringIO((cell.path / "metrics.csv").read_text())))
+    atomic_write(cell.path / "metrics.csv", scoring.to_csv(change(rows)))
+
+
+def run(outputs, *wanted):
+    return rescore.main([*wanted, "--outputs", str(outputs)])
+
+
+def test_what_agrees_is_not_touched(tmp_path, capsys):
+    make_cell(tmp_path)
+    before = files(tmp_path)
+    assert run(tmp_path) == 0
+    assert files(tmp_path) == before
+    assert capsys.readouterr().out.splitlines() == [
+        "smote on ecoli native (0123456789ab): unchanged",
+        "1 finished cells: 0 changed, 1 unchanged, 0 failed",
+    ]
+
+
+def test_a_mended_and_an_added_metric_reach_the_files(tmp_path, capsys):
+    cell = make_cell(tmp_path)
+    right, record = (cell.path / "metrics.csv").read_text(), cell.record()
+
+    def older(rows):
+        kept = [r for r in rows if r["metric"] != "ece"] + [rows[0] | {"metric": "kappa"}]
+        return [r | {"value": float(r["value"]) - 0.25} if r["metric"] == "accuracy" else r for r in kept]
+
+    edit_metrics(cell, older)
+    stale = {k: v for k, v in record.items() if k != "path"} | {"headline": record["headline"] | {"mean": 0.1}}
+    cell.finish(stale)
+    assert run(tmp_path) == 0
+    assert (cell.path / "metrics.csv").read_text() == right and cell.record() == record
+    line = capsys.readouterr().out.splitlines()[0]
+    for part in ("added all ece", "removed positive kappa", "changed all accuracy (by 0.25 at most)"):
+        assert part in line
+    assert f"headline auc_pr 0.1000 -> {record['headline']['mean']:.4f}" in line
+
+
+def test_a_new_metric_needs_no_training(tmp_path, monkeypatch):
+    cell = make_cell(tmp_path)
+    old = metrics.evaluate
+    rank = {"class_group": "all", "metric": "answer", "value": 42.0}
+    monkeypatch.setattr(metrics, "evaluate", lambda *a: [*old(*a), rank])
+    change = rescore.rescore(cell)
+    assert change.added == ["all answer"] and not change.removed and not change.changed
+    assert not rescore.rescore(cell)
+
+
+def test_undefined_numbers_are_not_changes(tmp_path):
+    cell = make_cell(tmp_path)
+    with np.load(cell.path / "predictions.npz") as loaded:
+        arrays = dict(loaded) | {"label": np.zeros(40, dtype=np.int64)}  # no positive row: auc_pr is nan
+    np.savez_compressed(cell.path / "predictions.npz", **arrays)
+    assert rescore.rescore(cell)
+    assert not rescore.rescore(cell)
+
+
+def test_filters_and_ids(tmp_path, capsys):
+    for i, (method, dataset) in enumerate([("smote", "ecoli"), ("focal", "ecoli"), ("focal", "oil")]):
+        edit_metrics(make_cell(tmp_path, method, dataset, f"{i:012d}"), lambda rows: rows[:-1])
+    assert run(tmp_path, "method=focal,smote", "dataset=oil") == 0
+    assert "1 finished cells: 1 changed" in capsys.readouterr().out
+    assert run(tmp_path, f"{0:012d}") == 0
+    assert "smote on ecoli" in capsys.readouterr().out
+    assert run(tmp_path) == 0
+    assert "3 finished cells: 1 changed, 2 unchanged, 0 failed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        ("method=smotte", "no finished record has method=smotte: did you mean smote?"),
+        ("methd=smote", "no group 'methd' to select records by: did you mean method?"),
+        ("abc", "no finished record has id=abc"),
+    ],
+)
+def test_a_filter_that_matches_nothing_is_an_error(tmp_path, capsys, wanted, says):
+    make_cell(tmp_path)
+    assert run(tmp_path, wanted) == 1
+    assert says in capsys.readouterr().err
+
+
+def test_no_records(tmp_path, capsys):
+    assert run(tmp_path) == 0
+    assert "0 finished cells" in capsys.readouterr().out
+    assert run(tmp_path, "method=smote") == 1
+    assert "no cell is finished" in capsys.readouterr().err
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def incomplete(path):
+    np.savez(path, run=np.zeros(1))
+
+
+def of_other_shape(path):
+    np.savez(path, run=np.zeros(1, np.int32), label=np.zeros(1, np.int64), scores_last=np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (Path.unlink, "is missing"),
+        (cut, "is damaged"),
+        (incomplete, "has no label, scores_last"),
+        (of_other_shape, "cannot score"),
+    ],
+)
+def test_a_damaged_cell_is_named_left_alone_and_stops_no_other(tmp_path, capsys, damage, says):
+    bad, good = make_cell(tmp_path, cell_id="a" * 12), make_cell(tmp_path, "focal", cell_id="b" * 12)
+    edit_metrics(good, lambda rows: rows[:-1])
+    damage(bad.path / "predictions.npz")
+    before = files(bad.path)
+    assert run(tmp_path) == 1
+    printed = capsys.readouterr()
+    assert says in printed.err and "smote on ecoli" in printed.err
+    assert files(bad.path) == before
+    assert "1 changed, 0 unchanged, 1 failed" in printed.out
+
+
+def test_a_damaged_metrics_file_is_written_anew(tmp_path):
+    cell = make_cell(tmp_path)
+    right = (cell.path / "metrics.csv").read_text()
+    (cell.path / "metrics.csv").write_text("run,fold\n0,0\n")
+    assert rescore.rescore(cell).added
+    assert (cell.path / "metrics.csv").read_text() == right
+
+
+def test_a_full_disk_leaves_the_old_files(tmp_path, capsys, monkeypatch):
+    cell = make_cell(tmp_path)
+    edit_metrics(cell, lambda rows: rows[:-1])
+    before = files(tmp_path)
+
+    def full(path, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    assert run(tmp_path) == 1
+    assert "the disk is full" in capsys.readouterr().err
+    assert files(tmp_path) == before
+
+
+def test_a_cell_in_training_is_left_to_its_process(tmp_path, capsys):
+    cell = make_cell(tmp_path)
+    edit_metrics(cell, lambda rows: rows[:-1])
+    with Cell(cell.path).lock():
+        assert run(tmp_path) == 1
+    assert "being trained by another process" in capsys.readouterr().err
+
+
+def test_the_command_imports_neither_torch_nor_sklearn(tmp_path):
+    edit_metrics(make_cell(tmp_path), lambda rows: rows[:-1])
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['rescore.py', '--outputs', {str(tmp_path)!r}]\n"
+        "try:\n"
+        f"    runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    assert not end.code, end.code\n"
+        "print(sorted({'torch', 'sklearn', 'pandas', 'hydra'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]" and "1 changed" in done.stdout
