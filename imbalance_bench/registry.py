@@ -46,6 +46,7 @@ class Registry:
             if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
                 raise BenchError(f"{self.kind} {name!r} is registered twice: {known.__module__} and {cls.__module__}")
             self._classes[name] = cls
+            cls.name = name  # type: ignore[attr-defined]  # what error messages call it
             return cls
 
         return add

@@ -61,7 +61,7 @@ class Engine:
     def stack(self, method: Method, tasks: Sequence[Task], backbone: Any) -> Stack:
         """Freshly initialised copies of the backbone, one a task, from the tasks' seeds."""
         shape = tasks[0].train.x.shape[1:]
-        return Stack(
+        return Stack.create(
             lambda: backbone.build(shape, tasks[0].classes, method.head),
             [t.seed for t in tasks],
             self.device,

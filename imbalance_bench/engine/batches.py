@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,12 +20,26 @@ def shuffled(n: int, batch_size: int, generator: torch.Generator) -> torch.Tenso
     return rows.view(steps, batch_size)
 
 
+def stratified(labels: torch.Tensor, sizes: dict[int, int], steps: int, generator: torch.Generator) -> torch.Tensor:
+    """(steps, sum of sizes) row numbers with ``sizes[c]`` rows of class c in each batch. Each class is gone through in
+    shuffled passes, so that all its rows come equally often."""
+    columns = []
+    for c, size in sizes.items():
+        rows = torch.nonzero(labels == c).squeeze(1)
+        passes = -(-steps * size // len(rows))
+        drawn = torch.cat([rows[torch.randperm(len(rows), generator=generator)] for _ in range(passes)])
+        columns.append(drawn[: steps * size].view(steps, size))
+    return torch.cat(columns, 1)
+
+
 class Batch(NamedTuple):
     """One step of all runs: ``x`` (R, B, ...), ``y`` (R, B); ``weight`` (R, B) sums to one a run and is None where
-    every run has a full batch; ``active``: the runs that have rows in this step, None = all R."""
+    every run has a full batch; ``active``: the runs that have rows in this step, None = all R; ``rows`` (R, B): which
+    rows of the store these are (pads: row 0, weight 0)."""
 
     x: torch.Tensor
     y: torch.Tensor
+    rows: torch.Tensor
     weight: torch.Tensor | None
     active: list[int] | None
 
@@ -63,9 +77,12 @@ class Rows:
         x = self.x.index_select(0, flat).view(*rows.shape, *self.x.shape[1:])
         return x, self.y.index_select(0, flat).view(rows.shape)
 
-    def epoch(self, sampler: Sampler, batch_size: int, generators: Sequence[torch.Generator]):
-        """Yields the batches of one epoch. Runs whose sets are shorter sit out the last steps."""
-        plans = [sampler(y, batch_size, g) for y, g in zip(self.labels, generators)]
+    def epoch(self, sampler: Sampler, batch_size: int, generators: Sequence[torch.Generator]) -> Iterator[Batch]:
+        """The batches of one epoch. Runs whose sets are shorter sit out the last steps."""
+        return self.batches([sampler(y, batch_size, g) for y, g in zip(self.labels, generators)])
+
+    def batches(self, plans: Sequence[torch.Tensor]) -> Iterator[Batch]:
+        """The batches that plans describe: a run's row numbers (steps, batch), -1 where a batch is short."""
         steps = max(len(p) for p in plans)
         rows = torch.full((steps, len(plans), max(p.shape[1] for p in plans)), -1, dtype=torch.int64)
         for r, (plan, offset) in enumerate(zip(plans, self.offsets)):
@@ -77,10 +94,11 @@ class Rows:
         widths = sizes.amax(1).tolist()
         rows = rows.clamp_(min=0).to(self.x.device)
         for s in range(steps):
-            x, y = self.take(rows[s, :, : widths[s]])
+            chosen = rows[s, :, : widths[s]]
+            x, y = self.take(chosen)
             if full[s]:
-                yield Batch(x, y, None, None)
+                yield Batch(x, y, chosen, None, None)
                 continue
-            weight = real[s, :, : widths[s]] / sizes[s].clamp(min=1)[:, None]
+            weight = real[s, :, : widths[s]].to(x.dtype) / sizes[s].clamp(min=1)[:, None]
             active = [r for r, size in enumerate(sizes[s].tolist()) if size]
-            yield Batch(x, y, weight.to(x), active if len(active) < len(plans) else None)
+            yield Batch(x, y, chosen, weight.to(x.device), active if len(active) < len(plans) else None)

@@ -98,7 +98,7 @@ class Monitor:
 def train(
     stack: Stack, method: Method, tasks: Sequence[Task], sets: Sequence[Part], trainer: Trainer
 ) -> Monitor:
-    """Minimises ``method.loss`` over each run's set for ``trainer.epochs`` epochs; ``stack`` ends at the last iterate."""
+    """Minimises ``method.loss`` over each run's set for ``trainer.epochs`` epochs; ``stack`` ends at the last one."""
     rows = Rows(sets, stack.flat.device, stack.flat.dtype)
     optimiser = OPTIMISERS[trainer.optimiser](stack.flat, stack.grad, trainer)
     generators = [torch.Generator().manual_seed(t.seed) for t in tasks]
@@ -109,8 +109,7 @@ def train(
         alive = monitor.alive
         for batch in rows.epoch(method.sampler, trainer.batch_size, generators):
             loss = batch.mean(method.loss(stack(batch.x), batch.y, state))
-            stack.grad.zero_()
-            loss.sum().backward()
+            stack.backward(loss.sum())
             optimiser.step(batch.among(alive))
             steps.append((batch.active, {"train_loss": loss.detach()}))
         monitor.end_epoch("training", epoch, steps)

@@ -16,3 +16,8 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 def squared_error(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """(prediction - target)² for predictions (..., 1) and targets (...) → (...)."""
     return (predictions.squeeze(-1) - targets) ** 2
+
+
+def of_label(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Entry of each sample's class, (...), for values (..., C) that broadcast against the samples of labels (...)."""
+    return values.expand(*labels.shape, values.shape[-1]).gather(-1, labels[..., None]).squeeze(-1)

@@ -27,7 +27,10 @@ class Adam:
         """One step of the runs in ``active`` (None: all)."""
         lists = [*self.rows, self.steps]
         if active is not None:
+            if not active:
+                return
             lists = [[rows[r] for r in active] for rows in lists]
+        torch._foreach_add_(lists[4], 1)
         torch._fused_adam_(
             *lists[:4],
             [],

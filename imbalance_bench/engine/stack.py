@@ -14,26 +14,35 @@ class Stack:
     """Parameters of R runs of one architecture, initialised each from its own seed.
 
     ``flat`` (R, P) holds every parameter; ``params`` are views into it, name → (R, *shape), leaves that require
-    gradients; ``grad`` (R, P) receives their gradients. A module with a method ``batched(params, x)`` runs all R at
+    gradients; ``backward`` writes those into ``grad`` (R, P). A module with a method ``batched(params, x)`` runs all R at
     once through it; another module is mapped over runs by ``torch.func.vmap``, or called plainly when R = 1.
     """
 
-    def __init__(
-        self, build: Callable[[], nn.Module], seeds: Sequence[int], device: torch.device, dtype: torch.dtype
-    ) -> None:
+    def __init__(self, module: nn.Module, flat: torch.Tensor) -> None:
+        self.module = module
+        self.flat = flat
+        self.grad = torch.zeros_like(flat)
+        self.params = self.views(flat)
+        for p in self.params.values():
+            p.requires_grad_()
+
+    @classmethod
+    def create(
+        cls, build: Callable[[], nn.Module], seeds: Sequence[int], device: torch.device, dtype: torch.dtype
+    ) -> Stack:
+        """R fresh copies of what ``build`` makes, each initialised from its own seed."""
         modules = []
         for seed in seeds:
             # The global generator is what nn.init draws from: fork it, so that a run's start depends on its seed only.
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 modules.append(build())
-        self.module = modules[0].to(device, dtype)
         rows = [torch.cat([p.detach().reshape(-1) for p in m.parameters()]) for m in modules]
-        self.flat = torch.stack([r.to(device, dtype) for r in rows])
-        self.grad = torch.zeros_like(self.flat)
-        self.params = self.views(self.flat)
-        for p, g in zip(self.params.values(), self.views(self.grad).values()):
-            p.requires_grad_().grad = g
+        return cls(modules[0].to(device, dtype), torch.stack([r.to(device, dtype) for r in rows]))
+
+    def twin(self) -> Stack:
+        """A second buffer of parameters for the same networks, e.g. for a step that looks ahead."""
+        return Stack(self.module, self.flat.detach().clone())
 
     def __len__(self) -> int:
         return len(self.flat)
@@ -58,13 +67,14 @@ class Stack:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         return self.forward(self.params, x)
 
+    def backward(self, loss: torch.Tensor) -> None:
+        """Writes the gradient of a scalar, the sum of the runs' losses, into ``grad``: no run sees another's loss."""
+        gradients = torch.autograd.grad(loss, list(self.params.values()))
+        # One copy; .backward() would clear the buffer and then add to it.
+        torch.cat([g.reshape(len(self), -1) for g in gradients], 1, out=self.grad)
+
     @torch.no_grad()
     def predict(self, flat_row: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """Logits (n, C) of one run with parameters (P,) on inputs (n, ...), in chunks that fit the cache."""
         params = self.views(flat_row[None])
         return torch.cat([self.forward(params, chunk[None])[0] for chunk in x.split(8192)])
-
-    def load(self, rows: Sequence[torch.Tensor]) -> None:
-        """Sets the parameters of each run, R × (P,)."""
-        with torch.no_grad():
-            self.flat.copy_(torch.stack(list(rows)))

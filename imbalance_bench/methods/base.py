@@ -45,6 +45,7 @@ class Method:
     """Empirical risk minimisation. A subclass overrides the hook that makes it what it is; each hook serves one run,
     but ``loss``, whose tensors may carry leading run axes that it need not know of."""
 
+    name: ClassVar[str]  # set by the registry
     head: ClassVar[str] = "linear"  # the last layer that the backbone is asked for: "linear" or "cosine"
 
     def declines(self, task: Task) -> str | None:

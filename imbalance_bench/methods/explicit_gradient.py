@@ -1,0 +1,273 @@
+"""Explicit Gradient: synthetic minority rows, moved by the gradient of the validation loss through a training step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from imbalance_bench.data.base import Part, Task
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.base import Classifier, Method
+from imbalance_bench.registry import METHODS
+
+if TYPE_CHECKING:
+    import torch
+
+    from imbalance_bench.engine import Engine, NetworkClassifier
+    from imbalance_bench.engine.loop import TrainState
+    from imbalance_bench.engine.stack import Stack
+
+
+@METHODS.register("explicit_gradient")
+@dataclass(frozen=True)
+class ExplicitGradient(Method):
+    """Algorithm 1 of Yasinnik et al., "Imbalanced Classification via Explicit Gradient Learning From Augmented Data".
+
+    1. θ₀: the backbone trained on D_train (``trainer.epochs`` epochs).
+    2. X_synth: a copy of every training row of a class other than the largest with C_θ₀(x)_y ≤ ``c`` (binary: of the
+       minority rows; c = 1 takes all).
+    3. For ``meta_epochs`` passes over D_train, with minibatches X₁, X₂, X_synth of D_train, D_valid, D_synth:
+       step 1, θ' = θ - η₁ ∇_θ L(X₁ ∪ X_synth | θ); step 2, X_synth ← X_synth - η₂ ∇_{X_synth} L(X₂ | θ'); θ ← θ'.
+
+    L is the mean loss over a batch. The validation part is learned from, which no baseline does: see the controls
+    ``*_train_valid``. ``eta2`` = 0 leaves the copies where they are: plain over-sampling.
+
+    Readings: ``step1`` = algorithm1 (X₁ ∪ X_synth) or eq1 (X_synth alone, Eq. 1); ``final`` = iterate (θ at the end)
+    or retrain (a fresh network trained on D_train ∪ X_synth). ``objective`` = squared_error serves the sine regression
+    of Section 4, whose start points come with the data.
+    """
+
+    eta1: float
+    eta2: float
+    c: float
+    meta_epochs: int
+    valid_batch: int
+    synthetic_batch: int
+    step1: Literal["algorithm1", "eq1"]
+    final: Literal["iterate", "retrain"]
+    objective: Literal["cross_entropy", "squared_error"]
+
+    def declines(self, task: Task) -> str | None:
+        if (task.kind == "regression") != (self.objective == "squared_error"):
+            return f"method.objective={self.objective} does not fit a {task.kind} task"
+        return None
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor:
+        from imbalance_bench.engine import losses
+
+        return getattr(losses, self.objective)(logits, labels)
+
+    def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+        if engine.trainer.rows != "train":
+            raise BenchError("explicit_gradient learns from the validation part in its own way: set trainer.rows=train")
+        for task in tasks:
+            if not len(task.valid):
+                raise BenchError("explicit_gradient needs a validation part: set protocol.valid_fraction above 0")
+        pretrained = engine.train(self, tasks, [t.train for t in tasks], backbone)
+        starts = [self.start(task, classifier) for task, classifier in zip(tasks, pretrained)]
+        ends, classifiers = self.adapt(tasks, starts, pretrained, engine)
+        if self.final == "retrain":
+            sets = [t.train.join(end) for t, end in zip(tasks, ends)]
+            retrained = engine.train(self, tasks, sets, backbone)
+            for new, old in zip(retrained, classifiers):
+                new.history, new.failure = old.history + _after(old.history, new.history), old.failure or new.failure
+            classifiers = retrained
+        for classifier, task, start, end in zip(classifiers, tasks, starts, ends):
+            moved = np.linalg.norm((end.x - start.x).reshape(len(start), -1), axis=1)
+            classifier.info |= {
+                "train_counts": task.counts.tolist(),
+                "synthetic": {"rows": len(start), "moved_mean": float(moved.mean()), "moved_max": float(moved.max())},
+            }
+            if task.kind == "regression":
+                classifier.artifacts = {
+                    "synthetic_start_x": start.x,
+                    "synthetic_end_x": end.x,
+                    "synthetic_y": start.y,
+                }
+        return list(classifiers)
+
+    def start(self, task: Task, classifier: NetworkClassifier) -> Part:
+        """D_synth before it moves."""
+        if task.synthetic is not None:
+            x, y = task.synthetic
+            return Part(x, y, np.full(len(x), -1))
+        rows = np.flatnonzero(task.train.y != task.majority)
+        if self.c < 1 and not classifier.failure:
+            confidence = classifier.scores(task.train.x[rows])[np.arange(len(rows)), task.train.y[rows]]
+            rows = rows[np.exp(confidence) <= self.c]
+            if not len(rows):
+                raise BenchError(
+                    f"no minority row of fold {task.fold} has confidence ≤ method.c={self.c}: raise it (1 takes all)"
+                )
+        part = task.train.take(rows)
+        return Part(part.x, part.y, np.full(len(rows), -1))
+
+    def adapt(
+        self, tasks: Sequence[Task], starts: Sequence[Part], pretrained: Sequence[NetworkClassifier], engine: Engine
+    ) -> tuple[list[Part], list[NetworkClassifier]]:
+        """Step 3: D_synth after it moved, and the classifiers at the end (and at their best epoch of this phase)."""
+        import torch
+
+        from imbalance_bench.engine.batches import Rows, shuffled
+        from imbalance_bench.engine.loop import Monitor
+
+        stack = pretrained[0].stack
+        twin = stack.twin()
+        monitor = Monitor(stack, tasks)
+        monitor.failures = [c.failure for c in pretrained]
+        device, dtype = stack.flat.device, stack.flat.dtype
+        train = Rows([t.train for t in tasks], device, dtype)
+        valid = Rows([t.valid for t in tasks], device, dtype)
+        # Distinct parts: each run moves its own copies, in place, in the store.
+        synthetic = Rows([Part(p.x.copy(), p.y, p.ids) for p in starts], device, dtype)
+        at_start = synthetic.x.clone()
+        generators = [torch.Generator().manual_seed(t.seed + 1) for t in tasks]
+        batch_size = engine.trainer.batch_size
+        for epoch in range(self.meta_epochs):
+            if not monitor.alive:
+                break
+            plans = [shuffled(len(y), batch_size, g) for y, g in zip(train.labels, generators)]
+            lengths = [len(p) for p in plans]
+            valid_plans = [
+                self.valid_plan(y, t, n, g) for y, t, n, g in zip(valid.labels, tasks, lengths, generators)
+            ]
+            synthetic_plans = [
+                cycled(len(y), self.synthetic_batch, n, g) for y, n, g in zip(synthetic.labels, lengths, generators)
+            ]
+            steps = []
+            for x1, x2, xs in zip(
+                train.batches(plans), valid.batches(valid_plans), synthetic.batches(synthetic_plans)
+            ):
+                weights = step_weights(x1, xs, joint=self.step1 == "algorithm1")
+                inner, outer, gradient = meta_step(
+                    stack, twin, self.per_sample, x1, x2, xs, weights, self.eta1, self.eta2
+                )
+                stack.flat.copy_(twin.flat)
+                if gradient is not None:
+                    # Pads have no weight, hence no gradient: adding theirs to row 0 changes nothing.
+                    synthetic.x.index_add_(0, xs.rows.reshape(-1), gradient.flatten(0, 1), alpha=-self.eta2)
+                losses = {"inner_loss": inner} | ({"outer_loss": outer} if outer is not None else {})
+                steps.append((x1.active, losses))
+            monitor.end_epoch("meta", epoch, steps)
+            moved = (synthetic.x - at_start).flatten(1).norm(dim=1)
+            for r in monitor.alive:
+                mine = moved[synthetic.offsets[r] :][: len(starts[r])]
+                monitor.history[r][-1]["synthetic_move"] = float(mine.mean())
+            if (epoch + 1) % engine.trainer.validate_every == 0 or epoch + 1 == self.meta_epochs:
+                monitor.validate()
+        classifiers = engine.classifiers(stack, monitor)
+        for new, old in zip(classifiers, pretrained):
+            new.history = old.history + _after(old.history, new.history)
+        moved_x = synthetic.x.cpu().numpy()
+        ends = [
+            Part(moved_x[o : o + len(p)].astype(p.x.dtype), p.y, p.ids) for o, p in zip(synthetic.offsets, starts)
+        ]
+        return ends, classifiers
+
+    def per_sample(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return self.loss(logits, labels, None)  # type: ignore[arg-type]
+
+    def valid_plan(self, labels: torch.Tensor, task: Task, steps: int, generator: torch.Generator) -> torch.Tensor:
+        """X₂: all of D_valid where it is small, else ``valid_batch`` rows in its class shares, at least one a class."""
+        import torch
+
+        from imbalance_bench.engine.batches import stratified
+
+        if len(labels) <= self.valid_batch:
+            return torch.arange(len(labels)).expand(steps, -1)
+        if task.kind == "regression":
+            return cycled(len(labels), self.valid_batch, steps, generator)
+        counts = torch.bincount(labels, minlength=task.classes)
+        sizes = {c: max(1, round(self.valid_batch * int(n) / len(labels))) for c, n in enumerate(counts) if n}
+        largest = int(counts.argmax())
+        sizes[largest] += self.valid_batch - sum(sizes.values())
+        return stratified(labels, sizes, steps, generator)
+
+
+class StepWeights(NamedTuple):
+    """Weights of the samples in the loss of step 1, (R, B₁) and (R, B_s); a run's weights sum to one. ``active``
+    (R, 1): 0 for runs that sit this step out. Without X₁ (Eq. 1) ``real`` is None."""
+
+    real: torch.Tensor | None
+    synthetic: torch.Tensor
+    active: torch.Tensor | None
+
+
+def step_weights(x1: Any, xs: Any, joint: bool) -> StepWeights:
+    """One mean over X₁ ∪ X_synth (``joint``), or over X_synth alone."""
+    import torch
+
+    def rows(batch: Any) -> torch.Tensor:
+        return torch.ones_like(batch.y, dtype=batch.x.dtype) if batch.weight is None else (batch.weight > 0).to(batch.x)
+
+    one, synthetic = rows(x1), rows(xs)
+    active = None if x1.active is None else one.amax(1, keepdim=True)
+    total = synthetic.sum(1, keepdim=True) + (one.sum(1, keepdim=True) if joint else 0)
+    total = total.clamp(min=1)
+    return StepWeights(one / total if joint else None, synthetic / total, active)
+
+
+def meta_step(
+    stack: Stack,
+    twin: Stack,
+    per_sample: Any,
+    x1: Any,
+    x2: Any,
+    xs: Any,
+    weights: StepWeights,
+    eta1: float,
+    eta2: float,
+) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Steps 1 and 2 of Algorithm 1 for R runs at once.
+
+    ``twin`` receives θ' = θ - η₁ ∇_θ L₁(θ). Returns L₁ (R,), L₂(θ') (R,) and ∂L₂/∂X_synth (R, B_s, ...); the last two
+    are None for ``eta2`` = 0.
+
+    θ' depends on X_synth only through its own term of ∇_θ L₁, so with v = ∇_θ' L₂ the chain rule gives
+    ∂L₂/∂X_synth = -η₁ ∂/∂X_synth ⟨∇_θ L₁(X_synth | θ), v⟩: the second derivative needs the rows of X_synth only, not
+    those of X₁ and X₂, and is exact.
+    """
+    import torch
+
+    x, y, w = xs.x, xs.y, weights.synthetic
+    if weights.real is not None:
+        x, y, w = torch.cat([x1.x, x], 1), torch.cat([x1.y, y], 1), torch.cat([weights.real, w], 1)
+    inner = (per_sample(stack(x), y) * w).sum(1)
+    stack.backward(inner.sum())
+    rate = eta1 if weights.active is None else eta1 * weights.active
+    with torch.no_grad():
+        torch.sub(stack.flat, rate * stack.grad, out=twin.flat)
+    if not eta2:
+        return inner.detach(), None, None
+    outer = x2.mean(per_sample(twin(x2.x), x2.y))
+    twin.backward(outer.sum())
+    moving = xs.x.detach().requires_grad_()
+    own = (per_sample(stack(moving), xs.y) * weights.synthetic).sum()
+    parameters = list(stack.params.values())
+    gradients = torch.autograd.grad(own, parameters, create_graph=True)
+    v = list(twin.views(twin.grad).values())
+    (mixed,) = torch.autograd.grad(gradients, moving, grad_outputs=v)
+    if weights.active is not None:
+        mixed = mixed * weights.active.view(-1, *[1] * (mixed.dim() - 1))
+    return inner.detach(), outer.detach(), -eta1 * mixed
+
+
+def cycled(n: int, batch_size: int, steps: int, generator: torch.Generator) -> torch.Tensor:
+    """(steps, batch) row numbers of ``n`` rows gone through in shuffled passes; no row twice in a batch."""
+    import torch
+
+    from imbalance_bench.engine.batches import shuffled
+
+    if n <= batch_size:
+        return torch.arange(n).expand(steps, -1)
+    passes = -(-steps // -(-n // batch_size))
+    return torch.cat([shuffled(n, batch_size, generator) for _ in range(passes)])[:steps]
+
+
+def _after(first: list[dict[str, float]], then: list[dict[str, float]]) -> list[dict[str, float]]:
+    """Epochs of a later phase, numbered on from those before it."""
+    last = int(first[-1]["epoch"]) if first else 0
+    return [{**row, "epoch": row["epoch"] + last} for row in then]

@@ -1,0 +1,43 @@
+"""Focal loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imbalance_bench.methods.base import Method
+from imbalance_bench.registry import METHODS
+
+if TYPE_CHECKING:
+    import torch
+
+    from imbalance_bench.engine.loop import TrainState
+
+
+@METHODS.register("focal")
+@dataclass(frozen=True)
+class Focal(Method):
+    """Focal loss (Lin et al., 2017, eq. 5): -α_y (1 - p_y)^γ log p_y, the modulator differentiated.
+
+    ``alpha`` (None: 1) is the weight of the positive class, 1 - alpha that of the negative one; for more than two
+    classes it weighs every class but the largest.
+    """
+
+    gamma: float
+    alpha: float | None
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor:
+        import torch
+
+        from imbalance_bench.engine.losses import cross_entropy, of_label
+
+        nll = cross_entropy(logits, labels)
+        # 1 - p by expm1: exact near p = 1, where the power would otherwise see rounding.
+        loss = (-torch.expm1(-nll)) ** self.gamma * nll
+        if self.alpha is None:
+            return loss
+        counts = state.counts
+        rare = counts < counts.amax(-1, keepdim=True)
+        if counts.shape[-1] == 2:
+            rare = torch.tensor([False, True], device=counts.device).expand(counts.shape)
+        return of_label(torch.where(rare, self.alpha, 1 - self.alpha), labels) * loss

@@ -1,0 +1,51 @@
+"""Label-distribution-aware margins, with or without deferred re-weighting."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from imbalance_bench.methods.base import Method
+from imbalance_bench.registry import METHODS
+
+if TYPE_CHECKING:
+    import torch
+
+    from imbalance_bench.engine.loop import TrainState
+
+
+@METHODS.register("ldam")
+@dataclass(frozen=True)
+class LDAM(Method):
+    """LDAM (Cao et al., 2019): cross-entropy of s (cos_j - Δ_j [j = y]) with margins Δ_j ∝ n_j^(-1/4), the largest
+    being ``max_margin`` (eq. 11-13); features and class weights have unit norm.
+
+    ``drw_from``: with deferred re-weighting, the share of epochs after which samples are weighted by
+    (1 - β) / (1 - β^n_y), scaled to sum C over classes (β = ``drw_beta``); None: never. The margin is subtracted
+    before scaling by s, as published.
+    """
+
+    head: ClassVar[str] = "cosine"
+
+    max_margin: float
+    scale: float
+    drw_from: float | None
+    drw_beta: float
+
+    def margins(self, counts: torch.Tensor) -> torch.Tensor:
+        """Δ (..., C) for class counts (..., C)."""
+        margins = counts.clamp(min=1) ** -0.25
+        return self.max_margin * margins / margins.amax(-1, keepdim=True)
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor:
+        import torch
+
+        from imbalance_bench.engine.losses import cross_entropy, of_label
+
+        chosen = torch.nn.functional.one_hot(labels, logits.shape[-1]).to(logits)
+        loss = cross_entropy(self.scale * (logits - chosen * self.margins(state.counts)), labels)
+        if self.drw_from is None or state.epoch < self.drw_from * state.epochs:
+            return loss
+        weights = (1 - self.drw_beta) / (1 - self.drw_beta ** state.counts.clamp(min=1))
+        weights = weights.shape[-1] * weights / weights.sum(-1, keepdim=True)
+        return of_label(weights, labels) * loss

@@ -1,0 +1,76 @@
+"""What over-samplers share: rows are added to the training set; the loss stays cross-entropy.
+
+Two amounts: ``doubled`` adds as many rows to each class but the largest as it has (the Explicit Gradient paper gives
+every over-sampler "the same number of generated samples", which its own c = 1 makes the minority's size), never past
+the majority; ``balanced`` fills every class up to the majority.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from imbalance_bench.data.base import Part, Task
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.base import Method
+
+Amount = Literal["doubled", "balanced"]
+
+
+def target_counts(labels: np.ndarray, amount: Amount) -> dict[int, int]:
+    """Rows that each class but the largest shall have, class → count; classes that need none are left out."""
+    classes, counts = np.unique(labels, return_counts=True)
+    most = counts.max()
+    wanted = counts * 0 + most if amount == "balanced" else np.minimum(2 * counts, most)
+    return {int(c): int(w) for c, n, w in zip(classes, counts, wanted) if w > n}
+
+
+@dataclass(frozen=True)
+class OverSampler(Method):
+    """Adds what an imbalanced-learn sampler makes; a subclass says which."""
+
+    amount: Amount
+
+    @abstractmethod
+    def make(self, targets: dict[int, int], seed: int) -> Any:
+        """The imbalanced-learn sampler for ``sampling_strategy`` = targets."""
+
+    def resample(self, task: Task, rows: Part) -> Part:
+        targets = target_counts(rows.y, self.amount)
+        if not targets:
+            return rows
+        self.check(np.bincount(rows.y, minlength=task.classes), targets)
+        flat = rows.x.reshape(len(rows), -1)
+        try:
+            x, y = self.make(targets, task.seed % 2**32).fit_resample(flat, rows.y)
+        except (ValueError, RuntimeError) as error:
+            raise BenchError(f"method={self.name} could not resample fold {task.fold}: {error}") from error
+        # imbalanced-learn keeps the given rows first and in order, and appends.
+        made = len(x) - len(rows)
+        return Part(
+            np.concatenate([rows.x, x[len(rows) :].reshape(made, *rows.x.shape[1:]).astype(rows.x.dtype)]),
+            np.concatenate([rows.y, y[len(rows) :]]),
+            np.concatenate([rows.ids, np.full(made, -1)]),
+        )
+
+    def check(self, counts: np.ndarray, targets: dict[int, int]) -> None:
+        """Errors for sets that the sampler cannot work on."""
+
+
+@dataclass(frozen=True)
+class NeighbourSampler(OverSampler):
+    """An over-sampler that interpolates between ``k_neighbors`` nearest rows of a class."""
+
+    k_neighbors: int
+
+    def check(self, counts: np.ndarray, targets: dict[int, int]) -> None:
+        fewest = min(targets, key=lambda c: counts[c])
+        if counts[fewest] <= self.k_neighbors:
+            raise BenchError(
+                f"method={self.name} needs at least k_neighbors+1 = {self.k_neighbors + 1} rows of each class that "
+                f"it fills up, and a training fold has {counts[fewest]} of class {fewest}: set "
+                f"method.k_neighbors={max(int(counts[fewest]) - 1, 1)}, choose a lower ratio, or fewer protocol.folds"
+            )

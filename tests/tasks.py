@@ -1,0 +1,75 @@
+"""Small made-up tasks, and components built from their YAML files, for tests."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imbalance_bench.config import Trainer
+from imbalance_bench.data.base import Part, Task
+from imbalance_bench.registry import BACKBONES, METHODS, build
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
+
+@cache
+def option(group: str, label: str) -> dict[str, Any]:
+    """What conf/<group>/<label>.yaml holds, with what it is based on."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return OmegaConf.to_container(compose(f"{group}/{label}")[group], resolve=True)
+
+
+def method(label: str, **options: Any) -> Any:
+    """A method as conf/method/<label>.yaml has it, with changed options."""
+    return METHODS.build(option("method", label) | options)
+
+
+def backbone(label: str = "mlp", **options: Any) -> Any:
+    return BACKBONES.build(option("backbone", label) | options)
+
+
+def trainer(label: str = "adam", **options: Any) -> Trainer:
+    return build(Trainer, option("trainer", label) | options, "trainer")
+
+
+def blobs(n: list[int], d: int, rng: np.random.Generator) -> Part:
+    """n[c] rows of class c around a corner of its own, in d dimensions."""
+    y = np.repeat(np.arange(len(n)), n)
+    centres = np.random.default_rng(7).normal(size=(len(n), d))
+    x = centres[y] + 0.8 * rng.normal(size=(len(y), d))
+    order = rng.permutation(len(y))
+    return Part(x[order].astype(np.float32), y[order], np.arange(len(y)))
+
+
+def task(seed: int = 0, n: tuple[int, ...] = (90, 15), d: int = 4, fold: int = 0) -> Task:
+    rng = np.random.default_rng(seed)
+    valid = [max(4, c // 3) for c in n]
+    pool = blobs([0] + [20] * (len(n) - 1), d, rng)
+    return Task(
+        train=blobs(list(n), d, rng),
+        valid=blobs(valid, d, rng),
+        withdrawn=pool,
+        classes=len(n),
+        kind="classification",
+        fold=fold,
+        repeat=0,
+        seed=1000 + seed,
+    )
+
+
+def image_task(seed: int = 0, n: tuple[int, ...] = (30, 12, 8), size: int = 6) -> Task:
+    """Several-class images (1, size, size)."""
+    flat = task(seed, n, size * size)
+
+    def shaped(part: Part) -> Part:
+        return Part(part.x.reshape(-1, 1, size, size), part.y, part.ids)
+
+    return Task(
+        shaped(flat.train), shaped(flat.valid), shaped(flat.withdrawn), flat.classes, flat.kind, 0, 0, flat.seed
+    )

@@ -1,0 +1,128 @@
+"""The engine: independent of how many runs share a program, equal to torch.optim, unhurt by a run that diverges."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from imbalance_bench.engine import Engine
+from imbalance_bench.engine.batches import Rows, shuffled, stratified
+from imbalance_bench.engine.stack import Stack
+from tests.tasks import backbone, blobs, method, task, trainer
+
+# Runs of different lengths: other numbers of steps an epoch, other last batches.
+TASKS = [task(0, (90, 15)), task(1, (61, 9)), task(2, (200, 30))]
+
+
+def fit(tasks, label="cross_entropy", net=None, **options):
+    engine = Engine(trainer(precision="float64", batch_size=16, **{"epochs": 10} | options), "cpu")
+    m = method(label) if isinstance(label, str) else label
+    return m.fit(tasks, net or backbone(), engine)
+
+
+def parameters(classifiers):
+    return [c.parameters["last"] for c in classifiers]
+
+
+@pytest.mark.parametrize("label", ["cross_entropy", "balanced_batches", "class_weighted", "focal", "ldam_drw", "smote"])
+def test_a_run_does_not_depend_on_which_runs_it_is_trained_with(label):
+    """R = 1 and R = 3 agree to 1e-12 after more than 100 steps in float64."""
+    together = fit(TASKS, label, epochs=20)
+    for t, joint in zip(TASKS, together):
+        (alone,) = fit([t], label, epochs=20)
+        torch.testing.assert_close(alone.parameters["last"], joint.parameters["last"], rtol=0, atol=1e-12)
+        torch.testing.assert_close(alone.parameters["best"], joint.parameters["best"], rtol=0, atol=1e-12)
+        assert [h.keys() for h in alone.history] == [h.keys() for h in joint.history]
+
+
+@pytest.mark.parametrize("optimiser", [{}, {"optimiser": "sgd", "momentum": 0.9, "lr": 0.05}])
+@pytest.mark.parametrize("weight_decay", [0.0, 1e-2])
+def test_the_stacked_program_is_what_torch_optim_does_one_run_after_the_other(optimiser, weight_decay):
+    stacked = fit(TASKS, **optimiser, weight_decay=weight_decay)
+    alone = fit(TASKS, **optimiser, weight_decay=weight_decay, backend="sequential")
+    for a, b in zip(stacked, alone):
+        torch.testing.assert_close(a.parameters["last"], b.parameters["last"], rtol=0, atol=1e-12)
+        torch.testing.assert_close(a.parameters["best"], b.parameters["best"], rtol=0, atol=1e-12)
+        np.testing.assert_allclose(
+            [h["train_loss"] for h in a.history], [h["train_loss"] for h in b.history], rtol=1e-10
+        )
+
+
+def test_the_same_seed_gives_the_same_bits():
+    first, second = fit(TASKS[:2], "smote"), fit(TASKS[:2], "smote")
+    assert all(torch.equal(a, b) for a, b in zip(parameters(first), parameters(second)))
+
+
+def test_a_module_without_a_batched_form_is_mapped_over_runs():
+    net = backbone()
+
+    class Plain:
+        def build(self, *args):
+            module = net.build(*args)
+            plain = torch.nn.Module()
+            plain.inner, plain.forward = module, module.forward
+            return plain
+
+    for a, b in zip(fit(TASKS, net=Plain()), fit(TASKS, net=net)):
+        torch.testing.assert_close(a.parameters["last"], b.parameters["last"], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("classes, head", [(2, "linear"), (3, "linear"), (2, "cosine"), (4, "cosine"), (0, "linear")])
+def test_the_batched_mlp_is_the_mlp(classes, head):
+    stack = Stack.create(lambda: backbone().build((5,), classes, head), [1, 2, 3], torch.device("cpu"), torch.float64)
+    x = torch.randn(3, 7, 5, dtype=torch.float64)
+    outputs = stack(x)
+    for r in range(3):
+        torch.nn.utils.vector_to_parameters(stack.flat[r].detach(), stack.module.parameters())
+        torch.testing.assert_close(outputs[r], stack.module(x[r]))
+    assert outputs.shape == (3, 7, classes or 1)
+
+
+def test_a_run_that_diverges_ends_alone_and_says_where():
+    x = TASKS[0].train.x.copy()
+    x[3] = np.nan
+    bad = replace(TASKS[0], train=replace(TASKS[0].train, x=x))
+    good, broken = fit([TASKS[1], bad])
+    assert "train_loss is nan at training epoch 1 step" in broken.failure
+    assert "trainer.lr" in broken.failure
+    assert good.failure is None
+    torch.testing.assert_close(good.parameters["last"], fit([TASKS[1]])[0].parameters["last"], rtol=0, atol=1e-12)
+
+
+def test_divergence_by_a_step_too_large_names_the_last_finite_loss():
+    (run,) = fit([TASKS[0]], optimiser="sgd", lr=1e200, epochs=5)
+    assert "the last finite value was" in run.failure
+
+
+def test_every_row_comes_once_an_epoch_and_pads_carry_no_weight():
+    sets = [blobs([20, 5], 3, np.random.default_rng(0)), blobs([7, 2], 3, np.random.default_rng(1))]
+    rows = Rows(sets, torch.device("cpu"), torch.float64)
+    generators = [torch.Generator().manual_seed(s) for s in (0, 1)]
+    seen = [0.0, 0.0]
+    for batch in rows.epoch(lambda y, b, g: shuffled(len(y), b, g), 8, generators):
+        weight = torch.full(batch.y.shape, 1 / batch.y.shape[1]) if batch.weight is None else batch.weight
+        for r in range(2):
+            if batch.active is None or r in batch.active:
+                assert weight[r].sum() == pytest.approx(1)
+                seen[r] += (batch.x[r][weight[r] > 0]).sum().item()
+            else:
+                assert weight[r].sum() == 0
+    np.testing.assert_allclose(seen, [s.x.sum() for s in sets], rtol=1e-6)
+
+
+def test_equal_sets_are_stored_once():
+    part = TASKS[0].train
+    rows = Rows([part, part, TASKS[1].train], torch.device("cpu"), torch.float32)
+    assert len(rows.x) == len(part) + len(TASKS[1].train)
+
+
+def test_stratified_batches_hold_the_wanted_classes_and_use_rows_equally_often():
+    labels = torch.tensor([0] * 30 + [1] * 4)
+    plan = stratified(labels, {0: 6, 1: 2}, 10, torch.Generator().manual_seed(0))
+    assert ((labels[plan] == 1).sum(1) == 2).all()
+    uses = torch.bincount(plan.flatten(), minlength=34)
+    assert uses[30:].tolist() == [5] * 4
+    assert set(uses[:30].tolist()) == {2}
