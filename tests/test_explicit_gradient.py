@@ -1,0 +1,176 @@
+"""Explicit Gradient: the meta step against plain double backward and finite differences, and its limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from imbalance_bench.data.base import Part, Task
+from imbalance_bench.engine import Engine
+from imbalance_bench.engine.batches import Rows
+from imbalance_bench.engine.losses import cross_entropy
+from imbalance_bench.engine.stack import Stack
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.explicit_gradient import cycled, meta_step, step_weights
+from tests.tasks import backbone, blobs, method, task, trainer
+
+CPU, F64 = torch.device("cpu"), torch.float64
+
+
+def batch(parts, widths=None):
+    """One batch of all rows of each part (short ones padded)."""
+    rows = Rows(parts, CPU, F64)
+    width = max(len(p) for p in parts)
+    plans = [torch.cat([torch.arange(len(p)), torch.full((width - len(p),), -1)])[None] for p in parts]
+    return next(iter(rows.batches(plans)))
+
+
+def setting(sizes=((12, 6, 4), (9, 6, 3))):
+    """X₁, X₂, X_synth of two runs, of different sizes, and their networks."""
+    rng = np.random.default_rng(0)
+    x1 = batch([blobs([a - 3, 3], 5, rng) for a, _, _ in sizes])
+    x2 = batch([blobs([b - 2, 2], 5, rng) for _, b, _ in sizes])
+    xs = batch([blobs([0, c], 5, rng) for _, _, c in sizes])
+    stack = Stack.create(lambda: backbone(activation="tanh").build((5,), 2), range(len(sizes)), CPU, F64)
+    return stack, x1, x2, xs
+
+
+def naive(stack, r, x1, x2, xs, eta1, joint):
+    """Algorithm 1 as it reads, one run: double backward through the whole step, on real rows only."""
+
+    def rows(b):
+        real = slice(None) if b.weight is None else b.weight[r] > 0
+        return b.x[r][real], b.y[r][real]
+
+    (a, ya), (v, yv), (s, ys) = rows(x1), rows(x2), rows(xs)
+    s = s.clone().requires_grad_()
+    theta = {n: p[r].detach().clone().requires_grad_() for n, p in stack.params.items()}
+    net = lambda p, x: torch.func.functional_call(stack.module, p, (x,))  # noqa: E731
+    x, y = (torch.cat([a, s]), torch.cat([ya, ys])) if joint else (s, ys)
+    inner = cross_entropy(net(theta, x), y).mean()
+    gradients = torch.autograd.grad(inner, list(theta.values()), create_graph=True)
+    ahead = {n: p - eta1 * g for (n, p), g in zip(theta.items(), gradients)}
+    outer = cross_entropy(net(ahead, v), yv).mean()
+    (gradient,) = torch.autograd.grad(outer, s)
+    return inner, outer, gradient, torch.cat([p.detach().reshape(-1) for p in ahead.values()])
+
+
+@pytest.mark.parametrize("joint", [True, False], ids=["algorithm1", "eq1"])
+def test_the_meta_step_is_plain_double_backward(joint):
+    stack, x1, x2, xs = setting()
+    twin = stack.twin()
+    inner, outer, gradient = meta_step(
+        stack, twin, cross_entropy, x1, x2, xs, step_weights(x1, xs, joint), eta1=0.3, eta2=1.0
+    )
+    for r, n in enumerate((4, 3)):
+        expected = naive(stack, r, x1, x2, xs, 0.3, joint)
+        torch.testing.assert_close(inner[r], expected[0].detach(), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(outer[r], expected[1].detach(), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(gradient[r, :n], expected[2], rtol=1e-9, atol=1e-14)
+        torch.testing.assert_close(twin.flat[r], expected[3], rtol=1e-12, atol=1e-12)
+        assert (gradient[r, n:] == 0).all()
+
+
+def test_the_gradient_of_the_synthetic_rows_agrees_with_finite_differences():
+    stack, x1, x2, xs = setting(((12, 6, 4),))
+    twin = stack.twin()
+
+    def outer_at(x):
+        moved = xs._replace(x=x)
+        return meta_step(stack, twin, cross_entropy, x1, x2, moved, step_weights(x1, moved, True), 0.3, 1.0)[1][0]
+
+    gradient = meta_step(stack, twin, cross_entropy, x1, x2, xs, step_weights(x1, xs, True), 0.3, 1.0)[2]
+    for i, j in [(0, 0), (1, 3), (3, 4)]:
+        step = torch.zeros_like(xs.x)
+        step[0, i, j] = 1e-5
+        difference = (outer_at(xs.x + step) - outer_at(xs.x - step)) / 2e-5
+        assert gradient[0, i, j].item() == pytest.approx(difference.item(), rel=1e-5, abs=1e-12)
+
+
+def test_eta2_zero_is_plain_over_sampling():
+    """Meta epochs with η₂ = 0 are gradient descent on D_train with its minority rows doubled, batch by batch."""
+    t = task(0, (20, 6))
+    options = {"meta_epochs": 5, "eta1": 0.05, "synthetic_batch": 6}
+    engine = Engine(trainer(precision="float64", batch_size=64, epochs=3), "cpu")
+    (adapted,) = method("explicit_gradient_eta2_0", **options).fit([t], backbone(), engine)
+    (start,) = method("cross_entropy").fit([t], backbone(), engine)
+
+    doubled = t.train.join(t.train.take(np.flatnonzero(t.train.y == 1)))
+    net = start.stack.module
+    torch.nn.utils.vector_to_parameters(start.parameters["last"].clone(), net.parameters())
+    descent = torch.optim.SGD(net.parameters(), lr=0.05)
+    for _ in range(5):  # one batch holds everything
+        descent.zero_grad()
+        cross_entropy(net(torch.as_tensor(doubled.x).double()), torch.as_tensor(doubled.y)).mean().backward()
+        descent.step()
+    ended = torch.nn.utils.parameters_to_vector(net.parameters()).detach()
+    torch.testing.assert_close(adapted.parameters["last"], ended, rtol=0, atol=1e-12)
+    assert adapted.info["synthetic"]["moved_max"] == 0
+
+
+@pytest.mark.parametrize("label", ["explicit_gradient", "explicit_gradient_eq1", "explicit_gradient_retrain"])
+def test_a_run_does_not_depend_on_which_runs_it_is_trained_with(label):
+    tasks = [task(0, (90, 15)), task(1, (61, 9)), task(2, (200, 30))]
+    engine = Engine(trainer(precision="float64", batch_size=16, epochs=3), "cpu")
+    m = method(label, meta_epochs=10, valid_batch=20, synthetic_batch=12)
+    for t, joint in zip(tasks, m.fit(tasks, backbone(), engine)):
+        (alone,) = m.fit([t], backbone(), engine)
+        torch.testing.assert_close(alone.parameters["last"], joint.parameters["last"], rtol=0, atol=1e-12)
+        assert alone.info["synthetic"]["moved_mean"] == pytest.approx(joint.info["synthetic"]["moved_mean"], rel=1e-9)
+        assert alone.info["synthetic"]["moved_mean"] > 0
+
+
+def test_the_history_goes_on_through_the_meta_phase():
+    engine = Engine(trainer(epochs=3), "cpu")
+    (c,) = method("explicit_gradient", meta_epochs=2).fit([task()], backbone(), engine)
+    assert [h["epoch"] for h in c.history] == [1, 2, 3, 4, 5]
+    assert "train_loss" in c.history[2] and {"inner_loss", "outer_loss", "synthetic_move"} <= c.history[3].keys()
+
+
+def test_confidence_bound_c_keeps_the_uncertain_rows_only():
+    engine = Engine(trainer(epochs=60), "cpu")
+    t = task(0, (90, 15))
+    (some,) = method("explicit_gradient", meta_epochs=1, c=0.7).fit([t], backbone(), engine)
+    (every,) = method("explicit_gradient", meta_epochs=1, c=1.0).fit([t], backbone(), engine)
+    assert 0 < some.info["synthetic"]["rows"] < every.info["synthetic"]["rows"] == 15
+    with pytest.raises(BenchError, match="method.c=1e-09"):
+        method("explicit_gradient", meta_epochs=1, c=1e-9).fit([t], backbone(), engine)
+
+
+def test_more_than_two_classes_copy_every_class_but_the_largest():
+    (c,) = method("explicit_gradient", meta_epochs=2).fit(
+        [task(0, (60, 20, 9))], backbone(), Engine(trainer(epochs=2), "cpu")
+    )
+    assert c.info["synthetic"]["rows"] == 29
+
+
+def test_the_sine_regression_moves_x_only():
+    rng = np.random.default_rng(0)
+
+    def points(n):
+        x = rng.uniform(-5, 5, (n, 1))
+        return Part(x.astype(np.float32), np.sin(np.pi / 2 * x[:, 0]), np.arange(n))
+
+    start = (rng.uniform(-5, 5, (20, 1)).astype(np.float32), rng.uniform(-1, 1, 20))
+    t = Task(points(5), points(5), None, 0, "regression", 0, 0, 3, start)
+    engine = Engine(trainer("sgd_sine", epochs=20), "cpu")
+    (c,) = method("explicit_gradient_sine", meta_epochs=20).fit([t], backbone("mlp_sine"), engine)
+    assert c.artifacts["synthetic_end_x"].shape == (20, 1)
+    assert (c.artifacts["synthetic_end_x"] != c.artifacts["synthetic_start_x"]).any()
+    np.testing.assert_array_equal(c.artifacts["synthetic_y"], start[1])
+    assert c.scores(t.valid.x).shape == (5, 1)
+
+
+def test_cycled_batches_go_through_all_rows_and_repeat_none_within_a_batch():
+    plan = cycled(10, 4, 6, torch.Generator().manual_seed(0))
+    for row in plan:
+        real = row[row >= 0]
+        assert len(real.unique()) == len(real)
+    assert torch.bincount(plan[plan >= 0]).tolist() == [2] * 10
+
+
+def test_it_says_what_it_needs():
+    engine = Engine(trainer(rows="train_valid", epochs=1), "cpu")
+    with pytest.raises(BenchError, match="trainer.rows=train"):
+        method("explicit_gradient").fit([task()], backbone(), engine)
