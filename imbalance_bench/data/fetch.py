@@ -1,0 +1,176 @@
+"""Downloads, held to a checksum, whole or not at all.
+
+Pinned sums are in the sources. Where upstream has none to pin, the sum met at the first download is written to
+``<data>/checksums.json``, and a later download of the same file must have it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from imbalance_bench.errors import BenchError
+
+SITES = {"zenodo": "https://zenodo.org", "uci": "https://archive.ics.uci.edu"}
+CHECKSUMS = "checksums.json"
+
+
+def fetch_file(site: str, address: str, folder: Path, name: str, sha256: str | None) -> Path:
+    """``folder/name``, downloaded from ``SITES[site]/address`` unless it lies there. ``sha256``: the pinned sum."""
+    path = folder / name
+    with _one_at_a_time(folder, path) as missing:
+        if missing:
+            expected = sha256 or recorded(folder).get(name, {}).get("sha256")
+            with _downloaded(f"{SITES[site]}/{address}", path, f"sha256:{expected}" if expected else None) as part:
+                _keep(folder, {name: part}, f"{SITES[site]}/{address}")
+    return path
+
+
+def fetch_archive(record: str, archive: str, folder: Path, into: str, members: Iterable[str], wanted: str) -> Path:
+    """``folder/into/wanted``; where it is missing the ``members`` of a tar archive of a Zenodo record are unpacked
+    to ``folder/into``, after the archive was held to the sum that the record publishes."""
+    path = folder / into / wanted
+    with _one_at_a_time(folder, path) as missing:
+        if missing:
+            url = f"{SITES['zenodo']}/records/{record}/files/{archive}"
+            published = _published_sum(record, archive, path)
+            with _downloaded(url, folder / into / archive, published) as part:
+                _unpack(part, folder, into, set(members), url)
+            if not path.exists():
+                raise BenchError(f"{url} holds no {wanted}: get it elsewhere and put it at {path}")
+    return path
+
+
+def recorded(folder: Path) -> dict[str, dict[str, Any]]:
+    """What was downloaded to ``folder``: file name → sha256 and url."""
+    path = folder / CHECKSUMS
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise BenchError(f"{path} is damaged ({error}): remove it, and run scripts/data.py fetch") from error
+
+
+def check_sum(path: Path, expected: str, remedy: str) -> None:
+    """Raises BenchError naming both sums where the file's is not ``expected`` ("sha256:..." or "md5:...")."""
+    import pooch
+
+    algorithm, _, digest = expected.rpartition(":")
+    found = pooch.file_hash(str(path), alg=algorithm or "sha256")
+    if found != digest:
+        raise BenchError(f"{path.name}: {algorithm} {found} is not the expected {digest}: {remedy}")
+
+
+@contextmanager
+def _one_at_a_time(folder: Path, path: Path) -> Iterator[bool]:
+    """Whether ``path`` is still missing once no other process downloads to ``folder``."""
+    if path.exists():
+        yield False
+        return
+    with _writing(folder):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not path.exists()
+
+
+@contextmanager
+def _downloaded(url: str, path: Path, expected: str | None) -> Iterator[Path]:
+    """The download under a temporary name beside ``path``, checked; nothing of it stays after an error."""
+    import pooch
+    import requests
+
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with _writing(path):
+            try:
+                pooch.HTTPDownloader(timeout=60)(url, str(part), None)
+            except requests.RequestException as error:
+                raise _no_network(url, path, error) from error
+        if expected:
+            check_sum(part, expected, f"the download from {url} is corrupt or changed and was removed; try again")
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _no_network(url: str, path: Path, error: Exception) -> BenchError:
+    return BenchError(
+        f"cannot download {url} ({type(error).__name__}: {error}). Without a network, put the file into {path.parent} "
+        "by hand, or set IMBALANCE_BENCH_DATA (paths.data) to a folder that holds the data; docs/datasets.md has the "
+        "layout"
+    )
+
+
+def _published_sum(record: str, archive: str, path: Path) -> str:
+    """"md5:..." of a file of a Zenodo record, as its page states it."""
+    import requests
+
+    url = f"{SITES['zenodo']}/api/records/{record}"
+    try:
+        answer = requests.get(url, timeout=60)
+        answer.raise_for_status()
+        return next(f["checksum"] for f in answer.json()["files"] if f["key"] == archive)
+    except (requests.RequestException, StopIteration, KeyError, TypeError, ValueError) as error:
+        raise _no_network(url, path, error) from error
+
+
+def _unpack(archive: Path, folder: Path, into: str, members: set[str], url: str) -> None:
+    """Unpacks ``members``, wherever in the archive they are, under temporary names, then keeps all of them."""
+    parts: dict[str, Path] = {}
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                name = Path(member.name).name
+                source = tar.extractfile(member) if member.isfile() and name in members else None
+                if source is None:
+                    continue
+                with _writing(folder / into):
+                    parts[f"{into}/{name}"] = part = folder / into / f".{name}.{os.getpid()}"
+                    part.write_bytes(source.read())
+        for name, part in parts.items():
+            if known := recorded(folder).get(name):
+                check_sum(part, f"sha256:{known['sha256']}", f"it changed since its first download from {url}")
+        _keep(folder, parts, url)
+    except (tarfile.TarError, EOFError) as error:
+        raise BenchError(f"{url} is not a readable archive ({error}): it was removed; try again") from error
+    finally:
+        for part in parts.values():
+            part.unlink(missing_ok=True)
+
+
+def _keep(folder: Path, parts: dict[str, Path], url: str) -> None:
+    """Records the sums of files, then gives them their names."""
+    import pooch
+
+    with _writing(folder):
+        sums = recorded(folder)
+        sums |= {name: {"sha256": pooch.file_hash(str(part)), "url": url} for name, part in parts.items()}
+        temporary = folder / f".{CHECKSUMS}.{os.getpid()}"
+        try:
+            temporary.write_text(json.dumps(sums, indent=1, sort_keys=True) + "\n")
+            temporary.replace(folder / CHECKSUMS)
+        finally:
+            temporary.unlink(missing_ok=True)
+        for name, part in parts.items():
+            part.replace(folder / name)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror or str(error)
+        raise BenchError(
+            f"cannot write {path}: {reason}; free space, or set IMBALANCE_BENCH_DATA (paths.data) to another folder"
+        ) from error

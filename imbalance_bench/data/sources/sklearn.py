@@ -1,0 +1,35 @@
+"""The small real data sets that scikit-learn carries along: nothing is fetched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.encode import ArrayEncoder, Scale
+from imbalance_bench.registry import DATASETS
+
+
+@DATASETS.register("sklearn")
+@dataclass(frozen=True)
+class SklearnSource:
+    """``breast_cancer``: 569 × 30, malignant (212) is positive; ``wine``: 178 × 13, 3 classes; ``digits``: 1797 × 64,
+    10 classes."""
+
+    set: Literal["breast_cancer", "digits", "wine"]
+    scale: Scale
+
+    def load(self, folder: Path) -> Dataset:
+        from sklearn import datasets
+
+        bunch = getattr(datasets, f"load_{self.set}")()
+        y, names = bunch.target, [str(n) for n in bunch.target_names]
+        if self.set == "breast_cancer":  # scikit-learn counts the malignant ones as class 0
+            y, names = 1 - y, names[::-1]
+        return Dataset(self.set, bunch.data, y.astype(np.int64), tuple(names), ArrayEncoder(self.scale))
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {}

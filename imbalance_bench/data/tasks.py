@@ -1,0 +1,94 @@
+"""From a data set to the runs of a cell: ratio, split and preprocessing, in that order of knowledge."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imbalance_bench.data.base import Dataset, Part, Task
+from imbalance_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from imbalance_bench.data.ratio import Ratio
+    from imbalance_bench.data.splits import Protocol, Split
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: ``task`` is all that a method sees, ``test`` is for scoring only."""
+
+    task: Task
+    test: Part
+
+
+def make_runs(dataset: Dataset, ratio: Ratio, protocol: Protocol, seed: int) -> list[Run]:
+    """One run for each split and repeat (``protocol.seeds``), fold by fold.
+
+    The parts of a split are the same objects in all of its repeats, so that they need to lie on a device once.
+    Raises BenchError where a class is left without rows in a part, or a feature is not a finite number.
+    """
+    splits, withdrawn = _split(dataset, ratio, protocol)
+    runs = []
+    for fold, (split, out) in enumerate(zip(splits, withdrawn)):
+        x = dataset.encode(dataset.x, split.train)
+        _check_finite(x, dataset.name)
+        train, valid, test, pool = (Part(x[rows], dataset.y[rows], rows) for rows in (*split, out))
+        for repeat in range(protocol.seeds):
+            task = Task(
+                train=train,
+                valid=valid,
+                withdrawn=pool if len(pool) else None,
+                classes=dataset.classes,
+                kind=dataset.kind,
+                fold=fold,
+                repeat=repeat,
+                seed=run_seed(seed, fold, repeat),
+                synthetic=dataset.synthetic,
+            )
+            runs.append(Run(task, test))
+    return runs
+
+
+def run_seed(seed: int, fold: int, repeat: int) -> int:
+    """A 32-bit seed that depends on these three numbers only, not on which other runs a cell has."""
+    return int(np.random.SeedSequence([seed, fold, repeat]).generate_state(1)[0])
+
+
+def subset_hash(ids: np.ndarray) -> str:
+    """16 hex digits of a set of row numbers, in whatever order."""
+    return hashlib.sha256(np.sort(ids).astype("<i8").tobytes()).hexdigest()[:16]
+
+
+def _split(dataset: Dataset, ratio: Ratio, protocol: Protocol) -> tuple[list[Split], list[np.ndarray]]:
+    """The splits as rows of the data set, and for each the rows that the ratio took out."""
+    every = np.arange(len(dataset.y))
+    if dataset.kind == "regression":
+        if ratio.name != "native":
+            raise BenchError(f"ratio={ratio.name}: {dataset.name} has no classes to thin; set ratio=native")
+        kept = every
+    else:
+        kept = ratio.indices(dataset.y, ratio.seed) if ratio.apply_to == "all" else every
+
+    def within(rows: np.ndarray | None) -> np.ndarray | None:
+        """Rows of the data set as positions among those kept."""
+        return None if rows is None else np.flatnonzero(np.isin(kept, rows))
+
+    found = protocol.splits(dataset.y[kept], within(dataset.test_rows), within(dataset.valid_rows), dataset.kind)
+    splits = [type(s)(*(kept[part] for part in s)) for s in found]
+    if ratio.apply_to == "all" or dataset.kind == "regression":
+        return splits, [np.setdiff1d(every, kept)] * len(splits)
+    thinned = [s._replace(train=s.train[ratio.indices(dataset.y[s.train], ratio.seed)]) for s in splits]
+    return thinned, [np.setdiff1d(s.train, t.train) for s, t in zip(splits, thinned)]
+
+
+def _check_finite(x: np.ndarray, name: str) -> None:
+    bad = ~np.isfinite(x.reshape(len(x), -1))
+    if bad.any():
+        row, column = np.argwhere(bad)[0]
+        raise BenchError(
+            f"dataset {name}: {int(bad.sum())} feature values are not finite numbers, the first in row {row}, column "
+            f"{column} (after encoding, counted from 0): mend the data or leave the column out"
+        )
