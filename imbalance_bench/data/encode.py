@@ -113,7 +113,7 @@ class TableEncoder:
         most = min(len(fit_rows), x.shape[1])
         if not 1 <= self.pca <= most:  # type: ignore[operator]
             raise BenchError(f"dataset.pca={self.pca} must lie between 1 and {most} (columns, training rows)")
-        return PCA(self.pca, svd_solver="full").fit(x[fit_rows]).transform(x).astype(np.float32)
+        return PCA(self.pca, svd_solver="covariance_eigh").fit(x[fit_rows]).transform(x).astype(np.float32)
 
 
 def _names(column: pd.Series) -> np.ndarray:

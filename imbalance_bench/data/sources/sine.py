@@ -1,0 +1,69 @@
+"""The sine task of the Explicit Gradient paper (Section 4, Figure 1): regression on a handful of points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.encode import ArrayEncoder
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import DATASETS
+
+
+@DATASETS.register("sine")
+@dataclass(frozen=True)
+class SineSource:
+    """y = amplitude · sin(frequency · x + phase), x uniform on [low, high]: ``train`` and ``valid`` points of it, a
+    grid of ``grid`` points for testing, and ``synthetic`` start points off the curve, y uniform on ±amplitude."""
+
+    train: int
+    valid: int
+    synthetic: int
+    grid: int
+    amplitude: float
+    frequency: float
+    phase: float
+    low: float
+    high: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        for key in ("train", "valid", "synthetic", "grid"):
+            if getattr(self, key) < 1:
+                raise BenchError(f"dataset.{key}={getattr(self, key)} must be at least 1")
+        if not self.low < self.high:
+            raise BenchError(f"dataset.low={self.low} must be below dataset.high={self.high}")
+        if self.seed < 0:
+            raise BenchError(f"dataset.seed={self.seed} must be 0 or above")
+
+    def load(self, folder: Path) -> Dataset:
+        # A stream for each kind of point: more of one kind does not move the others.
+        train, valid, synthetic = (np.random.default_rng([self.seed, i]) for i in range(3))
+        x = np.concatenate(
+            [
+                train.uniform(self.low, self.high, self.train),
+                valid.uniform(self.low, self.high, self.valid),
+                np.linspace(self.low, self.high, self.grid),
+            ]
+        )[:, None]
+        start_x = synthetic.uniform(self.low, self.high, (self.synthetic, 1)).astype(np.float32)
+        start_y = synthetic.uniform(-abs(self.amplitude), abs(self.amplitude), self.synthetic)
+        own = self.train + self.valid
+        return Dataset(
+            "sine",
+            x,
+            self.amplitude * np.sin(self.frequency * x[:, 0] + self.phase),
+            class_names=(),
+            encode=ArrayEncoder("none"),
+            kind="regression",
+            valid_rows=np.arange(self.train, own),
+            test_rows=np.arange(own, own + self.grid),
+            synthetic=(start_x, start_y),
+        )
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {}
