@@ -1,0 +1,229 @@
+"""scripts/report.py: which table, figure or page is asked for, and where it goes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import nearest
+from imbalance_bench.report.frame import ITERATES, NothingRun
+from imbalance_bench.report.render import FORMATS, Sheet, markdown, rendered
+from imbalance_bench.store import Store, atomic_write
+
+if TYPE_CHECKING:
+    from imbalance_bench.grid import Preset
+    from imbalance_bench.report.figures import Drawing
+
+T = TypeVar("T")
+PAPERS = Path(__file__).resolve().parents[2] / "conf" / "paper"
+
+DESCRIPTION = """\
+Tables, figures and pages from the records under outputs/runs; nothing is trained.
+
+  report.py                                       a summary of everything that was run
+  report.py method=focal,smote dataset='e*'       ... of some of it
+  report.py --paper explicit_gradient             the paper's claims, tested, and its tables
+  report.py --paper explicit_gradient --table 2   ours, the paper's, and the difference
+  report.py --paper explicit_gradient --figure 3  draws a figure (PNG and SVG)
+  report.py --paper explicit_gradient --all       writes all of it, and one page that holds it
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
+        "report.py", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--paper", help="a folder of conf/paper")
+    what = made.add_mutually_exclusive_group()
+    what.add_argument("--table", help="a number, or the name of a preset (table1_balanced_first)")
+    what.add_argument("--figure", help="a number, or the name of a preset (convergence)")
+    what.add_argument("--all", action="store_true", help="write every table, figure and the page of the paper")
+    made.add_argument("--format", choices=FORMATS, help="md on the terminal; every format with --write")
+    made.add_argument("--iterate", choices=tuple(ITERATES), help="the preset's own, which is last")
+    made.add_argument("--outputs", default="outputs", help="paths.outputs of the runs (default: outputs)")
+    made.add_argument("--write", action="store_true", help="store under outputs/tables and outputs/figures")
+    made.add_argument("overrides", nargs="*", metavar="axis=values", help="narrow the grid, e.g. dataset=ecoli,oil")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0, or 1 after one message to stderr."""
+    options = parser().parse_intermixed_args(arguments)
+    report = Report(options)
+    try:
+        if options.paper:
+            report.paper()
+        elif options.table or options.figure or options.all:
+            raise BenchError(f"--table, --figure and --all need --paper: {nearest('', papers())}")
+        else:
+            report.summary()
+        sys.stdout.flush()
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+class Report:
+    """One command: what was asked for, and where records and results lie."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.outputs = Path(options.outputs)
+        self.store = Store(self.outputs)
+
+    def summary(self) -> None:
+        """The table over everything; with --write also its bar chart."""
+        from imbalance_bench.report.figures import bars
+        from imbalance_bench.report.summary import scores_of, summary
+
+        command = " ".join(["python scripts/report.py", *self.options.overrides])
+        sheet = summary(self.store, self.options.overrides, self.options.iterate, command)
+        if self.options.write:
+            drawing = bars(scores_of(sheet), sheet.title, sheet.provenance)
+            print(markdown(sheet))
+            self._write("summary", [sheet], [drawing])
+        else:
+            print(rendered(sheet, self.options.format or "md"))
+
+    def paper(self) -> None:
+        """One table, one figure, or claims and all tables; --all also draws all figures and writes the page."""
+        options = self.options
+        known = papers()
+        if options.paper not in known:
+            raise BenchError(f"unknown --paper {options.paper}: {nearest(options.paper, known)}")
+        if options.figure:
+            self._write(options.paper, [], [self._figure(chosen(options.paper, "figure", options.figure))])
+            return
+        if options.table:
+            sheets = [self._table(chosen(options.paper, "table", options.table), options.iterate)]
+        elif options.overrides:
+            raise BenchError(f"{' '.join(options.overrides)} narrows one grid: say which by --table or --figure")
+        else:
+            sheets = self._tables(options.iterate)
+            sheets = self._claims() + sheets
+        if options.all:
+            self._everything(sheets)
+        elif options.write:
+            self._write(options.paper, sheets, [])
+        else:
+            for sheet in sheets:
+                print(rendered(sheet, options.format or "md"))
+
+    def _everything(self, sheets: list[Sheet]) -> None:
+        from imbalance_bench.report.page import page
+
+        paper = self.options.paper
+        if self.options.iterate is None:
+            sheets = sheets + self._tables("best")
+        drawings = _those_run(self._figure, presets(paper, "figure"))
+        self._write(paper, sheets, drawings)
+        title = f"{paper.replace('_', ' ').title()}: our runs beside the published numbers"
+        lead = "Claims are tested on run records; every table says which iterate it shows and what was not run."
+        path = self.outputs / "tables" / paper / "report.html"
+        atomic_write(path, page(title, sheets, drawings, lead))
+        print(path)
+
+    def _preset(self, name: str) -> Preset:
+        from imbalance_bench.grid import load_preset
+
+        return load_preset(self.options.paper, name, self.options.overrides)
+
+    def _table(self, name: str, iterate: str | None) -> Sheet:
+        from imbalance_bench.report.tables import table
+
+        return table(self._preset(name), self.store, iterate, self._command("table", name, iterate))
+
+    def _tables(self, iterate: str | None) -> list[Sheet]:
+        names = presets(self.options.paper, "table")
+        sheets = _those_run(lambda name: self._table(name, iterate), names)
+        if not sheets:
+            raise NothingRun(self.options.paper, names[0])
+        return sheets
+
+    def _figure(self, name: str) -> Drawing:
+        from imbalance_bench.report.figures import figure
+
+        iterate = self.options.iterate
+        return figure(self._preset(name), self.store, iterate, self._command("figure", name, iterate))
+
+    def _claims(self) -> list[Sheet]:
+        """The paper's claims, tested on the cells of its tables; none where none are declared."""
+        from imbalance_bench.report.frame import done, outcomes
+        from imbalance_bench.report.verdicts import verdicts
+
+        paper = self.options.paper
+        path = PAPERS / paper / "claims.yaml"
+        if not path.exists():
+            return []
+        cells = {cell.id: cell for name in presets(paper, "table") for cell in self._preset(name).cells}
+        title = f"{paper.replace('_', ' ').title()}: claims, tested"
+        command = f"python scripts/report.py --paper {paper}"
+        return [verdicts(path, title, done(outcomes(cells.values(), self.store)), command)]
+
+    def _command(self, kind: str, name: str, iterate: str | None) -> str:
+        """What makes a file again, from training on (without the machine's paths)."""
+        paper, overrides = self.options.paper, self.options.overrides
+        train = " ".join([f"python scripts/train.py -m +paper={paper}/{name}", *overrides])
+        chosen_iterate = ["--iterate", iterate] if iterate else []
+        report = " ".join([f"python scripts/report.py --paper {paper} --{kind} {name}", *chosen_iterate, *overrides])
+        return f"{train}; {report}"
+
+    def _write(self, folder: str, sheets: Sequence[Sheet], drawings: Sequence[Drawing]) -> None:
+        """Stores sheets in the format asked for (or all), figures in theirs; prints where they lie."""
+        for sheet in sheets:
+            for form in [self.options.format] if self.options.format else FORMATS:
+                path = self.outputs / "tables" / folder / f"{sheet.name}.{form}"
+                atomic_write(path, rendered(sheet, form))
+                print(path)
+        for drawing in drawings:
+            for path in drawing.write(self.outputs / "figures" / folder):
+                print(path)
+
+
+def _those_run(make: Callable[[str], T], names: Sequence[str]) -> list[T]:
+    """What can be made; what lacks records is named on stderr and left out."""
+    made = []
+    for name in names:
+        try:
+            made.append(make(name))
+        except NothingRun as error:
+            print(f"left out: {error}", file=sys.stderr)
+    return made
+
+
+def papers() -> list[str]:
+    """The papers that have presets."""
+    return sorted(p.name for p in PAPERS.iterdir() if p.is_dir())
+
+
+def presets(paper: str, kind: str) -> list[str]:
+    """The presets of a paper that make a table, or a figure: those whose ``paper:`` node has that key."""
+    import yaml
+
+    found = []
+    for path in sorted((PAPERS / paper).glob("*.yaml")):
+        node = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("paper")
+        if isinstance(node, dict) and kind in node:
+            found.append(path.stem)
+    return found
+
+
+def chosen(paper: str, kind: str, asked: str) -> str:
+    """``2`` → ``table2``; a preset's full name as it is.
+
+    Raises:
+        BenchError: there is no such preset; says which there are.
+    """
+    known = presets(paper, kind)
+    for name in (asked, f"{kind}{asked}"):
+        if name in known:
+            return name
+    raise BenchError(f"unknown --{kind} {asked} of {paper}: {nearest(asked, known)}")

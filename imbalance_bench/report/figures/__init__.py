@@ -1,0 +1,56 @@
+"""Figures from records alone: ``figure`` draws a preset's, ``bars`` the summary's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import build, nearest
+from imbalance_bench.report import frame as frames
+from imbalance_bench.report.figures.across import critical_difference, performance_profile
+from imbalance_bench.report.figures.overview import bars
+from imbalance_bench.report.figures.curves import convergence, precision_recall
+from imbalance_bench.report.figures.sine import sine_fit, sine_grid
+from imbalance_bench.report.figures.style import Drawing, FigureSpec, finished, styled
+from imbalance_bench.report.frame import ITERATES, NothingRun, Outcome
+
+if TYPE_CHECKING:
+    from imbalance_bench.grid import Preset
+    from imbalance_bench.store import Store
+
+__all__ = ["DRAWINGS", "Drawing", "bars", "figure"]
+
+# Each takes a preset's outcomes and returns a matplotlib figure and what its caption must add.
+DRAWINGS: dict[str, Callable[[FigureSpec, Sequence[Outcome], str], tuple[Any, str]]] = {
+    f.__name__: f
+    for f in (sine_fit, sine_grid, precision_recall, performance_profile, critical_difference, convergence)
+}
+
+
+def figure(preset: Preset, store: Store, iterate: str | None = None, command: str = "") -> Drawing:
+    """The figure of a preset, from records alone.
+
+    Raises:
+        NothingRun: no cell was run.
+        BenchError: the preset names no known drawing; its records do not hold what the drawing needs.
+    """
+    spec = build(FigureSpec, preset.paper, "paper")
+    if spec.draw not in DRAWINGS:
+        raise BenchError(f"paper.draw={spec.draw!r} is no drawing: {nearest(spec.draw, DRAWINGS)}")
+    results = frames.outcomes(preset.cells, store)
+    records = frames.done(results)
+    if not records:
+        raise NothingRun(spec.name, spec.figure)
+    frames.refuse_mixed_rows(records)
+    iterate = iterate or spec.iterate
+    drawn, caption = styled(lambda: DRAWINGS[spec.draw](spec, results, iterate))
+    absent = [r.labels for r in results if r.state != "done"]
+    missing = [f"{labels['method']} on {labels['dataset']} {labels['ratio']}" for labels in absent]
+    lines = [spec.caption, caption, f"{ITERATES[iterate].capitalize()}." if spec.draw != "convergence" else ""]
+    if missing:
+        shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
+        lines.append(f"{len(records)} of {len(results)} cells were run; missing: {shown}.")
+    caption = " ".join(line for line in lines if line)
+    name = spec.figure if iterate == spec.iterate else f"{spec.figure}_{iterate}"
+    return finished(drawn, name, spec.title, caption, frames.provenance_lines(records, command))

@@ -1,0 +1,124 @@
+"""Methods over many data sets: Dolan-Moré profile, critical-difference diagram."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imbalance_bench.report import frame as frames
+from imbalance_bench.report import statistics
+from imbalance_bench.report.figures.style import BLACK, BLUE, FigureSpec, canvas, handles, legend_below, line_style
+from imbalance_bench.report.frame import NothingRun, Outcome
+from imbalance_bench.report.means import MeanRows, friedman_note
+from imbalance_bench.report.printed import PrintedTable
+from imbalance_bench.report.scores import score
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def _wide(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> MeanRows:
+    """Scores of the figure's methods by data set; incomplete data sets are left out of what is drawn."""
+    values = frames.by_cell(frames.done(results))
+    scores = [score(r, values, spec.metric, spec.class_group, iterate) for r in results]
+    return MeanRows(spec.metric, spec.methods, scores)
+
+
+def performance_profile(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+    """Figure 3: share of data sets on which a method reaches θ times the best score; beside it the paper's numbers."""
+    table = _wide(spec, results, iterate)
+    thetas = np.linspace(0, 1, 401)
+    ours = table.ours.loc[table.sets, table.ranked]
+    panels = [(f"Ours ({len(table.sets)} data sets)", statistics.dolan_more(ours, thetas))]
+    theirs = _printed_scores(spec)
+    if theirs is not None:
+        panels.append((f"As printed ({len(theirs)} data sets)", statistics.dolan_more(theirs, thetas)))
+    drawn, axes = canvas(1, len(panels), 3.3, sharey=True)
+    for axis, (title, profile) in zip(axes[0], panels):
+        for method in reversed(list(profile.columns)):
+            axis.plot(profile.index, profile[method], label=spec.methods[method], **line_style(spec, method))
+        axis.set_title(title)
+        axis.set_xlabel("θ (share of the best score)")
+        axis.set_xlim(0, 1)
+        axis.set_ylim(0, 1.02)
+    axes[0, 0].set_ylabel("share of data sets at or above θ · best")
+    legend_below(drawn, handles(axes[0])[::-1], 5)
+    return drawn, friedman_note("ours", ours)
+
+
+def _printed_scores(spec: FigureSpec) -> Any:
+    """Printed scores, data sets × the figure's methods, from all its files; None without a file."""
+    import pandas as pd
+
+    if not spec.published:
+        return None
+    cells: dict[tuple[str, str], float] = {}
+    for name in spec.published:
+        table = PrintedTable(spec.name, name)
+        for dataset in table.datasets:
+            for method in spec.methods:
+                cell = table.find(method, dataset, "native", spec.metric)
+                if cell and cell.text:
+                    cells[dataset, method] = float(cell.text)
+    return pd.Series(cells).unstack().reindex(columns=[m for m in spec.methods if any(k[1] == m for k in cells)])
+
+
+def critical_difference(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+    """Mean ranks, bars over what Nemenyi's test (α = 0.05) does not tell apart."""
+    table = _wide(spec, results, iterate)
+    scores = table.ours.loc[table.sets, table.ranked]
+    if len(table.sets) < 2 or len(table.ranked) < 3:
+        raise NothingRun(spec.name, spec.figure, f"{len(table.ranked)} methods on {len(table.sets)} complete sets")
+    ranks = table.mean_ranks(table.ours)
+    distance = statistics.critical_difference(len(table.ranked), len(table.sets))
+    drawn = _rank_axis({spec.methods[m]: float(r) for m, r in ranks.items()}, distance)
+    note = friedman_note("ours", scores)
+    return drawn, f"{note} Nemenyi critical difference at α = 0.05: {distance:.2f} ranks."
+
+
+def _rank_axis(ranks: dict[str, float], distance: float) -> Figure:
+    """The diagram of Demšar 2006, Figure 1: a rank axis, names at both sides, bars over groups within ``distance``."""
+    ordered = sorted(ranks.items(), key=lambda kv: kv[1])
+    values = [r for _, r in ordered]
+    groups = _groups(values, distance)
+    half = (len(ordered) + 1) // 2
+    height = 0.75 + 0.13 * len(groups) + 0.2 * half
+    drawn, axes = canvas(1, 1, height)
+    axis = axes[0, 0]
+    low, high, margin = 1, len(ordered), 0.55 * len(ordered)
+    axis.set_xlim(low - margin, high + margin)
+    axis.set_ylim(-height + 0.55, 0.55)
+    axis.axis("off")
+    axis.plot([low, high], [0, 0], color=BLACK, linewidth=1)
+    for tick in range(low, high + 1):
+        axis.plot([tick, tick], [0, 0.06], color=BLACK, linewidth=1)
+        axis.text(tick, 0.09, str(tick), ha="center", va="bottom", fontsize=8)
+    axis.plot([low, low + distance], [0.4, 0.4], color=BLACK, linewidth=1.2, marker="|", markersize=5)
+    axis.text(low + distance + 0.08, 0.4, f"critical difference {distance:.2f}", va="center", fontsize=8)
+    axis.text(low - 0.15, 0, "mean rank\n(1 is best)", ha="right", va="center", fontsize=7.5, color="#555555")
+    for i, (first, last) in enumerate(groups):
+        y = -0.12 - 0.13 * i
+        axis.plot([values[first] - 0.04, values[last] + 0.04], [y, y], color=BLUE, linewidth=3, solid_capstyle="round")
+    base = -0.2 - 0.13 * len(groups)
+    for i, (name, rank) in enumerate(ordered):
+        left = i < half
+        y = base - 0.2 * (i if left else len(ordered) - 1 - i)
+        end = low - 0.2 if left else high + 0.2
+        axis.plot([rank, rank, end], [0, y, y], color="#777777", linewidth=0.7, zorder=0)
+        text, side = (f"{name}  {rank:.2f} ", "right") if left else (f" {rank:.2f}  {name}", "left")
+        axis.text(end, y, text, ha=side, va="center")
+    return drawn
+
+
+def _groups(values: Sequence[float], distance: float) -> list[tuple[int, int]]:
+    """Maximal stretches (first, last) of sorted ranks that lie within ``distance``, of two methods or more."""
+    groups: list[tuple[int, int]] = []
+    for first in range(len(values)):
+        last = max(i for i in range(first, len(values)) if values[i] - values[first] <= distance)
+        if last > first and not (groups and groups[-1][1] >= last):
+            groups.append((first, last))
+    return groups
+
+

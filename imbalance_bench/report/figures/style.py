@@ -1,0 +1,135 @@
+"""What all figures share: colours, canvas, legend, reading a record's arrays, and the finished files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.report.frame import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, told apart by the colour-blind and in grey; ours is always the first.
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#222222",
+)  # fmt: skip
+COLOURS = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, BLACK, "#7F7F7F", "#8C6D31", "#5E4FA2")
+DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (7, 2)), (0, (3, 1, 1, 1)), (0, (9, 1)), "-")
+WIDTH = 6.8  # inches, the text width of a two-column paper
+STYLE: Any = {
+    "font.size": 8.5, "axes.titlesize": 9, "axes.titleweight": "bold", "axes.labelsize": 8.5, "legend.fontsize": 8,
+    "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False,
+    "axes.edgecolor": "#555555", "axes.linewidth": 0.7, "axes.grid": True, "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False, "lines.linewidth": 1.6,
+    "figure.constrained_layout.use": True, "savefig.facecolor": "white", "svg.fonttype": "path",
+    "svg.hashsalt": "imbalance_bench",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class FigureSpec:
+    """The ``paper:`` node of a figure's preset.
+
+    ``draw``: a name of ``DRAWINGS``; ``methods``: label → heading, in the order of the legend, ours first;
+    ``published``: files of printed numbers, for a panel beside ours; ``caption``: what the paper's figure shows.
+    """
+
+    name: str
+    figure: str
+    draw: str
+    title: str
+    metric: str
+    class_group: str
+    iterate: str
+    methods: dict
+    caption: str
+    published: list | None = None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A finished figure in both formats, its title, its caption, and the header of provenance."""
+
+    name: str
+    title: str
+    caption: str
+    provenance: list[str]
+    svg: bytes
+    png: bytes
+
+    def write(self, folder: Path) -> list[Path]:
+        """Stores ``<name>.svg``, ``<name>.png`` and ``<name>.txt`` (caption and provenance)."""
+        from imbalance_bench.store import atomic_write
+
+        text = "\n".join([self.title, "", self.caption, "", *self.provenance]) + "\n"
+        contents: dict[str, bytes | str] = {".png": self.png, ".svg": self.svg, ".txt": text}
+        for suffix, content in contents.items():
+            atomic_write(folder / f"{self.name}{suffix}", content)
+        return [folder / f"{self.name}{suffix}" for suffix in contents]
+
+
+def styled(draw: Callable[[], tuple[Figure, str]]) -> tuple[Figure, str]:
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        return draw()
+
+
+def finished(drawn: Figure, name: str, title: str, caption: str, provenance: list[str]) -> Drawing:
+    """Both formats, without the date of drawing: the same records give the same bytes."""
+    import matplotlib
+
+    files = {}
+    with matplotlib.rc_context(STYLE):
+        for form, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 200})):
+            buffer = io.BytesIO()
+            drawn.savefig(buffer, format=form, bbox_inches="tight", pad_inches=0.05, **options)
+            files[form] = buffer.getvalue()
+    return Drawing(name, title, caption, provenance, files["svg"], files["png"])
+
+
+def canvas(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
+    """A figure without pyplot, whose global state would outlive it, and its axes (rows, columns)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(WIDTH, height), layout="constrained")
+    FigureCanvasAgg(drawn)
+    return drawn, drawn.subplots(rows, columns, squeeze=False, **options)
+
+
+def handles(axes: Iterable[Axes]) -> list[Any]:
+    """One handle a label over several axes."""
+    found: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels()):
+            found.setdefault(label, handle)
+    return list(found.values())
+
+
+def legend_below(drawn: Figure, entries: Sequence[Any], columns: int) -> None:
+    drawn.legend(handles=list(entries), loc="outside lower center", ncols=min(columns, len(entries)))
+
+
+def arrays(record: Record, name: str) -> dict[str, np.ndarray]:
+    path = record["path"] / name
+    try:
+        with np.load(path) as file:
+            return dict(file)
+    except (OSError, ValueError) as error:
+        raise BenchError(f"{path} cannot be read ({error}): delete its folder and train the cell again") from error
+
+
+def line_style(spec: FigureSpec, method: str) -> dict[str, Any]:
+    index = list(spec.methods).index(method) if method in spec.methods else len(spec.methods)
+    return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
+
+

@@ -1,0 +1,209 @@
+"""Records → one tidy DataFrame, and the check that a table compares like with like. Imports no torch."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from imbalance_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imbalance_bench.grid import Cell
+    from imbalance_bench.store import Store
+
+Record = dict[str, Any]
+
+LABELS = ("method", "dataset", "ratio", "backbone", "protocol")
+COLUMNS = (
+    "id", *LABELS, "run", "fold", "repeat", "iterate", "class_group", "metric", "value", "subset_hash"
+)  # fmt: skip
+LOWER_IS_BETTER = {"mse", "mae", "log_loss", "ece"}
+ITERATES = {"last": "last iterate", "best": "best iterate on validation"}
+
+
+class NothingRun(BenchError):
+    """A preset has no records, or too few of them to show anything; the message is the command that makes them."""
+
+    def __init__(self, paper: str, preset: str, so_far: str = "") -> None:
+        what = f"too little of {preset} was run yet ({so_far})" if so_far else f"nothing of {preset} was run yet"
+        super().__init__(f"{what}: python scripts/train.py -m +paper={paper}/{preset}")
+
+
+def tidy(records: Iterable[Record]) -> pd.DataFrame:
+    """One row a number, columns ``COLUMNS``: what ``metrics.csv`` of every finished record holds.
+
+    ``subset_hash`` is that of the run's training rows before any resampling. Declined records have no rows.
+    """
+    import pandas as pd
+
+    rows = [row for record in records if record["status"] == "done" for row in _metrics(record)]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def by_cell(records: Iterable[Record]) -> dict[str, pd.DataFrame]:
+    """``tidy``, split by the cell's id."""
+    frame = tidy(records)
+    return dict(iter(frame.groupby("id"))) if len(frame) else {}
+
+
+def average(values: pd.DataFrame | None, metric: str, class_group: str, iterate: str) -> dict[str, Any]:
+    """Mean and sd (n - 1) over the runs of one cell in which the metric is defined.
+
+    Returns {"iterate", "mean", "sd", "runs"}: mean is None when there is no number, sd when there is one only.
+    ``iterate`` is the one met: what has a single iterate (trees) has "last" only, and stands in every table with it.
+    """
+    nothing = {"iterate": iterate, "mean": None, "sd": None, "runs": 0}
+    if values is None:
+        return nothing
+    met = iterate if (values["iterate"] == iterate).any() else "last"
+    wanted = (values["iterate"] == met) & (values["class_group"] == class_group) & (values["metric"] == metric)
+    numbers = values.loc[wanted, "value"].dropna()
+    if numbers.empty:
+        return nothing
+    sd = float(numbers.std(ddof=1)) if len(numbers) > 1 else None
+    return {"iterate": met, "mean": float(numbers.mean()), "sd": sd, "runs": len(numbers)}
+
+
+def _metrics(record: Record) -> list[tuple[Any, ...]]:
+    """The rows of one metrics.csv, in the order of ``COLUMNS``."""
+    path = record["path"] / "metrics.csv"
+    labels = [record["labels"][label] for label in LABELS]
+    hashes = {run["run"]: run["subset_hash"] for run in record["runs"]}
+    rows = []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for r in csv.DictReader(file):
+                run = int(r["run"])
+                where = (run, int(r["fold"]), int(r["repeat"]), r["iterate"], r["class_group"], r["metric"])
+                rows.append((record["id"], *labels, *where, float(r["value"] or "nan"), hashes[run]))
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise BenchError(f"{path} cannot be read ({error}): delete its folder and train the cell again") from error
+    return rows
+
+
+def same_data(record: Record) -> Any:
+    """What cells that are compared with each other share."""
+    return tuple(record["labels"][g] for g in ("dataset", "ratio", "protocol"))
+
+
+def refuse_mixed_rows(records: Iterable[Record], place: Callable[[Record], Any] = same_data) -> None:
+    """Raises BenchError when two cells that stand in one row of a table saw different rows in one fold.
+
+    Compares the training rows of the task (before resampling, so that over-samplers and ``*_train_valid`` pass) and
+    the test rows. Records of equal ``place(record)`` stand side by side.
+    """
+    first: dict[Any, tuple[Record, dict[str, Any]]] = {}
+    for record in records:
+        for run in record.get("runs", []):
+            key = (place(record), run["fold"], run["repeat"])
+            other, other_run = first.setdefault(key, (record, run))
+            for field, rows in (("subset_hash", "training"), ("test_hash", "test")):
+                if run.get(field) != other_run.get(field):
+                    raise BenchError(
+                        f"one table would mix two {rows} sets of fold {run['fold']}: {_name(other)} has rows "
+                        f"{other_run.get(field)}, {_name(record)} has {run.get(field)}"
+                        f"{_why(other, record)}; train one of them again under the other's settings, or delete "
+                        f"the folder that should not count"
+                    )
+
+
+def _name(record: Record) -> str:
+    labels = record["labels"]
+    return f"{labels['method']} on {labels['dataset']} {labels['ratio']} (id {record['id']})"
+
+
+def _why(a: Record, b: Record) -> str:
+    one, two = flatten(a["config"]), flatten(b["config"])
+    differing = [
+        f"{key}={one.get(key)} / {two.get(key)}"
+        for key in sorted(one.keys() | two.keys())
+        if key.split(".")[0] in ("dataset", "ratio", "protocol") and one.get(key) != two.get(key)
+    ]
+    if not differing:
+        return "; their settings are equal, so the data changed"
+    return f"; they differ in {', '.join(differing)}"
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as one level of dotted keys: {"method": {"gamma": 2}} → {"method.gamma": 2}."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one cell of a preset. ``state``: done | declined | failed | running | started | not run."""
+
+    cell: Cell
+    state: str
+    record: Record | None
+    reason: str = ""
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return self.cell.labels
+
+
+def outcomes(cells: Iterable[Cell], store: Store) -> list[Outcome]:
+    """Looks every cell of a grid up in the store, in the grid's order."""
+    records = {record["id"]: record for record in store.records()}
+    return [_outcome(cell, records.get(cell.id), store) for cell in cells]
+
+
+def _outcome(cell: Cell, record: Record | None, store: Store) -> Outcome:
+    if record is not None:
+        return Outcome(cell, record["status"], record, record.get("reason") or "")
+    place = store.cell(cell.labels, cell.id)
+    if not place.path.is_dir():
+        return Outcome(cell, "not run", None)
+    reason = place.error().strip().splitlines()
+    return Outcome(cell, place.state(), None, reason[0] if reason else "")
+
+
+def done(results: Iterable[Outcome]) -> list[Record]:
+    """The records of the cells that have numbers."""
+    return [r.record for r in results if r.state == "done" and r.record is not None]
+
+
+def provenance_lines(records: Iterable[Record], command: str) -> list[str]:
+    """The header of a generated file: hardware, dates, versions, total time, and the command that makes the file.
+
+    Taken from the records alone, so that the same records give the same file.
+    """
+    records = list(records)
+    sources = [record["provenance"] for record in records]
+
+    def distinct(values: Iterable[Any]) -> str:
+        return ", ".join(sorted({str(v) for v in values if v})) or "not recorded"
+
+    packages = sorted({(name, v) for p in sources for name, v in p.get("packages", {}).items() if v})
+    versions = [f"{name} {v}" for name, v in packages]
+    versions += sorted({f"Python {p['python']}" for p in sources if p.get("python")})
+    dates = sorted(str(p["date"])[:10] for p in sources if p.get("date"))
+    seconds = sum(record["seconds"] for record in records)
+    runs = sum(len(record["runs"]) for record in records)
+    return [
+        f"command: {command}",
+        f"hardware: {distinct(p.get('hardware') for p in sources)}",
+        f"device: {distinct(r.get('device') for r in records)}",
+        f"dates of the runs: {' to '.join(dict.fromkeys((dates[0], dates[-1]))) if dates else 'not recorded'}",
+        f"versions: {', '.join(versions) or 'not recorded'}; git {distinct(p.get('git') for p in sources)}",
+        f"total time: {duration(seconds)} for {runs} runs in {len(records)} cells",
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people: ``42 s``, ``12 min``, ``3 h 05 min``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,152 @@
+"""Mean and mean-rank rows over data sets, and whether the methods differ."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Container, Sequence
+from typing import TYPE_CHECKING, Any
+
+from imbalance_bench.report import statistics
+from imbalance_bench.report.frame import LOWER_IS_BETTER
+from imbalance_bench.report.printed import PrintedTable
+from imbalance_bench.report.render import Item, mean_sd, number
+from imbalance_bench.report.scores import Score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class MeanRows:
+    """Mean and mean rank over the data sets on which every ranked method was run.
+
+    Ranked are those methods of ``heads`` (label → heading) that have at least one number and are not ``restricted``
+    to some data sets. The paper's side is computed again from its printed values on the same sets, so that both sides
+    of a difference mean the same; what it printed itself stands below.
+    """
+
+    def __init__(
+        self,
+        metric: str,
+        heads: dict[str, str],
+        scores: Sequence[Score],
+        restricted: Container[str] = (),
+        printed: PrintedTable | None = None,
+    ) -> None:
+        import pandas as pd
+
+        self.metric = metric
+        self.printed = printed
+        self.heads = heads
+        self.datasets = list(dict.fromkeys(s.dataset for s in scores))
+        methods = list(dict.fromkeys(s.method for s in scores))
+        cells = {(s.dataset, s.method): s for s in scores if s.metric == self.metric}
+
+        def wide(value: Callable[[Score], float | None]) -> pd.DataFrame:
+            rows = [[value(cells[d, m]) if (d, m) in cells else None for m in methods] for d in self.datasets]
+            return pd.DataFrame(rows, index=self.datasets, columns=methods, dtype=float)
+
+        self.ours = wide(lambda s: s.mean)
+        self.paper = wide(lambda s: float(s.published) if s.published else None)
+        self.ranked = [m for m in heads if m in methods and m not in restricted and self.ours[m].notna().any()]
+        self.sets = list(self.ours[self.ranked].dropna().index) if self.ranked else []
+        self.paper_is_whole = bool(self.sets) and self.paper.loc[self.sets, self.ranked].notna().all(axis=None)
+
+    def rows(self, heads: dict[str, str]) -> list[list[Item]]:
+        """The rows below the rule of a block whose columns are the methods ``heads``."""
+        if len(self.sets) < 2:
+            return []
+        compared = heads.keys() <= self.heads.keys()
+        over = f"({len(self.sets)} of {len(self.datasets)} sets)"
+        rows = [[Item(f"mean {over}"), *(self._mean(m, compared) for m in heads)]]
+        if compared:
+            rows.append([Item(f"mean rank {over}"), *(self._rank(m) for m in heads)])
+            rows += [[Item(f"{title}, as printed"), *cells] for title, cells in self._as_printed(heads)]
+        return rows
+
+    def _mean(self, method: str, compared: bool) -> Item:
+        values = self.ours.loc[self.sets, method]
+        missing = int(values.isna().sum())
+        if missing:
+            return Item(f"– (lacks {missing})", muted=True)
+        mean, sd = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
+        means = self.ours.loc[self.sets, self.ranked].mean().round(3)
+        best = compared and _is_best(method, means, lower=self.metric in LOWER_IS_BETTER)
+        aside = ""
+        if self.paper.loc[self.sets, method].notna().all():
+            theirs = float(self.paper.loc[self.sets, method].mean())
+            aside = f"({number(theirs)}, {number(mean - theirs, signed=True)})"
+        return Item(mean_sd(mean, sd), aside, bold=best)
+
+    def _rank(self, method: str) -> Item:
+        if method not in self.ranked:
+            return Item("not ranked", muted=True)
+        ours = self.mean_ranks(self.ours)
+        best = _is_best(method, ours.round(2), lower=True)
+        aside = ""
+        if self.paper_is_whole:
+            theirs = self.mean_ranks(self.paper)[method]
+            aside = f"({number(theirs, 2)}, {number(ours[method] - theirs, 2, signed=True)})"
+        return Item(number(ours[method], 2), aside, bold=best)
+
+    def mean_ranks(self, values: pd.DataFrame) -> pd.Series:
+        return statistics.mean_ranks(values.loc[self.sets, self.ranked], self.metric not in LOWER_IS_BETTER)
+
+    def _as_printed(self, heads: dict[str, str]) -> list[tuple[str, list[Item]]]:
+        if self.printed is None:
+            return []
+        rows = []
+        for title, metric in (("mean", self.metric), ("mean rank", "mean_rank")):
+            found = [self.printed.summary(m, metric) for m in heads]
+            if any(cell and cell.text for cell in found):
+                rows.append((title, [Item("", f"({cell})" if cell and cell.text else "") for cell in found]))
+        return rows
+
+    def notes(self) -> list[str]:
+        """Which sets and methods are in the mean rows, and whether the methods differ (Friedman)."""
+        if not self.ranked:
+            return []
+        lacking = [d for d in self.datasets if d not in self.sets]
+        notes = []
+        if lacking:
+            notes.append(f"Left out of the mean rows, since a ranked method was not run: {', '.join(lacking)}.")
+        unranked = [self.heads[m] for m in self.heads if m in self.ours and m not in self.ranked]
+        if unranked:
+            notes.append(f"Not ranked, and not in the test below: {', '.join(unranked)}.")
+        if len(self.sets) < 2 or len(self.ranked) < 2:
+            return notes
+        for name, values in (("ours", self.ours), ("the printed values on the same sets", self.paper)):
+            if name == "ours" or self.paper_is_whole:
+                notes.append(friedman_note(name, values.loc[self.sets, self.ranked]))
+        return notes
+
+    def frame_rows(self) -> list[dict[str, Any]]:
+        """The mean rows for the tidy file."""
+        if not self.sets:
+            return []
+        ours, ranks = self.ours.loc[self.sets, self.ranked], self.mean_ranks(self.ours)
+        over = f"mean_over_{len(self.sets)}_datasets"
+        rows = []
+        for method in self.ranked:
+            sd = float(ours[method].std(ddof=1)) if len(self.sets) > 1 else None
+            where = {"method": method, "dataset": over}
+            rows.append({**where, "metric": self.metric, "mean": float(ours[method].mean()), "sd": sd})
+            rows.append({**where, "metric": "mean_rank", "mean": float(ranks[method])})
+        return rows
+
+
+def _is_best(method: str, values: pd.Series, lower: bool) -> bool:
+    if method not in values or len(values) < 2:
+        return False
+    return bool(values[method] == (values.min() if lower else values.max()))
+
+
+def friedman_note(name: str, values: pd.DataFrame) -> str:
+    """One line on whether the methods (columns) differ over the data sets (rows)."""
+    test = statistics.friedman(values)
+    where = f"Friedman test of {name} ({test.methods} methods, {test.cells} sets)"
+    if math.isnan(test.p):
+        return f"{where}: nothing to test."
+    p = f"p = {test.p:.3f}" if test.p >= 0.001 else f"p = {test.p:.1e}"
+    return f"{where}: χ² = {test.chi2:.2f}, Iman-Davenport F({test.dof[0]}, {test.dof[1]}) = {test.f:.2f}, {p}."
+
+

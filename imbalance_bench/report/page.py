@@ -1,0 +1,38 @@
+"""One self-contained HTML page: claims, tables, figures, notes. It loads nothing from anywhere."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from imbalance_bench.report.render import Sheet
+
+if TYPE_CHECKING:
+    from imbalance_bench.report.figures import Drawing
+
+
+def page(title: str, sheets: Sequence[Sheet], drawings: Sequence[Drawing] = (), lead: str = "") -> str:
+    """The page as text: ``sheets`` in order (claims first), then figures; ``lead``: a sentence below the title."""
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["anchor"] = _anchor
+    environment.filters["embedded"] = _embedded
+    environment.filters["verdict"] = lambda text: text.replace(" ", "-") if text in VERDICTS else ""
+    template = (resources.files("imbalance_bench.report") / "page.html.j2").read_text(encoding="utf-8")
+    return environment.from_string(template).render(title=title, sheets=sheets, drawings=drawings, lead=lead)
+
+
+VERDICTS = {"holds", "does not hold", "not run"}
+
+
+def _anchor(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _embedded(drawing: Drawing) -> str:
+    """The figure as a data URI: inline SVGs of one page would share their ids."""
+    return "data:image/svg+xml;base64," + base64.b64encode(drawing.svg).decode("ascii")

@@ -1,0 +1,90 @@
+"""The numbers that papers printed: tidy CSV files that travel in the package (``published/<paper>/<table>.csv``)."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import nearest
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One printed number, kept as printed (``text``: "0.10", "" where the cell holds none) beside its value."""
+
+    text: str
+    sd: str
+    note: str
+
+    def __str__(self) -> str:
+        return f"{self.text} ± {self.sd}" if self.sd else self.text
+
+
+class PrintedTable:
+    """A printed table, addressed by our labels.
+
+    ``renamed`` maps our labels to the file's where they differ, by axis ("method", "dataset", "ratio"); a name that
+    one of our labels claims is not given to another of the same spelling (Table 1's "random_oversampling" is our
+    ``balanced_batches``). The ratio is the file's ``setting``; ``native`` is the empty one.
+    """
+
+    def __init__(self, paper: str, table: str, renamed: dict[str, dict[str, str]] | None = None) -> None:
+        self.renamed = renamed or {}
+        self.rows = read(paper, table)
+        self._cells = {
+            (r["row_method"], r["dataset"], r["setting"], r["metric"]): Printed(r["value"], r["std"], r["note"])
+            for r in self.rows
+        }
+        self._places = {key[:3] for key, cell in self._cells.items() if cell.text and not _is_mean(key[1])}
+
+    def find(self, method: str, dataset: str, ratio: str, metric: str) -> Printed | None:
+        return self._cells.get((*self._place(method, dataset, ratio), metric))
+
+    def holds(self, method: str, dataset: str, ratio: str) -> bool:
+        """Whether the paper printed any number of this cell."""
+        return self._place(method, dataset, ratio) in self._places
+
+    def summary(self, method: str, metric: str) -> Printed | None:
+        """A number of the printed mean rows (``metric``: the table's own, or mean_rank)."""
+        name = self._name("method", method)
+        return next((c for k, c in self._cells.items() if k[0] == name and _is_mean(k[1]) and k[3] == metric), None)
+
+    @property
+    def datasets(self) -> list[str]:
+        """The data sets of the file, mean rows left out, by its own names and in its order."""
+        return list(dict.fromkeys(row["dataset"] for row in self.rows if not _is_mean(row["dataset"])))
+
+    @property
+    def cells(self) -> int:
+        """How many method × dataset × setting cells hold a number (mean rows left out)."""
+        return len(self._places)
+
+    def _place(self, method: str, dataset: str, ratio: str) -> tuple[str, str, str]:
+        setting = self.renamed.get("ratio", {}).get(ratio, "" if ratio == "native" else ratio)
+        return self._name("method", method), self._name("dataset", dataset), setting
+
+    def _name(self, axis: str, label: str) -> str:
+        names = self.renamed.get(axis, {})
+        if label in names:
+            return names[label]
+        return "" if label in names.values() else label
+
+
+def _is_mean(dataset: str) -> bool:
+    return dataset.startswith("mean_over_")
+
+
+def read(paper: str, table: str) -> list[dict[str, Any]]:
+    """The rows of one file (columns table, row_method, dataset, setting, class_group, metric, value, std, note)."""
+    folder = resources.files("imbalance_bench.report") / "published"
+    papers = [p.name for p in folder.iterdir() if p.is_dir()]
+    if paper not in papers:
+        raise BenchError(f"no published numbers of paper {paper!r}: {nearest(paper, papers)}")
+    known = [p.name.removesuffix(".csv") for p in (folder / paper).iterdir() if p.name.endswith(".csv")]
+    if table not in known:
+        raise BenchError(f"no published table {table!r} of paper {paper!r}: {nearest(table, known)}")
+    with (folder / paper / f"{table}.csv").open(encoding="utf-8") as file:  # type: ignore[call-arg]
+        return list(csv.DictReader(file))

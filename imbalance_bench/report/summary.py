@@ -1,0 +1,146 @@
+"""The table over whatever was run, when no paper is named: data sets down, methods across."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, replace
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import nearest
+from imbalance_bench.report import frame as frames
+from imbalance_bench.report.frame import ITERATES, Record
+from imbalance_bench.report.means import MeanRows
+from imbalance_bench.report.render import Footnotes, Sheet
+from imbalance_bench.report.scores import Score, mark_best, metric_title
+from imbalance_bench.report.tables import explain, grid
+
+if TYPE_CHECKING:
+    from imbalance_bench.store import Store
+
+GROUPS = ("dataset", "ratio", "protocol", "backbone", "trainer", "method")
+
+def summary(store: Store, filters: Sequence[str] = (), iterate: str | None = None, command: str = "") -> Sheet:
+    """One block for each setting (ratio, protocol, backbone, metric); records under one label that were run with
+    other options have those options appended (``focal gamma=5``).
+
+    Args:
+        filters: ``label=value`` pairs, e.g. ``dataset=ecoli,oil`` or ``method=smote*``.
+        iterate: ``last`` (also for None) or ``best``.
+
+    Raises:
+        BenchError: there is no record; a filter names no label; cells of one row were trained on different rows.
+    """
+    import pandas as pd
+
+    iterate = iterate or "last"
+    records = select(store.records(), filters)
+    if not records:
+        raise BenchError(
+            f"no records under {store.runs}{f' that match {chr(32).join(filters)}' if filters else ''}: run "
+            f"`python scripts/train.py` or `make demo` first, or point --outputs at the folder that has them"
+        )
+    places = locate(records)
+    frames.refuse_mixed_rows(records, lambda r: places[r["id"]][:2])
+    scores = _scores(records, places, iterate)
+    footnotes = Footnotes()
+    blocks, notes = [], [explain(scores)]
+    for heading in dict.fromkeys(s.section for s in scores):
+        mine = [s for s in scores if s.section == heading]
+        heads = {m: m for m in sorted({s.method for s in mine}, key=_natural)}
+        block = grid(heading, heads, mine, ["dataset"], ["method"], iterate, footnotes)
+        mean_rows = MeanRows(mine[0].metric, heads, mine)
+        blocks.append(replace(block, summary=mean_rows.rows(heads)))
+        notes += [f"{heading}: {note}" for note in mean_rows.notes()]
+    return Sheet(
+        name="summary",
+        title=f"Summary ({ITERATES[iterate]})",
+        blocks=blocks,
+        notes=notes + footnotes.lines(),
+        provenance=frames.provenance_lines([r for r in records if r["status"] == "done"], command),
+        frame=pd.DataFrame([asdict(s) for s in scores]),
+    )
+
+
+def scores_of(sheet: Sheet) -> list[Score]:
+    """The scores of a summary back from its tidy frame, for its picture."""
+    frame = sheet.frame.astype(object).where(sheet.frame.notna(), None)
+    return [Score(**row) for row in frame.to_dict("records")]
+
+
+def select(records: Iterable[Record], filters: Sequence[str]) -> list[Record]:
+    """The records whose labels match every filter; patterns as in a shell."""
+    wanted: dict[str, list[str]] = {}
+    for item in filters:
+        key, _, values = item.partition("=")
+        if key not in GROUPS or not values:
+            hint = nearest(key, GROUPS) if key not in GROUPS else "give a value"
+            raise BenchError(f"cannot select records by {item!r}: {hint} (e.g. dataset=ecoli,oil)")
+        wanted[key] = values.split(",")
+    return [r for r in records if all(any(fnmatchcase(r["labels"][k], v) for v in vs) for k, vs in wanted.items())]
+
+
+Place = tuple[str, str, str]
+
+
+def locate(records: Sequence[Record]) -> dict[str, Place]:
+    """Record id → (setting, row, column): labels, with the options appended that tell equal labels apart."""
+    settings = [_named(records, g, (g,), lambda r: "") for g in ("ratio", "protocol", "backbone")]
+    group = {r["id"]: ", ".join(names[r["id"]] for names in settings) for r in records}
+    rows = _named(records, "dataset", ("dataset",), lambda r: group[r["id"]])
+    columns = _named(records, "method", ("method", "trainer", "seed"), lambda r: group[r["id"]])
+    return {i: (group[i], rows[i], columns[i]) for i in group}
+
+
+def _named(
+    records: Sequence[Record], group: str, parts: tuple[str, ...], within: Callable[[Record], str]
+) -> dict[str, str]:
+    """Record id → its label of ``group``, with those options of the config's ``parts`` appended in which the records
+    of that label (and of equal ``within``) differ."""
+    pools: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        pools.setdefault((within(record), record["labels"][group]), []).append(record)
+    names = {}
+    for (_, label), pool in pools.items():
+        flat = {r["id"]: frames.flatten({part: r["config"][part] for part in parts}) for r in pool}
+        keys = dict.fromkeys(k for options in flat.values() for k in options)
+        differing = [k for k in keys if len({repr(options.get(k)) for options in flat.values()}) > 1]
+        for i, options in flat.items():
+            names[i] = " ".join([label, *(f"{k.removeprefix(f'{group}.')}={options.get(k)}" for k in differing)])
+    return names
+
+
+def _scores(records: Sequence[Record], places: dict[str, Place], iterate: str) -> list[Score]:
+    """One score a record, of the metric that heads its row; ``section`` is the setting."""
+    values = frames.by_cell(records)
+    heads = {places[r["id"]][:2]: r["headline"] for r in records if r["status"] == "done"}
+    scores = []
+    for record in records:
+        group, row, column = places[record["id"]]
+        # a row of which nothing was run but a declined cell stands with the other rows of its setting
+        head = heads.get((group, row)) or next((h for (g, _), h in heads.items() if g == group), None)
+        metric, class_group = (head["metric"], head["class_group"]) if head else ("", "")
+        scores.append(
+            Score(
+                section=f"{metric_title(metric)} ({class_group}), {group}" if head else group,
+                **{axis: record["labels"][axis] for axis in ("ratio", "backbone", "protocol")},
+                method=column,
+                dataset=row,
+                metric=metric,
+                class_group=class_group,
+                state=record["status"],
+                reason=record.get("reason") or "",
+                of=len(record.get("runs", [])),
+                id=record["id"],
+                **frames.average(values.get(record["id"]), metric, class_group, iterate),
+            )
+        )
+    scores.sort(key=lambda s: (_natural(s.section), _natural(s.dataset), _natural(s.method)))
+    return mark_best(scores, lambda s: (s.section, s.dataset))
+
+
+def _natural(text: str) -> list[Any]:
+    """A key that sorts ir_50 before ir_100."""
+    return [(part.isdigit(), int(part) if part.isdigit() else part) for part in re.split(r"(\d+)", text)]

@@ -1,0 +1,90 @@
+"""The tested claims of a paper as a sheet: verdict, paired difference, interval, wins, and what decided."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imbalance_bench.report import claims
+from imbalance_bench.report import frame as frames
+from imbalance_bench.report.claims import ClaimResult
+from imbalance_bench.report.frame import Record
+from imbalance_bench.report.render import Block, Item, Sheet, number
+
+if TYPE_CHECKING:
+    from imbalance_bench.report.statistics import PairedDifference
+
+HEADINGS = {"paper": "What the paper claims", "control": "Controls: what a gain may be ascribed to"}
+HEADER = ["claim", "verdict", "decided by", "mean gain [95 % interval]", "won/tied/lost", "cells", "as printed"]
+
+
+def verdicts(path: Path, title: str, records: Sequence[Record], command: str) -> Sheet:
+    """Every claim of a claims.yaml, tested on records and, where it can be, on the paper's own numbers.
+
+    Args:
+        path: the claims.yaml. title: the heading. records: the finished cells of the paper's tables.
+    """
+    declared = claims.read_claims(path)
+    results = claims.evaluate_claims(declared, frames.tidy(records))
+    printed = {r.claim.id: r for r in claims.evaluate_claims(declared, claims.printed_values(path))}
+    sources = dict.fromkeys(r.claim.source for r in results)
+    blocks = [
+        Block(HEADINGS[source], HEADER, 3, [_row(r, printed[r.claim.id]) for r in results if r.claim.source == source])
+        for source in sources
+    ]
+    notes = [
+        "Gain: over the best of the others in each cell, paired over cells; positive is better. Which iterate: last, "
+        "unless the claim says otherwise.",
+    ]
+    return Sheet("claims", title, blocks, notes, frames.provenance_lines(records, command), _frame(results, printed))
+
+
+def _row(result: ClaimResult, printed: ClaimResult) -> list[Item]:
+    decided = result.verdict != claims.NOT_RUN
+    return [
+        Item(f"{result.claim.text} ({result.claim.where})"),
+        Item(result.verdict, bold=decided, muted=not decided),
+        Item(result.detail),
+        Item(_gain(result.gain)),
+        Item(f"{result.gain.wins}/{result.gain.ties}/{result.gain.losses}" if result.gain else "–"),
+        Item(f"{len(result.cells)} of {result.needed}"),
+        Item(printed.verdict if printed.verdict != claims.NOT_RUN else "–", muted=True),
+    ]
+
+
+def _gain(gain: PairedDifference | None) -> str:
+    if gain is None:
+        return "–"
+    mean = number(gain.mean, signed=True)
+    if math.isnan(gain.low):
+        return mean
+    return f"{mean} [{number(gain.low, signed=True)}, {number(gain.high, signed=True)}]"
+
+
+def _frame(results: Sequence[ClaimResult], printed: dict[str, ClaimResult]) -> Any:
+    """A line for each claim and side: against the best other of each cell, then against each of the others."""
+    import pandas as pd
+
+    rows = []
+    for result in results:
+        sides = {"best other": result.gain, **result.versus} if result.gain else {"best other": None}
+        for against, gain in sides.items():
+            rows.append(
+                {
+                    "id": result.claim.id,
+                    "source": result.claim.source,
+                    "text": result.claim.text,
+                    "where": result.claim.where,
+                    "verdict": result.verdict,
+                    "verdict_on_printed": printed[result.claim.id].verdict,
+                    "detail": result.detail,
+                    "method": result.claim.method,
+                    "against": against,
+                    "cells": len(result.cells),
+                    "needed": result.needed,
+                }
+                | ({f: getattr(gain, f) for f in ("mean", "low", "high", "wins", "ties", "losses")} if gain else {})
+            )
+    return pd.DataFrame(rows)

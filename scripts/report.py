@@ -1,0 +1,8 @@
+"""Prints or writes tables, figures and pages from run records: `python scripts/report.py --help`."""
+
+import sys
+
+from imbalance_bench.report.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

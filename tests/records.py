@@ -1,0 +1,148 @@
+"""Synthetic run records for the tests of the report: what run.py would have written, with numbers chosen by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imbalance_bench.identity import digest
+from imbalance_bench.store import Store
+
+PROVENANCE = {
+    "date": "2026-01-02T03:04:05+00:00",
+    "python": "3.11.0",
+    "packages": {"torch": "2.15.0", "numpy": "2.4.6"},
+    "git": "abc1234",
+    "hardware": "A Processor",
+}
+
+
+@dataclass
+class FakeCell:
+    """What grid.Cell is to the report."""
+
+    labels: dict[str, str]
+    config: dict[str, Any]
+    id: str
+
+
+@dataclass
+class FakePreset:
+    paper: dict[str, Any]
+    cells: list[FakeCell] = field(default_factory=list)
+
+
+def cell(method: str, dataset: str = "ecoli", ratio: str = "native", options: dict[str, Any] | None = None) -> FakeCell:
+    """A cell; ``options``: more of its config, e.g. {"method": {"gamma": 5}}."""
+    labels = {
+        "method": method,
+        "dataset": dataset,
+        "ratio": ratio,
+        "backbone": "mlp",
+        "protocol": "holdout_kfold",
+        "trainer": "adam",
+    }
+    config: dict[str, Any] = {group: {"label": label} for group, label in labels.items()} | {"seed": 0}
+    for group, more in (options or {}).items():
+        config[group] = config[group] | more if isinstance(more, dict) else more
+    return FakeCell(labels, config, digest(config))
+
+
+def write(
+    outputs: Path,
+    made: FakeCell,
+    values: list[float] | dict[str, list[float]],
+    best: list[float] | None = None,
+    class_group: str = "positive",
+    subset: str = "aaaa",
+    seconds: float = 1.0,
+    arrays: dict[str, np.ndarray] | None = None,
+    artifacts: dict[str, np.ndarray] | None = None,
+    history: list[dict[str, float]] | None = None,
+    kind: str = "classification",
+) -> Path:
+    """Stores a finished cell: one run a value. ``values`` of auc_pr, or by metric; ``best``: auc_pr of that iterate."""
+    by_metric = values if isinstance(values, dict) else {"auc_pr": values}
+    runs = len(next(iter(by_metric.values())))
+    rows = [
+        _row(run, "last", class_group, metric, value)
+        for metric, many in by_metric.items()
+        for run, value in enumerate(many)
+    ]
+    rows += [_row(run, "best", class_group, "auc_pr", value) for run, value in enumerate(best or [])]
+    folder = Store(outputs).cell(made.labels, made.id).path
+    folder.mkdir(parents=True)
+    (folder / "metrics.csv").write_text(_csv(rows))
+    if history:
+        (folder / "history.csv").write_text(_csv(history))
+    for name, content in (("predictions.npz", arrays), ("artifacts.npz", artifacts)):
+        if content:
+            np.savez(folder / name, **content)
+    metric = next(iter(by_metric))
+    record = _record(made, "done") | {
+        "seconds": seconds,
+        "kind": kind,
+        "device": "cpu",
+        "headline": {"metric": metric, "class_group": class_group, "iterate": "last"},
+        "runs": [
+            {
+                "run": run,
+                "fold": run,
+                "repeat": 0,
+                "status": "done",
+                "failure": None,
+                "subset_hash": f"{subset}{run}",
+                "test_hash": f"test{run}",
+            }
+            for run in range(runs)
+        ],
+    }
+    (folder / "record.json").write_text(json.dumps(record))
+    return folder
+
+
+def decline(outputs: Path, made: FakeCell, reason: str) -> None:
+    folder = Store(outputs).cell(made.labels, made.id).path
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(json.dumps(_record(made, "declined") | {"seconds": 0.0, "reason": reason}))
+
+
+def fail(outputs: Path, made: FakeCell, message: str) -> None:
+    Store(outputs).cell(made.labels, made.id).fail(message, "Traceback ...")
+
+
+def _record(made: FakeCell, status: str) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "id": made.id,
+        "status": status,
+        "labels": made.labels,
+        "config": made.config,
+        "provenance": PROVENANCE,
+    }
+
+
+def _row(run: int, iterate: str, class_group: str, metric: str, value: float) -> dict[str, Any]:
+    return {
+        "run": run,
+        "fold": run,
+        "repeat": 0,
+        "iterate": iterate,
+        "class_group": class_group,
+        "metric": metric,
+        "value": value,
+    }
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
