@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import sys
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ def fetch_archive(record: str, archive: str, folder: Path, into: str, members: I
         if missing:
             url = f"{SITES['zenodo']}/records/{record}/files/{archive}"
             published = _published_sum(record, archive, path)
-            with _downloaded(url, folder / into / archive, published) as part:
+            with _downloaded(url, path, published) as part:
                 _unpack(part, folder, into, set(members), url)
             if not path.exists():
                 raise BenchError(f"{url} holds no {wanted}: get it elsewhere and put it at {path}")
@@ -85,12 +86,14 @@ def _one_at_a_time(folder: Path, path: Path) -> Iterator[bool]:
 
 @contextmanager
 def _downloaded(url: str, path: Path, expected: str | None) -> Iterator[Path]:
-    """The download under a temporary name beside ``path``, checked; nothing of it stays after an error."""
+    """What is downloaded to get ``path``, under a temporary name beside it, checked; nothing of it stays but what the
+    caller keeps."""
     import pooch
     import requests
 
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        print(f"downloading {url}", file=sys.stderr)
         with _writing(path):
             try:
                 pooch.HTTPDownloader(timeout=60)(url, str(part), None)
@@ -104,10 +107,19 @@ def _downloaded(url: str, path: Path, expected: str | None) -> Iterator[Path]:
 
 
 def _no_network(url: str, path: Path, error: Exception) -> BenchError:
+    import requests
+
+    if isinstance(error, requests.HTTPError):
+        reason = f"the server answers {error.response.status_code}"
+    elif isinstance(error, requests.Timeout):
+        reason = "no answer in time"
+    elif isinstance(error, requests.ConnectionError):
+        reason = "no connection"
+    else:
+        reason = f"{type(error).__name__}: {error}"
     return BenchError(
-        f"cannot download {url} ({type(error).__name__}: {error}). Without a network, put the file into {path.parent} "
-        "by hand, or set IMBALANCE_BENCH_DATA (paths.data) to a folder that holds the data; docs/datasets.md has the "
-        "layout"
+        f"cannot download {url}: {reason}. Without a network, put the file at {path} by hand, or set "
+        "IMBALANCE_BENCH_DATA (paths.data) to a folder that holds the data; docs/datasets.md has the layout"
     )
 
 
@@ -125,7 +137,9 @@ def _published_sum(record: str, archive: str, path: Path) -> str:
 
 
 def _unpack(archive: Path, folder: Path, into: str, members: set[str], url: str) -> None:
-    """Unpacks ``members``, wherever in the archive they are, under temporary names, then keeps all of them."""
+    """Unpacks ``members``, wherever in the archive they are, under temporary names, then keeps all of them. Those that
+    lie there already stay as they are: results may rest on them."""
+    members = {m for m in members if not (folder / into / m).exists()}
     parts: dict[str, Path] = {}
     try:
         with tarfile.open(archive) as tar:

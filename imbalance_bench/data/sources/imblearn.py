@@ -87,7 +87,8 @@ class ImblearnSource:
             path = fetch_archive(RECORD, ARCHIVE, folder, FOLDER, members, self.file)
         x, label = _read(path)
         facts = SETS[self.set]
-        found = Facts(facts.number, *(x.shape if x.ndim == 2 else (len(x), -1)), int((label == 1).sum()))
+        features = x.shape[1] if x.ndim == 2 else 0
+        found = Facts(facts.number, len(x), features, int((label == 1).sum()))
         if found != facts or not np.isin(label, (-1, 1)).all() or label.shape != (facts.rows,):
             raise BenchError(
                 f"{path} is not {self.set}: found {found.rows} rows, {found.features} features, {found.positives} "
