@@ -11,6 +11,7 @@ import torch
 from imbalance_bench.config import Trainer
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.loop import Monitor, train
+from imbalance_bench.engine.memory import keep_freed_memory
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Iterate, Method
@@ -49,6 +50,7 @@ class Engine:
     """What a method trains with: the trainer's settings, a device, a precision."""
 
     def __init__(self, trainer: Trainer, device: str = "auto") -> None:
+        keep_freed_memory()
         self.trainer = trainer
         self.device = choose_device(device)
         self.dtype = PRECISIONS[trainer.precision]

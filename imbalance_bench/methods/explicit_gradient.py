@@ -227,29 +227,28 @@ def meta_step(
     are None for ``eta2`` = 0.
 
     θ' depends on X_synth only through its own term of ∇_θ L₁, so with v = ∇_θ' L₂ the chain rule gives
-    ∂L₂/∂X_synth = -η₁ ∂/∂X_synth ⟨∇_θ L₁(X_synth | θ), v⟩: the second derivative needs the rows of X_synth only, not
-    those of X₁ and X₂, and is exact.
+    ∂L₂/∂X_synth = -η₁ ∂/∂X_synth ⟨∇_θ L₁(X_synth | θ), v⟩: exact, and neither X₁ nor X₂ is differentiated twice.
     """
     import torch
 
-    x, y, w = xs.x, xs.y, weights.synthetic
+    parameters = list(stack.params.values())
+    moving = xs.x.detach().requires_grad_(bool(eta2))
+    inner = (per_sample(stack(moving), xs.y) * weights.synthetic).sum(1)
+    of_synthetic = torch.autograd.grad(inner.sum(), parameters, create_graph=bool(eta2))
+    gradients = list(of_synthetic)
     if weights.real is not None:
-        x, y, w = torch.cat([x1.x, x], 1), torch.cat([x1.y, y], 1), torch.cat([weights.real, w], 1)
-    inner = (per_sample(stack(x), y) * w).sum(1)
-    stack.backward(inner.sum())
-    rate = eta1 if weights.active is None else eta1 * weights.active
+        real = (per_sample(stack(x1.x), x1.y) * weights.real).sum(1)
+        gradients = [a + b for a, b in zip(gradients, torch.autograd.grad(real.sum(), parameters))]
+        inner = inner + real
     with torch.no_grad():
-        torch.sub(stack.flat, rate * stack.grad, out=twin.flat)
+        rate = eta1 if weights.active is None else eta1 * weights.active
+        step = torch.cat([g.reshape(len(stack), -1) for g in gradients], 1)
+        torch.sub(stack.flat, step.mul_(rate), out=twin.flat)
     if not eta2:
         return inner.detach(), None, None
     outer = x2.mean(per_sample(twin(x2.x), x2.y))
-    twin.backward(outer.sum())
-    moving = xs.x.detach().requires_grad_()
-    own = (per_sample(stack(moving), xs.y) * weights.synthetic).sum()
-    parameters = list(stack.params.values())
-    gradients = torch.autograd.grad(own, parameters, create_graph=True)
-    v = list(twin.views(twin.grad).values())
-    (mixed,) = torch.autograd.grad(gradients, moving, grad_outputs=v)
+    v = torch.autograd.grad(outer.sum(), list(twin.params.values()))
+    (mixed,) = torch.autograd.grad(of_synthetic, moving, grad_outputs=v)
     if weights.active is not None:
         mixed = mixed * weights.active.view(-1, *[1] * (mixed.dim() - 1))
     return inner.detach(), outer.detach(), -eta1 * mixed

@@ -1,0 +1,251 @@
+"""Speed, as ratios side by side in one run: our engine against the loops that people write. Never asserted by a test."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from imbalance_bench.config import Trainer
+from imbalance_bench.data.base import Part, Task
+from imbalance_bench.engine import Engine
+from imbalance_bench.registry import BACKBONES, METHODS, build
+
+BATCH = 128
+STEPS = 20  # batches an epoch
+HIDDEN = (128, 16)
+RUNS = (1, 4, 16, 40)
+
+
+def setting(d: int, seed: int = 0) -> Task:
+    """STEPS full batches of d features, 5 % positive, and a small validation part."""
+    rng = np.random.default_rng(seed)
+
+    def part(n: int) -> Part:
+        y = (np.arange(n) < n // 20).astype(np.int64)
+        return Part(rng.normal(size=(n, d)).astype(np.float32), y, np.arange(n))
+
+    return Task(part(BATCH * STEPS), part(BATCH), None, 2, "classification", 0, 0, seed)
+
+
+def network(d: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for a, b in zip((d, *HIDDEN), HIDDEN):
+        layers += [nn.Linear(a, b), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(HIDDEN[-1], 1), nn.Flatten(0))
+
+
+def loader_loop(task: Task, epochs: int) -> None:
+    """(a) The loop as it is usually written: DataLoader, torch.optim.Adam, loss.item()."""
+    from torch.utils.data import DataLoader, TensorDataset
+
+    data = TensorDataset(torch.as_tensor(task.train.x), torch.as_tensor(task.train.y, dtype=torch.float32))
+    net, objective = network(task.train.x.shape[1]), nn.BCEWithLogitsLoss()
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.5, 0.999))
+    for _ in range(epochs):
+        total = 0.0
+        for x, y in DataLoader(data, BATCH, shuffle=True):
+            optimiser.zero_grad()
+            loss = objective(net(x), y)
+            loss.backward()
+            optimiser.step()
+            total += loss.item()
+
+
+def resident_loop(task: Task, epochs: int) -> None:
+    """(b) Data in one tensor, batches by a permutation; torch.optim.Adam as it comes."""
+    xs, ys = torch.as_tensor(task.train.x), torch.as_tensor(task.train.y, dtype=torch.float32)
+    net, objective = network(xs.shape[1]), nn.BCEWithLogitsLoss()
+    optimiser = torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.5, 0.999))
+    for _ in range(epochs):
+        for rows in torch.randperm(len(xs)).split(BATCH):
+            optimiser.zero_grad()
+            objective(net(xs[rows]), ys[rows]).backward()
+            optimiser.step()
+
+
+def sklearn_loop(task: Task, epochs: int) -> None:
+    """(c) scikit-learn's MLPClassifier with the same widths, batches and optimiser."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.neural_network import MLPClassifier
+
+    net = MLPClassifier(HIDDEN, batch_size=BATCH, beta_1=0.5, max_iter=epochs, n_iter_no_change=epochs + 1, alpha=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        net.fit(task.train.x, task.train.y)
+
+
+def engine_loop(tasks: list[Task], epochs: int) -> None:
+    """(d) This package: all tasks as one program, with its divergence watch and history."""
+    METHODS.get("cross_entropy")().fit(tasks, backbone(), Engine(trainer(epochs), "cpu"))
+
+
+def create_graph_loop(task: Task, epochs: int) -> None:
+    """Algorithm 1 of Explicit Gradient as it reads: one run, functional_call, create_graph, every row in the graph."""
+    xs, ys = torch.as_tensor(task.train.x), torch.as_tensor(task.train.y, dtype=torch.float32)
+    xv, yv = torch.as_tensor(task.valid.x), torch.as_tensor(task.valid.y, dtype=torch.float32)
+    synthetic = xs[ys == 1].clone()
+    objective, net = nn.BCEWithLogitsLoss(), network(xs.shape[1])
+    theta = {n: p.detach() for n, p in net.named_parameters()}
+    for _ in range(epochs):
+        for rows in torch.randperm(len(xs)).split(BATCH):
+            z = synthetic[:BATCH].clone().requires_grad_()
+            theta = {n: p.requires_grad_() for n, p in theta.items()}
+            x, y = torch.cat([xs[rows], z]), torch.cat([ys[rows], torch.ones(len(z))])
+            inner = objective(torch.func.functional_call(net, theta, (x,)), y)
+            gradients = torch.autograd.grad(inner, list(theta.values()), create_graph=True)
+            ahead = {n: p - 1e-2 * g for (n, p), g in zip(theta.items(), gradients)}
+            outer = objective(torch.func.functional_call(net, ahead, (xv,)), yv)
+            (gradient,) = torch.autograd.grad(outer, z)
+            synthetic[:BATCH] -= 10 * gradient
+            theta = {n: p.detach() for n, p in ahead.items()}
+
+
+def backbone() -> Any:
+    return BACKBONES.build({"name": "mlp", "hidden": list(HIDDEN), "activation": "relu"})
+
+
+def trainer(epochs: int) -> Trainer:
+    options = {
+        "epochs": epochs,
+        "batch_size": BATCH,
+        "optimiser": "adam",
+        "lr": 1e-3,
+        "betas": [0.5, 0.999],
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "rows": "train",
+        "validate_every": epochs,
+        "precision": "float32",
+        "backend": "stacked",
+        "runs_together": None,
+    }
+    return build(Trainer, options, "trainer")
+
+
+def meta_loop(tasks: list[Task], pretrained: list[Any], epochs: int) -> None:
+    """The meta phase of this package, all tasks as one program."""
+    method = METHODS.get("explicit_gradient")(
+        eta1=1e-2,
+        eta2=10.0,
+        c=1.0,
+        meta_epochs=epochs,
+        valid_batch=BATCH,
+        synthetic_batch=BATCH,
+        step1="algorithm1",
+        final="iterate",
+        objective="cross_entropy",
+    )
+    starts = [method.start(t, p) for t, p in zip(tasks, pretrained)]
+    method.adapt(tasks, starts, pretrained, Engine(trainer(epochs), "cpu"))
+
+
+def compare(rivals: dict[str, Callable[[], int]], rounds: int) -> dict[str, float]:
+    """Median run-steps a second of each, over interleaved rounds; each callable returns how many it made."""
+    speeds: dict[str, list[float]] = {name: [] for name in rivals}
+    for name, rival in rivals.items():
+        rival()  # warm-up: imports, first allocations
+    for _ in range(rounds):
+        for name, rival in rivals.items():
+            start = time.perf_counter()
+            made = rival()
+            speeds[name].append(made / (time.perf_counter() - start))
+    return {name: statistics.median(values) for name, values in speeds.items()}
+
+
+def counted(loop: Callable[[], None], run_steps: int) -> Callable[[], int]:
+    def rival() -> int:
+        loop()
+        return run_steps
+
+    return rival
+
+
+def plain_steps(d: int, rounds: int) -> dict[str, float]:
+    tasks = [setting(d, s) for s in range(max(RUNS))]
+    epochs = 5 if d < 300 else 2
+    rivals = {
+        "(a) DataLoader": counted(lambda: loader_loop(tasks[0], epochs), epochs * STEPS),
+        "(b) resident": counted(lambda: resident_loop(tasks[0], epochs), epochs * STEPS),
+        "(c) scikit-learn": counted(lambda: sklearn_loop(tasks[0], epochs), epochs * STEPS),
+    }
+    for runs in RUNS:
+        rivals[f"(d) ours R={runs}"] = counted(
+            lambda runs=runs: engine_loop(tasks[:runs], epochs), epochs * STEPS * runs
+        )
+    return compare(rivals, rounds)
+
+
+def meta_steps(d: int, rounds: int) -> dict[str, float]:
+    tasks = [setting(d, s) for s in range(max(RUNS))]
+    rivals = {"create_graph": counted(lambda: create_graph_loop(tasks[0], 2), 2 * STEPS)}
+    engine, method = Engine(trainer(1), "cpu"), METHODS.get("cross_entropy")()
+    for runs in RUNS:
+        pretrained = engine.train(method, tasks[:runs], [t.train for t in tasks[:runs]], backbone())
+        rivals[f"ours R={runs}"] = counted(
+            lambda runs=runs, pretrained=pretrained: meta_loop(tasks[:runs], pretrained, 2), 2 * STEPS * runs
+        )
+    return compare(rivals, rounds)
+
+
+def overhead(rounds: int) -> tuple[float, int]:
+    """Milliseconds a run that the runner adds to training (data, splits, scoring, record), and the runs of the cell:
+    a whole cell less the same ``fit``."""
+    from hydra import compose, initialize_config_dir
+
+    from imbalance_bench.config import from_omegaconf
+    from imbalance_bench.data.tasks import make_runs
+    from imbalance_bench.run import run_cell
+    from imbalance_bench.sweep import CONF
+
+    with tempfile.TemporaryDirectory() as outputs, initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = compose("config", [f"paths.outputs={outputs}", "trainer.epochs=1", "cache=overwrite"])
+        config = from_omegaconf(cfg)
+        method, net, settings = (config.component(g) for g in ("method", "backbone", "trainer"))
+        dataset = config.component("dataset").load(Path(config.paths.data))
+        runs = make_runs(dataset, config.component("ratio"), config.component("protocol"), 0)
+        tasks = [r.task for r in runs]
+
+        def cell() -> int:
+            run_cell(config)
+            return len(runs)
+
+        def fit() -> int:
+            method.fit(tasks, net, Engine(settings, config.device))
+            return len(runs)
+
+        speed = compare({"cell": cell, "fit": fit}, rounds)
+    return 1000 * (1 / speed["cell"] - 1 / speed["fit"]), len(runs)
+
+
+def show(title: str, results: dict[int, dict[str, float]]) -> None:
+    """A table: rivals down, d across, run-steps a second and the ratio to the first rival."""
+    print(f"\n{title}")
+    dimensions = list(results)
+    print(f"{'':18s}" + "".join(f"{f'd = {d}':>22s}" for d in dimensions))
+    first = next(iter(results[dimensions[0]]))
+    for name in results[dimensions[0]]:
+        cells = (f"{results[d][name]:,.0f} ({results[d][name] / results[d][first]:.2f}x)" for d in dimensions)
+        print(f"{name:18s}" + "".join(f"{c:>22s}" for c in cells))
+
+
+def main(rounds: int) -> None:
+    """Prints every comparison."""
+    from imbalance_bench.identity import provenance
+
+    torch.set_num_threads(1)
+    facts = provenance()
+    print(f"{facts['hardware']}, one thread, torch {torch.__version__}; medians of {rounds} interleaved rounds")
+    print(f"MLP d-{'-'.join(map(str, HIDDEN))}-1, batch {BATCH}; run-steps a second (ratio to the first row)")
+    show("Plain step: Adam, cross-entropy", {d: plain_steps(d, rounds) for d in (8, 74, 617)})
+    show("Meta step: Algorithm 1 of Explicit Gradient", {d: meta_steps(d, rounds) for d in (8, 74, 300)})
+    added, runs = overhead(rounds)
+    print(f"\nRunner overhead beyond Hydra's: {added:.1f} ms a run (cell of {runs} runs, breast_cancer)")
