@@ -9,8 +9,8 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build, nearest
 from imbalance_bench.report import frame as frames
 from imbalance_bench.report.figures.across import critical_difference, performance_profile
-from imbalance_bench.report.figures.overview import bars
 from imbalance_bench.report.figures.curves import convergence, precision_recall
+from imbalance_bench.report.figures.overview import bars
 from imbalance_bench.report.figures.sine import sine_fit, sine_grid
 from imbalance_bench.report.figures.style import Drawing, FigureSpec, finished, styled
 from imbalance_bench.report.frame import ITERATES, NothingRun, Outcome

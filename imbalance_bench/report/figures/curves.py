@@ -87,7 +87,7 @@ def convergence(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> t
     panels = {
         "inner_loss": "Inner loss (step 1)",
         "outer_loss": "Outer loss (step 2)",
-        "synthetic_move": "Way of the synthetic points",
+        "synthetic_move": "Movement of the points",
     }
     absent = [c for c in panels if c not in history]
     if absent:
@@ -105,9 +105,8 @@ def convergence(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> t
         axis.margins(x=0.02)
     axes[0, 0].set_ylabel("cross-entropy (nats)")
     axes[0, 1].set_ylabel("cross-entropy (nats)")
-    axes[0, 2].set_ylabel("mean distance from the start\n(scaled features)")
+    axes[0, 2].set_ylabel("mean distance")
     legend_below(drawn, handles(axes[0]), 2)
     dataset, ratio = record["labels"]["dataset"], ratio_title(record["labels"]["ratio"])
-    return drawn, f"{meta['run'].nunique()} runs on {dataset} {ratio}; the epochs before the meta phase are left out."
-
-
+    runs = f"{meta['run'].nunique()} runs on {dataset} {ratio}"
+    return drawn, f"{runs}; distances in scaled features; the epochs before the meta phase are left out."

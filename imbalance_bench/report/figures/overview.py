@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.figures.style import BLACK, BLUE, SKY, Drawing, canvas, finished, styled
@@ -33,57 +35,65 @@ def _bars(scores: Sequence[Score]) -> tuple[Figure, str]:
     by_section: dict[str, dict[str, list[Score]]] = {}
     for s in scores:
         by_section.setdefault(s.section, {}).setdefault(s.dataset, []).append(s)
+    several = len(by_section) > 1
     if sum(map(len, by_section.values())) > MOST_PANELS:
-        panels = [_means(section, sets) for section, sets in by_section.items()]
         caption = "Means over the data sets on which every method was run; whiskers: one sd over data sets."
+        panels = [
+            _means(_wrapped(section) if several else "", [s for cells in sets.values() for s in cells])
+            for section, sets in by_section.items()
+        ]
     else:
-        panels = [_cells(section, name, cells) for section, sets in by_section.items() for name, cells in sets.items()]
         caption = "Means over the runs of a cell; whiskers: one sd."
+        panels = [
+            _cells(f"{dataset}\n{_wrapped(section)}" if several else dataset, cells)
+            for section, sets in by_section.items()
+            for dataset, cells in sets.items()
+        ]
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
-    most = max(len(values) for _, _, values in panels)
-    drawn, axes = canvas(rows, columns, (0.75 + 0.2 * most) * rows)
+    methods = list(dict.fromkeys(m for _, _, values in panels for m in values))
+    drawn, axes = canvas(rows, columns, (0.8 + 0.2 * len(methods)) * rows, sharey=True)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     for axis, (name, metric, values) in zip(axes.flat, panels):
-        _panel(axis, values, metric)
-        axis.set_title(name)
-    if len(by_section) == 1:
-        caption += f" {next(iter(by_section))}."
-    else:
-        caption += f" Settings, in this order: {'; '.join(by_section)}."
-    return drawn, caption
+        _panel(axis, methods, values, metric)
+        axis.set_title(name, fontsize=7.5 if several else 9)
+    axes[0, 0].invert_yaxis()
+    return drawn, caption if len(by_section) > 1 else f"{caption} {next(iter(by_section))}."
+
+
+def _wrapped(section: str) -> str:
+    return textwrap.fill(section.partition(", ")[2], 32)
 
 
 Panel = tuple[str, str, dict[str, tuple[float, float | None]]]
 
 
-def _cells(section: str, dataset: str, cells: Sequence[Score]) -> Panel:
-    return dataset, cells[0].metric, {s.method: (s.mean or 0.0, s.sd) for s in cells}
+def _cells(title: str, cells: Sequence[Score]) -> Panel:
+    return title, cells[0].metric, {s.method: (s.mean or 0.0, s.sd) for s in cells}
 
 
-def _means(section: str, sets: dict[str, list[Score]]) -> Panel:
-    cells = [s for group in sets.values() for s in group]
-    methods = {s.method: s.method for s in cells}
-    table = MeanRows(cells[0].metric, methods, cells)
+def _means(title: str, cells: Sequence[Score]) -> Panel:
+    table = MeanRows(cells[0].metric, {s.method: s.method for s in cells}, cells)
     values = table.ours.loc[table.sets, table.ranked]
     spread = {m: float(values[m].std(ddof=1)) if len(values) > 1 else None for m in values}
-    return f"{len(table.sets)} data sets", cells[0].metric, {m: (float(values[m].mean()), spread[m]) for m in values}
+    bars = {m: (float(values[m].mean()), spread[m]) for m in values} if len(values) else {}
+    return f"{title}\n{len(table.sets)} of {len(table.datasets)} data sets", cells[0].metric, bars
 
 
-def _panel(axis: Axes, values: dict[str, tuple[float, Any]], metric: str) -> None:
+def _panel(axis: Axes, methods: list[str], values: dict[str, tuple[float, float | None]], metric: str) -> None:
     means = [mean for mean, _ in values.values()]
-    best = min(means) if metric in LOWER_IS_BETTER else max(means)
+    best = (min if metric in LOWER_IS_BETTER else max)(means, default=0.0)
     axis.barh(
-        range(len(means)),
+        [methods.index(m) for m in values],
         means,
-        xerr=[sd or 0.0 for _, sd in values.values()],
+        xerr=[math.nan if sd is None else sd for _, sd in values.values()],
         height=0.66,
         color=[BLUE if mean == best else SKY for mean in means],
         error_kw={"elinewidth": 0.9, "capsize": 2, "ecolor": BLACK},
     )
-    axis.set_yticks(range(len(means)), list(values))
+    axis.set_yticks(range(len(methods)), methods)
     axis.set_xlabel(metric_title(metric))
     axis.set_xlim(left=0)
-    axis.invert_yaxis()
+    axis.tick_params(axis="y", length=0)
     axis.grid(axis="y", visible=False)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import DATASETS
 from imbalance_bench.report import frame as frames
 from imbalance_bench.report.figures.style import (
     BLUE,
@@ -35,13 +37,13 @@ def sine_fit(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tupl
     if ours not in by_method:
         raise NothingRun(spec.name, spec.figure)
     sine = _Sine(by_method[ours])
-    drawn, axes = canvas(1, 3, 2.7, sharex=True, sharey=True)
+    drawn, axes = canvas(1, 3, 2.4, sharex=True, sharey=True)
     left, middle, right = axes[0]
     for axis in axes[0]:
         sine.truth(axis)
         sine.data(axis)
-        axis.set_xlabel("x")
-    left.set_ylabel("y")
+        _frame(axis)
+        axis.label_outer()
     left.set_title("Data")
     sine.start(left)
     middle.set_title(spec.methods[baseline])
@@ -53,8 +55,7 @@ def sine_fit(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tupl
     right.set_title(spec.methods[ours])
     errors[ours] = sine.fit(right, by_method[ours], iterate)
     sine.end(right)
-    left.set_ylim(-1.9, 1.9)
-    legend_below(drawn, handles(axes[0]), 4)
+    legend_below(drawn, handles(axes[0]), 6)
     told = "; ".join(f"{spec.methods[m]} {e:.3f}" for m, e in errors.items())
     return drawn, f"Mean squared error against the true sine on the grid: {told}."
 
@@ -65,73 +66,77 @@ def sine_grid(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tup
 
     def counts(record: Record) -> tuple[tuple[int, int], int]:
         options = record["config"]["dataset"]
-        return (options["train_points"], options["valid_points"]), options["synthetic_points"]
+        return (options["train"], options["valid"]), options["synthetic"]
 
     down = sorted({counts(r)[0] for r in done})
     across = sorted({counts(r)[1] for r in done})
-    drawn, axes = canvas(len(down), len(across), 0.6 + 1.6 * len(down), sharex=True, sharey=True)
+    drawn, axes = canvas(len(down), len(across), 0.5 + 1.35 * len(down), sharex=True, sharey=True)
     for axis in axes.flat:
         axis.set_visible(False)
     for record in done:
-        real, synthetic = counts(record)
-        axis = axes[down.index(real), across.index(synthetic)]
+        (train, valid), synthetic = counts(record)
+        row, column = down.index((train, valid)), across.index(synthetic)
+        axis = axes[row, column]
         axis.set_visible(True)
         sine = _Sine(record)
         sine.truth(axis)
         sine.data(axis)
         error = sine.fit(axis, record, iterate)
         sine.end(axis)
-        axis.set_title(f"{real[0]} + {real[1]} real, {synthetic} synthetic: MSE {error:.2f}", fontsize=7.5)
-        axis.set_ylim(-1.9, 1.9)
+        axis.set_title(f"{train} + {valid} real, {synthetic} synthetic", fontsize=8)
+        axis.text(0.02, 0.02, f"MSE {error:.3f}", transform=axis.transAxes, fontsize=7.5)
+        _frame(axis)
         axis.label_outer()
-    drawn.supxlabel("x", fontsize=8.5)
-    drawn.supylabel("y", fontsize=8.5)
-    legend_below(drawn, handles(axes.flat), 4)
+    legend_below(drawn, handles(axes.flat), 6)
     return drawn, "Real points: training + validation. MSE against the true sine on the grid."
 
 
+def _frame(axis: Axes) -> None:
+    axis.set_xlabel("x")
+    axis.set_ylabel("y")
+    axis.set_xticks([-5, 0, 5])
+    axis.set_yticks([-1, 0, 1])
+    axis.set_ylim(-1.7, 1.5)
+
+
 class _Sine:
-    """One run of the sine task: its points, from artifacts.npz, and what a record predicts on the grid."""
+    """The sine task of one record (its first run): the points that its settings draw, and where they moved to."""
 
     def __init__(self, record: Record) -> None:
-        self.points = {k.removeprefix("run0_"): v for k, v in arrays(record, "artifacts.npz").items()}
-        predictions = arrays(record, "predictions.npz")
-        first = predictions["run"] == 0
-        self.x = self._x("test_x")
-        order = np.argsort(self.x)
-        self.order, self.y = order, predictions["label"][first]
-        self.ids = predictions["sample_id"][first]
-
-    def _x(self, key: str) -> np.ndarray:
-        return self.points[key].reshape(len(self.points[key]), -1)[:, 0]
-
-    def _scatter(self, axis: Axes, x: str, y: str, colour: str, marker: str, label: str, size: float = 30) -> None:
-        style: dict[str, Any] = {"zorder": 4, "linewidths": 0.6, "edgecolors": "white"}
-        axis.scatter(self._x(x), self.points[y].ravel(), s=size, color=colour, marker=marker, label=label, **style)
+        data = DATASETS.build(record["config"]["dataset"]).load(Path())
+        self.x, self.y = data.x[:, 0], data.y
+        self.valid, self.grid = data.valid_rows, data.test_rows
+        self.train = np.setdiff1d(np.arange(len(self.y)), np.concatenate([self.valid, self.grid]))
+        moved = arrays(record, "artifacts.npz")
+        self.start_x, self.end_x = moved["run0_synthetic_start_x"].ravel(), moved["run0_synthetic_end_x"].ravel()
+        self.synthetic_y = moved["run0_synthetic_y"].ravel()
 
     def truth(self, axis: Axes) -> None:
-        axis.plot(self.x[self.order], self.y[self.order], color=GREEN, linewidth=1.2, label="true sine", zorder=1)
+        axis.plot(self.x[self.grid], self.y[self.grid], color=GREEN, linewidth=1.2, label="true sine", zorder=1)
 
     def data(self, axis: Axes) -> None:
-        self._scatter(axis, "train_x", "train_y", BLUE, "^", "training points")
-        self._scatter(axis, "valid_x", "valid_y", PURPLE, "s", "validation points")
+        _points(axis, self.x[self.train], self.y[self.train], BLUE, "^", "training points", 30)
+        _points(axis, self.x[self.valid], self.y[self.valid], PURPLE, "s", "validation points", 30)
 
     def start(self, axis: Axes) -> None:
-        self._scatter(axis, "synthetic_start_x", "synthetic_y", VERMILLION, "o", "synthetic points", size=16)
+        _points(axis, self.start_x, self.synthetic_y, VERMILLION, "o", "synthetic points", 16)
 
     def end(self, axis: Axes) -> None:
-        start, end, y = self._x("synthetic_start_x"), self._x("synthetic_end_x"), self.points["synthetic_y"].ravel()
-        axis.hlines(y, start, end, color=VERMILLION, linewidth=0.6, alpha=0.55, zorder=2, label="their way")
-        self._scatter(axis, "synthetic_end_x", "synthetic_y", VERMILLION, "o", "synthetic points", size=16)
+        ends = (self.synthetic_y, self.start_x, self.end_x)
+        axis.hlines(*ends, color=VERMILLION, linewidth=0.7, alpha=0.6, zorder=2, label="way from the start")
+        _points(axis, self.end_x, self.synthetic_y, VERMILLION, "o", "synthetic points", 16)
 
     def fit(self, axis: Axes, record: Record, iterate: str) -> float:
-        """Draws what a record predicts; returns its mean squared error."""
-        predictions = arrays(record, "predictions.npz")
-        first = predictions["run"] == 0
-        scores = predictions.get(f"scores_{iterate}", predictions["scores_last"])[first, 0]
-        if not np.array_equal(predictions["sample_id"][first], self.ids):
+        """Draws what a record predicts on the grid; returns its mean squared error there."""
+        saved = arrays(record, "predictions.npz")
+        first = saved["run"] == 0
+        scores = saved.get(f"scores_{iterate}", saved["scores_last"])[first, 0]
+        ids = saved["sample_id"][first]
+        if not np.array_equal(np.sort(ids), self.grid):
             raise BenchError(f"{record['path']} was tested on other points than the cell beside it: train both again")
-        axis.plot(self.x[self.order], scores[self.order], color=ORANGE, linestyle="--", label="fit", zorder=3)
-        return float(np.mean((scores - self.y) ** 2))
+        axis.plot(self.x[ids], scores, color=ORANGE, linestyle="--", label="fit", zorder=3)
+        return float(np.mean((scores - self.y[ids]) ** 2))
 
 
+def _points(axis: Axes, x: np.ndarray, y: np.ndarray, colour: str, marker: str, label: str, size: float) -> None:
+    axis.scatter(x, y, s=size, color=colour, marker=marker, label=label, zorder=4, linewidths=0.6, edgecolors="white")

@@ -28,7 +28,8 @@ STYLE: Any = {
     "font.size": 8.5, "axes.titlesize": 9, "axes.titleweight": "bold", "axes.labelsize": 8.5, "legend.fontsize": 8,
     "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False,
     "axes.edgecolor": "#555555", "axes.linewidth": 0.7, "axes.grid": True, "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False, "lines.linewidth": 1.6,
+    "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False,
+    "legend.columnspacing": 1.2, "legend.handlelength": 1.7, "legend.handletextpad": 0.5, "lines.linewidth": 1.6,
     "figure.constrained_layout.use": True, "savefig.facecolor": "white", "svg.fonttype": "path",
     "svg.hashsalt": "imbalance_bench",
 }  # fmt: skip

@@ -1,0 +1,290 @@
+"""Tables from synthetic records with numbers that can be checked by hand."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pandas as pd
+import pytest
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.report import frame as frames
+from imbalance_bench.report.frame import NothingRun
+from imbalance_bench.report.printed import PrintedTable, read
+from imbalance_bench.report.render import rendered
+from imbalance_bench.report.tables import table
+from imbalance_bench.store import Store
+from tests.records import FakePreset, cell, decline, fail, write
+
+PAPER = {
+    "name": "explicit_gradient",
+    "table": "table2",
+    "title": "Table 2",
+    "published": "table_2",
+    "metrics": ["auc_pr"],
+    "class_group": "positive",
+    "iterate": "last",
+    "rows": ["dataset"],
+    "columns": ["method"],
+    "sections": {
+        "paper": {"cross_entropy": "CE", "smote": "SMOTE", "explicit_gradient": "Ours"},
+        "controls": {"cross_entropy_400": "CE 400"},
+    },
+}
+METHODS = ["cross_entropy", "smote", "explicit_gradient", "cross_entropy_400"]
+DATASETS = ["ecoli", "oil", "scene"]
+
+
+def grid(**changes):
+    return FakePreset(PAPER | changes, [cell(m, d) for d in DATASETS for m in METHODS])
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    """ecoli and oil run by all, scene by cross-entropy alone."""
+    means = {
+        ("cross_entropy", "ecoli"): [0.6, 0.8],
+        ("smote", "ecoli"): [0.7, 0.7],
+        ("explicit_gradient", "ecoli"): [0.5, 0.7],
+        ("cross_entropy_400", "ecoli"): [0.9, 0.9],
+        ("cross_entropy", "oil"): [0.4, 0.4],
+        ("smote", "oil"): [0.5, 0.5],
+        ("explicit_gradient", "oil"): [0.6, 0.6],
+        ("cross_entropy_400", "oil"): [0.1, 0.3],
+        ("cross_entropy", "scene"): [0.2, 0.2],
+    }
+    for (method, dataset), values in means.items():
+        write(tmp_path, cell(method, dataset), values, best=[v + 0.1 for v in values])
+    return tmp_path
+
+
+def texts(sheet, block=0):
+    """Row name → the printed cells."""
+    made = sheet.blocks[block]
+    return {row[0].text: row[1:] for row in made.rows + made.summary}
+
+
+def test_mean_sd_paper_and_difference(outputs):
+    sheet = table(grid(), Store(outputs))
+    ecoli = texts(sheet)["ecoli"]
+    assert [item.text for item in ecoli] == ["0.700 ± 0.141", "0.700 ± 0.000", "0.600 ± 0.141"]
+    # the paper prints 0.64, 0.71 and 0.78 on ecoli
+    assert [item.aside for item in ecoli] == ["(0.64, +0.06)", "(0.71, -0.01)", "(0.78, -0.18)"]
+    assert sheet.blocks[0].header == ["dataset", "CE", "SMOTE", "Ours"]
+
+
+def test_best_is_bold_with_ties_and_controls_stand_apart(outputs):
+    sheet = table(grid(), Store(outputs))
+    assert [item.bold for item in texts(sheet)["ecoli"]] == [True, True, False]  # 0.700 twice
+    assert [item.bold for item in texts(sheet)["oil"]] == [False, False, True]
+    assert [item.bold for item in texts(sheet)["scene"]] == [False, False, False]  # nothing to compare with
+    control = texts(sheet, 1)
+    assert sheet.blocks[1].heading == "Set apart: controls"
+    assert control["ecoli"][0].text == "0.900 ± 0.000"  # higher than all
+    assert not any(row[0].bold for row in control.values())
+
+
+def test_mean_rows_cover_the_sets_that_all_were_run_on(outputs):
+    rows = texts(table(grid(), Store(outputs)))
+    assert [i.text for i in rows["mean (2 of 3 sets)"]] == ["0.550 ± 0.212", "0.600 ± 0.141", "0.600 ± 0.000"]
+    # ranks: ecoli 1.5 1.5 3, oil 3 2 1; printed on the same sets: ecoli 3 2 1, oil 0.56 0.57 0.63 → 3 2 1
+    ranks = rows["mean rank (2 of 3 sets)"]
+    assert [i.text for i in ranks] == ["2.25", "1.75", "2.00"]
+    assert [i.aside for i in ranks] == ["(3.00, -0.75)", "(2.00, -0.25)", "(1.00, +1.00)"]
+    assert [i.bold for i in ranks] == [False, True, False]
+    assert [i.aside for i in rows["mean, as printed"]] == ["(0.6 ± 0.33)", "(0.59 ± 0.34)", "(0.63 ± 0.33)"]
+    assert [i.aside for i in rows["mean rank, as printed"]] == ["(4.37)", "(5.09)", "(2.54)"]
+
+
+def test_friedman_is_reported_for_ours_and_for_the_printed_values(outputs):
+    notes = "\n".join(table(grid(), Store(outputs)).notes)
+    assert re.search(r"Friedman test of ours \(3 methods, 2 sets\): χ² = 0\.29, Iman-Davenport F\(2, 2\)", notes)
+    assert "Friedman test of the printed values on the same sets (3 methods, 2 sets)" in notes
+    assert "Left out of the mean rows, since a ranked method was not run: scene." in notes
+
+
+def test_not_run_declined_and_failed_cells_say_so(outputs):
+    decline(outputs, cell("smote", "scene"), "needs 6 minority samples")
+    fail(outputs, cell("explicit_gradient", "scene"), "every run diverged")
+    sheet = table(grid(), Store(outputs))
+    assert [i.text for i in texts(sheet)["scene"]] == ["0.200 ± 0.000", "n/a [1]", "failed [2]"]
+    assert texts(sheet, 1)["scene"][0].text == "not run"
+    assert "[1] needs 6 minority samples" in sheet.notes
+    assert "[2] every run diverged" in sheet.notes
+    coverage = next(n for n in sheet.notes if "cells of this grid" in n)
+    assert coverage.startswith("9 of 12 cells of this grid run; the paper prints 162, of which 7 are run")
+    assert "1 n/a, 1 failed, 1 not run" in coverage
+
+
+def test_best_iterate_is_a_second_reading(outputs):
+    sheet = table(grid(), Store(outputs), iterate="best")
+    assert sheet.name == "table2_best"
+    assert "best iterate on validation" in sheet.title
+    assert texts(sheet)["oil"][0].text == "0.500 ± 0.000"
+
+
+def test_a_method_without_best_iterate_shows_its_last_with_a_mark(tmp_path):
+    write(tmp_path, cell("cross_entropy", "ecoli"), [0.6, 0.6], best=[0.7, 0.7])
+    write(tmp_path, cell("smote", "ecoli"), [0.5, 0.5])
+    sheet = table(grid(), Store(tmp_path), iterate="best")
+    assert [i.text for i in texts(sheet)["ecoli"]][:2] == ["0.700 ± 0.000", "0.500 ± 0.000 [1]"]
+    assert "[1] last iterate: this method keeps no other" in sheet.notes
+
+
+def test_restricted_methods_are_shown_but_not_ranked(outputs):
+    cells = [cell(m, d) for d in DATASETS for m in METHODS if m != "smote" or d == "ecoli"]
+    preset = FakePreset(PAPER | {"restrict": {"smote": {"dataset": ["ecoli"]}}}, cells)
+    sheet = table(preset, Store(outputs))
+    rows = texts(sheet)
+    assert rows["oil"][1].text == "–"
+    assert [i.text for i in rows["mean rank (2 of 3 sets)"]] == ["1.50", "not ranked", "1.50"]
+    assert "Not ranked, and not in the test below: SMOTE." in sheet.notes
+
+
+def test_two_subsets_in_one_row_are_refused(outputs):
+    write(outputs, cell("smote", "scene"), [0.3, 0.3], subset="bbbb")
+    with pytest.raises(BenchError) as error:
+        table(grid(), Store(outputs))
+    message = str(error.value)
+    assert cell("cross_entropy", "scene").id in message
+    assert cell("smote", "scene").id in message
+    assert "aaaa0" in message
+    assert "bbbb0" in message
+
+
+def test_the_refusal_names_the_settings_that_differ(tmp_path):
+    one, two = cell("smote", ratio="ir_50"), cell("focal", ratio="ir_50", options={"ratio": {"seed": 3}})
+    write(tmp_path, one, [0.5], subset="aaaa")
+    write(tmp_path, two, [0.5], subset="bbbb")
+    with pytest.raises(BenchError, match=r"ratio\.seed=(None / 3|3 / None)"):
+        frames.refuse_mixed_rows(Store(tmp_path).records())
+
+
+def test_two_cells_of_equal_labels_are_refused(outputs):
+    twin = cell("smote", "oil", options={"method": {"gamma": 5}})
+    write(outputs, twin, [0.1, 0.1])
+    preset = grid()
+    preset.cells.append(twin)
+    with pytest.raises(BenchError, match=r"differ in method\.gamma"):
+        table(preset, Store(outputs))
+
+
+def test_nothing_run_says_the_command(tmp_path):
+    with pytest.raises(NothingRun, match=r"python scripts/train.py -m \+paper=explicit_gradient/table2"):
+        table(grid(), Store(tmp_path))
+
+
+def test_layout_of_table_1_and_the_gap_to_potential(tmp_path):
+    paper = PAPER | {
+        "table": "table1",
+        "published": "table_1",
+        "published_as": {"method": {"balanced_batches": "random_oversampling"}, "ratio": {"ir_50": "IR=50:1"}},
+        "metrics": ["auc_pr", "delta_auc_pr_vs_potential_pct"],
+        "rows": ["method", "ratio"],
+        "columns": ["metric"],
+        "sections": {
+            "paper": {"cross_entropy": "CE", "balanced_batches": "RS"},
+            "upper bound": {"potential": "Potential"},
+            "controls": {"random_oversampling": "ROS"},
+        },
+    }
+    methods = {"cross_entropy": [0.3, 0.3], "balanced_batches": [0.2, 0.2], "potential": [0.4, 0.4]}
+    cells = [cell(m, "adult", "ir_50") for m in [*methods, "random_oversampling"]]
+    for made in cells[:3]:
+        write(tmp_path, made, methods[made.labels["method"]])
+    write(tmp_path, cells[3], [0.1, 0.1])
+    sheet = table(FakePreset(paper, cells), Store(tmp_path))
+    ours = {row[0].text: row for row in sheet.blocks[0].rows}
+    assert sheet.blocks[0].header == ["method", "ratio", "AUC-PR", "Δ to potential (%)"]
+    assert [(i.text, i.aside) for i in ours["CE"][2:]] == [
+        ("0.300 ± 0.000", "(0.333, -0.033)"),
+        ("-25.0", "(-18.1, -6.9)"),
+    ]
+    assert ours["RS"][2].aside == "(0.328, -0.128)"  # the paper's RS, under its file's name
+    assert ours["CE"][3].bold and not ours["RS"][3].bold
+    assert [i.text for i in sheet.blocks[1].rows[0][2:]] == ["0.400 ± 0.000", "baseline"]
+    assert sheet.blocks[2].rows[0][2].aside == ""  # the plain ROS is not what the paper's row means
+    assert not sheet.blocks[0].summary
+
+
+def test_gap_without_potential_is_not_available(tmp_path):
+    made = cell("cross_entropy", "adult", "ir_50")
+    write(tmp_path, made, [0.3, 0.3])
+    paper = PAPER | {"metrics": ["auc_pr", "delta_auc_pr_vs_potential_pct"], "rows": ["method"], "columns": ["metric"]}
+    sheet = table(FakePreset(paper, [made]), Store(tmp_path))
+    assert sheet.blocks[0].rows[0][2].text == "n/a [1]"
+    assert "[1] potential is not run, so there is no gap to it" in sheet.notes
+
+
+def test_undefined_runs_are_counted(tmp_path):
+    made = cell("cross_entropy", "ecoli")
+    write(tmp_path, made, [0.5, float("nan"), 0.7])
+    sheet = table(FakePreset(PAPER, [made]), Store(tmp_path))
+    assert texts(sheet)["ecoli"][0].text == "0.600 ± 0.141 [1]"
+    assert any(note.startswith("[1] over 2 of 3 runs") for note in sheet.notes)
+
+
+def test_damaged_metrics_are_named(tmp_path):
+    made = cell("cross_entropy", "ecoli")
+    folder = write(tmp_path, made, [0.5])
+    (folder / "metrics.csv").write_text("run,fold\n0,zero\n")
+    with pytest.raises(BenchError, match="metrics.csv cannot be read"):
+        table(FakePreset(PAPER, [made]), Store(tmp_path))
+
+
+@pytest.mark.parametrize(("name", "rows", "cells"), [("table_1", 90, 18), ("table_2", 174, 162), ("table_3", 145, 113)])
+def test_printed_values_load(name, rows, cells):
+    printed = PrintedTable("explicit_gradient", name)
+    assert len(printed.rows) == rows
+    assert printed.cells == cells
+
+
+def test_printed_values_are_as_printed():
+    renamed = {"ratio": {"ir_50": "IR=50:1"}}
+    first = PrintedTable("explicit_gradient", "table_1", renamed).find("cross_entropy", "adult", "ir_50", "ap_at_0.75")
+    assert first is not None and first.text == "0.10"
+    second = PrintedTable("explicit_gradient", "table_2").find("smote", "ecoli", "native", "auc_pr")
+    assert str(second) == "0.71 ± 0.17"
+    third = PrintedTable("explicit_gradient", "table_3").find("mesa", "ecoli", "native", "auc_pr")
+    assert third is not None and third.text == "" and third.note == "cell prints N/A"
+    fourth = {r["dataset"]: r["value"] for r in read("explicit_gradient", "table_4") if r["metric"] == "n_samples"}
+    assert len(fourth) == 27 and fourth["ecoli"] == "336"
+    with pytest.raises(BenchError, match="did you mean table_2"):
+        read("explicit_gradient", "table_22")
+    with pytest.raises(BenchError, match="did you mean explicit_gradient"):
+        read("explicit_gradients", "table_2")
+
+
+def test_csv_parses_and_is_tidy(outputs):
+    text = rendered(table(grid(), Store(outputs)), "csv")
+    assert text.startswith("# ")
+    frame = pd.read_csv(io.StringIO(text), comment="#")
+    row = frame[(frame.method == "explicit_gradient") & (frame.dataset == "ecoli")].iloc[0]
+    assert (row["mean"], row["published"], row["runs"], row["section"]) == (0.6, 0.78, 2, "paper")
+    assert round(row["difference"], 6) == -0.18
+    assert set(frame["dataset"]) == {*DATASETS, "mean_over_2_datasets"}
+
+
+def test_every_format_carries_its_provenance(outputs):
+    sheet = table(grid(), Store(outputs), command="python scripts/report.py --table 2")
+    for form in ("md", "csv", "tex", "html"):
+        text = rendered(sheet, form)
+        for fact in ("A Processor", "2026-01-02", "torch 2.15.0", "9 s for 18 runs in 9 cells", "scripts/report.py"):
+            assert fact in text, (form, fact)
+
+
+def test_latex_is_balanced_and_escaped(outputs):
+    text = rendered(table(grid(), Store(outputs)), "tex")
+    assert r"\toprule" in text and r"\bottomrule" in text
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    assert r"\textbf{0.700 $\pm$ 0.141}" in text
+    body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    assert not re.search(r"(?<!\\)[_#]", body)
+    rows = [line for line in body.splitlines() if line.startswith("ecoli")]
+    assert [row.count("&") for row in rows] == [3, 1]
+
+
+def test_markdown_bolds_the_best(outputs):
+    text = rendered(table(grid(), Store(outputs)), "md")
+    assert re.search(r"\| oil .*\*\*0\.600 ± 0\.000\*\* \(0\.63, -0\.03\)", text)
