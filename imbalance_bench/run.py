@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import logging
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +20,12 @@ from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.store import Cell, Store, atomic_write
 
 if TYPE_CHECKING:
-    from imbalance_bench.data.base import Dataset
+    from imbalance_bench.data.base import Dataset, Part
     from imbalance_bench.data.tasks import Run
     from imbalance_bench.methods.base import Classifier
+
+
+log = logging.getLogger("imbalance_bench")
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,13 @@ def run_cell(config: Config) -> Outcome:
             return Outcome(
                 status, config.labels, cell.path, headline=record.get("headline"), message=record.get("reason", "")
             )
+        import torch  # noqa: F401  (its seconds are not the cell's)
+
         start = time.perf_counter()
         try:
-            record = _train(config, cell)
+            with logged() as lines:
+                record = _train(config, cell)
+            atomic_write(cell.path / "train.log", "".join(f"{line}\n" for line in lines))
         except Declined as reason:
             base = _record(config, cell, "declined", time.perf_counter() - start)
             cell.finish(base | {"reason": str(reason)})
@@ -84,6 +93,25 @@ def run_cell(config: Config) -> Outcome:
     )
 
 
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """Collects what the package logs, for train.log."""
+    lines: list[str] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(self.format(record))
+
+    handler = Collect()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield lines
+    finally:
+        log.removeHandler(handler)
+
+
 def _train(config: Config, cell: Cell) -> dict[str, Any]:
     """Everything of a cell but the facts that are common to all records; writes all files but record.json."""
     from imbalance_bench.data.tasks import make_runs
@@ -92,6 +120,7 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
     method, backbone, trainer = (config.component(g) for g in ("method", "backbone", "trainer"))
     dataset = config.component("dataset").load(Path(config.paths.data))
     runs = make_runs(dataset, config.component("ratio"), config.component("protocol"), config.plain["seed"])
+    log.info("%s: %d runs, %d rows, features %s", dataset.name, len(runs), len(dataset.y), runs[0].task.train.x.shape[1:])
     for run in runs:
         if reason := method.declines(run.task):
             raise Declined(reason)
@@ -100,8 +129,15 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
     classifiers: list[Classifier] = []
     for first in range(0, len(runs), together):
         classifiers += method.fit([r.task for r in runs[first : first + together]], backbone, engine)
+    for run, classifier in zip(runs, classifiers):
+        t = run.task
+        end = classifier.failure or (classifier.history[-1] if classifier.history else "trained")
+        log.info("fold %d repeat %d: rows %s, %s", t.fold, t.repeat, t.counts.tolist(), end)
     if all(c.failure for c in classifiers):
         raise BenchError(f"every run diverged; the first: {classifiers[0].failure}")
+    if dataset.kind == "regression":
+        for run, classifier in zip(runs, classifiers):
+            classifier.artifacts |= {f"{n}_x": p.x for n, p in _parts(run)} | {f"{n}_y": p.y for n, p in _parts(run)}
     predictions = predict(runs, classifiers)
     splits = [(run.task.fold, run.task.repeat) for run in runs]
     rows = scoring.score_predictions(predictions, splits, dataset.class_names, dataset.kind)
@@ -114,6 +150,10 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
         "device": str(engine.device),
         "runs": [_run_facts(i, run, c) for i, (run, c) in enumerate(zip(runs, classifiers))],
     }
+
+
+def _parts(run: Run) -> list[tuple[str, Part]]:
+    return [("train", run.task.train), ("valid", run.task.valid), ("test", run.test)]
 
 
 def predict(runs: Sequence[Run], classifiers: Sequence[Classifier]) -> dict[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.oversampling import NeighbourSampler
 from imbalance_bench.methods.smote import SMOTE
 from imbalance_bench.registry import METHODS
+
+log = logging.getLogger("imbalance_bench")
 
 
 @METHODS.register("adasyn")
@@ -31,4 +34,5 @@ class ADASYN(NeighbourSampler):
             # imbalanced-learn raises for these two cases (its issues #510 and #529).
             if not any(cause in str(error) for cause in ("No samples will be generated", "Not any neigbours")):
                 raise
+            log.info("fold %d: ADASYN's densities are undefined here, so SMOTE made the rows (%s)", task.fold, error)
             return SMOTE(amount=self.amount, k_neighbors=self.k_neighbors).resample(task, rows)

@@ -1,0 +1,92 @@
+"""The cells of a preset, without training anything: what report and status compare the store with. Imports no torch.
+
+An option of one group never changes another group, but for methods that are trained in another way
+(``method=cross_entropy_400`` sets trainer.epochs). So one composition an option is enough: a cell takes its dataset,
+ratio, backbone, ... from the composition with that option, and everything else from that of its method.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+from imbalance_bench.config import labels_of, plain_of
+from imbalance_bench.errors import BenchError
+from imbalance_bench.identity import cell_id
+from imbalance_bench.registry import nearest
+from imbalance_bench.sweep import CONF, check_options, excluded
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a grid: ``labels`` and ``config`` as in record.json, and its id."""
+
+    labels: dict[str, str]
+    config: dict[str, Any]
+    id: str
+
+
+@dataclass(frozen=True)
+class Preset:
+    """conf/paper/<paper>/<name>.yaml: ``paper`` is its ``paper:`` node, ``cells`` its grid."""
+
+    paper: dict[str, Any]
+    cells: list[Cell]
+
+
+def presets(paper: str) -> list[str]:
+    """The presets of a paper by name, e.g. table1."""
+    folder = CONF / "paper" / paper
+    if not folder.is_dir():
+        raise BenchError(f"unknown paper {paper}: {nearest(paper, [p.name for p in (CONF / 'paper').iterdir()])}")
+    return sorted(p.stem for p in folder.glob("*.yaml") if "# @package _global_" in p.read_text().splitlines()[0])
+
+
+def load_preset(paper: str, name: str, overrides: list[str]) -> Preset:
+    """The preset and its grid, narrowed or changed by overrides such as dataset=ecoli,oil or trainer.epochs=50."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from omegaconf import OmegaConf
+
+    if name not in presets(paper):
+        raise BenchError(f"unknown preset {paper}/{name}: {nearest(name, presets(paper))}")
+    check_options(overrides)
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        from hydra.core.global_hydra import GlobalHydra
+
+        fixed = [f"+paper={paper}/{name}"]
+        top = compose("config", fixed, return_hydra_config=True)
+        params = top.hydra.sweeper.get("params") or {}
+        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
+        axes: dict[str, list[str]] = {}
+        for override in parser.parse_overrides([f"{k}={v}" for k, v in params.items()] + overrides):
+            key = override.get_key_element()
+            if override.is_discrete_sweep():
+                axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+            else:
+                axes[key] = [f"{key}={override.get_value_element_as_str()}"]
+        single = [values[0] for values in axes.values() if len(values) == 1]
+        swept = {key: values for key, values in axes.items() if len(values) > 1}
+        base = [*fixed, *single]
+
+        def composed(override: list[str]) -> dict[str, Any]:
+            container = OmegaConf.to_container(compose("config", base + override), resolve=True)
+            assert isinstance(container, dict)
+            return container
+
+        options = {key: {value: composed([value]) for value in values} for key, values in swept.items()}
+        start = composed([])
+    cells = []
+    for chosen in itertools.product(*swept.values()):
+        cfg = dict(start)
+        # The method goes first: other groups then take their own node from the composition with their option.
+        for key, value in sorted(zip(swept, chosen), key=lambda pair: pair[0] != "method"):
+            alone = options[key][value]
+            group = key.split(".")[0]
+            cfg = dict(alone) if key == "method" else cfg | {group: alone[group]}
+        plain = plain_of(cfg)
+        labels = labels_of(plain)
+        if not excluded(start.get("paper"), labels):
+            cells.append(Cell(labels, plain, cell_id(plain)))
+    return Preset(start["paper"], cells)

@@ -1,0 +1,32 @@
+"""Lists the cells that were started: how many are done, declined, running, failed, and why those failed."""
+
+import argparse
+from collections import Counter
+
+from imbalance_bench.store import Store
+
+
+def main() -> int:
+    """Prints the list; the exit status is 1 while a cell is failed or left unfinished."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--outputs", default="outputs", help="the folder of paths.outputs (default: outputs)")
+    parser.add_argument("--all", action="store_true", help="list finished cells too")
+    arguments = parser.parse_args()
+    states = [(cell, cell.state()) for cell in Store(arguments.outputs).cells()]
+    for cell, state in states:
+        name = cell.path.relative_to(Store(arguments.outputs).runs)
+        if state == "failed":
+            print(f"failed    {name}\n          {cell.error().splitlines()[0]}")
+        elif arguments.all or state in ("running", "started"):
+            print(f"{state:9s} {name}")
+        record = cell.record() if state == "done" else None
+        for run in record["runs"] if record else []:
+            if run["failure"]:
+                print(f"diverged  {name} fold {run['fold']} repeat {run['repeat']}\n          {run['failure']}")
+    count = Counter(state for _, state in states)
+    print(", ".join(f"{n} {state}" for state, n in sorted(count.items())) or "no cells yet: run scripts/train.py")
+    return int(bool(count["failed"] or count["started"]))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
