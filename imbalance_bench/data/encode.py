@@ -27,17 +27,19 @@ class ArrayEncoder:
     scale: Scale
 
     def __call__(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
-        if self.scale == "none":
-            return np.asarray(x, np.float32)
-        known = x[fit_rows]
+        if self.scale != "none":
+            x = self._scaled(x, x[fit_rows])
+        with np.errstate(over="ignore"):  # what float32 cannot hold is found, and named, by make_runs
+            return x.astype(np.float32)
+
+    def _scaled(self, x: np.ndarray, known: np.ndarray) -> np.ndarray:
+        span = np.ptp(known, axis=0)
+        constant = span == 0
         if self.scale == "minmax":
             low = known.min(axis=0)
-            span = known.max(axis=0) - low
-        else:
-            low = known.mean(axis=0)
-            span = known.std(axis=0)
-            span[np.ptp(known, axis=0) == 0] = 0.0  # rounding may leave a constant column a tiny deviation
-        return ((x - low) / np.where(span > 0, span, 1.0)).astype(np.float32)
+        else:  # the mean of equal numbers is not always that number
+            low, span = np.where(constant, known[0], known.mean(axis=0)), known.std(axis=0)
+        return (x - low) / np.where(constant, 1.0, span)
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,7 @@ def _no_network(url: str, path: Path, error: Exception) -> BenchError:
     import requests
 
     if isinstance(error, requests.HTTPError):
-        reason = f"the server answers {error.response.status_code}"
+        reason = str(error).partition(" for url")[0]
     elif isinstance(error, requests.Timeout):
         reason = "no answer in time"
     elif isinstance(error, requests.ConnectionError):

@@ -30,11 +30,13 @@ def make_runs(dataset: Dataset, ratio: Ratio, protocol: Protocol, seed: int) -> 
     The parts of a split are the same objects in all of its repeats, so that they need to lie on a device once.
     Raises BenchError where a class is left without rows in a part, or a feature is not a finite number.
     """
+    if isinstance(dataset.x, np.ndarray):  # the gaps of a table are filled by its encoder
+        _check_finite(dataset.x, dataset.name)
     splits, withdrawn = _split(dataset, ratio, protocol)
     runs = []
     for fold, (split, out) in enumerate(zip(splits, withdrawn)):
         x = dataset.encode(dataset.x, split.train)
-        _check_finite(x, dataset.name)
+        _check_finite(x, f"{dataset.name} (encoded)")
         train, valid, test, pool = (Part(x[rows], dataset.y[rows], rows) for rows in (*split, out))
         for repeat in range(protocol.seeds):
             task = Task(
@@ -90,5 +92,5 @@ def _check_finite(x: np.ndarray, name: str) -> None:
         row, column = np.argwhere(bad)[0]
         raise BenchError(
             f"dataset {name}: {int(bad.sum())} feature values are not finite numbers, the first in row {row}, column "
-            f"{column} (after encoding, counted from 0): mend the data or leave the column out"
+            f"{column} (from 0): mend the data or leave the column out"
         )

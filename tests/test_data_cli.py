@@ -1,0 +1,132 @@
+"""`scripts/data.py list|fetch|verify`."""
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imbalance_bench.data import catalogue
+from imbalance_bench.data.catalogue import entries, main
+from imbalance_bench.data.sources.imblearn import SETS
+from tests.test_fetch import ECOLI, archive, publish
+
+SCRIPT = Path(__file__).parents[1] / "scripts/data.py"
+
+
+def put(folder, name="ecoli", content=ECOLI):
+    path = folder / f"imblearn_benchmark/zenodo/x{SETS[name].number}data.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def run(capsys, *args):
+    code = main([str(a) for a in args])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_list_says_what_lies_here(tmp_path, capsys):
+    put(tmp_path)
+    code, out, _ = run(capsys, "list", "--data", tmp_path)
+    lines = {line.split()[0]: line.split()[1:] for line in out.splitlines()[1:]}
+    assert code == 0
+    assert lines["ecoli"] == ["yes", "336", "7", "8.60", "Zenodo"]
+    assert lines["protein_homo"][:4] == ["no", "145751", "74", "111.46"]
+    assert lines["breast_cancer"][:4] == ["yes", "569", "30", "1.68"]
+    assert lines["adult"][0] == "no"
+    assert len(lines) == 31
+
+
+def test_fetch_then_verify(tmp_path, capsys, upstream):
+    publish(upstream, archive({"x1data.npz": ECOLI}))
+    assert run(capsys, "fetch", "ecoli", "--data", tmp_path)[0] == 0
+    code, out, _ = run(capsys, "verify", "ecoli", "--data", tmp_path)
+    assert (code, out) == (0, "ecoli: 336 rows, 7 features, IR 8.60; sum agrees; as published\n")
+
+
+def test_a_set_put_there_by_hand_has_no_sum_on_record(tmp_path, capsys):
+    put(tmp_path)
+    code, out, _ = run(capsys, "verify", "--data", tmp_path)
+    assert code == 0
+    assert "ecoli: 336 rows, 7 features, IR 8.60; no sum on record; as published" in out
+    assert "protein_homo: absent" in out and "adult: absent" in out
+    assert "digits: 1797 rows, 64 features, IR 1.05; no files" in out
+
+
+def test_a_set_that_was_asked_for_and_is_absent_is_an_error(tmp_path, capsys):
+    assert run(capsys, "verify", "protein_homo", "--data", tmp_path)[:2] == (1, "protein_homo: absent\n")
+
+
+def test_verify_finds_a_file_that_changed(tmp_path, capsys):
+    path = put(tmp_path)
+    name = "imblearn_benchmark/zenodo/x1data.npz"
+    (tmp_path / "checksums.json").write_text(json.dumps({name: {"sha256": "0" * 64, "url": ""}}))
+    code, out, _ = run(capsys, "verify", "--data", tmp_path)
+    assert code == 1
+    for words in ("ecoli: WRONG", "0" * 64, hashlib.sha256(ECOLI).hexdigest(), "remove it and run", str(path)):
+        assert words in out
+
+
+def test_verify_finds_wrong_content(tmp_path, capsys):
+    put(tmp_path, "oil")
+    code, out, _ = run(capsys, "verify", "oil", "--data", tmp_path)
+    assert code == 1
+    assert "oil: WRONG" in out and "found 336 rows" in out
+
+
+def test_verify_compares_with_the_published_table(tmp_path, capsys, monkeypatch):
+    """Were our own table of facts wrong, the published one would tell."""
+    put(tmp_path)
+    monkeypatch.setitem(SETS, "ecoli", SETS["ecoli"]._replace(positives=30))
+    path = put(tmp_path)
+    label = np.where(np.arange(336) < 30, 1, -1)
+    np.savez(path, data=np.zeros((336, 7)), label=label)
+    code, out, _ = run(capsys, "verify", "ecoli", "--data", tmp_path)
+    assert code == 1
+    assert "IR 10.20; the published table has ['imbalance_ratio 8.6']" in out
+
+
+def test_all_27_sets_agree_with_the_published_table_but_for_its_misprint():
+    for name, entry in list(entries().items())[:27]:
+        note = catalogue._against_print(name, entry.rows, entry.features, entry.ratio)
+        assert note.startswith("; as published")
+        assert ("34.45" in note) == (name == "webpage")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["verify", "ecolli"], "unknown data set 'ecolli': did you mean ecoli"),
+        (["fetch", "wibble"], "unknown data set 'wibble'"),
+    ],
+)
+def test_unknown_names(tmp_path, capsys, args, words):
+    code, out, err = run(capsys, *args, "--data", tmp_path)
+    assert code == 1 and out == "" and words in err
+
+
+def test_no_network(tmp_path, capsys, upstream):
+    code, _, err = run(capsys, "fetch", "--data", tmp_path)
+    assert code == 1
+    assert "error: cannot download" in err and "docs/datasets.md" in err
+
+
+def test_the_script_takes_its_folder_from_the_environment(tmp_path):
+    put(tmp_path)
+    env = {"IMBALANCE_BENCH_DATA": str(tmp_path), "PATH": ""}
+    done = subprocess.run([sys.executable, SCRIPT, "list", "ecoli"], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "ecoli           yes" in done.stdout
+
+
+@pytest.mark.real_data
+def test_verify_real_data(real_data, capsys):
+    code, out, _ = run(capsys, "verify", "--data", real_data("ecoli", "webpage"))
+    assert code == 0
+    assert "WRONG" not in out
+    assert "webpage: 34780 rows, 300 features, IR 34.45" in out

@@ -1,0 +1,188 @@
+"""Protocols and the runs made of them: no overlap, every class in every part, seeds that do not depend on the rest."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.encode import ArrayEncoder
+from imbalance_bench.data.tasks import make_runs, run_seed, subset_hash
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
+from tests.tasks import CONF, option
+
+PROTOCOL_LABELS = sorted(p.stem for p in (CONF / "protocol").glob("*.yaml"))
+
+
+def protocol(label="holdout_kfold", **options):
+    return PROTOCOLS.build(option("protocol", label) | options)
+
+
+def ratio(label="native", **options):
+    return RATIOS.build(option("ratio", label) | options)
+
+
+def labels(counts):
+    return np.random.default_rng(0).permutation(np.repeat(np.arange(len(counts)), counts))
+
+
+def dataset(counts=(300, 60), d=3, **options):
+    y = labels(counts)
+    x = np.random.default_rng(1).normal(size=(len(y), d)) + y[:, None]
+    return Dataset("made", x, y, tuple(f"c{i}" for i in range(len(counts))), ArrayEncoder("minmax"), **options)
+
+
+def splits(label, y, **options):
+    test = np.flatnonzero(np.arange(len(y)) % 4 == 0) if label == "official_test" else None
+    return protocol(label, **options).splits(y, test, None, "classification")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(40, 90), min_size=2, max_size=4), st.sampled_from(PROTOCOL_LABELS), st.integers(0, 99))
+def test_parts_never_overlap_and_cover_all_rows(counts, label, seed):
+    y = labels(counts)
+    for split in splits(label, y, seed=seed):
+        together = np.concatenate(split)
+        assert sorted(together) == list(range(len(y)))
+        for part in split:
+            assert (np.bincount(y[part], minlength=len(counts)) > 0).all()
+
+
+@pytest.mark.parametrize(("label", "shares"), [("holdout_kfold", (60, 20, 20)), ("stratified_kfold", (64, 16, 20))])
+def test_shares(label, shares):
+    y = labels([800, 200])
+    found = splits(label, y)
+    for split in found:
+        assert [round(len(part) / 10) for part in split] == list(shares)
+        assert [np.bincount(y[part])[1] / len(part) for part in split] == pytest.approx([0.2] * 3, abs=0.01)
+    tested = np.concatenate([s.test for s in found])
+    assert len(tested) == len(set(tested))
+
+
+def test_holdout_kfold_holds_out_one_validation_part():
+    found = splits("holdout_kfold", labels([100, 40]))
+    assert all((s.valid == found[0].valid).all() for s in found)
+    assert len(found) == 4
+
+
+def test_the_split_seed_moves_rows_and_nothing_else_does():
+    y = labels([100, 40])
+    first, again, other = (splits("repeated_holdout", y, seed=s) for s in (0, 0, 1))
+    assert all((a.test == b.test).all() for a, b in zip(first, again))
+    assert any((a.test != b.test).any() for a, b in zip(first, other))
+    assert len({tuple(s.test) for s in first}) == 10
+
+
+def test_official_test_uses_the_rows_that_the_data_name():
+    y = labels([50, 20])
+    own = protocol("official_test").splits(y, np.arange(10), np.arange(10, 30), "classification")
+    assert [len(p) for p in own[0]] == [40, 20, 10]
+    with pytest.raises(BenchError, match="comes with no test rows; set protocol=holdout_kfold"):
+        protocol("official_test").splits(y, None, None, "classification")
+
+
+@pytest.mark.parametrize(
+    ("label", "options", "counts", "words"),
+    [
+        ("holdout_kfold", {}, [100, 4], "class 1 has 3 rows for protocol.folds=4 (rows a class: 0: 100, 1: 4)"),
+        ("holdout_kfold", {}, [100, 1], "cannot be held out of 101 rows (rows a class: 0: 100, 1: 1)"),
+        ("stratified_kfold", {"folds": 9}, [100, 8], "protocol.folds=9"),
+        ("holdout_kfold", {"folds": 1}, [9, 9], "protocol.folds=1 must be at least 2"),
+        ("holdout_kfold", {"valid_fraction": 1.0}, [9, 9], "protocol.valid_fraction=1.0"),
+        ("repeated_holdout", {"repeats": 0}, [9, 9], "protocol.repeats=0"),
+        ("repeated_holdout", {}, [100, 2], "gets no row of class 1"),
+        ("holdout_kfold", {"seeds": 0}, [9, 9], "protocol.seeds=0"),
+        ("holdout_kfold", {"seed": -1}, [9, 9], "protocol.seed=-1"),
+    ],
+)
+def test_bad_protocols_say_what_to_change(label, options, counts, words):
+    with pytest.raises(BenchError) as error:
+        splits(label, labels(counts), **options)
+    assert words in str(error.value)
+    assert counts == [9, 9] or "ratio=native" in str(error.value)
+
+
+@pytest.mark.parametrize("apply_to", ["all", "train"])
+def test_a_ratio_thins_all_rows_or_the_training_part(apply_to):
+    data = dataset((600, 200))
+    plain = make_runs(data, ratio(), protocol(), 0)
+    for run, whole in zip(make_runs(data, ratio("ir_20", apply_to=apply_to), protocol(), 0), plain):
+        task = run.task
+        assert task.counts.tolist() == [360, 18]
+        out = set(task.withdrawn.ids)
+        assert not out & {*task.train.ids, *task.valid.ids, *run.test.ids}
+        if apply_to == "train":
+            assert (run.test.ids == whole.test.ids).all()
+            assert (task.valid.ids == whole.task.valid.ids).all()
+            assert out | set(task.train.ids) == set(whole.task.train.ids)
+        else:
+            assert np.bincount(data.y[np.r_[task.train.ids, task.valid.ids, run.test.ids]]).tolist() == [600, 30]
+            assert len(out) == 170
+    assert plain[0].task.withdrawn is None
+
+
+def test_rows_keep_their_features_and_labels():
+    data = dataset((80, 30))
+    for run in make_runs(data, ratio(), protocol("repeated_holdout"), 0):
+        known = ArrayEncoder("minmax")(data.x, run.task.train.ids)
+        for part in (run.task.train, run.task.valid, run.test):
+            assert (part.x == known[part.ids]).all()
+            assert (part.y == data.y[part.ids]).all()
+            assert part.x.dtype == np.float32
+
+
+def test_repeats_share_their_parts_and_differ_in_their_seeds():
+    runs = make_runs(dataset(), ratio("ir_20"), protocol(seeds=3), 5)
+    assert [(r.task.fold, r.task.repeat) for r in runs] == [(f, r) for f in range(4) for r in range(3)]
+    for first, *others in (runs[i : i + 3] for i in range(0, 12, 3)):
+        for other in others:
+            assert other.task.train is first.task.train
+            assert other.task.valid is first.task.valid
+            assert other.task.withdrawn is first.task.withdrawn
+            assert other.test is first.test
+    assert len({r.task.seed for r in runs}) == 12
+
+
+def test_a_run_has_the_same_seed_whatever_else_runs():
+    few = make_runs(dataset(), ratio(), protocol(), 5)
+    many = make_runs(dataset(), ratio("ir_20"), protocol(seeds=4), 5)
+    assert [r.task.seed for r in few] == [r.task.seed for r in many if r.task.repeat == 0]
+    assert few[1].task.seed == run_seed(5, 1, 0) != run_seed(6, 1, 0)
+
+
+def test_regression_uses_the_rows_of_the_data_set():
+    sine = DATASETS.build(option("dataset", "sine")).load(Path())
+    (first, second) = make_runs(sine, ratio(), protocol(seeds=2), 0)
+    assert (len(first.task.train), len(first.task.valid), len(first.test)) == (5, 5, 201)
+    assert first.task.synthetic[0].shape == (20, 1)
+    assert first.task.train is second.task.train
+    with pytest.raises(BenchError, match="set ratio=native"):
+        make_runs(sine, ratio("ir_50"), protocol(), 0)
+
+
+def test_a_feature_that_is_no_number_is_named():
+    data = dataset()
+    data.x[7, 2] = np.nan
+    with pytest.raises(BenchError, match="dataset made: 1 feature values .* row 7, column 2"):
+        make_runs(data, ratio(), protocol(), 0)
+
+
+def test_a_feature_too_large_for_float32_is_named():
+    data = dataset()
+    data.x[7, 2] = 1e39
+    with pytest.raises(BenchError, match=r"made \(encoded\): .* row 7, column 2"):
+        make_runs(replace(data, encode=ArrayEncoder("none")), ratio(), protocol(), 0)
+
+
+def test_subset_hash_is_of_the_set():
+    rows = np.array([5, 3, 9])
+    assert subset_hash(rows) == subset_hash(rows[::-1].astype(np.int32)) != subset_hash(rows + 1)
+
+
+@pytest.mark.parametrize("label", PROTOCOL_LABELS)
+def test_every_option_builds(label):
+    assert protocol(label).name == label == option("protocol", label)["label"]
