@@ -159,8 +159,7 @@ class GANs:
         optimiser = Adam(auxiliary.flat, auxiliary.grad, settings)
         for _ in range(self.options.ac_epochs):
             for batch in self._epoch():
-                auxiliary.grad.zero_()
-                batch.mean(cross_entropy(auxiliary(batch.x), batch.y)).sum().backward()
+                auxiliary.backward(batch.mean(cross_entropy(auxiliary(batch.x), batch.y)).sum())
                 optimiser.step(batch.active)
 
     def _draw(self, batch: Batch, normals: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -189,8 +188,7 @@ class GANs:
             )
         )
         loss = self.options.penalty_weight * penalty - distance
-        self.critic.grad.zero_()
-        loss.sum().backward(inputs=list(self.critic.params.values()))
+        self.critic.backward(loss.sum())
         return {"critic_loss": loss.detach(), "distance": distance.detach(), "penalty": penalty.detach()}
 
     def _generator_gradient(self, batch: Batch) -> None:
@@ -202,5 +200,4 @@ class GANs:
         if self.auxiliary is not None:
             ac = batch.mean(cross_entropy(self.auxiliary(fake), batch.y).clamp(min=self.options.ac_floor))
             loss = loss + self.options.ac_weight * loss.detach().abs() * ac
-        self.generator.grad.zero_()
-        loss.sum().backward(inputs=list(self.generator.params.values()))
+        self.generator.backward(loss.sum())
