@@ -49,7 +49,7 @@ def test_a_constant_column_becomes_zero(scale, constant):
     assert (ArrayEncoder(scale)(x, TRAIN)[:, 1] == 0).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from(["minmax", "zscore"]), st.integers(0, 50))
 def test_other_rows_do_not_reach_the_training_features(scale, seed):
     x = numbers(seed=seed)

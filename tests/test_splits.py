@@ -41,7 +41,7 @@ def splits(label, y, **options):
     return protocol(label, **options).splits(y, test, None, "classification")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.integers(40, 90), min_size=2, max_size=4), st.sampled_from(PROTOCOL_LABELS), st.integers(0, 99))
 def test_parts_never_overlap_and_cover_all_rows(counts, label, seed):
     y = labels(counts)
@@ -88,7 +88,7 @@ def test_official_test_uses_the_rows_that_the_data_name():
 @pytest.mark.parametrize(
     ("label", "options", "counts", "words"),
     [
-        ("holdout_kfold", {}, [100, 4], "class 1 has 3 rows for protocol.folds=4 (rows a class: 0: 100, 1: 4)"),
+        ("holdout_kfold", {}, [100, 4], "class 1 has 3 rows left for protocol.folds=4 (rows a class: 0: 100, 1: 4)"),
         ("holdout_kfold", {}, [100, 1], "cannot be held out of 101 rows (rows a class: 0: 100, 1: 1)"),
         ("stratified_kfold", {"folds": 9}, [100, 8], "protocol.folds=9"),
         ("holdout_kfold", {"folds": 1}, [9, 9], "protocol.folds=1 must be at least 2"),
@@ -133,6 +133,17 @@ def test_rows_keep_their_features_and_labels():
             assert (part.x == known[part.ids]).all()
             assert (part.y == data.y[part.ids]).all()
             assert part.x.dtype == np.float32
+
+
+@pytest.mark.parametrize("part", ["valid", "test"])
+def test_rows_outside_training_do_not_reach_it(part):
+    data = dataset((80, 30))
+    for i, run in enumerate(make_runs(data, ratio(), protocol(), 0)):
+        rows = run.test.ids if part == "test" else run.task.valid.ids
+        x = data.x.copy()
+        x[rows] = 1e3 * x[rows] - 7
+        changed = make_runs(replace(data, x=x), ratio(), protocol(), 0)[i]
+        assert (changed.task.train.x == run.task.train.x).all()
 
 
 def test_repeats_share_their_parts_and_differ_in_their_seeds():

@@ -57,7 +57,11 @@ class Protocol:
             for part, rows in zip(Split._fields, split):
                 counts = np.bincount(y[rows], minlength=int(y.max()) + 1)
                 if counts.min() == 0:
-                    raise too_few(y, f"the {part} part of a split gets no row of class {counts.argmin()}")
+                    raise too_few(
+                        y,
+                        f"the {part} part of a split gets no row of class {counts.argmin()}",
+                        "fewer folds (protocol.folds), or larger parts (protocol.valid_fraction, test_fraction)",
+                    )
         return found
 
     def _splits(
@@ -149,7 +153,8 @@ def hold_out(y: np.ndarray, rows: np.ndarray, fraction: float, seed: int) -> tup
     try:
         rest, part = train_test_split(rows, test_size=fraction, stratify=y[rows], random_state=seed)
     except ValueError as error:
-        raise too_few(y, f"a stratified part of {fraction:g} cannot be held out of {len(rows)} rows") from error
+        what = f"a stratified part of {fraction:g} cannot be held out of {len(rows)} rows"
+        raise too_few(y, what, "larger parts (protocol.valid_fraction, test_fraction)") from error
     return rest, part
 
 
@@ -159,19 +164,17 @@ def k_folds(y: np.ndarray, rows: np.ndarray, folds: int, seed: int) -> Iterator[
 
     counts = np.bincount(y[rows], minlength=int(y.max()) + 1)
     if counts.min() < folds:
-        raise too_few(y, f"class {counts.argmin()} has {counts.min()} rows for protocol.folds={folds}")
+        what = f"class {counts.argmin()} has {counts.min()} rows left for protocol.folds={folds}"
+        raise too_few(y, what, f"fewer folds, e.g. protocol.folds={max(2, counts.min())}")
     splitter = model_selection.StratifiedKFold(folds, shuffle=True, random_state=seed)
     for train, test in splitter.split(rows, y[rows]):
         yield rows[train], rows[test]
 
 
-def too_few(y: np.ndarray, what: str) -> BenchError:
+def too_few(y: np.ndarray, what: str, remedy: str) -> BenchError:
     counts = np.bincount(y)
     shown = ", ".join(f"{c}: {n}" for c, n in enumerate(counts[:20])) + (", ..." if len(counts) > 20 else "")
-    return BenchError(
-        f"{what} (rows a class: {shown}): choose a lower ratio, e.g. ratio=native, or fewer folds, e.g. "
-        "protocol.folds=2"
-    )
+    return BenchError(f"{what} (rows a class: {shown}): choose a lower ratio, e.g. ratio=native, or {remedy}")
 
 
 def _sub_seed(seed: int, index: int) -> int:
