@@ -78,6 +78,7 @@ class Report:
         self.options = options
         self.outputs = Path(options.outputs)
         self.store = Store(self.outputs)
+        self._presets: dict[str, Preset] = {}
 
     def summary(self) -> None:
         """The table over everything; with --write also its bar chart."""
@@ -132,9 +133,19 @@ class Report:
         print(path)
 
     def _preset(self, name: str) -> Preset:
-        from imbalance_bench.grid import load_preset
+        """A preset's grid; composing one takes seconds, so each is composed once."""
+        from hydra.errors import HydraException
+        from omegaconf.errors import OmegaConfBaseException
 
-        return load_preset(self.options.paper, name, self.options.overrides)
+        from imbalance_bench.grid import load_preset
+        from imbalance_bench.sweep import explain
+
+        if name not in self._presets:
+            try:
+                self._presets[name] = load_preset(self.options.paper, name, self.options.overrides)
+            except (HydraException, OmegaConfBaseException) as error:
+                raise BenchError(explain(error)) from error
+        return self._presets[name]
 
     def _table(self, name: str, iterate: str | None) -> Sheet:
         from imbalance_bench.report.tables import table
@@ -226,4 +237,5 @@ def chosen(paper: str, kind: str, asked: str) -> str:
     for name in (asked, f"{kind}{asked}"):
         if name in known:
             return name
-    raise BenchError(f"unknown --{kind} {asked} of {paper}: {nearest(asked, known)}")
+    near = nearest(f"{kind}{asked}" if asked.isdigit() else asked, known)
+    raise BenchError(f"unknown --{kind} {asked} of {paper}: {near}")

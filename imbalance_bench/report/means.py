@@ -58,8 +58,9 @@ class MeanRows:
         compared = heads.keys() <= self.heads.keys()
         over = f"({len(self.sets)} of {len(self.datasets)} sets)"
         rows = [[Item(f"mean {over}"), *(self._mean(m, compared) for m in heads)]]
-        if compared:
+        if compared and len(self.ranked) > 1:
             rows.append([Item(f"mean rank {over}"), *(self._rank(m) for m in heads)])
+        if compared:
             rows += [[Item(f"{title}, as printed"), *cells] for title, cells in self._as_printed(heads)]
         return rows
 

@@ -20,6 +20,7 @@ def page(title: str, sheets: Sequence[Sheet], drawings: Sequence[Drawing] = (), 
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["anchor"] = _anchor
+    environment.filters["spoken"] = _spoken
     environment.filters["embedded"] = _embedded
     environment.filters["verdict"] = lambda text: text.replace(" ", "-") if text in VERDICTS else ""
     template = (resources.files("imbalance_bench.report") / "page.html.j2").read_text(encoding="utf-8")
@@ -31,6 +32,11 @@ VERDICTS = {"holds", "does not hold", "not run"}
 
 def _anchor(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _spoken(name: str) -> str:
+    """A preset's name for people: table1_best → Table 1 best."""
+    return re.sub(r"(?<=[a-z])(?=\d)", " ", name).replace("_", " ").capitalize()
 
 
 def _embedded(drawing: Drawing) -> str:

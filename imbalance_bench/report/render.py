@@ -74,7 +74,7 @@ def mean_sd(mean: float, sd: float | None, decimals: int = 3) -> str:
 def markdown(sheet: Sheet) -> str:
     from tabulate import tabulate
 
-    parts = ["\n".join(f"<!-- {line.replace('--', '- -')} -->" for line in sheet.provenance), f"## {sheet.title}"]
+    parts = ["\n".join(f"<!-- {line.replace('-->', '-- >')} -->" for line in sheet.provenance), f"## {sheet.title}"]
     for block in sheet.blocks:
         if block.heading:
             parts.append(f"### {block.heading}")

@@ -124,7 +124,7 @@ def _scores(records: Sequence[Record], places: dict[str, Place], iterate: str) -
         metric, class_group = (head["metric"], head["class_group"]) if head else ("", "")
         scores.append(
             Score(
-                section=f"{metric_title(metric)} ({class_group}), {group}" if head else group,
+                section=", ".join(filter(None, [_heading(metric, class_group), group])),
                 **{axis: record["labels"][axis] for axis in ("ratio", "backbone", "protocol")},
                 method=column,
                 dataset=row,
@@ -139,6 +139,10 @@ def _scores(records: Sequence[Record], places: dict[str, Place], iterate: str) -
         )
     scores.sort(key=lambda s: (_natural(s.section), _natural(s.dataset), _natural(s.method)))
     return mark_best(scores, lambda s: (s.section, s.dataset))
+
+
+def _heading(metric: str, class_group: str) -> str:
+    return f"{metric_title(metric)} ({class_group})" if class_group not in ("", "all") else metric_title(metric)
 
 
 def _natural(text: str) -> list[Any]:

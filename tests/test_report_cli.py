@@ -1,0 +1,164 @@
+"""scripts/report.py as a user meets it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from imbalance_bench.grid import load_preset
+from imbalance_bench.report.cli import main, presets
+from tests.records import write
+
+ROOT = Path(__file__).resolve().parents[1]
+TABLES = presets("explicit_gradient", "table")
+FIGURES = presets("explicit_gradient", "figure")
+NARROW = ["dataset=ecoli,oil,scene", "method=cross_entropy,smote,explicit_gradient,explicit_gradient_eta2_0"]
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    """A few real cells of Table 2 with made-up numbers."""
+    folder = tmp_path_factory.mktemp("outputs")
+    for i, made in enumerate(load_preset("explicit_gradient", "table2", NARROW).cells):
+        write(folder, made, [0.5 + 0.01 * i, 0.6 + 0.01 * i], best=[0.6, 0.7])
+    return folder
+
+
+def run(capsys, outputs, *arguments):
+    status = main(["--outputs", str(outputs), *arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_a_table_in_every_format(capsys, outputs):
+    for form, start in {"md": "<!--", "csv": "# ", "tex": "% ", "html": "<!doctype html>"}.items():
+        arguments = ["--paper", "explicit_gradient", "--table", "2", "--format", form, *NARROW]
+        status, out, _ = run(capsys, outputs, *arguments)
+        assert status == 0
+        assert out.startswith(start)
+        assert "12 of 12 cells of this grid run; the paper prints 162, of which 9 are run" in out
+
+
+def test_overrides_may_stand_anywhere(capsys, outputs):
+    status, out, _ = run(capsys, outputs, "dataset=ecoli", "--paper", "explicit_gradient", "--table", "table2")
+    assert status == 0
+    assert "4 of 16 cells of this grid run" in out
+
+
+def test_write_stores_every_format_without_machine_paths(capsys, outputs):
+    arguments = ["--paper", "explicit_gradient", "--table", "2", "--write", "--iterate", "best", *NARROW]
+    status, out, _ = run(capsys, outputs, *arguments)
+    assert status == 0
+    written = [Path(line) for line in out.splitlines()]
+    folder = outputs / "tables" / "explicit_gradient"
+    assert written == [folder / f"table2_best.{form}" for form in ("md", "csv", "tex", "html")]
+    for path in written:
+        assert str(outputs) not in path.read_text()
+        assert "--iterate best" in path.read_text()
+    assert len(pd.read_csv(written[1], comment="#")) == 12 + 6
+
+
+def test_a_figure_is_written(capsys, outputs):
+    arguments = ["--paper", "explicit_gradient", "--figure", "critical_difference"]
+    status, out, _ = run(capsys, outputs, *arguments, "dataset=ecoli,oil,scene")
+    assert status == 0
+    assert (outputs / "figures" / "explicit_gradient" / "critical_difference.png").exists()
+
+
+def test_summary_prints_and_writes(capsys, outputs):
+    status, out, _ = run(capsys, outputs, "method=smote,explicit_gradient")
+    assert status == 0
+    assert "| ecoli" in out
+    status, out, _ = run(capsys, outputs, "--write")
+    assert status == 0
+    for name in ("summary.md", "summary.csv", "summary.html", "summary.png", "summary.svg"):
+        assert any(line.endswith(name) and Path(line).exists() for line in out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--paper", "explicit_gradent"], "did you mean explicit_gradient?"),
+        (["--paper", "explicit_gradient", "--table", "22"], "unknown --table 22 of explicit_gradient: did you mean"),
+        (["--paper", "explicit_gradient", "--figure", "convergense"], "did you mean convergence?"),
+        (["--table", "2"], "--table, --figure and --all need --paper"),
+        (["--paper", "explicit_gradient", "dataset=ecoli"], "say which by --table or --figure"),
+        (["--paper", "explicit_gradient", "--table", "1"], "train.py -m +paper=explicit_gradient/table1"),
+        (["--paper", "explicit_gradient", "--table", "2", "method=smotte"], "did you mean smote"),
+        (["--paper", "explicit_gradient", "--table", "2", "datset=oil"], "did you mean dataset"),
+        (["methd=smote"], "did you mean method"),
+    ],
+)
+def test_mistakes_get_one_message(capsys, outputs, arguments, message):
+    status, out, err = run(capsys, outputs, *arguments)
+    assert status == 1
+    assert out == ""
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert message in err
+
+
+def test_no_records_at_all(capsys, tmp_path):
+    status, _, err = run(capsys, tmp_path)
+    assert status == 1 and "python scripts/train.py" in err
+
+
+def test_reports_pay_for_no_torch(outputs):
+    """In a fresh process: a table, a figure and the summary, and torch was never imported."""
+    code = (
+        "import sys\n"
+        "from imbalance_bench.report.cli import main\n"
+        f"at = ['--outputs', {str(outputs)!r}]\n"
+        "paper = [*at, '--paper', 'explicit_gradient']\n"
+        f"main([*paper, '--table', '2', *{NARROW!r}])\n"
+        "main([*paper, '--figure', 'critical_difference', 'dataset=ecoli,oil,scene'])\n"
+        "main([*at, '--write'])\n"
+        "sys.exit('torch' in sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, timeout=120)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_preset_builds(name, tmp_path):
+    """With one cell run: the layout holds whatever is missing, and every printed cell has its place."""
+    from imbalance_bench.report.printed import PrintedTable
+    from imbalance_bench.report.tables import table
+    from imbalance_bench.store import Store
+
+    preset = load_preset("explicit_gradient", name, [])
+    write(tmp_path, preset.cells[0], [0.5, 0.6])
+    sheet = table(preset, Store(tmp_path))
+    printed = PrintedTable("explicit_gradient", preset.paper["published"], preset.paper.get("published_as"))
+    found = {
+        (c.labels["method"], c.labels["dataset"], c.labels["ratio"])
+        for c in preset.cells
+        if printed.holds(c.labels["method"], c.labels["dataset"], c.labels["ratio"])
+    }
+    assert len(found) == printed.cells
+    sections = [m for heads in preset.paper["sections"].values() for m in heads]
+    assert sorted(set(sections)) == sorted({c.labels["method"] for c in preset.cells}), "a method has no section"
+    assert len(sections) == len(set(sections))
+    assert len(sheet.blocks) == len(preset.paper["sections"])
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_preset_is_one(name):
+    from imbalance_bench.registry import build
+    from imbalance_bench.report.figures import DRAWINGS
+    from imbalance_bench.report.figures.style import FigureSpec
+
+    narrow = ["dataset=ecoli,oil"] if name in ("figure3", "critical_difference") else []
+    preset = load_preset("explicit_gradient", name, narrow)
+    assert build(FigureSpec, preset.paper, "paper").draw in DRAWINGS
+    assert {c.labels["method"] for c in preset.cells} == set(preset.paper["methods"])
+    assert len({c.id for c in preset.cells}) == len(preset.cells)
+
+
+def test_presets_say_their_command_and_their_runs():
+    for name in TABLES + FIGURES:
+        head = (ROOT / "conf" / "paper" / "explicit_gradient" / f"{name}.yaml").read_text().split("defaults:")[0]
+        assert f"# python scripts/train.py -m +paper=explicit_gradient/{name}\n" in head
+        assert "runs" in head

@@ -1,0 +1,219 @@
+"""Figures from synthetic records: that they are drawn, what their captions say, and the numbers behind them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.report.figures import DRAWINGS, figure
+from imbalance_bench.report.figures.across import _groups
+from imbalance_bench.report.figures.curves import RECALLS, _curves
+from imbalance_bench.report.frame import NothingRun
+from imbalance_bench.store import Store
+from tests.records import FakePreset, cell, write
+
+SINE = {
+    "name": "sine",
+    "train": 3,
+    "valid": 2,
+    "synthetic": 4,
+    "grid": 21,
+    "amplitude": 1.0,
+    "frequency": 1.5,
+    "phase": 0.0,
+    "low": -5.0,
+    "high": 5.0,
+    "seed": 0,
+}
+
+
+def spec(draw, methods, **changes):
+    return {
+        "name": "explicit_gradient",
+        "figure": draw,
+        "draw": draw,
+        "title": "A figure",
+        "metric": "auc_pr",
+        "class_group": "positive",
+        "iterate": "last",
+        "methods": methods,
+        "caption": "What it shows.",
+    } | changes
+
+
+def check(drawing):
+    assert drawing.png.startswith(b"\x89PNG")
+    assert drawing.svg.lstrip().startswith(b"<?xml") and b"</svg>" in drawing.svg
+    assert drawing.caption.startswith("What it shows.")
+    return drawing
+
+
+def scores(rng, n=50):
+    labels = (rng.random(n) < 0.3).astype(np.int64)
+    odds = rng.normal(size=n) + labels
+    log_probs = np.stack([-np.logaddexp(0, odds), -np.logaddexp(0, -odds)], axis=1).astype(np.float32)
+    return {"label": labels, "scores_last": log_probs}
+
+
+def sine_cell(outputs, method, **options):
+    made = cell(method, "sine", options={"dataset": SINE | options})
+    settings = made.config["dataset"]
+    own = settings["train"] + settings["valid"]
+    x = np.linspace(-5, 5, settings["grid"])
+    n = settings["synthetic"]
+    write(
+        outputs,
+        made,
+        {"mse": [0.25]},
+        class_group="all",
+        arrays={
+            "run": np.zeros(len(x), np.int32),
+            "sample_id": own + np.arange(len(x)),
+            "label": np.sin(1.5 * x),
+            "scores_last": (np.sin(1.5 * x) + 0.5)[:, None].astype(np.float32),
+        },
+        artifacts={
+            "run0_synthetic_start_x": np.zeros((n, 1)),
+            "run0_synthetic_end_x": np.ones((n, 1)),
+            "run0_synthetic_y": np.linspace(-1, 1, n),
+        },
+    )
+    return made
+
+
+def test_sine_fit_states_both_errors(tmp_path):
+    cells = [sine_cell(tmp_path, m) for m in ("ours", "baseline")]
+    paper = spec("sine_fit", {"ours": "Ours", "baseline": "Baseline"})
+    drawing = check(figure(FakePreset(paper, cells), Store(tmp_path)))
+    assert "Baseline 0.250; Ours 0.250" in drawing.caption
+
+
+def test_sine_fit_without_the_baseline_says_so(tmp_path):
+    cells = [sine_cell(tmp_path, "ours"), cell("baseline", "sine")]
+    paper = spec("sine_fit", {"ours": "Ours", "baseline": "Baseline"})
+    drawing = check(figure(FakePreset(paper, cells), Store(tmp_path)))
+    assert "1 of 2 cells were run; missing: baseline on sine native." in drawing.caption
+
+
+def test_sine_grid(tmp_path):
+    cells = [sine_cell(tmp_path, "ours", train=t, synthetic=s) for t in (3, 5) for s in (4, 8)]
+    check(figure(FakePreset(spec("sine_grid", {"ours": "Ours"}), cells), Store(tmp_path)))
+
+
+def test_precision_recall_is_the_highest_precision_at_recall_or_more(tmp_path):
+    made = cell("ours", "adult", "ir_50")
+    # ranked: positive, negative, positive, negative → precision 1, 1/2, 2/3, 1/2 at recall 1/2, 1/2, 1, 1
+    odds = np.array([4.0, 3.0, 2.0, 1.0])
+    arrays = {
+        "run": np.zeros(4, np.int32),
+        "sample_id": np.arange(4),
+        "label": np.array([1, 0, 1, 0]),
+        "scores_last": np.stack([-np.logaddexp(0, odds), -np.logaddexp(0, -odds)], axis=1).astype(np.float32),
+    }
+    write(tmp_path, made, [0.8], arrays=arrays)
+    curves, share = _curves(Store(tmp_path).records()[0], "last")
+    assert share == 0.5
+    assert curves.shape == (1, len(RECALLS))
+    np.testing.assert_allclose(curves[0][RECALLS <= 0.5], 1.0)
+    np.testing.assert_allclose(curves[0][RECALLS > 0.5], 2 / 3)
+    drawing = figure(FakePreset(spec("precision_recall", {"ours": "Ours"}), [made]), Store(tmp_path))
+    assert "Mean over 1 runs" in check(drawing).caption
+
+
+def test_precision_recall_refuses_several_classes(tmp_path):
+    made = cell("ours", "digits")
+    arrays = {"run": np.zeros(2, np.int32), "label": np.array([0, 2]), "scores_last": np.zeros((2, 3), np.float32)}
+    write(tmp_path, made, [0.8], arrays=arrays)
+    with pytest.raises(BenchError, match="needs two classes; dataset=digits has 3"):
+        figure(FakePreset(spec("precision_recall", {"ours": "Ours"}), [made]), Store(tmp_path))
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Three methods on four data sets; on oil one of them is missing."""
+    cells = [cell(m, d) for d in ("ecoli", "oil", "scene", "abalone") for m in ("ours", "smote", "focal")]
+    for i, made in enumerate(cells):
+        if made.labels["dataset"] != "oil" or made.labels["method"] != "focal":
+            write(tmp_path, made, [0.9 - 0.1 * (i % 3), 0.9 - 0.1 * (i % 3)])
+    return tmp_path, cells
+
+
+METHODS = {"ours": "Ours", "smote": "SMOTE", "focal": "Focal"}
+
+
+def test_performance_profile_beside_the_printed_one(many):
+    outputs, cells = many
+    plain = figure(FakePreset(spec("performance_profile", METHODS), cells), Store(outputs))
+    assert "Friedman test of ours (3 methods, 3 sets)" in check(plain).caption
+    beside = spec("performance_profile", METHODS, published=["table_2", "table_3"])
+    assert len(figure(FakePreset(beside, cells), Store(outputs)).svg) > len(plain.svg)
+
+
+def test_critical_difference(many):
+    outputs, cells = many
+    drawing = check(figure(FakePreset(spec("critical_difference", METHODS), cells), Store(outputs)))
+    # q_0.05 of three methods is 2.343 (Demšar 2006, Table 5a): 2.343 · sqrt(3 · 4 / (6 · 3))
+    assert "Nemenyi critical difference at α = 0.05: 1.91 ranks" in drawing.caption
+
+
+def test_critical_difference_needs_enough(tmp_path):
+    made = cell("ours")
+    write(tmp_path, made, [0.5])
+    with pytest.raises(NothingRun, match="too little of critical_difference"):
+        figure(FakePreset(spec("critical_difference", METHODS), [made]), Store(tmp_path))
+
+
+def test_groups_are_maximal():
+    assert _groups([1.0, 2.0, 2.5, 4.0], 1.0) == [(0, 1), (1, 2)]
+    assert _groups([1.0, 1.5, 3.0, 3.2], 1.0) == [(0, 1), (2, 3)]
+    assert _groups([1.0, 1.2, 1.4], 1.0) == [(0, 2)]
+    assert _groups([1.0, 3.0], 1.0) == []
+
+
+def test_convergence_draws_the_meta_phase(tmp_path):
+    made = cell("explicit_gradient", "adult", "ir_50")
+    history = [
+        {"run": r, "epoch": e, "inner_loss": 1 / (1 + e), "outer_loss": 2 / (1 + e), "synthetic_move": e}
+        for r in (0, 1)
+        for e in range(3)
+    ]
+    before = {"run": 0, "epoch": -1, "inner_loss": "", "outer_loss": "", "synthetic_move": ""}
+    write(tmp_path, made, [0.5, 0.5], history=[before, *history])
+    drawing = figure(FakePreset(spec("convergence", {"explicit_gradient": "Ours"}), [made]), Store(tmp_path))
+    assert "2 runs on adult 50:1" in check(drawing).caption
+
+
+def test_convergence_of_another_method_is_refused(tmp_path):
+    made = cell("smote")
+    write(tmp_path, made, [0.5], history=[{"run": 0, "epoch": 1, "loss": 0.5}])
+    with pytest.raises(BenchError, match="method=smote has no inner_loss"):
+        figure(FakePreset(spec("convergence", {"smote": "SMOTE"}), [made]), Store(tmp_path))
+
+
+def test_the_same_records_give_the_same_bytes(many):
+    outputs, cells = many
+    preset = FakePreset(spec("performance_profile", METHODS), cells)
+    one, two = figure(preset, Store(outputs)), figure(preset, Store(outputs))
+    assert one.svg == two.svg
+    assert one.png == two.png
+
+
+def test_files_and_their_provenance(many, tmp_path):
+    outputs, cells = many
+    drawing = figure(FakePreset(spec("performance_profile", METHODS), cells), Store(outputs), command="make it")
+    paths = drawing.write(tmp_path / "figures")
+    assert [p.name for p in paths] == [f"performance_profile.{s}" for s in ("png", "svg", "txt")]
+    assert all(p.stat().st_size for p in paths)
+    assert "command: make it" in paths[2].read_text()
+
+
+@pytest.mark.parametrize("draw", sorted(DRAWINGS))
+def test_nothing_run_says_the_command(draw, tmp_path):
+    with pytest.raises(NothingRun, match=rf"train.py -m \+paper=explicit_gradient/{draw}"):
+        figure(FakePreset(spec(draw, {"ours": "Ours"}), [cell("ours")]), Store(tmp_path))
+
+
+def test_an_unknown_drawing_names_the_nearest(tmp_path):
+    with pytest.raises(BenchError, match="did you mean convergence"):
+        figure(FakePreset(spec("convergense", {})), Store(tmp_path))
