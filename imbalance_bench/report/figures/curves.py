@@ -103,6 +103,7 @@ def convergence(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> t
         axis.set_title(title)
         axis.set_xlabel("epoch")
         axis.margins(x=0.02)
+        axis.locator_params(axis="x", nbins=4, integer=True)
     axes[0, 0].set_ylabel("cross-entropy (nats)")
     axes[0, 1].set_ylabel("cross-entropy (nats)")
     axes[0, 2].set_ylabel("mean distance")
