@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,6 +69,7 @@ class Config:
     device: str
     cache: Literal["reuse", "overwrite"]
     paths: Paths
+    plugins: tuple[str, ...] = ()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -81,6 +82,21 @@ class Config:
         if group == "trainer":
             return build(Trainer, options, "trainer")
         return REGISTRIES[group].build(options)
+
+
+    def replay(self) -> dict[str, Any]:
+        """The whole configuration as one primary config: ``scripts/train.py -cp <folder> -cn config`` runs it again."""
+        return {
+            "defaults": ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}],
+            **self.plain,
+            "tracker": self.tracker,
+            "device": self.device,
+            "cache": self.cache,
+            "on_error": "continue",
+            "plugins": list(self.plugins),
+            "paths": asdict(self.paths),
+            "hydra": {"output_subdir": None, "run": {"dir": "."}},
+        }
 
 
 def labels_of(plain: dict[str, Any]) -> dict[str, str]:
@@ -109,7 +125,11 @@ def from_omegaconf(cfg: Any) -> Config:
     if rest["cache"] not in ("reuse", "overwrite"):
         raise BenchError(f"cache={rest['cache']!r} must be reuse or overwrite")
     return Config(
-        plain=plain_of(plain), tracker=plain["tracker"], paths=build(Paths, plain["paths"], "paths"), **rest
+        plain=plain_of(plain),
+        tracker=plain["tracker"],
+        paths=build(Paths, plain["paths"], "paths"),
+        plugins=tuple(plain["plugins"]),
+        **rest,
     )
 
 

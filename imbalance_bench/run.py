@@ -229,7 +229,7 @@ def _write(
 ) -> None:
     from omegaconf import OmegaConf
 
-    atomic_write(cell.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config.plain)))
+    atomic_write(cell.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config.replay())))
     atomic_write(cell.path / "predictions.npz", _npz(predictions))
     atomic_write(cell.path / "metrics.csv", scoring.to_csv(rows))
     history = [{"run": i, **row} for i, c in enumerate(classifiers) for row in c.history]

@@ -21,6 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import nearest
@@ -36,16 +37,17 @@ class Sweep:
 
     def job(self, cfg: DictConfig) -> float | None:
         """Runs one cell, prints its line, and returns its headline (None when there is none)."""
-        from imbalance_bench.config import from_omegaconf
+        from imbalance_bench.config import GROUPS, from_omegaconf
         from imbalance_bench.run import Outcome, run_cell
 
         hydra = HydraConfig.get()
-        config = from_omegaconf(cfg)
-        reason = excluded(cfg.get("paper"), config.labels)
-        if reason:
-            outcome = Outcome("declined", config.labels, Path(), message=reason)
-        else:
-            outcome = run_cell(config)
+        labels = {g: cfg[g].get("label", "?") for g in GROUPS if g in cfg}
+        try:
+            config = from_omegaconf(cfg)
+            reason = excluded(cfg.get("paper"), labels)
+            outcome = Outcome("declined", labels, Path(), message=reason) if reason else run_cell(config)
+        except (BenchError, OmegaConfBaseException) as error:  # before there is a cell to record it in
+            outcome = Outcome("failed", labels, Path(), message=explain(error))
         failed = outcome.status == "failed" or bool(outcome.headline and outcome.message)
         progress = ""
         if hydra.mode == RunMode.MULTIRUN:
@@ -144,14 +146,16 @@ def excluded(paper: Any, labels: dict[str, str]) -> str | None:
 def friendly_errors() -> Iterator[None]:
     """Turns what a user can mend into one message and exit status 1; other exceptions keep their traceback."""
     from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises instead of printing, and we print
     try:
         check_options(sys.argv[1:])
         yield
-    except (BenchError, HydraException, OmegaConfBaseException, OSError) as error:
+    except (BenchError, HydraException, OmegaConfBaseException) as error:
         print(f"error: {explain(error)}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:  # Hydra could not make the sweep's folder
+        print(f"error: {error.filename}: {error.strerror}; set paths.outputs=<another folder>", file=sys.stderr)
         sys.exit(1)
 
 

@@ -10,16 +10,18 @@ import numpy as np
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import ArrayEncoder, Scale
-from imbalance_bench.registry import DATASETS
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import DATASETS, nearest
 
 
 @DATASETS.register("sklearn")
 @dataclass(frozen=True)
 class SklearnSource:
     """``breast_cancer``: 569 × 30, malignant (212) is positive; ``wine``: 178 × 13, 3 classes; ``digits``: 1797 × 64,
-    10 classes."""
+    10 classes. ``positive``: one class by name against all others together (digits: "8"), or None."""
 
     set: Literal["breast_cancer", "digits", "wine"]
+    positive: str | None
     scale: Scale
 
     def load(self, folder: Path) -> Dataset:
@@ -29,6 +31,10 @@ class SklearnSource:
         y, names = bunch.target, [str(n) for n in bunch.target_names]
         if self.set == "breast_cancer":  # scikit-learn counts the malignant ones as class 0
             y, names = 1 - y, names[::-1]
+        if self.positive is not None:
+            if self.positive not in names:
+                raise BenchError(f"dataset.positive={self.positive!r}: {nearest(self.positive, names)}")
+            y, names = (y == names.index(self.positive)).astype(int), ["rest", self.positive]
         return Dataset(self.set, bunch.data, y.astype(np.int64), tuple(names), ArrayEncoder(self.scale))
 
     def fingerprint(self) -> dict[str, Any]:

@@ -1,0 +1,51 @@
+# `make help` lists the targets.
+PYTHON ?= python3
+BIN := .venv/bin
+PAPER ?= explicit_gradient
+TABLE ?= 2
+DEMO := outputs/demo
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test test-slow lint bench report reproduce clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
+
+# The stamp is newer than what it was made from: a second call costs nothing.
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed: make PYTHON=python3.11 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (torch alone is some gigabytes: minutes, once)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+setup: .venv/.installed  ## make the environment, .venv
+
+demo: setup  ## the main job on built-in data: 6 methods x 2 data sets x 4 folds, and its tables
+	@$(BIN)/python scripts/train.py -m paths.outputs=$(DEMO) dataset=breast_cancer,digits ratio=step \
+		method=cross_entropy,random_oversampling,smote,focal,ldam,explicit_gradient
+	@$(BIN)/python scripts/report.py --outputs $(DEMO) --write
+
+test: setup  ## the tests (quick ones)
+	@$(BIN)/python -m pytest -n 2
+
+test-slow: setup  ## the slow tests
+	@$(BIN)/python -m pytest -n 2 -m slow
+
+lint: setup  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: setup  ## speed beside the loops that people write
+	@$(BIN)/python scripts/bench.py
+
+report: setup  ## every table and figure of PAPER from the records there are
+	@$(BIN)/python scripts/report.py --paper $(PAPER) --all
+
+reproduce: setup  ## run TABLE of PAPER (what is done is skipped) and print it
+	@$(BIN)/python scripts/train.py -m +paper=$(PAPER)/table$(TABLE)
+	@$(BIN)/python scripts/report.py --paper $(PAPER) --table $(TABLE)
+
+clean:  ## remove the environment (runs and tables stay)
+	rm -rf .venv
