@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from imbalance_bench.grid import load_preset
+from imbalance_bench.report import cli
 from imbalance_bench.report.cli import main, presets
 from tests.records import write
 
@@ -162,3 +163,29 @@ def test_presets_say_their_command_and_their_runs():
         head = (ROOT / "conf" / "paper" / "explicit_gradient" / f"{name}.yaml").read_text().split("defaults:")[0]
         assert f"# python scripts/train.py -m +paper=explicit_gradient/{name}\n" in head
         assert "runs" in head
+
+
+def test_all_writes_claims_tables_figures_and_one_page(capsys, outputs, monkeypatch):
+    """Narrowed to a few cells, since composing every preset takes half a minute."""
+    few = {"table": ["table2"], "figure": ["critical_difference", "convergence"]}
+    monkeypatch.setattr(cli, "presets", lambda paper, kind: few[kind])
+    narrow = {"table2": NARROW, "critical_difference": NARROW[:1], "convergence": []}
+    loaded = {name: load_preset("explicit_gradient", name, overrides) for name, overrides in narrow.items()}
+    monkeypatch.setattr(cli.Report, "_preset", lambda self, name: loaded[name])
+    status, out, err = run(capsys, outputs, "--paper", "explicit_gradient")
+    assert status == 0
+    assert out.index("claims, tested") < out.index("Table 2")
+    assert "3 cells run, of 27: fewer than half" in out
+    status, out, err = run(capsys, outputs, "--paper", "explicit_gradient", "--all")
+    assert status == 0
+    assert err.startswith("left out: nothing of convergence was run yet: python scripts/train.py")
+    assert err.count("\n") == 1
+    written = {Path(line).name for line in out.splitlines()}
+    for stem, forms in {"claims": "md csv tex html", "table2": "md csv", "table2_best": "md csv"}.items():
+        assert {f"{stem}.{form}" for form in forms.split()} <= written
+    assert {"critical_difference.png", "critical_difference.svg", "report.html"} <= written
+    page = (outputs / "tables" / "explicit_gradient" / "report.html").read_text()
+    assert page.index('id="claims"') < page.index('id="table2"') < page.index('id="drawing-critical-difference"')
+    claims = pd.read_csv(outputs / "tables" / "explicit_gradient" / "claims.csv", comment="#")
+    points = claims[(claims.id == "moving_points_helps") & (claims.against == "best other")].iloc[0]
+    assert (points["verdict"], points["cells"], points["needed"]) == ("not run", 3, 27)
