@@ -58,7 +58,7 @@ def entries() -> dict[str, Entry]:
     adult = AdultSource("whole_majority", "columns_14", None, 0)
     found.append(Entry("adult", adult, 45_222, 14, 34_014 / 11_208, "UCI"))
     for name in ("breast_cancer", "digits", "wine"):
-        source = SklearnSource(name, "minmax")  # type: ignore[arg-type]
+        source = SklearnSource(name, None, "minmax")  # type: ignore[arg-type]
         found.append(Entry(name, source, *_facts(source.load(Path())), "scikit-learn (built in)"))
     return {e.name: e for e in found}
 
