@@ -84,7 +84,7 @@ class Method:
 
 def resampling_info(task: Task, rows: Part) -> dict[str, Any]:
     """What resampling did, so that a method that claims to be SMOTE can be seen to be SMOTE: rows a class before and
-    after, how many rows were made (id -1), and how far each made row is from the nearest training row of its class."""
+    after, how many rows were made (id -1), and how far each made row is from the nearest given row of its class."""
     info: dict[str, Any] = {"train_counts": task.counts.tolist()}
     if task.kind == "regression":
         return info
@@ -96,7 +96,7 @@ def resampling_info(task: Task, rows: Part) -> dict[str, Any]:
         distances = []
         for c in np.unique(rows.y[made]):
             flat = lambda x: x.reshape(len(x), -1)  # noqa: E731
-            near = NearestNeighbors(n_neighbors=1).fit(flat(task.train.x[task.train.y == c]))
+            near = NearestNeighbors(n_neighbors=1).fit(flat(rows.x[~made & (rows.y == c)]))
             distances.append(near.kneighbors(flat(rows.x[made & (rows.y == c)]))[0][:, 0])
         d = np.concatenate(distances)
         info["synthetic"] = {"rows": int(made.sum()), "distance_mean": float(d.mean()), "distance_max": float(d.max())}

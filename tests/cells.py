@@ -1,0 +1,23 @@
+"""Cells composed from conf/ as the command line composes them, for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from imbalance_bench.config import Config, from_omegaconf
+from tests.tasks import CONF
+
+
+def composed(*overrides: str) -> Any:
+    """The whole configuration under overrides such as method=smote, as Hydra hands it to a job."""
+    from hydra import compose, initialize_config_dir
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        return compose("config", list(overrides))
+
+
+def cell(outputs: Path, *overrides: str) -> Config:
+    """A small cell on the CPU, two epochs long: what a test of the runner trains."""
+    quick = [f"paths.outputs={outputs}", f"paths.data={outputs / 'data'}", "trainer.epochs=2", "device=cpu"]
+    return from_omegaconf(composed(*quick, *overrides))
