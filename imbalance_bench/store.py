@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,8 @@ def atomic_write(path: Path, content: bytes | str) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where it was never made
+            temporary.unlink()
         raise BenchError(_why(path, error)) from error
 
 
@@ -36,6 +37,7 @@ def _why(path: Path, error: OSError) -> str:
         errno.EDQUOT: "the disk quota is used up",
         errno.EACCES: "no permission",
         errno.EROFS: "the file system is read-only",
+        errno.EEXIST: "a file stands where a folder should be",
         errno.ENOTDIR: "a file stands where a folder should be",
     }.get(error.errno or 0, error.strerror)
     return f"cannot write {path}: {reason}; free it or set paths.outputs=<another folder>"
@@ -75,12 +77,15 @@ class Cell:
         self.path = path
 
     def record(self) -> dict[str, Any] | None:
+        path = self.path / "record.json"
         try:
-            record = json.loads((self.path / "record.json").read_text())
+            record = json.loads(path.read_bytes())
+            if not isinstance(record, dict):
+                raise ValueError("not an object")
         except FileNotFoundError:
             return None
-        except json.JSONDecodeError as error:
-            raise BenchError(f"{self.path / 'record.json'} is damaged ({error}): delete its folder and run again") from error
+        except ValueError as error:  # text that is no JSON or no UTF-8 is one too
+            raise BenchError(f"{path} is damaged ({error}): delete its folder and run again") from error
         return record | {"path": self.path}
 
     def state(self) -> str:
