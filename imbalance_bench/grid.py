@@ -67,7 +67,11 @@ def load_preset(paper: str, name: str, overrides: list[str]) -> Preset:
             else:
                 axes[key] = [f"{key}={override.get_value_element_as_str()}"]
         single = [values[0] for values in axes.values() if len(values) == 1]
-        swept = {key: values for key, values in axes.items() if len(values) > 1}
+        # Keys of one group (dataset.train, dataset.synthetic) are one axis, since a cell takes a group whole.
+        swept: dict[str, list[list[str]]] = {}
+        for key, values in axes.items():
+            if len(values) > 1:
+                swept.setdefault(key.split(".")[0], []).append(values)
         base = [*fixed, *single]
 
         def composed(override: list[str]) -> dict[str, Any]:
@@ -75,16 +79,16 @@ def load_preset(paper: str, name: str, overrides: list[str]) -> Preset:
             assert isinstance(container, dict)
             return container
 
-        options = {key: {value: composed([value]) for value in values} for key, values in swept.items()}
+        options = {
+            group: [composed(list(values)) for values in itertools.product(*keys)] for group, keys in swept.items()
+        }
         start = composed([])
     cells = []
-    for chosen in itertools.product(*swept.values()):
+    for chosen in itertools.product(*options.values()):
         cfg = dict(start)
         # The method goes first: other groups then take their own node from the composition with their option.
-        for key, value in sorted(zip(swept, chosen), key=lambda pair: pair[0] != "method"):
-            alone = options[key][value]
-            group = key.split(".")[0]
-            cfg = dict(alone) if key == "method" else cfg | {group: alone[group]}
+        for group, alone in sorted(zip(options, chosen), key=lambda pair: pair[0] != "method"):
+            cfg = dict(alone) if group == "method" else cfg | {group: alone[group]}
         plain = plain_of(cfg)
         labels = labels_of(plain)
         if not excluded(start.get("paper"), labels):
