@@ -1,4 +1,4 @@
-"""Speed, as ratios side by side in one run: our engine against the loops that people write. Never asserted by a test."""
+"""Speed, as ratios side by side in one run: our engine against the loops that people write."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +152,7 @@ def meta_loop(tasks: list[Task], pretrained: list[Any], epochs: int) -> None:
 def compare(rivals: dict[str, Callable[[], int]], rounds: int) -> dict[str, float]:
     """Median run-steps a second of each, over interleaved rounds; each callable returns how many it made."""
     speeds: dict[str, list[float]] = {name: [] for name in rivals}
-    for name, rival in rivals.items():
+    for rival in rivals.values():
         rival()  # warm-up: imports, first allocations
     for _ in range(rounds):
         for name, rival in rivals.items():
@@ -178,9 +179,7 @@ def plain_steps(d: int, rounds: int) -> dict[str, float]:
         "(c) scikit-learn": counted(lambda: sklearn_loop(tasks[0], epochs), epochs * STEPS),
     }
     for runs in RUNS:
-        rivals[f"(d) ours R={runs}"] = counted(
-            lambda runs=runs: engine_loop(tasks[:runs], epochs), epochs * STEPS * runs
-        )
+        rivals[f"(d) ours R={runs}"] = counted(partial(engine_loop, tasks[:runs], epochs), epochs * STEPS * runs)
     return compare(rivals, rounds)
 
 
@@ -190,9 +189,7 @@ def meta_steps(d: int, rounds: int) -> dict[str, float]:
     engine, method = Engine(trainer(1), "cpu"), METHODS.get("cross_entropy")()
     for runs in RUNS:
         pretrained = engine.train(method, tasks[:runs], [t.train for t in tasks[:runs]], backbone())
-        rivals[f"ours R={runs}"] = counted(
-            lambda runs=runs, pretrained=pretrained: meta_loop(tasks[:runs], pretrained, 2), 2 * STEPS * runs
-        )
+        rivals[f"ours R={runs}"] = counted(partial(meta_loop, tasks[:runs], pretrained, 2), 2 * STEPS * runs)
     return compare(rivals, rounds)
 
 

@@ -116,20 +116,20 @@ def from_omegaconf(cfg: Any) -> Config:
     """The typed configuration of a composed Hydra config; imports the user's plugins first."""
     from omegaconf import OmegaConf
 
-    plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     import_plugins(plain["plugins"])
     seed = plain["seed"]
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise BenchError(f"seed={seed!r} must be a whole number, 0 or above")
-    rest = {k: plain[k] for k in ("device", "cache")}
-    if rest["cache"] not in ("reuse", "overwrite"):
-        raise BenchError(f"cache={rest['cache']!r} must be reuse or overwrite")
+    if plain["cache"] not in ("reuse", "overwrite"):
+        raise BenchError(f"cache={plain['cache']!r} must be reuse or overwrite")
     return Config(
         plain=plain_of(plain),
         tracker=plain["tracker"],
         paths=build(Paths, plain["paths"], "paths"),
         plugins=tuple(plain["plugins"]),
-        **rest,
+        device=plain["device"],
+        cache=plain["cache"],
     )
 
 

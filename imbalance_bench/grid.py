@@ -75,8 +75,7 @@ def load_preset(paper: str, name: str, overrides: list[str]) -> Preset:
         base = [*fixed, *single]
 
         def composed(override: list[str]) -> dict[str, Any]:
-            container = OmegaConf.to_container(compose("config", base + override), resolve=True)
-            assert isinstance(container, dict)
+            container: Any = OmegaConf.to_container(compose("config", base + override), resolve=True)
             return container
 
         options = {

@@ -53,7 +53,7 @@ def _numbers(value: Any) -> Any:
 @cache
 def provenance() -> dict[str, Any]:
     """Versions, git state and machine of this process."""
-    packages = {}
+    packages: dict[str, str | None] = {}
     for name in ("torch", "numpy", "scikit-learn", "imbalanced-learn", "hydra-core", "imbalance_bench"):
         try:
             packages[name] = version(name)

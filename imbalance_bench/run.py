@@ -50,7 +50,8 @@ class Outcome:
             if self.status == "skipped":
                 return f"{name}: {figures}  (done before: {self.path})"
             note = f"\n  {self.message}" if self.message else ""
-            return f"{name}: {figures}  {self.runs} runs in {self.seconds:.2f} s, {self.runs / self.seconds:.2f} runs/s{note}"
+            pace = f"{self.runs} runs in {self.seconds:.2f} s, {self.runs / self.seconds:.2f} runs/s"
+            return f"{name}: {figures}  {pace}{note}"
         return f"{name}: {self.status}" + (f": {self.message}" if self.message else "")
 
 
@@ -64,7 +65,9 @@ def run_cell(config: Config) -> Outcome:
     with cell.lock() as mine:
         if not mine:
             return Outcome("busy", config.labels, cell.path, message="another process is working on it")
-        record = cell.record() if config.cache == "reuse" else cell.reset()
+        if config.cache == "overwrite":
+            cell.reset()
+        record = cell.record()
         if record is not None:
             status = "skipped" if record["status"] == "done" else record["status"]
             return Outcome(
@@ -87,10 +90,10 @@ def run_cell(config: Config) -> Outcome:
             return Outcome("failed", config.labels, cell.path, message=message)
         record |= _record(config, cell, "done", time.perf_counter() - start)
         cell.finish(record)
-    failures = [f"fold {r['fold']} repeat {r['repeat']} diverged: {r['failure']}" for r in record["runs"] if r["failure"]]
-    return Outcome(
-        "done", config.labels, cell.path, len(record["runs"]), record["seconds"], record["headline"], "\n  ".join(failures)
-    )
+    runs = record["runs"]
+    failures = [f"fold {r['fold']} repeat {r['repeat']} diverged: {r['failure']}" for r in runs if r["failure"]]
+    message = "\n  ".join(failures)
+    return Outcome("done", config.labels, cell.path, len(runs), record["seconds"], record["headline"], message)
 
 
 @contextmanager
@@ -120,7 +123,8 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
     method, backbone, trainer = (config.component(g) for g in ("method", "backbone", "trainer"))
     dataset = config.component("dataset").load(Path(config.paths.data))
     runs = make_runs(dataset, config.component("ratio"), config.component("protocol"), config.plain["seed"])
-    log.info("%s: %d runs, %d rows, features %s", dataset.name, len(runs), len(dataset.y), runs[0].task.train.x.shape[1:])
+    shape = runs[0].task.train.x.shape[1:]
+    log.info("%s: %d runs, %d rows, features %s", dataset.name, len(runs), len(dataset.y), shape)
     for run in runs:
         if reason := method.declines(run.task):
             raise Declined(reason)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from imbalance_bench import metrics
 
-ITERATES = ("last", "best")
+ITERATES: tuple[Literal["last", "best"], ...] = ("last", "best")
 
 
 def score_predictions(

@@ -124,7 +124,8 @@ class CountJobs(Callback):
         params = config.hydra.sweeper.get("params") or {}
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
         values = {}
-        for override in parser.parse_overrides([f"{k}={v}" for k, v in params.items()] + list(config.hydra.overrides.task)):
+        given = [f"{k}={v}" for k, v in params.items()] + list(config.hydra.overrides.task)
+        for override in parser.parse_overrides(given):
             sweep = override.is_discrete_sweep()
             values[override.get_key_element()] = len(list(override.sweep_string_iterator())) if sweep else 1
         total = 1
@@ -138,7 +139,8 @@ def excluded(paper: Any, labels: dict[str, str]) -> str | None:
     only = ((paper or {}).get("restrict") or {}).get(labels["method"]) or {}
     for group, options in only.items():
         if labels[group] not in options:
-            return f"{paper['table']} has {labels['method']} on {group}={','.join(options)} only (paper.restrict=null runs all)"
+            table = f"{paper['table']} has {labels['method']} on {group}={','.join(options)} only"
+            return f"{table} (paper.restrict=null runs all)"
     return None
 
 
@@ -191,4 +193,5 @@ def keys_of(group: str) -> set[str]:
 
     files = list((CONF / group).glob("*.yaml")) if group else [CONF / "config.yaml"]
     keys = {key for file in files for key in (yaml.safe_load(file.read_text()) or {})}
-    return keys - {"defaults", "name", "label"} | ({p.name for p in CONF.iterdir() if p.is_dir()} if not group else set())
+    groups = set() if group else {p.name for p in CONF.iterdir() if p.is_dir()}
+    return keys - {"defaults", "name", "label"} | groups

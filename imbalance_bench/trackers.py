@@ -1,4 +1,4 @@
-"""Where histories and metrics are sent besides the run folder. Optional packages; nothing of a result depends on them."""
+"""Where histories and metrics go besides the run folder. Optional packages; no result depends on them."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def fit(tasks, **options):
 
 
 def sac(**options):
-    return SAC(method("mesa", **options), 10, trainer(), seed=3)
+    return SAC(method("mesa", **options), 10, seed=3)
 
 
 def average_precision(classifier, part):

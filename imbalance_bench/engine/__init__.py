@@ -34,7 +34,7 @@ class NetworkClassifier(Classifier):
     def __init__(self, stack: Stack, last: torch.Tensor, best: torch.Tensor | None, **kwargs: Any) -> None:
         super().__init__(iterates=("last",) if best is None else ("last", "best"), **kwargs)
         self.stack = stack
-        self.parameters = {"last": last, "best": best}
+        self.parameters = {"last": last} | ({} if best is None else {"best": best})
 
     def logits(self, x: np.ndarray, iterate: Iterate = "last") -> torch.Tensor:
         """Outputs of the network (n, C) for rows ``x`` (n, ...)."""

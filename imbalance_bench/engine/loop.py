@@ -12,7 +12,7 @@ import torch
 from imbalance_bench import scoring
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.batches import Rows
-from imbalance_bench.engine.optim import OPTIMISERS
+from imbalance_bench.engine.optim import optimiser
 from imbalance_bench.engine.stack import Stack
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ class TrainState:
         return TrainState(self.counts, epoch, self.epochs)
 
 
+Step = tuple[list[int] | None, dict[str, torch.Tensor]]
+"""The runs that took part in a step (None: all) and their losses, name → (R,)."""
+
+
 class Monitor:
     """What is watched while runs train: history, divergence, and the iterate that scores best on validation."""
 
@@ -54,11 +58,8 @@ class Monitor:
     def alive(self) -> list[int]:
         return [r for r, failure in enumerate(self.failures) if failure is None]
 
-    def end_epoch(self, phase: str, epoch: int, steps: list[tuple[list[int] | None, dict[str, torch.Tensor]]]) -> None:
-        """Writes one epoch into the history, and ends the runs that diverged in it.
-
-        ``steps``: of each step the runs that took part (None: all) and their losses, name → (R,).
-        """
+    def end_epoch(self, phase: str, epoch: int, steps: Sequence[Step]) -> None:
+        """Writes one epoch into the history, and ends the runs that diverged in it."""
         present = np.ones((len(steps), len(self.tasks)), dtype=bool)
         for s, (active, _) in enumerate(steps):
             if active is not None:
@@ -100,17 +101,18 @@ def train(
 ) -> Monitor:
     """Minimises ``method.loss`` over each run's set for ``trainer.epochs`` epochs; ``stack`` ends at the last one."""
     rows = Rows(sets, stack.flat.device, stack.flat.dtype)
-    optimiser = OPTIMISERS[trainer.optimiser](stack.flat, stack.grad, trainer)
+    descent = optimiser(stack, trainer)
     generators = [torch.Generator().manual_seed(t.seed) for t in tasks]
     start = TrainState.of(sets, tasks[0].classes, trainer.epochs, stack.flat)
     monitor = Monitor(stack, tasks)
     for epoch in range(trainer.epochs):
-        state, steps = start.at(epoch), []
+        state = start.at(epoch)
+        steps: list[Step] = []
         alive = monitor.alive
         for batch in rows.epoch(method.sampler, trainer.batch_size, generators):
             loss = batch.mean(method.loss(stack(batch.x), batch.y, state))
             stack.backward(loss.sum())
-            optimiser.step(batch.among(alive))
+            descent.step(batch.among(alive))
             steps.append((batch.active, {"train_loss": loss.detach()}))
         monitor.end_epoch("training", epoch, steps)
         if not monitor.alive:

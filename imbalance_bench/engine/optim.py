@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from imbalance_bench.engine.stack import Stack
+
 if TYPE_CHECKING:
     from imbalance_bench.config import Trainer
 
@@ -18,9 +20,11 @@ class Adam:
     rows of a tensor and needs a second of imports, the kernel takes one count a run.
     """
 
-    def __init__(self, flat: torch.Tensor, grad: torch.Tensor, trainer: Trainer) -> None:
-        self.trainer = trainer
-        self.rows = [list(t.unbind(0)) for t in (flat, grad, torch.zeros_like(flat), torch.zeros_like(flat))]
+    def __init__(self, stack: Stack, lr: float, betas: Sequence[float], weight_decay: float = 0.0) -> None:
+        self.lr, (self.beta1, self.beta2), self.weight_decay = lr, betas, weight_decay
+        flat = stack.flat
+        buffers = (flat, stack.grad, torch.zeros_like(flat), torch.zeros_like(flat))  # the last two: the moments
+        self.rows = [list(buffer.unbind(0)) for buffer in buffers]
         self.steps = [torch.zeros((), dtype=torch.float32, device=flat.device) for _ in flat]
 
     def step(self, active: Sequence[int] | None = None) -> None:
@@ -30,15 +34,19 @@ class Adam:
             if not active:
                 return
             lists = [[rows[r] for r in active] for rows in lists]
-        torch._foreach_add_(lists[4], 1)
+        parameters, gradients, first, second, steps = lists
+        torch._foreach_add_(steps, 1)
         torch._fused_adam_(
-            *lists[:4],
+            parameters,
+            gradients,
+            first,
+            second,
             [],
-            lists[4],
-            lr=self.trainer.lr,
-            beta1=self.trainer.betas[0],
-            beta2=self.trainer.betas[1],
-            weight_decay=self.trainer.weight_decay,
+            steps,
+            lr=self.lr,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            weight_decay=self.weight_decay,
             eps=1e-8,
             amsgrad=False,
             maximize=False,
@@ -48,19 +56,23 @@ class Adam:
 class SGD:
     """Gradient descent with momentum and coupled L2, as torch.optim.SGD computes it."""
 
-    def __init__(self, flat: torch.Tensor, grad: torch.Tensor, trainer: Trainer) -> None:
-        self.flat, self.grad, self.trainer = flat, grad, trainer
-        self.velocity = torch.zeros_like(flat)
+    def __init__(self, stack: Stack, lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.flat, self.grad, self.velocity = stack.flat, stack.grad, torch.zeros_like(stack.flat)
 
     @torch.no_grad()
     def step(self, active: Sequence[int] | None = None) -> None:
         runs = slice(None) if active is None else torch.as_tensor(active, device=self.flat.device)
         gradient = self.grad[runs]
-        if self.trainer.weight_decay:
-            gradient = gradient + self.trainer.weight_decay * self.flat[runs]
+        if self.weight_decay:
+            gradient = gradient + self.weight_decay * self.flat[runs]
         # A velocity that starts at zero gives torch.optim.SGD's first step (dampening 0) as well.
-        self.velocity[runs] = self.trainer.momentum * self.velocity[runs] + gradient
-        self.flat[runs] -= self.trainer.lr * self.velocity[runs]
+        self.velocity[runs] = self.momentum * self.velocity[runs] + gradient
+        self.flat[runs] -= self.lr * self.velocity[runs]
 
 
-OPTIMISERS = {"adam": Adam, "sgd": SGD}
+def optimiser(stack: Stack, trainer: Trainer) -> Adam | SGD:
+    """The optimiser that ``trainer.optimiser`` names."""
+    if trainer.optimiser == "adam":
+        return Adam(stack, trainer.lr, trainer.betas, trainer.weight_decay)
+    return SGD(stack, trainer.lr, trainer.momentum, trainer.weight_decay)

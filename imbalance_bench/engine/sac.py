@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -17,10 +16,12 @@ from imbalance_bench.engine.optim import Adam
 from imbalance_bench.engine.stack import Stack
 
 if TYPE_CHECKING:
-    from imbalance_bench.config import Trainer
     from imbalance_bench.methods.mesa import Mesa
 
 LOG_SD = (-20.0, 2.0)
+
+
+BETAS = (0.9, 0.999)  # Adam's own defaults
 
 
 class Actor(nn.Module):
@@ -73,7 +74,7 @@ class Replay:
 class SAC:
     """An actor, two critics Q(s, a) and their slowly following targets, with the options of the method."""
 
-    def __init__(self, options: Mesa, states: int, trainer: Trainer, seed: int) -> None:
+    def __init__(self, options: Mesa, states: int, seed: int) -> None:
         self.options = options
         seeds = np.random.SeedSequence([seed, 0]).generate_state(4, np.uint64) >> np.uint64(1)
         *inits, noise = seeds.tolist()
@@ -83,9 +84,8 @@ class SAC:
             lambda: MLP(states + 1, (hidden, hidden), "relu", 0, "linear"), inits[1:], cpu, torch.float32
         )
         self.targets = self.critics.twin()
-        settings = dataclasses.replace(trainer, lr=options.lr, betas=(0.9, 0.999), weight_decay=0.0)
-        self.actor_optimiser = Adam(self.actor.flat, self.actor.grad, settings)
-        self.critic_optimiser = Adam(self.critics.flat, self.critics.grad, settings)
+        self.actor_optimiser = Adam(self.actor, options.lr, BETAS)
+        self.critic_optimiser = Adam(self.critics, options.lr, BETAS)
         self.generator = torch.Generator().manual_seed(noise)
 
     def policy(self, state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

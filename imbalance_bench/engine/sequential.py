@@ -12,7 +12,7 @@ import torch
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.batches import Rows
-from imbalance_bench.engine.loop import Monitor, TrainState
+from imbalance_bench.engine.loop import Monitor, Step, TrainState
 from imbalance_bench.engine.stack import Stack
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ def _train_one(stack: Stack, r: int, method: Method, task: Task, part: Part, tra
     torch.nn.utils.vector_to_parameters(stack.flat[r].detach().clone(), module.parameters())
     if trainer.optimiser == "adam":
         optimiser: torch.optim.Optimizer = torch.optim.Adam(
-            module.parameters(), lr=trainer.lr, betas=trainer.betas, weight_decay=trainer.weight_decay
+            module.parameters(),
+            lr=trainer.lr,
+            betas=(trainer.betas[0], trainer.betas[1]),
+            weight_decay=trainer.weight_decay,
         )
     else:
         optimiser = torch.optim.SGD(
@@ -49,7 +52,8 @@ def _train_one(stack: Stack, r: int, method: Method, task: Task, part: Part, tra
     single = _One(stack, r)
     monitor = Monitor(single, [task])  # type: ignore[arg-type]
     for epoch in range(trainer.epochs):
-        state, steps = start.at(epoch), []
+        state = start.at(epoch)
+        steps: list[Step] = []
         for batch in rows.epoch(method.sampler, trainer.batch_size, [generator]):
             loss = method.loss(module(batch.x[0])[None], batch.y, state).mean()
             optimiser.zero_grad()

@@ -14,8 +14,8 @@ class Stack:
     """Parameters of R runs of one architecture, initialised each from its own seed.
 
     ``flat`` (R, P) holds every parameter; ``params`` are views into it, name → (R, *shape), leaves that require
-    gradients; ``backward`` writes those into ``grad`` (R, P). A module with a method ``batched(params, x)`` runs all R at
-    once through it; another module is mapped over runs by ``torch.func.vmap``, or called plainly when R = 1.
+    gradients; ``backward`` writes those into ``grad`` (R, P). A module with a method ``batched(params, x)`` runs all R
+    at once through it; another module is mapped over runs by ``torch.func.vmap``, or called plainly when R = 1.
     """
 
     def __init__(self, module: nn.Module, flat: torch.Tensor) -> None:
@@ -57,8 +57,9 @@ class Stack:
 
     def forward(self, params: Params, x: torch.Tensor) -> torch.Tensor:
         """Logits (R, B, C) of inputs (R, B, ...) under parameters with a leading run axis."""
-        if hasattr(self.module, "batched"):
-            return self.module.batched(params, x)
+        batched = getattr(self.module, "batched", None)
+        if batched is not None:
+            return batched(params, x)
         call = torch.func.functional_call
         if len(x) == 1:
             return call(self.module, {n: p[0] for n, p in params.items()}, (x[0],))[None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -115,7 +114,6 @@ class GANs:
         )
         self.critic = create(1, self.d + condition, o.critic_hidden, o.critic_cross, 1, norm=True)
         self.auxiliary = create(2, self.d, o.ac_hidden, o.ac_cross, self.classes, norm=True) if o.ac_weight else None
-        self.settings = dataclasses.replace(engine.trainer, lr=o.lr, betas=o.betas, weight_decay=0.0)
         self.generators = [torch.Generator().manual_seed(s) for s in seeds[3]]
         self.rows = Rows(parts, engine.device, engine.dtype)
         self.monitor = Monitor(self.critic, tasks)
@@ -127,8 +125,8 @@ class GANs:
         """All epochs of all runs."""
         if self.auxiliary is not None:
             self._train_auxiliary(self.auxiliary)
-        critic_optimiser = Adam(self.critic.flat, self.critic.grad, self.settings)
-        generator_optimiser = Adam(self.generator.flat, self.generator.grad, self.settings)
+        critic_optimiser = Adam(self.critic, self.options.lr, self.options.betas)
+        generator_optimiser = Adam(self.generator, self.options.lr, self.options.betas)
         for epoch in range(self.options.epochs):
             alive, steps = self.monitor.alive, []
             if not alive:
@@ -155,8 +153,7 @@ class GANs:
 
     def _train_auxiliary(self, auxiliary: Stack) -> None:
         """The auxiliary classifier learns the real rows first and is fixed then."""
-        settings = dataclasses.replace(self.settings, lr=self.options.ac_lr)
-        optimiser = Adam(auxiliary.flat, auxiliary.grad, settings)
+        optimiser = Adam(auxiliary, self.options.ac_lr, self.options.betas)
         for _ in range(self.options.ac_epochs):
             for batch in self._epoch():
                 auxiliary.backward(batch.mean(cross_entropy(auxiliary(batch.x), batch.y)).sum())

@@ -86,7 +86,7 @@ class Mesa(Method):
 
         rng = np.random.default_rng(task.seed)
         growth = Growth(self, task, rng)
-        sampler = SAC(self, 2 * self.bins, engine.trainer, task.seed)
+        sampler = SAC(self, 2 * self.bins, task.seed)
         history = self.meta_train(growth, sampler, rng)
         growth.start()
         actions = []
