@@ -1,0 +1,279 @@
+"""conf/: every option builds, ids say what determines a result and nothing else, presets are what Hydra composes."""
+
+from __future__ import annotations
+
+import copy
+import random
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import pytest
+from omegaconf import OmegaConf
+
+from imbalance_bench.config import GROUPS, REGISTRIES, Config, Trainer, from_omegaconf, plain_of
+from imbalance_bench.errors import BenchError
+from imbalance_bench.grid import load_preset, presets
+from imbalance_bench.identity import cell_id
+from imbalance_bench.registry import METHODS, Registry, build
+from tests.cells import cell, composed
+from tests.tasks import CONF
+
+OPTIONS = [(group, p.stem) for group in (*GROUPS, "tracker") for p in sorted((CONF / group).glob("*.yaml"))]
+# An option that makes no sense by itself: what the user adds to it.
+NEEDS = {("ratio", "class_list"): ["ratio.keep={1: 0.5}"]}
+PRESETS = [(p.name, name) for p in sorted((CONF / "paper").iterdir()) for name in presets(p.name)]
+
+
+@cache
+def config(*overrides: str) -> Config:
+    return from_omegaconf(composed(*overrides))
+
+
+def chosen(group: str, label: str) -> Config:
+    return config(f"{group}={label}", *NEEDS.get((group, label), []))
+
+
+@pytest.mark.parametrize("group, label", OPTIONS)
+def test_every_option_composes_and_builds(group, label):
+    made = chosen(group, label)
+    assert made.component(group) is not None
+    if group != "tracker":
+        assert made.labels[group] == label
+        assert set(made.labels) == set(GROUPS)
+        for other in set(GROUPS) - {group, "trainer"}:  # a method may be one that is trained in another way
+            assert made.plain[other] == config().plain[other]
+
+
+def test_every_registered_component_has_an_option():
+    for group, registry in REGISTRIES.items():
+        used = {OmegaConf.load(CONF / group / f"{label}.yaml").get("name") for g, label in OPTIONS if g == group}
+        assert set(registry.names()) <= used, group
+
+
+def test_the_defaults_are_the_first_cell_of_a_new_user():
+    assert config().labels == {
+        "dataset": "breast_cancer", "ratio": "native", "protocol": "holdout_kfold", "backbone": "mlp",
+        "trainer": "adam", "method": "cross_entropy",
+    }  # fmt: skip
+    assert (config().paths.outputs, config().device, config().cache) == ("outputs", "auto", "reuse")
+
+
+# Presets
+
+
+@pytest.mark.parametrize("paper, name", PRESETS)
+def test_the_cells_of_a_preset_are_those_that_hydra_composes(paper, name):
+    """grid.py puts cells together from one composition an option; here each is composed for itself."""
+    preset = load_preset(paper, name, [])
+    assert preset.paper["name"] == paper
+    assert len({c.id for c in preset.cells}) == len(preset.cells) > 0
+    file = OmegaConf.load(CONF / "paper" / paper / f"{name}.yaml")
+    axes = OmegaConf.select(file, "hydra.sweeper.params") or {}
+    for c in random.Random(name).sample(preset.cells, min(3, len(preset.cells))):
+        # An axis is a group (its option is the label) or a key of one.
+        values = OmegaConf.create(c.config | c.labels)
+        keys = OmegaConf.create(c.config)
+        overrides = [f"{axis}={OmegaConf.select(values if axis in GROUPS else keys, axis)}" for axis in axes]
+        plain = plain_of(OmegaConf.to_container(composed(f"+paper={paper}/{name}", *overrides), resolve=True))
+        assert plain == c.config
+        assert cell_id(plain) == c.id
+
+
+def test_overrides_narrow_a_preset_and_change_its_cells():
+    def grid(*overrides: str) -> list[Any]:
+        return load_preset("explicit_gradient", "table3", list(overrides)).cells
+
+    narrow = grid("dataset=ecoli,oil", "method=focal,mesa")
+    assert [(c.labels["dataset"], c.labels["method"]) for c in narrow] == [("ecoli", "focal"), ("oil", "focal")]
+    with_mesa = grid("dataset=ecoli,oil", "method=focal,mesa", "paper.restrict=null")
+    assert len(with_mesa) == 4
+    assert {c.id for c in narrow} < {c.id for c in with_mesa}
+    longer = grid("dataset=ecoli", "method=focal", "trainer.epochs=50")
+    assert [c.config["trainer"]["epochs"] for c in longer] == [50]
+    assert longer[0].id not in {c.id for c in with_mesa}
+    swept = grid("dataset=ecoli", "method=focal", "method.gamma=1,2,5")
+    assert [c.config["method"]["gamma"] for c in swept] == [1, 2, 5]
+    assert swept[1].id == narrow[0].id
+
+
+def test_an_unknown_preset_or_option_offers_the_nearest():
+    with pytest.raises(BenchError, match="unknown paper explicit_gradent: did you mean explicit_gradient"):
+        load_preset("explicit_gradent", "table1", [])
+    with pytest.raises(BenchError, match="unknown preset explicit_gradient/tabel1: did you mean table1"):
+        load_preset("explicit_gradient", "tabel1", [])
+    with pytest.raises(BenchError, match="unknown dataset=ecolli: did you mean ecoli"):
+        load_preset("explicit_gradient", "table2", ["dataset=oil,ecolli"])
+
+
+# Identity
+
+
+def test_no_two_options_share_an_id(tmp_path):
+    """But those that are the same cell under two names."""
+    table = tmp_path / "table.csv"
+    table.write_text("a,b\n1,x\n")
+    extra = {("dataset", "csv"): [f"dataset.path={table}", "dataset.target=b"]}
+    ids: dict[str, list[str]] = {}
+    for group, label in OPTIONS:
+        if group != "tracker":
+            made = config(f"{group}={label}", *NEEDS.get((group, label), []), *extra.get((group, label), []))
+            ids.setdefault(cell_id(made.plain), []).append(label)
+    shared = [labels for labels in ids.values() if len(labels) > 1]
+    # The default cell, once a group.
+    assert shared == [["breast_cancer", "native", "holdout_kfold", "mlp", "adam", "cross_entropy"]]
+
+
+def reordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: reordered(value[k]) for k in reversed(value)}
+    return value
+
+
+def test_an_id_does_not_depend_on_what_determines_no_result():
+    base = cell_id(config().plain)
+    assert cell_id(reordered(config().plain)) == base
+    renamed = copy.deepcopy(config().plain)
+    for group in GROUPS:
+        renamed[group]["label"] = "another"
+    assert cell_id(renamed) == base
+    for override in (
+        "device=cpu", "paths.outputs=elsewhere", "paths.data=elsewhere", "tracker=tensorboard", "cache=overwrite",
+        "on_error=stop", "trainer.backend=sequential", "trainer.runs_together=1", "trainer.lr=0.001",
+        "trainer.weight_decay=0", "method=cross_entropy", "method.label=mine",
+    ):  # fmt: skip
+        assert cell_id(config(override).plain) == base, override
+
+
+def test_an_id_depends_on_all_that_determines_a_result():
+    ids = [cell_id(config().plain)]
+    for override in (
+        "seed=1", "protocol.seed=1", "protocol.seeds=2", "ratio.seed=1", "ratio=ir_20", "trainer.epochs=201",
+        "trainer.lr=0.002", "trainer.precision=float64", "trainer.validate_every=2", "dataset.scale=zscore",
+        "backbone.hidden=[16,128]", "method=focal", "trainer.betas=[0.9,0.999]", "protocol.folds=5",
+    ):  # fmt: skip
+        ids.append(cell_id(config(override).plain))
+    assert len(set(ids)) == len(ids)
+
+
+def test_a_method_that_is_trained_in_another_way_is_that_training():
+    assert config("method=cross_entropy_400").plain["trainer"]["epochs"] == 400
+    assert cell_id(config("method=cross_entropy_400").plain) == cell_id(config("trainer.epochs=400").plain)
+
+
+def test_a_table_of_your_own_is_known_by_its_content_not_its_place(tmp_path):
+    def identity(name: str, text: str) -> str:
+        (tmp_path / name).write_text(text)
+        return cell_id(config("dataset=csv", f"dataset.path={tmp_path / name}", "dataset.target=b").plain)
+
+    first = identity("one.csv", "a,b\n1,x\n2,y\n")
+    assert identity("two.csv", "a,b\n1,x\n2,y\n") == first
+    assert identity("three.csv", "a,b\n1,x\n3,y\n") != first
+
+
+# Errors of a configuration
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["method.name=smotte"], "unknown method name='smotte': did you mean smote"),
+        (["method=focal", "method.gamma=high"], "method.gamma='high' must be float, not str"),
+        (["method=smote", "method.amount=tripled"], "method.amount='tripled' must be one of doubled, balanced"),
+        (["method=smote", "+method.neighbours=3"], "unknown key method.neighbours: did you mean k_neighbors"),
+        (["method=smote", "~method.amount"], "missing key method.amount"),
+        (["trainer.epochs=2.5"], "trainer.epochs=2.5 must be int, not float"),
+        (["trainer.epochs=true"], "trainer.epochs=True must be int, not bool"),
+        (["trainer.epochs=0"], "trainer.epochs=0 must be at least 1"),
+        (["trainer.lr=-1"], "trainer.lr=-1.0 must be above 0"),
+        (["trainer.betas=[0.5]"], r"trainer.betas=\[0.5\] must be two numbers"),
+        (["trainer.betas=0.5"], "trainer.betas=0.5 must be tuple, not float"),
+        (["trainer.betas=[0.5,x]"], r"trainer.betas\[1\]='x' must be float, not str"),
+        (["trainer.runs_together=two"], "trainer.runs_together='two' must be int, not str"),
+        (["trainer.optimiser=adamw"], "trainer.optimiser='adamw' must be one of adam, sgd"),
+        (["protocol.folds=1"], "protocol.folds=1 must be at least 2"),
+        (["protocol.seeds=0"], "protocol.seeds=0 must be at least 1"),
+        (["ratio=ir_50", "ratio.r=0.5"], "ratio.r=0.5 must be at least 1"),
+        (["ratio=class_list"], "ratio.keep="),
+        (["dataset=ecoli", "dataset.set=ecolli"], "unknown dataset.set='ecolli': did you mean ecoli"),
+        (["dataset.set=iris"], "dataset.set='iris' must be one of breast_cancer, digits, wine"),
+        (["seed=-1"], "seed=-1 must be a whole number"),
+        (["seed=one"], "seed='one' must be a whole number"),
+        (["cache=refresh"], "cache='refresh' must be reuse or overwrite"),
+        (["paths.outputs=7"], "paths.outputs=7 must be str, not int"),
+        (["plugins=[no_such_module]"], r"plugins=\[no_such_module\] cannot be imported"),
+    ],
+)
+def test_a_wrong_value_is_an_error_that_names_the_override(overrides, message):
+    with pytest.raises(BenchError, match=message):
+        made = from_omegaconf(composed(*overrides))
+        for group in (*GROUPS, "tracker"):
+            made.component(group)
+
+
+def test_numbers_may_be_written_either_way(tmp_path):
+    made = cell(tmp_path, "trainer.lr=1", "trainer.betas=[0,1e-1]", "trainer.runs_together=2").component("trainer")
+    assert isinstance(made, Trainer)
+    assert (made.lr, made.betas, made.runs_together) == (1.0, (0.0, 0.1), 2)
+    assert isinstance(made.lr, float)
+
+
+# Registries
+
+
+@dataclass(frozen=True)
+class Sample:
+    size: int
+    share: float | None
+    kind: Literal["a", "b"]
+    tags: list[str]
+
+
+GOOD = {"size": 3, "share": None, "kind": "a", "tags": ["x"]}
+
+
+def test_a_mapping_becomes_a_typed_object():
+    assert build(Sample, GOOD, "sample") == Sample(3, None, "a", ["x"])
+    assert build(Sample, GOOD | {"share": 1, "label": "for people"}, "sample").share == 1.0
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"sise": 3}, "unknown key sample.sise: did you mean size"),
+        ({"size": "3"}, "sample.size='3' must be int, not str"),
+        ({"size": None}, "sample.size=None must be int, not NoneType"),
+        ({"size": True}, "sample.size=True must be int, not bool"),
+        ({"share": "much"}, "sample.share='much' must be float, not str"),
+        ({"kind": "c"}, "sample.kind='c' must be one of a, b"),
+        ({"tags": "x"}, "sample.tags='x' must be list, not str"),
+        ({"tags": ["x", 1]}, r"sample.tags\[1\]=1 must be str, not int"),
+    ],
+)
+def test_keys_are_checked_against_the_annotations(change, message):
+    with pytest.raises(BenchError, match=message):
+        build(Sample, GOOD | change, "sample")
+    for key in GOOD:
+        with pytest.raises(BenchError, match=f"missing key sample.{key}: "):
+            build(Sample, {k: v for k, v in GOOD.items() if k != key}, "sample")
+
+
+def test_a_registry_knows_names_and_refuses_two_of_one():
+    registry = Registry("sample", "tests.no_package_is_imported_before_the_first_look_up")
+    registry.register("good")(Sample)
+    registry.register("good")(Sample)  # a module that is imported twice
+
+    class Other:
+        pass
+
+    with pytest.raises(BenchError, match="sample 'good' is registered twice: tests.test_conf and tests.test_conf"):
+        registry.register("good")(Other)
+
+
+def test_an_unknown_name_offers_the_nearest_or_all():
+    with pytest.raises(BenchError, match="unknown method name='focus': did you mean focal"):
+        METHODS.get("focus")
+    with pytest.raises(BenchError, match="unknown method name='xyz': known: adasyn, balanced_batches, "):
+        METHODS.get("xyz")
+    with pytest.raises(BenchError, match="method needs a name: known: adasyn"):
+        METHODS.build({"gamma": 2})
