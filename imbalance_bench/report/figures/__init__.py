@@ -42,7 +42,8 @@ def figure(preset: Preset, store: Store, iterate: str | None = None, command: st
     records = frames.done(results)
     if not records:
         raise NothingRun(spec.name, spec.figure)
-    frames.refuse_mixed_rows(records)
+    # A figure may sweep keys of the data set itself (Appendix A: numbers of points): those panels share no rows.
+    frames.refuse_mixed_rows(records, lambda r: (frames.same_data(r), str(r["config"]["dataset"])))
     iterate = iterate or spec.iterate
     drawn, caption = styled(lambda: DRAWINGS[spec.draw](spec, results, iterate))
     absent = [r.labels for r in results if r.state != "done"]
