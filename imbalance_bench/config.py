@@ -121,8 +121,9 @@ def from_omegaconf(cfg: Any) -> Config:
     seed = plain["seed"]
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise BenchError(f"seed={seed!r} must be a whole number, 0 or above")
-    if plain["cache"] not in ("reuse", "overwrite"):
-        raise BenchError(f"cache={plain['cache']!r} must be reuse or overwrite")
+    for key, options in (("cache", ("reuse", "overwrite")), ("on_error", ("continue", "stop"))):
+        if plain[key] not in options:
+            raise BenchError(f"{key}={plain[key]!r} must be {' or '.join(options)}")
     return Config(
         plain=plain_of(plain),
         tracker=plain["tracker"],

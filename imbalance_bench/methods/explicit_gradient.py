@@ -108,7 +108,8 @@ class ExplicitGradient(Method):
     def adapt(
         self, tasks: Sequence[Task], starts: Sequence[Part], pretrained: Sequence[NetworkClassifier], engine: Engine
     ) -> tuple[list[Part], list[NetworkClassifier]]:
-        """Step 3: D_synth after it moved, and the classifiers at the end (and at their best epoch of this phase)."""
+        """Step 3: D_synth after it moved, and the classifiers at the end (and at the best epoch of this phase: an epoch
+        before it would be cross-entropy's)."""
         import torch
 
         from imbalance_bench.engine.batches import Rows, shuffled
