@@ -58,6 +58,14 @@ class Monitor:
     def alive(self) -> list[int]:
         return [r for r, failure in enumerate(self.failures) if failure is None]
 
+    def close(self, phase: str, epoch: int, epochs: int, steps: Sequence[Step], validate_every: int) -> bool:
+        """Ends an epoch: history, divergence, and a look at the validation part when it is due. False when no run is
+        left to go on with."""
+        self.end_epoch(phase, epoch, steps)
+        if (epoch + 1) % validate_every == 0 or epoch + 1 == epochs:
+            self.validate()
+        return bool(self.alive)
+
     def end_epoch(self, phase: str, epoch: int, steps: Sequence[Step]) -> None:
         """Writes one epoch into the history, and ends the runs that diverged in it."""
         present = np.ones((len(steps), len(self.tasks)), dtype=bool)
@@ -114,9 +122,6 @@ def train(
             stack.backward(loss.sum())
             descent.step(batch.among(alive))
             steps.append((batch.active, {"train_loss": loss.detach()}))
-        monitor.end_epoch("training", epoch, steps)
-        if not monitor.alive:
+        if not monitor.close("training", epoch, trainer.epochs, steps, trainer.validate_every):
             break
-        if (epoch + 1) % trainer.validate_every == 0 or epoch + 1 == trainer.epochs:
-            monitor.validate()
     return monitor

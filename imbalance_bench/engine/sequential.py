@@ -61,11 +61,8 @@ def _train_one(stack: Stack, r: int, method: Method, task: Task, part: Part, tra
             optimiser.step()
             steps.append((None, {"train_loss": loss.detach()[None]}))
         stack.flat[r] = torch.nn.utils.parameters_to_vector(module.parameters()).detach()
-        monitor.end_epoch("training", epoch, steps)
-        if not monitor.alive:
+        if not monitor.close("training", epoch, trainer.epochs, steps, trainer.validate_every):
             break
-        if (epoch + 1) % trainer.validate_every == 0 or epoch + 1 == trainer.epochs:
-            monitor.validate()
     return monitor
 
 

@@ -152,13 +152,11 @@ class ExplicitGradient(Method):
                     synthetic.x.index_add_(0, xs.rows.reshape(-1), gradient.flatten(0, 1), alpha=-self.eta2)
                 losses = {"inner_loss": inner} | ({"outer_loss": outer} if outer is not None else {})
                 steps.append((x1.active, losses))
-            monitor.end_epoch("meta", epoch, steps)
+            monitor.close("meta", epoch, self.meta_epochs, steps, engine.trainer.validate_every)
             moved = (synthetic.x - at_start).flatten(1).norm(dim=1)
             for r in monitor.alive:
                 mine = moved[synthetic.offsets[r] :][: len(starts[r])]
                 monitor.history[r][-1]["synthetic_move"] = float(mine.mean())
-            if (epoch + 1) % engine.trainer.validate_every == 0 or epoch + 1 == self.meta_epochs:
-                monitor.validate()
         classifiers = engine.classifiers(stack, monitor)
         for new, old in zip(classifiers, pretrained):
             new.history = old.history + _after(old.history, new.history)
