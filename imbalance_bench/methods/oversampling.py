@@ -8,14 +8,18 @@ the majority; ``balanced`` fills every class up to the majority.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Method
+from imbalance_bench.methods.base import Classifier, Method
+
+if TYPE_CHECKING:
+    from imbalance_bench.engine import Engine
 
 Amount = Literal["doubled", "balanced"]
 
@@ -65,6 +69,13 @@ class NeighbourSampler(OverSampler):
     """An over-sampler that interpolates between ``k_neighbors`` nearest rows of a class."""
 
     k_neighbors: int
+
+    def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+        # The smallest fold first, so that what the error suggests serves all of them.
+        for rows in sorted(map(engine.rows_of, tasks), key=lambda rows: np.bincount(rows.y).min()):
+            if targets := target_counts(rows.y, self.amount):
+                self.check(np.bincount(rows.y), targets)
+        return super().fit(tasks, backbone, engine)
 
     def check(self, counts: np.ndarray, targets: dict[int, int]) -> None:
         fewest = min(targets, key=lambda c: counts[c])

@@ -1,0 +1,437 @@
+"""One cell from configuration to record: what is written, what is reproduced, what a failure leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import math
+import os
+import re
+from importlib.metadata import version
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from imbalance_bench import identity, metrics
+from imbalance_bench.config import Config
+from imbalance_bench.data.base import Part, Task
+from imbalance_bench.data.tasks import make_runs, subset_hash
+from imbalance_bench.errors import BenchError, Declined
+from imbalance_bench.methods.base import Method
+from imbalance_bench.registry import METHODS
+from imbalance_bench.run import Outcome, run_cell
+from imbalance_bench.store import Store
+from tests.cells import cell
+
+FILES = ["config.yaml", "history.csv", "metrics.csv", "predictions.npz", "record.json", "train.log"]
+
+
+def run(outputs, *overrides) -> Outcome:
+    return run_cell(cell(outputs, *overrides))
+
+
+def record_of(outcome: Outcome) -> dict:
+    return json.loads((outcome.path / "record.json").read_text())
+
+
+def table(outcome: Outcome, name: str) -> list[dict[str, str]]:
+    with (outcome.path / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def arrays(outcome: Outcome) -> dict[str, np.ndarray]:
+    with np.load(outcome.path / "predictions.npz", allow_pickle=False) as file:
+        return dict(file)
+
+
+def contents(folder) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.name != ".lock"}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory) -> tuple[Config, Outcome]:
+    """A finished cell: SMOTE on a table with induced imbalance, every fold twice."""
+    outputs = tmp_path_factory.mktemp("outputs")
+    config = cell(outputs, "method=smote", "ratio=ir_20", "ratio.r=10", "method.k_neighbors=3", "protocol.seeds=2")
+    return config, run_cell(config)
+
+
+# What a cell writes
+
+
+def test_a_cell_writes_all_its_files_and_says_so_in_one_line(done):
+    config, outcome = done
+    assert (outcome.status, outcome.runs, outcome.message) == ("done", 8, "")
+    assert list(contents(outcome.path)) == FILES
+    labels = "/".join(("breast_cancer", "ir_20", "mlp", "smote"))
+    assert str(outcome.path) == f"{config.paths.outputs}/runs/{labels}/{identity.cell_id(config.plain)}"
+    assert re.fullmatch(
+        r"smote breast_cancer ir_20: auc_pr 0\.\d{4} ± 0\.\d{4}  8 runs in [\d.]+ s, [\d.]+ runs/s", outcome.line()
+    )
+
+
+def test_the_record_says_what_was_run_on_what(done):
+    config, outcome = done
+    record = record_of(outcome)
+    assert (record["schema"], record["id"], record["status"]) == (1, outcome.path.name, "done")
+    assert record["labels"] == {
+        "dataset": "breast_cancer", "ratio": "ir_20", "protocol": "holdout_kfold", "backbone": "mlp",
+        "trainer": "adam", "method": "smote",
+    }  # fmt: skip
+    assert record["config"] == config.plain
+    assert identity.cell_id(record["config"]) == record["id"]
+    assert record["kind"] == "classification"
+    # 357 benign rows, and a tenth as many malignant ones.
+    data = record["data"]
+    assert (data["name"], data["rows"], data["features"], data["classes"]) == ("breast_cancer", 392, 30, 2)
+    assert (data["class_names"], data["class_counts"]) == (["benign", "malignant"], [357, 35])
+    assert record["seconds"] > 0
+    where = record["provenance"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", where["date"])
+    assert where["packages"]["torch"] == version("torch")
+    assert where["packages"]["imbalance_bench"] == version("imbalance_bench")
+    assert {"python", "git", "hardware", "platform", "command"} <= set(where)
+    assert record["device"] == "cpu"
+
+
+def test_the_record_says_of_every_run_which_rows_it_had(done):
+    config, outcome = done
+    dataset, ratio, protocol = (config.component(g) for g in ("dataset", "ratio", "protocol"))
+    made = make_runs(dataset.load(outcome.path), ratio, protocol, 0)
+    facts = record_of(outcome)["runs"]
+    assert [(f["run"], f["fold"], f["repeat"]) for f in facts] == [(i, i // 2, i % 2) for i in range(8)]
+    assert len({f["seed"] for f in facts}) == 8
+    for fact, run in zip(facts, made):
+        assert (fact["status"], fact["failure"], fact["seed"]) == ("done", None, run.task.seed)
+        assert (fact["n_train"], fact["n_valid"], fact["n_test"]) == tuple(
+            map(len, (run.task.train, run.task.valid, run.test))
+        )
+        assert fact["n_train"] + fact["n_valid"] + fact["n_test"] == 392
+        assert fact["train_counts"] == np.bincount(run.task.train.y).tolist()
+        assert fact["subset_hash"] == subset_hash(run.task.train.ids)
+        assert fact["test_hash"] == subset_hash(run.test.ids)
+        few = fact["train_counts"][1]
+        assert fact["info"]["fitted_counts"] == [fact["train_counts"][0], 2 * few]
+        assert fact["info"]["synthetic"]["rows"] == few
+        assert fact["info"]["synthetic"]["distance_max"] > 0
+
+
+def test_predictions_are_log_probabilities_of_the_test_rows(done):
+    config, outcome = done
+    saved = arrays(outcome)
+    assert {n: a.dtype for n, a in saved.items()} == {
+        "run": np.int32, "sample_id": np.int64, "label": np.int64, "scores_last": np.float32, "scores_best": np.float32,
+    }  # fmt: skip
+    record = record_of(outcome)
+    truth = config.component("dataset").load(outcome.path).y
+    np.testing.assert_array_equal(saved["label"], truth[saved["sample_id"]])
+    for fact in record["runs"]:
+        assert subset_hash(saved["sample_id"][saved["run"] == fact["run"]]) == fact["test_hash"]
+    for name in ("scores_last", "scores_best"):
+        assert saved[name].shape == (len(saved["run"]), 2)
+        np.testing.assert_allclose(np.exp(saved[name].astype(np.float64)).sum(1), 1, rtol=1e-5)
+
+
+def test_metrics_and_headline_are_those_of_the_predictions(done):
+    _, outcome = done
+    saved, rows = arrays(outcome), table(outcome, "metrics.csv")
+    assert list(rows[0]) == ["run", "fold", "repeat", "iterate", "class_group", "metric", "value"]
+    assert {r["iterate"] for r in rows} == {"last", "best"}
+    found = [r for r in rows if (r["metric"], r["class_group"], r["iterate"]) == ("auc_pr", "positive", "last")]
+    values = []
+    for row in found:
+        mine = saved["run"] == int(row["run"])
+        ranked = metrics.ranking_scores(saved["scores_last"][mine], 1)
+        values.append(metrics.average_precision(saved["label"][mine] == 1, ranked))
+        assert float(row["value"]) == pytest.approx(values[-1])
+    headline = record_of(outcome)["headline"]
+    assert headline == outcome.headline
+    assert (headline["metric"], headline["class_group"], headline["iterate"]) == ("auc_pr", "positive", "last")
+    assert headline["mean"] == pytest.approx(np.mean(values))
+    assert headline["sd"] == pytest.approx(np.std(values, ddof=1))
+
+
+def test_history_has_a_row_an_epoch_and_the_log_a_line_a_run(done):
+    _, outcome = done
+    history = table(outcome, "history.csv")
+    assert [(int(h["run"]), int(h["epoch"])) for h in history] == [(r, e) for r in range(8) for e in (1, 2)]
+    assert all(math.isfinite(float(h["train_loss"])) and math.isfinite(float(h["valid_score"])) for h in history)
+    lines = (outcome.path / "train.log").read_text().splitlines()
+    assert "breast_cancer: 8 runs, 569 rows, features (30,)" in lines[0]
+    assert len(lines) == 9
+
+
+def test_the_saved_configuration_is_the_cell(done):
+    config, outcome = done
+    saved = OmegaConf.to_container(OmegaConf.load(outcome.path / "config.yaml"))
+    assert {group: saved[group] for group in config.plain} == config.plain
+
+
+def test_several_classes_and_regression(tmp_path):
+    several = run(tmp_path, "dataset=wine", "protocol.folds=2")
+    assert several.headline["class_group"] == "macro"
+    assert arrays(several)["scores_last"].shape[1] == 3
+    sine = run(
+        tmp_path, "dataset=sine", "protocol=official_test", "backbone=mlp_sine", "method=squared_error_train_valid"
+    )
+    assert (sine.headline["metric"], sine.headline["class_group"], sine.runs) == ("mse", "all", 1)
+    assert record_of(sine)["kind"] == "regression"
+    assert arrays(sine)["label"].dtype == np.float64
+    with np.load(sine.path / "artifacts.npz") as file:
+        assert file["run0_train_x"].shape == (5, 1)
+
+
+# Again
+
+
+def test_a_finished_cell_is_skipped_unless_it_shall_be_overwritten(done):
+    config, outcome = done
+    before = contents(outcome.path)
+    again = run_cell(config)
+    assert (again.status, again.headline) == ("skipped", outcome.headline)
+    assert "done before" in again.line()
+    assert contents(outcome.path) == before
+
+
+def test_the_same_seed_gives_the_same_bits(tmp_path):
+    """Also where the process has used its generators and other runs have been trained in between."""
+    overrides = ("method=explicit_gradient", "method.meta_epochs=2", "protocol.folds=2")
+    first = run(tmp_path, *overrides)
+    before, record = contents(first.path), record_of(first)
+    torch.manual_seed(5)
+    again = run(tmp_path, *overrides, "cache=overwrite")
+    assert (again.status, again.path) == ("done", first.path)
+    for name in ("predictions.npz", "metrics.csv", "history.csv"):
+        assert contents(again.path)[name] == before[name], name
+    assert record_of(again)["runs"] == record["runs"]
+    elsewhere = run(tmp_path / "elsewhere", *overrides)
+    assert elsewhere.path.name == first.path.name
+    assert contents(elsewhere.path)["predictions.npz"] == before["predictions.npz"]
+
+
+def test_another_seed_changes_the_training_and_not_the_split(tmp_path):
+    first, second = (run(tmp_path, "protocol.folds=2", f"seed={seed}") for seed in (0, 1))
+    assert first.path != second.path
+    one, two = arrays(first), arrays(second)
+    np.testing.assert_array_equal(one["sample_id"], two["sample_id"])
+    assert (one["scores_last"] != two["scores_last"]).all()
+
+
+def test_more_seeds_and_other_groupings_leave_a_run_as_it_is(tmp_path):
+    """Results do not depend on how many runs are trained together."""
+    overrides = ("method=smote", "protocol.folds=2", "trainer.precision=float64")
+    one = arrays(run(tmp_path / "one", *overrides))
+    two = run(tmp_path / "two", *overrides, "protocol.seeds=2")
+    first_repeat = [f["run"] for f in record_of(two)["runs"] if f["repeat"] == 0]
+    saved = arrays(two)
+    chosen = np.isin(saved["run"], first_repeat)
+    np.testing.assert_array_equal(saved["sample_id"][chosen], one["sample_id"])
+    alone = arrays(run(tmp_path / "alone", *overrides, "trainer.runs_together=1"))
+    oracle = arrays(run(tmp_path / "oracle", *overrides, "trainer.backend=sequential"))
+    for name in ("scores_last", "scores_best"):
+        # Saved as float32, whose last digit may round either way.
+        np.testing.assert_allclose(saved[name][chosen], one[name], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(alone[name], one[name], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(oracle[name], one[name], rtol=0, atol=1e-6)
+    assert (saved["scores_last"][~chosen] != saved["scores_last"][chosen]).any()
+
+
+# Failures
+
+
+class Poisoned(Method):
+    """Its training rows are not numbers in the folds of ``bad``."""
+
+    bad: tuple[int, ...] = ()
+
+    def resample(self, task: Task, rows: Part) -> Part:
+        return Part(np.full_like(rows.x, np.nan), rows.y, rows.ids) if task.fold in self.bad else rows
+
+
+class Unwilling(Method):
+    def declines(self, task: Task) -> str | None:
+        return "has other plans"
+
+
+class Broken(Method):
+    def resample(self, task: Task, rows: Part) -> Part:
+        raise KeyError("a mistake in somebody's own method")
+
+
+@pytest.fixture
+def poisoned(monkeypatch):
+    """method.name=poisoned, and the folds that it spoils."""
+
+    def use(*folds: int) -> str:
+        monkeypatch.setattr(Poisoned, "bad", folds)
+        return "method.name=poisoned"
+
+    METHODS.names()  # the package's own first
+    for name, cls in (("poisoned", Poisoned), ("unwilling", Unwilling), ("broken", Broken)):
+        monkeypatch.setitem(METHODS._classes, name, cls)
+    return use
+
+
+def test_a_run_that_diverges_is_marked_and_the_others_are_whole(tmp_path, poisoned):
+    whole = arrays(run(tmp_path / "whole", poisoned()))
+    outcome = run(tmp_path, poisoned(1))
+    assert outcome.status == "done"
+    assert "fold 1 repeat 0 diverged: train_loss is nan at training epoch 1 step 1" in outcome.message
+    assert outcome.message in outcome.line()
+    facts = record_of(outcome)["runs"]
+    assert [f["status"] for f in facts] == ["done", "failed", "done", "done"]
+    assert "lower trainer.lr" in facts[1]["failure"]
+    assert {r["run"] for r in table(outcome, "metrics.csv")} == {"0", "2", "3"}
+    saved, others = arrays(outcome), whole["run"] != 1
+    for name in whole:
+        np.testing.assert_allclose(saved[name], whole[name][others], rtol=0, atol=1e-5)
+    assert np.isfinite(outcome.headline["mean"])
+
+
+def test_a_cell_whose_runs_all_diverge_fails_and_leaves_earlier_results_whole(tmp_path, poisoned):
+    earlier = run(tmp_path, "protocol.folds=2")
+    before = contents(earlier.path)
+    failed = run(tmp_path, poisoned(0, 1), "protocol.folds=2")
+    assert failed.status == "failed"
+    assert failed.message.startswith("every run diverged; the first: train_loss is nan")
+    assert list(contents(failed.path)) == ["error.txt"]
+    assert (failed.path / "error.txt").read_text().startswith(failed.message)
+    assert contents(earlier.path) == before
+    store = Store(tmp_path)
+    assert [r["id"] for r in store.records()] == [earlier.path.name]
+    assert sorted(c.state() for c in store.cells()) == ["done", "failed"]
+    # Tried again, now with luck.
+    assert run(tmp_path, poisoned(), "protocol.folds=2").status == "done"
+    assert list(contents(failed.path)) == FILES
+
+
+def test_a_cell_that_is_declined_is_recorded_with_the_reason_and_not_tried_again(tmp_path, poisoned):
+    first = run(tmp_path, "method.name=unwilling")
+    assert (first.status, first.message) == ("declined", "has other plans")
+    record = record_of(first)
+    assert (record["status"], record["reason"], "runs" in record) == ("declined", "has other plans", False)
+    again = run(tmp_path, "method.name=unwilling")
+    assert (again.status, again.message) == ("declined", "has other plans")
+    assert record_of(again) == record
+    assert issubclass(Declined, BenchError)
+
+
+def test_a_mistake_in_a_method_fails_its_cell_with_the_traceback_in_a_file(tmp_path, poisoned):
+    outcome = run(tmp_path, "method.name=broken")
+    assert (outcome.status, outcome.message) == ("failed", 'KeyError: "a mistake in somebody\'s own method"')
+    assert "Traceback" in (outcome.path / "error.txt").read_text()
+    assert "Traceback" not in outcome.line()
+
+
+def test_what_is_overwritten_and_fails_is_no_longer_done(tmp_path, poisoned):
+    run(tmp_path, poisoned(), "protocol.folds=2")
+    failed = run(tmp_path, poisoned(0, 1), "protocol.folds=2", "cache=overwrite")
+    assert failed.status == "failed"
+    assert "record.json" not in contents(failed.path)
+
+
+@pytest.mark.parametrize(
+    "overrides, message",
+    [
+        (["ratio=ir_200"], r"rows a class: 0: 357, 1: 1\): choose a lower ratio"),
+        (["ratio=ir_100"], "class 1 has 2 rows left for protocol.folds=4 .*: choose a lower ratio.*protocol.folds=2"),
+        (["ratio=ir_50", "method=smote"], "training fold has 4 of class 1: set method.k_neighbors=3, choose a lower"),
+        (["dataset=wine", "method=smote", "method.k_neighbors=99"], "method=smote needs at least k_neighbors"),
+        (["method=focal", "trainer.lr=1e200"], "every run diverged.*lower trainer.lr"),
+        (["trainer.optimiser=rmsprop"], "trainer.optimiser='rmsprop' must be one of adam, sgd"),
+        (["device=gpu"], "device='gpu' must be one of auto, cpu, cuda"),
+    ],
+)
+def test_what_cannot_be_done_fails_with_the_override_to_change(tmp_path, overrides, message):
+    outcome = run(tmp_path, *overrides)
+    assert outcome.status == "failed"
+    assert re.search(message, outcome.message), outcome.message
+    assert list(contents(outcome.path)) == ["error.txt"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_cuda_asked_for_and_absent(tmp_path):
+    outcome = run(tmp_path, "device=cuda")
+    assert (outcome.status, "use device=auto or device=cpu" in outcome.message) == ("failed", True)
+
+
+def test_a_full_disk_is_one_message_and_leaves_nothing_half_written(tmp_path, monkeypatch):
+    earlier = run(tmp_path, "protocol.folds=2")
+    before = contents(earlier.path)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(BenchError, match="the disk is full; free it or set paths.outputs="):
+        run(tmp_path, "protocol.folds=3")
+    monkeypatch.undo()
+    assert contents(earlier.path) == before
+    (other,) = (c for c in Store(tmp_path).cells() if c.path != earlier.path)
+    assert contents(other.path) == {}
+    assert other.state() == "started"
+    assert run(tmp_path, "protocol.folds=3").status == "done"
+
+
+def test_a_file_where_the_outputs_should_be_is_one_message(tmp_path):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(BenchError, match="taken.*a file stands where a folder should be.*set paths.outputs="):
+        run(tmp_path / "taken")
+    assert (tmp_path / "taken").read_text() == "mine"
+
+
+def test_a_cell_that_another_process_works_on_is_left_to_it(tmp_path):
+    config = cell(tmp_path)
+    held = Store(tmp_path).cell(config.labels, identity.cell_id(config.plain))
+    with held.lock():
+        outcome = run_cell(config)
+    assert (outcome.status, outcome.message) == ("busy", "another process is working on it")
+    assert contents(held.path) == {}
+
+
+def test_a_damaged_record_is_named_and_not_overwritten(tmp_path):
+    config = cell(tmp_path, "protocol.folds=2")
+    path = Store(tmp_path).cell(config.labels, identity.cell_id(config.plain)).path
+    path.mkdir(parents=True)
+    (path / "record.json").write_text('{"schema": 1, "id"')
+    with pytest.raises(BenchError, match="record.json is damaged .*: delete its folder and run again"):
+        run_cell(config)
+    assert run(tmp_path, "protocol.folds=2", "cache=overwrite").status == "done"
+
+
+# Leakage
+
+
+@pytest.mark.parametrize(
+    "method", [["smote"], ["explicit_gradient", "method.meta_epochs=2"], ["cross_entropy", "dataset.scale=zscore"]]
+)
+def test_test_rows_change_nothing_but_their_own_predictions(tmp_path, method):
+    """Half of the test rows get other features (extreme numbers, another category, gaps): training, validation scores
+    and the predictions on the other half are the same bits."""
+    rng = np.random.default_rng(0)
+    rows = [[*rng.normal(size=3).round(6), "rgb"[i % 3], "yes" if i % 5 == 0 else "no"] for i in range(150)]
+
+    def trained(name: str) -> tuple[Outcome, dict[str, np.ndarray]]:
+        path = tmp_path / name
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([["a", "b", "c", "colour", "class"], *rows])
+        where = ["dataset=csv", f"dataset.path={path}", "dataset.target=class"]
+        split = ["protocol=repeated_holdout", "protocol.repeats=1"]
+        outcome = run(tmp_path, *where, *split, f"method={method[0]}", *method[1:])
+        return outcome, arrays(outcome)
+
+    first, before = trained("first.csv")
+    changed = before["sample_id"][::2]
+    for i in changed.tolist():
+        rows[i][:4] = [1e6, -1e6, "", "b"]
+    second, after = trained("second.csv")
+    assert first.path != second.path
+    np.testing.assert_array_equal(before["sample_id"], after["sample_id"])
+    assert contents(second.path)["history.csv"] == contents(first.path)["history.csv"]
+    touched = np.isin(before["sample_id"], changed)
+    for name in ("scores_last", "scores_best"):
+        np.testing.assert_array_equal(after[name][~touched], before[name][~touched])
+        assert (after[name][touched] != before[name][touched]).all(1).all()
