@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
     from imbalance_bench.methods.base import Classifier
 
 Rows = list[dict[str, Any]]
+
+
+def require(package: str) -> None:
+    """So that a missing package is known before anything is trained."""
+    try:
+        importlib.import_module(package)
+    except ImportError as error:
+        raise BenchError(f"tracker={package} needs the package {package}: pip install '.[track]'") from error
 
 
 @TRACKERS.register("none")
@@ -30,11 +39,12 @@ class NoTracker:
 class TensorBoard:
     """Event files beside the record: ``tensorboard --logdir outputs/runs``."""
 
+    def __post_init__(self) -> None:
+        require("tensorboard")
+
     def log(self, path: Path, labels: dict[str, str], classifiers: Sequence[Classifier], rows: Rows) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise BenchError("tracker=tensorboard needs the package tensorboard: pip install '.[track]'") from error
+        from torch.utils.tensorboard import SummaryWriter
+
         with SummaryWriter(str(path / "tensorboard")) as writer:
             for i, classifier in enumerate(classifiers):
                 for row in classifier.history:
@@ -54,11 +64,12 @@ class MLflow:
     uri: str
     experiment: str
 
+    def __post_init__(self) -> None:
+        require("mlflow")
+
     def log(self, path: Path, labels: dict[str, str], classifiers: Sequence[Classifier], rows: Rows) -> None:
-        try:
-            import mlflow
-        except ImportError as error:
-            raise BenchError("tracker=mlflow needs the package mlflow: pip install '.[track]'") from error
+        import mlflow
+
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_experiment(self.experiment)
         with mlflow.start_run(run_name=" ".join(labels[g] for g in ("method", "dataset", "ratio"))):
