@@ -22,7 +22,7 @@ help:  ## this list
 setup: .venv/.installed  ## make the environment, .venv
 
 demo: setup  ## the main job on built-in data: 6 methods x 2 data sets x 4 folds, and its tables
-	@$(BIN)/python scripts/train.py -m paths.outputs=$(DEMO) dataset=breast_cancer,digits ratio=step \
+	@$(BIN)/python scripts/train.py -m paths.outputs=$(DEMO) dataset=breast_cancer,digits_8 ratio=ir_20 \
 		method=cross_entropy,random_oversampling,smote,focal,ldam,explicit_gradient
 	@$(BIN)/python scripts/report.py --outputs $(DEMO) --write
 
