@@ -23,6 +23,8 @@ T = TypeVar("T")
 def nearest(name: str, known: typing.Iterable[str]) -> str:
     """The end of an "unknown name" message: the nearest known names, or all of them when none is near."""
     known = sorted(known)
+    if not known:
+        return "there are none"
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(known)}"
 

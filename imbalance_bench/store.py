@@ -6,6 +6,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -50,7 +51,8 @@ class Store:
         self.runs = Path(outputs) / "runs"
 
     def cell(self, labels: dict[str, str], cell_id: str) -> Cell:
-        parts = [labels[g].replace("/", "_") for g in ("dataset", "ratio", "backbone", "method")]
+        # A label may be anything that a user wrote; a folder lies below the one before it.
+        parts = [re.sub(r"^\.|[^\w.-]", "_", str(labels[g])) for g in ("dataset", "ratio", "backbone", "method")]
         return Cell(self.runs.joinpath(*parts, cell_id))
 
     def cells(self) -> list[Cell]:
@@ -89,8 +91,11 @@ class Cell:
         return record | {"path": self.path}
 
     def state(self) -> str:
-        """done | declined | failed | running | started (begun and never finished: its process died)."""
-        record = self.record()
+        """done | declined | failed | damaged | running | started (begun and never finished: its process died)."""
+        try:
+            record = self.record()
+        except BenchError:
+            return "damaged"
         if record is not None:
             return record["status"]
         if self.locked():

@@ -7,7 +7,7 @@ from imbalance_bench.store import Store
 
 
 def main() -> int:
-    """Prints the list; the exit status is 1 while a cell is failed or left unfinished."""
+    """Prints the list; the exit status is 1 while a cell is failed, damaged or left unfinished."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--outputs", default="outputs", help="the folder of paths.outputs (default: outputs)")
     parser.add_argument("--all", action="store_true", help="list finished cells too")
@@ -17,6 +17,8 @@ def main() -> int:
         name = cell.path.relative_to(Store(arguments.outputs).runs)
         if state == "failed":
             print(f"failed    {name}\n          {cell.error().splitlines()[0]}")
+        elif state == "damaged":
+            print(f"damaged   {name}\n          record.json cannot be read: delete its folder and run again")
         elif arguments.all or state in ("running", "started"):
             print(f"{state:9s} {name}")
         record = cell.record() if state == "done" else None
@@ -25,7 +27,7 @@ def main() -> int:
                 print(f"diverged  {name} fold {run['fold']} repeat {run['repeat']}\n          {run['failure']}")
     count = Counter(state for _, state in states)
     print(", ".join(f"{n} {state}" for state, n in sorted(count.items())) or "no cells yet: run scripts/train.py")
-    return int(bool(count["failed"] or count["started"]))
+    return int(any(count[state] for state in ("failed", "damaged", "started")))
 
 
 if __name__ == "__main__":

@@ -187,3 +187,7 @@ def test_status_without_cells_and_with_a_process_at_work(tmp_path):
         )
     left = call(tmp_path, "status.py")
     assert (left.returncode, left.stdout.splitlines()[-1]) == (1, "1 started")
+    (cell.path / "record.json").write_text("{")
+    damaged = call(tmp_path, "status.py")
+    assert (damaged.returncode, damaged.stdout.splitlines()[-1]) == (1, "1 damaged")
+    assert "delete its folder and run again" in damaged.stdout

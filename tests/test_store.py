@@ -66,8 +66,16 @@ def test_no_permission_is_named(tmp_path):
 
 def test_a_cell_lies_under_its_labels(tmp_path, cell):
     assert cell.path == tmp_path / "runs" / "oil" / "native" / "mlp" / "smote" / "0123456789ab"
-    nested = Store(tmp_path).cell(LABELS | {"method": "mine/smote"}, "a")
-    assert nested.path.parent.name == "mine_smote"
+
+
+@pytest.mark.parametrize(
+    "label, folder", [("mine/smote", "mine_smote"), ("..", "_."), ("../up", "_._up"), ("a b:c", "a_b_c"), (5, "5")]
+)
+def test_no_label_leads_elsewhere(tmp_path, label, folder):
+    made = Store(tmp_path).cell(LABELS | {"method": label}, "a")
+    assert made.path == tmp_path / "runs" / "oil" / "native" / "mlp" / folder / "a"
+    made.finish({"status": "done"})
+    assert Store(tmp_path).find("a") is not None
 
 
 def test_the_states_of_a_cell(cell):
@@ -128,7 +136,8 @@ def test_a_damaged_record_is_an_error_that_says_what_to_do(tmp_path, cell, conte
     cell.path.mkdir(parents=True)
     (cell.path / "record.json").write_bytes(content)
     message = re.escape(str(cell.path / "record.json")) + " is damaged.*delete its folder"
-    for read in (cell.record, cell.state, Store(tmp_path).records, lambda: Store(tmp_path).find("0123456789ab")):
+    assert cell.state() == "damaged"
+    for read in (cell.record, Store(tmp_path).records, lambda: Store(tmp_path).find("0123456789ab")):
         with pytest.raises(BenchError, match=message):
             read()
 

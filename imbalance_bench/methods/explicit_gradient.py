@@ -50,6 +50,15 @@ class ExplicitGradient(Method):
     final: Literal["iterate", "retrain"]
     objective: Literal["cross_entropy", "squared_error"]
 
+    def __post_init__(self) -> None:
+        for key in ("meta_epochs", "valid_batch", "synthetic_batch"):
+            if getattr(self, key) < 1:
+                raise BenchError(f"method.{key}={getattr(self, key)} must be at least 1")
+        if not self.eta1 > 0:
+            raise BenchError(f"method.eta1={self.eta1} must be above 0")
+        if not self.eta2 >= 0:
+            raise BenchError(f"method.eta2={self.eta2} must be 0 or above")
+
     def declines(self, task: Task) -> str | None:
         if (task.kind == "regression") != (self.objective == "squared_error"):
             return f"method.objective={self.objective} does not fit a {task.kind} task"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.registry import METHODS
 
@@ -31,6 +32,16 @@ class LDAM(Method):
     scale: float
     drw_from: float | None
     drw_beta: float
+
+    def __post_init__(self) -> None:
+        if not self.max_margin >= 0:
+            raise BenchError(f"method.max_margin={self.max_margin} must be 0 or above")
+        if not self.scale > 0:
+            raise BenchError(f"method.scale={self.scale} must be above 0")
+        if self.drw_from is not None and not 0 <= self.drw_from <= 1:
+            raise BenchError(f"method.drw_from={self.drw_from} must lie between 0 and 1 (null: never)")
+        if not 0 <= self.drw_beta < 1:
+            raise BenchError(f"method.drw_beta={self.drw_beta} must be at least 0 and below 1")
 
     def margins(self, counts: torch.Tensor) -> torch.Tensor:
         """Δ (..., C) for class counts (..., C)."""
