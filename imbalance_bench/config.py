@@ -46,10 +46,15 @@ class Trainer:
         for key in ("epochs", "batch_size", "validate_every"):
             if getattr(self, key) < 1:
                 raise BenchError(f"trainer.{key}={getattr(self, key)} must be at least 1")
-        if not self.lr > 0:
+        if self.runs_together is not None and self.runs_together < 1:
+            raise BenchError(f"trainer.runs_together={self.runs_together} must be at least 1 (null: all of a cell)")
+        if not 0 < self.lr < float("inf"):
             raise BenchError(f"trainer.lr={self.lr} must be above 0")
-        if len(self.betas) != 2:
-            raise BenchError(f"trainer.betas={list(self.betas)} must be two numbers")
+        for key in ("momentum", "weight_decay"):
+            if not getattr(self, key) >= 0:
+                raise BenchError(f"trainer.{key}={getattr(self, key)} must be 0 or above")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise BenchError(f"trainer.betas={list(self.betas)} must be two numbers, at least 0 and below 1")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -120,7 +121,8 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
     from imbalance_bench.data.tasks import make_runs
     from imbalance_bench.engine import Engine
 
-    method, backbone, trainer = (config.component(g) for g in ("method", "backbone", "trainer"))
+    # The tracker too: what it lacks is known before anything is trained.
+    method, backbone, trainer, tracker = (config.component(g) for g in ("method", "backbone", "trainer", "tracker"))
     dataset = config.component("dataset").load(Path(config.paths.data))
     runs = make_runs(dataset, config.component("ratio"), config.component("protocol"), config.plain["seed"])
     shape = runs[0].task.train.x.shape[1:]
@@ -146,7 +148,11 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
     splits = [(run.task.fold, run.task.repeat) for run in runs]
     rows = scoring.score_predictions(predictions, splits, dataset.class_names, dataset.kind)
     _write(cell, config, predictions, rows, classifiers)
-    config.component("tracker").log(cell.path, config.labels, classifiers, rows)
+    try:
+        tracker.log(cell.path, config.labels, classifiers, rows)
+    except Exception as error:  # a server that is away must not cost a trained cell
+        log.warning("tracker=%s: %s", tracker.name, error)
+        print(f"warning: tracker={tracker.name} was told nothing: {error}", file=sys.stderr)
     return {
         "kind": dataset.kind,
         "data": _data_facts(dataset, runs),

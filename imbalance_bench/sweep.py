@@ -157,7 +157,8 @@ def friendly_errors() -> Iterator[None]:
         print(f"error: {explain(error)}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:  # Hydra could not make the sweep's folder
-        print(f"error: {error.filename}: {error.strerror}; set paths.outputs=<another folder>", file=sys.stderr)
+        what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        print(f"error: {what}; set paths.outputs=<another folder>", file=sys.stderr)
         sys.exit(1)
 
 
@@ -184,14 +185,29 @@ def explain(error: BaseException) -> str:
     if not match:
         return text
     key, full = match.groups()
-    return f"unknown key {full}: {nearest(key, keys_of(full.rpartition('.')[0]))}"
+    group = full.rpartition(".")[0]
+    return f"unknown key {full}: {nearest(key, keys_of(group, chosen(group, sys.argv[1:])))}"
 
 
-def keys_of(group: str) -> set[str]:
-    """Every key that the YAML files of a group (the top level for "") have."""
+def chosen(group: str, arguments: list[str]) -> str | None:
+    """The option of a group that the command line names, if it names one and not several."""
+    match = re.search(rf"(?:^|\s)\+?{group}=([\w./-]+)(?:\s|$)", " ".join(arguments)) if group else None
+    return match.group(1) if match else None
+
+
+def keys_of(group: str, option: str | None = None) -> set[str]:
+    """The keys of a group's option and of what it is based on; of all its options where none is named; of the top
+    level for ""."""
     import yaml
 
-    files = list((CONF / group).glob("*.yaml")) if group else [CONF / "config.yaml"]
-    keys = {key for file in files for key in (yaml.safe_load(file.read_text()) or {})}
-    groups = set() if group else {p.name for p in CONF.iterdir() if p.is_dir()}
-    return keys - {"defaults", "name", "label"} | groups
+    def read(name: str) -> dict[str, Any]:
+        content = yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
+        content |= content.get(group) or {}  # options that set more than their own group
+        bases = [b for b in content.get("defaults", []) if isinstance(b, str) and b != "_self_"]
+        return {k: v for base in bases for k, v in read(base.partition("@")[0]).items()} | content
+
+    if not group:
+        return set(yaml.safe_load((CONF / "config.yaml").read_text())) | {p.name for p in CONF.iterdir() if p.is_dir()}
+    known = [p.stem for p in (CONF / group).glob("*.yaml")]
+    names = [option] if option in known else known
+    return {key for name in names for key in read(str(name))} - {"defaults", "name", "label", group}

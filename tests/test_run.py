@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import sys
 from importlib.metadata import version
 
 import numpy as np
@@ -349,6 +350,13 @@ def test_what_cannot_be_done_fails_with_the_override_to_change(tmp_path, overrid
     outcome = run(tmp_path, *overrides)
     assert outcome.status == "failed"
     assert re.search(message, outcome.message), outcome.message
+    assert list(contents(outcome.path)) == ["error.txt"]
+
+
+def test_a_tracker_that_is_not_installed_is_known_before_training(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    outcome = run(tmp_path, "tracker=tensorboard")
+    assert outcome.message == "tracker=tensorboard needs the package tensorboard: pip install '.[track]'"
     assert list(contents(outcome.path)) == ["error.txt"]
 
 

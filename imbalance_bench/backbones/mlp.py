@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import BACKBONES
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
@@ -23,6 +24,10 @@ class MLPBackbone:
 
     hidden: tuple[int, ...]
     activation: Literal["relu", "tanh"]
+
+    def __post_init__(self) -> None:
+        if any(width < 1 for width in self.hidden):
+            raise BenchError(f"backbone.hidden={list(self.hidden)}: widths must be at least 1")
 
     def build(self, shape: tuple[int, ...], classes: int, head: str = "linear") -> MLP:
         """An MLP for inputs (n, *shape) and ``classes`` classes (0: regression)."""
