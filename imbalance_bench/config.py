@@ -88,7 +88,6 @@ class Config:
             return build(Trainer, options, "trainer")
         return REGISTRIES[group].build(options)
 
-
     def replay(self) -> dict[str, Any]:
         """The whole configuration as one primary config: ``scripts/train.py -cp <folder> -cn config`` runs it again."""
         return {

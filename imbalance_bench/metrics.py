@@ -107,9 +107,7 @@ def average_precision(labels01: np.ndarray, scores: np.ndarray) -> float:
     return _average_precision(*_counts(labels01, scores))
 
 
-def precision_recall_curve(
-    labels01: np.ndarray, scores: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def precision_recall_curve(labels01: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Precision and recall (t + 1,) at every distinct score, by rising threshold, and the thresholds (t,).
 
     The last point is (precision 1, recall 0), which has no threshold; recall is nan without positive rows.
@@ -128,9 +126,7 @@ def log_loss(labels: np.ndarray, log_probs: np.ndarray) -> float:
     return float(-np.clip(own, np.log(eps), np.log1p(-eps)).mean())
 
 
-def expected_calibration_error(
-    labels: np.ndarray, log_probs: np.ndarray, bins: int = CALIBRATION_BINS
-) -> float:
+def expected_calibration_error(labels: np.ndarray, log_probs: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
     """Expected calibration error of the top class (Guo et al. 2017, eq. 3).
 
     Σ_b (n_b / n) |accuracy_b - confidence_b| over ``bins`` bins of equal width, (lo, hi], of the top

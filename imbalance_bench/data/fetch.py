@@ -124,7 +124,7 @@ def _no_network(url: str, path: Path, error: Exception) -> BenchError:
 
 
 def _published_sum(record: str, archive: str, path: Path) -> str:
-    """"md5:..." of a file of a Zenodo record, as its page states it."""
+    """ "md5:..." of a file of a Zenodo record, as its page states it."""
     import requests
 
     url = f"{SITES['zenodo']}/api/records/{record}"

@@ -104,9 +104,7 @@ class Monitor:
                 self.best[r] = self.stack.flat[r].detach()
 
 
-def train(
-    stack: Stack, method: Method, tasks: Sequence[Task], sets: Sequence[Part], trainer: Trainer
-) -> Monitor:
+def train(stack: Stack, method: Method, tasks: Sequence[Task], sets: Sequence[Part], trainer: Trainer) -> Monitor:
     """Minimises ``method.loss`` over each run's set for ``trainer.epochs`` epochs; ``stack`` ends at the last one."""
     rows = Rows(sets, stack.flat.device, stack.flat.dtype)
     descent = optimiser(stack, trainer)

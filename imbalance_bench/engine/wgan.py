@@ -180,9 +180,7 @@ class GANs:
         of_real, of_fake = self.critic(inputs).squeeze(-1).chunk(2, 1)
         distance = batch.mean(of_real) - batch.mean(of_fake)
         penalty = batch.mean(
-            gradient_penalty(
-                lambda x: self.critic(torch.cat([x + normal[:, 2], condition], -1)), batch.x, fake, mix
-            )
+            gradient_penalty(lambda x: self.critic(torch.cat([x + normal[:, 2], condition], -1)), batch.x, fake, mix)
         )
         loss = self.options.penalty_weight * penalty - distance
         self.critic.backward(loss.sum())

@@ -95,9 +95,7 @@ class CWGAN(Method):
                 made.append(Part(x, np.full(n, label), np.full(n, -1)))
             sets.append(made[0].join(*made[1:]))
         classifiers = engine.train(self, tasks, sets, backbone)
-        for classifier, task, rows, failure, history in zip(
-            classifiers, tasks, sets, failures, gans.monitor.history
-        ):
+        for classifier, task, rows, failure, history in zip(classifiers, tasks, sets, failures, gans.monitor.history):
             classifier.failure = failure or classifier.failure
             classifier.info |= resampling_info(task, rows) | {"gan": history[-1]}
             names = [name for name in history[0] if name != "epoch"]

@@ -141,16 +141,12 @@ class ExplicitGradient(Method):
                 break
             plans = [shuffled(len(y), batch_size, g) for y, g in zip(train.labels, generators)]
             lengths = [len(p) for p in plans]
-            valid_plans = [
-                self.valid_plan(y, t, n, g) for y, t, n, g in zip(valid.labels, tasks, lengths, generators)
-            ]
+            valid_plans = [self.valid_plan(y, t, n, g) for y, t, n, g in zip(valid.labels, tasks, lengths, generators)]
             synthetic_plans = [
                 cycled(len(y), self.synthetic_batch, n, g) for y, n, g in zip(synthetic.labels, lengths, generators)
             ]
             steps = []
-            for x1, x2, xs in zip(
-                train.batches(plans), valid.batches(valid_plans), synthetic.batches(synthetic_plans)
-            ):
+            for x1, x2, xs in zip(train.batches(plans), valid.batches(valid_plans), synthetic.batches(synthetic_plans)):
                 weights = step_weights(x1, xs, joint=self.step1 == "algorithm1")
                 inner, outer, gradient = meta_step(
                     stack, twin, self.per_sample, x1, x2, xs, weights, self.eta1, self.eta2
@@ -170,9 +166,7 @@ class ExplicitGradient(Method):
         for new, old in zip(classifiers, pretrained):
             new.history = old.history + _after(old.history, new.history)
         moved_x = synthetic.x.cpu().numpy()
-        ends = [
-            Part(moved_x[o : o + len(p)].astype(p.x.dtype), p.y, p.ids) for o, p in zip(synthetic.offsets, starts)
-        ]
+        ends = [Part(moved_x[o : o + len(p)].astype(p.x.dtype), p.y, p.ids) for o, p in zip(synthetic.offsets, starts)]
         return ends, classifiers
 
     def per_sample(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -215,9 +215,7 @@ def _evaluate(claim: Claim, values: pd.DataFrame) -> ClaimResult:
     return ClaimResult(claim, verdict, detail, len(claim.cells), tuple(cells), tuple(missing), gain, versus)
 
 
-def _compare(
-    claim: Claim, here: pd.DataFrame, dataset: str, ratio: str, sign: float
-) -> CellComparison | str:
+def _compare(claim: Claim, here: pd.DataFrame, dataset: str, ratio: str, sign: float) -> CellComparison | str:
     """The comparison in one cell, or which sides lack runs."""
     import pandas as pd
 

@@ -149,5 +149,3 @@ def friedman_note(name: str, values: pd.DataFrame) -> str:
         return f"{where}: nothing to test."
     p = f"p = {test.p:.3f}" if test.p >= 0.001 else f"p = {test.p:.1e}" if test.p > 1e-15 else "p < 1e-15"
     return f"{where}: χ² = {test.chi2:.2f}, Iman-Davenport F({test.dof[0]}, {test.dof[1]}) = {test.f:.2f}, {p}."
-
-

@@ -110,5 +110,3 @@ def metric_title(metric: str) -> str:
     if gap:
         return f"Δ to {gap[1]} (%)"
     return METRIC_TITLES.get(metric, metric.replace("_", " "))
-
-

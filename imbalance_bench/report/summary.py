@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 GROUPS = ("dataset", "ratio", "protocol", "backbone", "trainer", "method")
 
+
 def summary(store: Store, filters: Sequence[str] = (), iterate: str | None = None, command: str = "") -> Sheet:
     """One block for each setting (ratio, protocol, backbone, metric); records under one label that were run with
     other options have those options appended (``focal gamma=5``).

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from imbalance_bench.grid import Preset
     from imbalance_bench.store import Store
 
+
 @dataclass(frozen=True)
 class TableSpec:
     """The ``paper:`` node of a table's preset.

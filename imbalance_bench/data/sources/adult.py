@@ -68,9 +68,7 @@ class AdultSource:
             x, encoder, info = table, one_hot, {"one_hot_width": one_hot.width}
         else:
             x, encoder, info = _codes(table, one_hot), ArrayEncoder("minmax"), {}
-        return Dataset(
-            "adult", x, y[keep], INCOMES, encoder, test_rows=np.flatnonzero(official[keep]), info=info
-        )
+        return Dataset("adult", x, y[keep], INCOMES, encoder, test_rows=np.flatnonzero(official[keep]), info=info)
 
     @staticmethod
     def file(folder: Path, name: str) -> Path:

@@ -120,5 +120,3 @@ def _groups(values: Sequence[float], distance: float) -> list[tuple[int, int]]:
         if last > first and not (groups and groups[-1][1] >= last):
             groups.append((first, last))
     return groups
-
-

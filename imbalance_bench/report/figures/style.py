@@ -132,5 +132,3 @@ def arrays(record: Record, name: str) -> dict[str, np.ndarray]:
 def line_style(spec: FigureSpec, method: str) -> dict[str, Any]:
     index = list(spec.methods).index(method) if method in spec.methods else len(spec.methods)
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
-
-
