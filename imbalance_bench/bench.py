@@ -172,7 +172,7 @@ def counted(loop: Callable[[], None], run_steps: int) -> Callable[[], int]:
 
 def plain_steps(d: int, rounds: int) -> dict[str, float]:
     tasks = [setting(d, s) for s in range(max(RUNS))]
-    epochs = 20 if d < 300 else 6  # enough that storing the data, done once, does not count
+    epochs = 10 if d < 300 else 4  # enough that storing the data, done once, does not count
     rivals = {
         "(a) DataLoader": counted(lambda: loader_loop(tasks[0], epochs), epochs * STEPS),
         "(b) resident": counted(lambda: resident_loop(tasks[0], epochs), epochs * STEPS),
@@ -185,7 +185,7 @@ def plain_steps(d: int, rounds: int) -> dict[str, float]:
 
 def meta_steps(d: int, rounds: int) -> dict[str, float]:
     tasks = [setting(d, s) for s in range(max(RUNS))]
-    epochs = 10 if d < 300 else 5
+    epochs = 6 if d < 300 else 3
     rivals = {"create_graph": counted(lambda: create_graph_loop(tasks[0], epochs), epochs * STEPS)}
     engine, method = Engine(trainer(1), "cpu"), METHODS.get("cross_entropy")()
     for runs in RUNS:
