@@ -51,7 +51,7 @@ class Engine:
 
     def __init__(self, trainer: Trainer, device: str = "auto") -> None:
         keep_freed_memory()
-        # Gradients of a fitted network sink below 1e-38, where arithmetic is a hundred times slower: call them zero.
+        # Gradients of a fitted network sink below 1e-38, where arithmetic is many times slower: call them zero.
         torch.set_flush_denormal(True)
         self.trainer = trainer
         self.device = choose_device(device)
