@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from imbalance_bench.backbones.network import Network, Stage
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import BACKBONES
 
@@ -34,40 +35,36 @@ class MLPBackbone:
         return MLP(math.prod(shape), self.hidden, self.activation, classes, head)
 
 
-class MLP(nn.Module):
-    """d → hidden → head. Heads: ``linear`` (two classes: one log-odds z, given as logits [0, z]; C > 2: C logits;
-    regression: one output) and ``cosine`` (C cosines of feature and class weight, no bias; LDAM, Section 3.2 of Cao
-    et al. 2019)."""
+class MLP(Network):
+    """d → hidden → head; f is the last hidden layer."""
 
     def __init__(self, d: int, hidden: tuple[int, ...], activation: str, classes: int, head: str) -> None:
-        super().__init__()
-        self.activation = ACTIVATIONS[activation]
-        self.classes, self.kind = classes, head
         widths = [d, *hidden]
-        self.body = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:]))
-        outputs = classes if head == "cosine" else {0: 1, 2: 1}.get(classes, classes)
-        self.head = nn.Linear(widths[-1], outputs, bias=head != "cosine")
+        body = [nn.Linear(a, b) for a, b in zip(widths, widths[1:])]  # drawn before the head, from the input up
+        super().__init__(widths[-1], classes, head)
+        self.activation = ACTIVATIONS[activation]
+        self.body = nn.ModuleList(body)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits (n, C) (regression: (n, 1)) of inputs (n, ...)."""
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
         h = x.flatten(1)
         for layer in self.body:
             h = self.activation(layer(h))
-        if self.kind == "cosine":
-            return F.normalize(h, dim=-1) @ F.normalize(self.head.weight, dim=-1).T
-        return self._logits(self.head(h))
+        return h
 
-    def batched(self, params: Mapping[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-        """The same for R networks at once: parameters (R, ...), inputs (R, n, ...) → (R, n, C)."""
-        h = x.flatten(2)
-        for i in range(len(self.body)):
-            weight, bias = params[f"body.{i}.weight"], params[f"body.{i}.bias"]
-            h = self.activation(torch.baddbmm(bias[:, None], h, weight.mT))
-        weight = params["head.weight"]
+    def batched(self, params: Mapping[str, torch.Tensor], x: torch.Tensor, stage: Stage = "logits") -> torch.Tensor:
+        """``forward`` of R networks at once: parameters (R, ...), inputs (R, n, ...) → (R, n, C)."""
+        h = x
+        if stage != "head":
+            h = x.flatten(2)
+            for i in range(len(self.body)):
+                weight, bias = params[f"body.{i}.weight"], params[f"body.{i}.bias"]
+                h = self.activation(torch.baddbmm(bias[:, None], h, weight.mT))
+            if stage == "embed":
+                return h
+        weight, lead = params["head.weight"], h.shape[1:-1]
+        h = h.flatten(1, -2)  # the head may be asked about several vectors a sample
         if self.kind == "cosine":
-            return F.normalize(h, dim=-1) @ F.normalize(weight, dim=-1).mT
-        return self._logits(torch.baddbmm(params["head.bias"][:, None], h, weight.mT))
-
-    def _logits(self, outputs: torch.Tensor) -> torch.Tensor:
-        # Softmax over [0, z] is the sigmoid of z: one output as the paper has it, and losses see C logits always.
-        return F.pad(outputs, (1, 0)) if self.classes == 2 else outputs
+            outputs = F.normalize(h, dim=-1) @ F.normalize(weight, dim=-1).mT
+        else:
+            outputs = self.padded(torch.baddbmm(params["head.bias"][:, None], h, weight.mT))
+        return outputs.unflatten(1, lead)

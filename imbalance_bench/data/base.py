@@ -17,7 +17,8 @@ class Encoder(Protocol):
     """Preprocessing that is fitted on training rows only."""
 
     def __call__(self, x: Any, fit_rows: np.ndarray) -> np.ndarray:
-        """All rows of ``x`` as float32 (n, ...), scaled by what rows ``fit_rows`` say; row order kept."""
+        """All rows of ``x`` as float32 (n, ...), scaled by what rows ``fit_rows`` say; row order kept. Images stay
+        uint8 (n, channels, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that belong together: ``x`` (n, ...) float32, ``y`` (n,) int64 (float64 for regression), ``ids`` (n,) rows
+    """Rows that belong together: ``x`` (n, ...) float32, or uint8 images (n, channels, H, W), ``y`` (n,) int64 (float64 for regression), ``ids`` (n,) rows
     of the data set, -1 for rows that were made."""
 
     x: np.ndarray
@@ -83,8 +84,9 @@ class Task:
     """All that a method may see of one run: never the test part.
 
     ``withdrawn``: rows that the ratio took out of the training part's side of the data. As an unlabelled pool only
-    ``withdrawn.x`` may be used; their labels are for oracles (``potential``). ``seed`` drives whatever is random in
-    this run; equal (fold, repeat) give equal seeds whichever other runs a cell has.
+    ``withdrawn.x`` may be used; their labels are for oracles (``potential``). ``minority_classes``: those that the
+    ratio calls so; what methods treat apart and what the class group "minority" is a mean over. ``seed`` drives
+    whatever is random in this run; equal (fold, repeat) give equal seeds whichever other runs a cell has.
     """
 
     train: Part
@@ -96,6 +98,7 @@ class Task:
     repeat: int
     seed: int
     synthetic: tuple[np.ndarray, np.ndarray] | None = None
+    minority_classes: tuple[int, ...] = ()
 
     @cached_property
     def counts(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Preprocessing of tables. Whatever is estimated (ranges, means, medians, components) comes from training rows only."""
+"""Preprocessing. Whatever is estimated (ranges, means, medians, components) comes from training rows only."""
 
 from __future__ import annotations
 
@@ -40,6 +40,14 @@ class ArrayEncoder:
         else:  # the mean of equal numbers is not always that number
             low, span = np.where(constant, known[0], known.mean(axis=0)), known.std(axis=0)
         return (x - low) / np.where(constant, 1.0, span)
+
+
+@dataclass(frozen=True)
+class RawPixels:
+    """For images: uint8 (n, channels, H, W) stay as they are; the engine makes them floats in [0, 1], batch by batch."""
+
+    def __call__(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
+        return x
 
 
 @dataclass(frozen=True)

@@ -27,17 +27,32 @@ class Run:
 def make_runs(dataset: Dataset, ratio: Ratio, protocol: Protocol, seed: int) -> list[Run]:
     """One run for each split and repeat (``protocol.seeds``), fold by fold.
 
-    The parts of a split are the same objects in all of its repeats, so that they need to lie on a device once.
+    Parts of equal rows are the same object wherever the rows are encoded alike (repeats of a split; the test part of
+    trials), so that they need to lie on a device once.
     Raises BenchError where a class is left without rows in a part, or a feature is not a finite number.
     """
     if isinstance(dataset.x, np.ndarray):  # the gaps of a table are filled by its encoder
         _check_finite(dataset.x, dataset.name)
     splits, withdrawn = _split(dataset, ratio, protocol)
     runs = []
+    known: dict[bytes, Part] = {}
     for fold, (split, out) in enumerate(zip(splits, withdrawn)):
         x = dataset.encode(dataset.x, split.train)
-        _check_finite(x, f"{dataset.name} (encoded)")
-        train, valid, test, pool = (Part(x[rows], dataset.y[rows], rows) for rows in (*split, out))
+        if x is not dataset.x:
+            _check_finite(x, f"{dataset.name} (encoded)")
+            known.clear()  # each fold is scaled by its own training rows
+
+        def part(rows: np.ndarray, x: np.ndarray = x) -> Part:
+            key = rows.tobytes()
+            if key not in known:
+                known[key] = Part(x[rows], dataset.y[rows], rows)
+            return known[key]
+
+        train, valid, test, pool = (part(rows) for rows in (*split, out))
+        minority: tuple[int, ...] = ()
+        if dataset.kind == "classification":
+            counts = np.bincount(train.y, minlength=dataset.classes)
+            minority = ratio.minority_classes(counts, ratio.trial_seed(fold))
         for repeat in range(protocol.seeds):
             task = Task(
                 train=train,
@@ -49,6 +64,7 @@ def make_runs(dataset: Dataset, ratio: Ratio, protocol: Protocol, seed: int) -> 
                 repeat=repeat,
                 seed=run_seed(seed, fold, repeat),
                 synthetic=dataset.synthetic,
+                minority_classes=minority,
             )
             runs.append(Run(task, test))
     return runs
@@ -82,11 +98,16 @@ def _split(dataset: Dataset, ratio: Ratio, protocol: Protocol) -> tuple[list[Spl
     splits = [type(s)(*(kept[part] for part in s)) for s in found]
     if ratio.apply_to == "all" or dataset.kind == "regression":
         return splits, [np.setdiff1d(every, kept)] * len(splits)
-    thinned = [s._replace(train=s.train[ratio.indices(dataset.y[s.train], ratio.seed)]) for s in splits]
+    thinned = [
+        s._replace(train=s.train[ratio.indices(dataset.y[s.train], ratio.trial_seed(fold))])
+        for fold, s in enumerate(splits)
+    ]
     return thinned, [np.setdiff1d(s.train, t.train) for s, t in zip(splits, thinned)]
 
 
 def _check_finite(x: np.ndarray, name: str) -> None:
+    if np.issubdtype(x.dtype, np.integer):
+        return
     bad = ~np.isfinite(x.reshape(len(x), -1))
     if bad.any():
         row, column = np.argwhere(bad)[0]
