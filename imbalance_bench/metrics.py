@@ -30,7 +30,11 @@ _SATURATED = -1e-4
 
 
 def evaluate(
-    labels: np.ndarray, log_probs: np.ndarray, class_names: Sequence[str], kind: str = "classification"
+    labels: np.ndarray,
+    log_probs: np.ndarray,
+    class_names: Sequence[str],
+    kind: str = "classification",
+    minority: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
     """All metrics of one run's predictions.
 
@@ -39,11 +43,14 @@ def evaluate(
         log_probs: (n, C) log-probabilities, -inf allowed; regression: predictions (n, 1).
         class_names: C names, used in the group ``class:<name>``.
         kind: ``classification`` or ``regression``.
+        minority: the minority classes of this run.
 
     Returns:
         One ``{"class_group", "metric", "value"}`` a number. Groups: ``positive`` (two classes only: class 1),
         ``macro`` (mean over classes, each against the rest; ``g_mean``: the recalls' geometric mean),
-        ``class:<name>``, and ``all`` (what belongs to no class: accuracy, log loss, calibration, errors).
+        ``minority`` and ``majority`` (the same mean over these classes; so F1 is a mean of F1s, not that of mean
+        precision and recall; absent without minority classes), ``class:<name>``, and ``all`` (what belongs to no
+        class: accuracy, log loss, calibration, errors).
 
     Raises:
         BenchError: no rows, shapes that do not fit, labels out of range, no log-probabilities.
@@ -56,6 +63,8 @@ def evaluate(
     _check_classification(labels, scores, class_names)
 
     classes = scores.shape[1]
+    if not set(minority) < set(range(classes)):
+        raise BenchError(f"minority classes {list(minority)} must be some, and not all, of 0..{classes - 1}")
     predicted = scores.argmax(axis=1)
     table = [_one_vs_rest(labels == c, predicted == c, ranking_scores(scores, c)) for c in range(classes)]
     groups: dict[str, dict[str, float]] = {}
@@ -64,9 +73,12 @@ def evaluate(
         groups["positive"]["g_mean"] = float(np.sqrt(table[1]["recall"] * table[1]["specificity"]))
     recalls = np.array([row["recall"] for row in table])
     recalls = recalls[~np.isnan(recalls)]
-    groups["macro"] = {metric: _mean_of_defined([row[metric] for row in table]) for metric in table[0]}
+    groups["macro"] = _mean_over(table)
     groups["macro"]["g_mean"] = float(np.prod(recalls ** (1 / len(recalls))))
     groups["macro"]["balanced_accuracy"] = float(recalls.mean())
+    if minority:
+        groups["minority"] = _mean_over([table[c] for c in minority])
+        groups["majority"] = _mean_over([table[c] for c in range(classes) if c not in minority])
     for name, row in zip(class_names, table):
         groups[f"class:{name}"] = row
     groups["all"] = {
@@ -204,6 +216,11 @@ def _curve_summaries(positive: np.ndarray, scores: np.ndarray) -> dict[str, floa
     return {"auc_pr_trapezoid": area} | {
         f"ap_at_{r:g}": float(p.max()) if len(p) else float("nan") for r, p in reached.items()
     }
+
+
+def _mean_over(table: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Each metric's mean over the classes (rows of ``table``) in which it is defined."""
+    return {metric: _mean_of_defined([row[metric] for row in table]) for metric in table[0]}
 
 
 def _mean_of_defined(values: Sequence[float]) -> float:

@@ -78,7 +78,8 @@ def rescore(cell: Cell) -> Change:
             raise BenchError(f"{cell.path} is being trained by another process: rescore it afterwards")
         splits = [(run["fold"], run["repeat"]) for run in record["runs"]]
         data = record["data"]
-        rows = scoring.score_predictions(_predictions(cell), splits, data["class_names"], record["kind"])
+        minority = [run.get("minority_classes", ()) for run in record["runs"]]  # none in records of old
+        rows = scoring.score_predictions(_predictions(cell), splits, data["class_names"], record["kind"], minority)
         text = scoring.to_csv(rows)
         headline = scoring.headline(rows, data["classes"], record["kind"])
         change = _compare(record, cell, text, headline)

@@ -15,22 +15,26 @@ ITERATES: tuple[Literal["last", "best"], ...] = ("last", "best")
 
 
 def score_predictions(
-    arrays: Mapping[str, np.ndarray], runs: Sequence[tuple[int, int]], class_names: Sequence[str], kind: str
+    arrays: Mapping[str, np.ndarray],
+    runs: Sequence[tuple[int, int]],
+    class_names: Sequence[str],
+    kind: str,
+    minority: Sequence[Sequence[int]] | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of metrics.csv: run, fold, repeat, iterate, class_group, metric, value.
 
-    ``arrays`` as in predictions.npz; ``runs``: (fold, repeat) of each run of the cell.
+    ``arrays`` as in predictions.npz, ``scores_<iterate>`` for every iterate there is; ``runs``: (fold, repeat) of each
+    run of the cell; ``minority``: the minority classes of each run.
     """
     rows = []
-    for iterate in ITERATES:
-        if f"scores_{iterate}" not in arrays:
-            continue
+    for iterate in [name.removeprefix("scores_") for name in arrays if name.startswith("scores_")]:
         scores = arrays[f"scores_{iterate}"]
         for run in np.unique(arrays["run"]).tolist():
             mine = arrays["run"] == run
             fold, repeat = runs[run]
             where = {"run": run, "fold": fold, "repeat": repeat, "iterate": iterate}
-            values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind)
+            few = minority[run] if minority else ()
+            values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind, few)
             rows += [{**where, **value} for value in values]
     return rows
 
@@ -46,6 +50,14 @@ def headline(rows: Sequence[Mapping[str, Any]], classes: int, kind: str) -> dict
     values = [r["value"] for r in rows if (r["metric"], r["class_group"], r["iterate"]) == key]
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {"metric": metric, "class_group": group, "iterate": "last", "mean": float(np.mean(values)), "sd": sd}
+
+
+def collapsed(labels: np.ndarray, scores: np.ndarray) -> bool:
+    """Whether the decisions of scores (n, C) fall on at most half of the classes that labels (n,) hold (of two: on
+    one): a network that learned little and whose loss is finite all the same."""
+    if scores.shape[1] < 2:
+        return False
+    return 2 * len(np.unique(scores.argmax(axis=1))) <= len(np.unique(labels))
 
 
 def selection_score(labels: np.ndarray, log_probs: np.ndarray, kind: str) -> float:

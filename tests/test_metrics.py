@@ -16,9 +16,9 @@ from imbalance_bench import metrics
 from imbalance_bench.errors import BenchError
 
 
-def values(labels, log_probs, names=None, kind="classification"):
+def values(labels, log_probs, names=None, kind="classification", minority=()):
     names = names or [str(i) for i in range(np.shape(log_probs)[1])]
-    rows = metrics.evaluate(labels, log_probs, names, kind)
+    rows = metrics.evaluate(labels, log_probs, names, kind, minority)
     return {(r["class_group"], r["metric"]): r["value"] for r in rows}
 
 
@@ -88,6 +88,32 @@ def test_every_group_agrees_with_sklearn_and_imblearn(case):
     same(ours["macro", "balanced_accuracy"], skl.balanced_accuracy_score(labels, pred))
     same(ours["all", "accuracy"], skl.accuracy_score(labels, pred))
     same(ours["all", "log_loss"], skl.log_loss(labels, np.exp(lp), labels=classes))
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(predictions(4), st.sets(st.integers(0, 3), min_size=1, max_size=3))
+def test_minority_and_majority_are_means_over_their_classes(case, minority):
+    labels, lp = case
+    ours = values(labels, lp, minority=sorted(minority))
+    for metric in ("precision", "recall", "f1", "specificity", "auc_pr", "auc_roc"):
+        for group, classes in (("minority", minority), ("majority", {0, 1, 2, 3} - minority)):
+            same(ours[group, metric], np.mean([ours[f"class:{c}", metric] for c in classes]))
+    assert not [g for g, _ in values(labels, lp) if g in ("minority", "majority")]
+
+
+def test_f1_of_the_minority_is_a_mean_of_f1s():
+    """Classes 1 and 2 are all found and half found: the mean F1 lies below the F1 of the mean precision and recall."""
+    labels = np.array([0, 0, 1, 1, 2, 2, 2, 2])
+    pred = np.array([0, 0, 1, 1, 2, 0, 0, 0])
+    ours = values(labels, np.log(np.where(np.eye(3)[pred] == 1, 0.8, 0.1)), minority=(1, 2))
+    assert ours["minority", "precision"] == 1 and ours["minority", "recall"] == 0.625
+    same(ours["minority", "f1"], (1 + 0.4) / 2)
+
+
+@pytest.mark.parametrize("minority", [(0, 1, 2), (3,), (-1,)])
+def test_minority_classes_are_some_and_not_all(minority):
+    with pytest.raises(BenchError, match="must be some, and not all, of 0..2"):
+        values([0, 1, 2], log_softmax(np.eye(3)), minority=minority)
 
 
 @settings(max_examples=100, deadline=None, derandomize=True)

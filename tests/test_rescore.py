@@ -100,6 +100,50 @@ def test_a_new_metric_needs_no_training(tmp_path, monkeypatch):
     assert not rescore.rescore(cell)
 
 
+def test_the_minority_classes_are_those_of_the_records(tmp_path):
+    cell = make_cell(tmp_path)
+    record = cell.record()
+    runs = [run | {"minority_classes": [c]} for run, c in zip(record["runs"], (1, 0))]
+    cell.finish({k: v for k, v in record.items() if k != "path"} | {"runs": runs})
+    change = rescore.rescore(cell)
+    assert {name.split()[0] for name in change.added} == {"minority", "majority"} and not change.changed
+    rows = list(csv.DictReader(io.StringIO((cell.path / "metrics.csv").read_text())))
+    recall = {(r["run"], r["class_group"]): r["value"] for r in rows if r["metric"] == "recall"}
+    assert recall["0", "minority"] == recall["0", "class:yes"] and recall["1", "minority"] == recall["1", "class:no"]
+
+
+def test_every_iterate_there_is_is_scored(tmp_path):
+    cell = make_cell(tmp_path)
+    with np.load(cell.path / "predictions.npz") as loaded:
+        arrays = dict(loaded)
+    np.savez_compressed(cell.path / "predictions.npz", **arrays, scores_knn=arrays["scores_last"][::-1])
+    assert rescore.rescore(cell).added
+    rows = list(csv.DictReader(io.StringIO((cell.path / "metrics.csv").read_text())))
+    assert list(dict.fromkeys(r["iterate"] for r in rows)) == ["last", "knn"]
+    assert cell.record()["headline"]["iterate"] == "last"
+
+
+@pytest.mark.parametrize(
+    ("predicted", "labels", "expected"),
+    [
+        ([0, 1, 2, 2], [0, 1, 2, 3], False),
+        ([0, 1, 1, 0], [0, 1, 2, 3], True),  # half of four classes
+        ([0, 0, 0, 1], [0, 1, 2, 2], False),
+        ([2, 2, 2, 2], [0, 1, 2, 2], True),
+        ([0, 0, 1, 1], [1, 0, 1, 0], False),
+        ([0, 0, 0, 0], [1, 0, 1, 0], True),
+        ([0, 0, 0, 0], [0, 0, 0, 0], False),  # the test part has one class
+    ],
+)
+def test_collapsed_is_deciding_for_half_of_the_classes_or_fewer(predicted, labels, expected):
+    classes = max(2, *labels) + 1 if max(labels) > 1 else 2
+    assert scoring.collapsed(np.array(labels), np.log(np.eye(classes)[predicted] + 0.01)) is expected
+
+
+def test_a_regression_does_not_collapse():
+    assert not scoring.collapsed(np.array([0.5, 1.5]), np.zeros((2, 1)))
+
+
 def test_undefined_numbers_are_not_changes(tmp_path):
     cell = make_cell(tmp_path)
     with np.load(cell.path / "predictions.npz") as loaded:
