@@ -131,6 +131,20 @@ def test_of_several_classes_the_rarest_is_thinned_against_the_rest():
         ("class_list", {"keep": {1: 0}}, [10, 10], "ratio.keep[1]=0 must be a fraction"),
         ("class_list", {"keep": {1: 11}}, [10, 10], "asks for more rows than class 1 has (10)"),
         ("class_list", {"keep": {"x": 1}}, [10, 10], "class 'x' does not exist"),
+        ("four_random_90", {"count": 2}, [10, 10], "ratio.count=2: at least one of 2 classes must stay whole"),
+        ("four_random_90", {"count": 0}, [10, 10], "ratio.count=0"),
+        ("four_random_99", {}, [10] * 10, "has 10 rows and would keep none: choose a lower ratio.p"),
+        ("four_random_99", {"p": 1.0}, [10] * 10, "ratio.p=1.0 must be a share"),
+        ("four_random_99", {"apply_to": "all"}, [10] * 10, "set ratio.apply_to=train, or ratio.redraw=false"),
+        ("gaussian_20", {"reduction": -0.1}, [10] * 10, "ratio.reduction=-0.1"),
+        ("gaussian_20", {"reduction": 0.85}, [10] * 10, "would keep none: choose a lower ratio.reduction"),
+        ("gaussian_20", {"reduction": 0.95}, [10] * 10, "would keep none: choose a lower ratio.reduction"),
+        ("minor_cifar10", {}, [10] * 7, "ratio.classes: class 7 does not exist: classes are 0 to 6"),
+        ("minor_cifar10", {}, [40] * 10, "class 0 has 40 rows and would keep none: choose a higher ratio.minor"),
+        ("minor_cifar10", {"classes": [0, 1, 0]}, [500] * 2, "ratio.classes lists 2 of 2 classes"),
+        ("minor_cifar10", {"classes": []}, [500] * 2, "ratio.classes lists 0 of 2 classes"),
+        ("minor_cifar10", {"minor": 0.0}, [500] * 10, "ratio.minor=0.0"),
+        ("minor_cifar10", {"major": 1.5}, [500] * 10, "ratio.major=1.5"),
     ],
 )
 def test_bad_ratios_say_what_to_change(label, options, counts, words):
@@ -154,3 +168,111 @@ def test_class_list_from_the_command_line():
         cfg = compose("config", ["ratio=class_list", "ratio.keep={1: 0.1, 2: 50}"])
     spec = RATIOS.build(OmegaConf.to_container(cfg.ratio))
     assert kept(spec, labels([60, 60, 60])) == [60, 6, 50]
+
+
+# The forms of the DOS and SelectNet papers
+
+
+@pytest.mark.parametrize(("percent", "stay"), [(90, 500), (95, 250), (99, 50)])
+def test_four_random_classes_lose_their_share(percent, stay):
+    y, spec = labels([5000] * 10), ratio(f"four_random_{percent}")
+    seeds = [spec.trial_seed(fold) for fold in range(10)]
+    drawn = [spec.minority_classes(np.full(10, 5000), seed) for seed in seeds]
+    for seed, classes in zip(seeds, drawn):
+        assert len(set(classes)) == 4
+        assert kept(spec, y, seed) == [stay if c in classes else 5000 for c in range(10)]
+    assert len(set(drawn)) > 5
+    assert set().union(*drawn) == set(range(10))
+    assert {spec.trial_seed(3), ratio(f"four_random_{percent}").trial_seed(3)} == {seeds[3]}
+
+
+def test_all_shares_of_a_trial_hit_the_same_classes_and_keep_nested_rows():
+    y = labels([500] * 10)
+    rows = [set(spec.indices(y, spec.trial_seed(4))) for spec in map(ratio, (f"four_random_{p}" for p in (90, 95, 99)))]
+    assert rows[2] < rows[1] < rows[0]
+
+
+def test_a_share_of_few_rows_is_rounded():
+    """n - round(p n): of 25 rows p = 0.9 takes 22 (22.5, to even), of 26 rows 23 (23.4)."""
+    spec = ratio("four_random_90", redraw=False, count=1)
+    for n, stay in ((25, 3), (26, 3), (30, 3), (36, 4)):
+        assert sorted(kept(spec, labels([n, n, n]))) == [stay, n, n]
+
+
+def test_without_redraw_every_trial_is_alike():
+    spec = ratio("four_random_90", redraw=False, apply_to="all", seed=5)
+    assert {spec.trial_seed(fold) for fold in range(4)} == {5}
+    assert ratio("four_random_90", seed=5).trial_seed(0) != 5
+    assert ratio("step", seed=5).trial_seed(3) == 5
+
+
+@pytest.mark.parametrize("reduction", [0.2, 0.4])
+@pytest.mark.parametrize("counts", [[12_000] * 10, [900, 1400, 1000, 700, 1200, 800, 1100, 1300, 600, 1000]])
+def test_gaussian_deletion_takes_the_overall_share(reduction, counts):
+    spec, y = ratio(f"gaussian_{round(100 * reduction)}"), labels(counts)
+    shapes = set()
+    for fold in range(4):
+        found = kept(spec, y, spec.trial_seed(fold))
+        assert sum(found) == pytest.approx((1 - reduction) * sum(counts), abs=5)
+        rates = np.divide(found, counts)
+        assert rates.max() == 1  # place 0
+        log = np.sort(-np.log(rates))  # place i: i² / (2 sigma²)
+        np.testing.assert_allclose(log / log[1], np.arange(10) ** 2, rtol=0.3)
+        shapes.add(tuple(np.argsort(-rates)))
+    assert len(shapes) == 4
+
+
+def test_gaussian_deletion_of_ten_equal_classes_has_the_sigma_that_is_stated():
+    for reduction, sigma in ((0.2, 7.56), (0.4, 4.56)):
+        expected = sorted(np.exp(-(np.arange(10) ** 2) / (2 * sigma**2)) * 10_000)
+        found = sorted(kept(ratio("gaussian_20", reduction=reduction), labels([10_000] * 10)))
+        np.testing.assert_allclose(found, expected, atol=10)
+
+
+def test_gaussian_deletion_of_nothing_keeps_all_and_its_minority_lies_below_the_median():
+    spec = ratio("gaussian_20", reduction=0.0)
+    assert kept(spec, labels([30, 20, 10])) == [30, 20, 10]
+    assert spec.minority_classes(np.array([30, 20, 10, 25]), 0) == (1, 2)
+    assert spec.minority_classes(np.array([30, 20, 10]), 0) == (2,)
+
+
+@pytest.mark.parametrize(
+    ("label", "rows", "minor", "major", "pool"),
+    [
+        ("minor_cifar10", [5000] * 10, 50, 4500, 22_800),
+        ("minor4_cifar100", [500] * 100, 25, 450, 1900 + 4800),
+        ("minor10_cifar100", [500] * 100, 25, 450, 4750 + 4500),
+    ],
+)
+def test_minor_and_major_classes_as_in_the_selectnet_paper(label, rows, minor, major, pool):
+    spec, y = ratio(label), labels(rows)
+    found = kept(spec, y, spec.trial_seed(0))
+    listed = option("ratio", label)["classes"]
+    assert spec.minority_classes(np.array(found), 0) == tuple(listed)
+    assert found == [minor if c in listed else major for c in range(len(rows))]
+    assert sum(rows) - sum(found) == pool
+    assert spec.indices(y, spec.trial_seed(0)).tolist() != spec.indices(y, spec.trial_seed(1)).tolist()
+
+
+def test_the_first_rows_of_each_class_may_stay():
+    y = np.tile([0, 1], 100)
+    spec = ratio("minor_cifar10", classes=[1], minor=0.03, major=0.05, draw="first")
+    assert spec.indices(y, 9).tolist() == [0, 1, 2, 3, 4, 5, 6, 8]
+
+
+def test_long_tailed_cifar_has_the_counts_of_cui_et_al():
+    assert kept(ratio("long_tailed_cifar"), labels([5000] * 10)) == [
+        *(5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
+    ]
+    found = kept(ratio("long_tailed_cifar"), labels([500] * 100))
+    assert (found[0], found[-1], sum(found)) == (500, 5, 10_847)
+    spec = ratio("long_tailed_cifar")
+    assert spec.minority_classes(np.array(found), 0) == tuple(range(50, 100))
+    assert spec.minority_classes(np.full(10, 9), 0) == (5, 6, 7, 8, 9)
+
+
+def test_minority_classes_are_those_with_fewer_than_half_of_the_largest():
+    assert ratio("native").minority_classes(np.array([100, 50, 49, 1]), 0) == (2, 3)
+    assert ratio("native").minority_classes(np.array([100, 90]), 0) == (1,)
+    assert ratio("step").minority_classes(np.array([10, 10, 100, 100]), 0) == (0, 1)
+    assert ratio("native").minority_classes(np.array([7, 7, 7]), 0) == ()

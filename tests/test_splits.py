@@ -37,7 +37,7 @@ def dataset(counts=(300, 60), d=3, **options):
 
 
 def splits(label, y, **options):
-    test = np.flatnonzero(np.arange(len(y)) % 4 == 0) if label == "official_test" else None
+    test = np.flatnonzero(np.arange(len(y)) % 4 == 0) if label.startswith("official") else None
     return protocol(label, **options).splits(y, test, None, "classification")
 
 
@@ -48,8 +48,9 @@ def test_parts_never_overlap_and_cover_all_rows(counts, label, seed):
     for split in splits(label, y, seed=seed):
         together = np.concatenate(split)
         assert sorted(together) == list(range(len(y)))
-        for part in split:
+        for part in split if len(split.valid) else (split.train, split.test):
             assert (np.bincount(y[part], minlength=len(counts)) > 0).all()
+        assert (len(split.valid) == 0) == label.startswith("official_trials")
 
 
 @pytest.mark.parametrize(("label", "shares"), [("holdout_kfold", (60, 20, 20)), ("stratified_kfold", (64, 16, 20))])
@@ -85,6 +86,40 @@ def test_official_test_uses_the_rows_that_the_data_name():
         protocol("official_test").splits(y, None, None, "classification")
 
 
+def test_official_trials_repeat_the_same_rows():
+    y = labels([50, 20])
+    found = splits("official_trials", y)
+    assert len(found) == 10
+    assert all((a == b).all() for s in found for a, b in zip(s, found[0]))
+    assert [len(p) for p in found[0]] == [52, 0, 18]
+    assert [len(p) for p in splits("official_trials", y, valid_fraction=0.25)[0]] == [39, 13, 18]
+    assert len(splits("official_trials_5", y)) == 5
+    own = protocol("official_trials").splits(y, np.arange(10), np.arange(10, 30), "classification")
+    assert [len(p) for p in own[7]] == [40, 20, 10]
+
+
+def test_official_test_may_go_without_validation_rows():
+    assert [len(p) for p in splits("official_test", labels([50, 20]), valid_fraction=0.0)[0]] == [52, 0, 18]
+
+
+def test_each_trial_redraws_its_ratio_and_shares_its_test_part():
+    y = labels([300] * 10)
+    data = replace(dataset((300,) * 10), y=y, test_rows=np.arange(0, len(y), 3))
+    made = make_runs(data, ratio("four_random_90"), protocol("official_trials"), 0)
+    again = make_runs(data, ratio("four_random_95"), protocol("official_trials"), 0)
+    for run, other in zip(made, again):
+        task = run.task
+        few = np.flatnonzero(task.counts < 100)
+        assert task.minority_classes == tuple(few) == other.task.minority_classes
+        assert len(few) == 4
+        assert len(task.train) + len(task.withdrawn) == 2000
+        assert set(task.withdrawn.y) == set(few)
+        assert len(task.valid) == 0
+        assert (run.test.ids == data.test_rows).all()
+    assert len({r.task.minority_classes for r in made}) > 5
+    assert len({r.task.seed for r in made}) == 10
+
+
 @pytest.mark.parametrize(
     ("label", "options", "counts", "words"),
     [
@@ -94,6 +129,8 @@ def test_official_test_uses_the_rows_that_the_data_name():
         ("holdout_kfold", {"folds": 1}, [9, 9], "protocol.folds=1 must be at least 2"),
         ("holdout_kfold", {"valid_fraction": 1.0}, [9, 9], "protocol.valid_fraction=1.0"),
         ("repeated_holdout", {"repeats": 0}, [9, 9], "protocol.repeats=0"),
+        ("official_trials", {"trials": 0}, [9, 9], "protocol.trials=0 must be at least 1"),
+        ("holdout_kfold", {"valid_fraction": 0.0}, [9, 9], "protocol.valid_fraction=0.0 must lie between 0 and 1"),
         ("repeated_holdout", {}, [100, 2], "gets no row of class 1"),
         ("holdout_kfold", {"seeds": 0}, [9, 9], "protocol.seeds=0"),
         ("holdout_kfold", {"seed": -1}, [9, 9], "protocol.seed=-1"),
@@ -196,4 +233,5 @@ def test_subset_hash_is_of_the_set():
 
 @pytest.mark.parametrize("label", PROTOCOL_LABELS)
 def test_every_option_builds(label):
-    assert protocol(label).name == label == option("protocol", label)["label"]
+    assert protocol(label).name == label.removesuffix("_5")
+    assert option("protocol", label)["label"] == label

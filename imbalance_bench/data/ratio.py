@@ -2,7 +2,10 @@
 
 Every form decides how many rows of each class stay; which ones is drawn once for each class from the seed, as the
 first rows of a fixed random order. So for one seed the rows that IR 200:1 keeps are among those that 100:1 keeps, and
-those among 50:1's, whatever form asks.
+those among 50:1's, whatever form asks. Forms that draw classes too do so from the same seed, alike for every share:
+the four classes that lose 90 % of their rows are those that lose 99 %.
+
+What a ratio takes out of a training part is that run's unlabelled pool.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ class Ratio:
     split, or in the training part of each split only (validation and test parts stay as they are)."""
 
     name: ClassVar[str]
+    remedy: ClassVar[str] = "choose a lower ratio"
 
     seed: int
     apply_to: Literal["all", "train"]
@@ -30,23 +34,35 @@ class Ratio:
         if self.seed < 0:
             raise BenchError(f"ratio.seed={self.seed} must be 0 or above")
 
-    def keep_counts(self, counts: np.ndarray) -> np.ndarray:
+    def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         """Rows to keep (C,) of classes that have ``counts`` (C,) rows."""
         raise NotImplementedError
+
+    def trial_seed(self, fold: int) -> int:
+        """The ``seed`` that ``indices`` and ``minority_classes`` get for a fold: the same for all, unless a ratio is
+        redrawn."""
+        return self.seed
+
+    def minority_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
+        """The classes that are the minority where ``counts`` (C,) rows a class are kept: of two classes class 1; of
+        several those with fewer than half as many rows as the largest."""
+        if len(counts) == 2:
+            return (1,)
+        return tuple(np.flatnonzero(2 * counts < counts.max()).tolist())
 
     def indices(self, labels: np.ndarray, seed: int) -> np.ndarray:
         """Rows kept, sorted, of labels (n,) in 0..C-1. Raises BenchError where a class would be left empty."""
         counts = np.bincount(labels)
-        keep = self.keep_counts(counts)
+        keep = self.keep_counts(counts, seed)
         for c in np.flatnonzero(keep < 1):
             why = "has no rows" if counts[c] == 0 else f"has {counts[c]} rows and would keep none"
-            raise BenchError(f"ratio={self.name}: class {c} {why}: choose a lower ratio")
-        rows = [_order(np.flatnonzero(labels == c), c, seed)[: keep[c]] for c in range(len(counts))]
+            raise BenchError(f"ratio={self.name}: class {c} {why}: {self.remedy}")
+        rows = [self.order(np.flatnonzero(labels == c), c, seed)[: keep[c]] for c in range(len(counts))]
         return np.sort(np.concatenate(rows))
 
-
-def _order(rows: np.ndarray, label: int, seed: int) -> np.ndarray:
-    return np.random.default_rng([seed, label]).permutation(rows)
+    def order(self, rows: np.ndarray, label: int, seed: int) -> np.ndarray:
+        """The rows of a class as they are kept: the first of them stay."""
+        return np.random.default_rng([seed, label]).permutation(rows)
 
 
 @RATIOS.register("native")
@@ -54,7 +70,7 @@ def _order(rows: np.ndarray, label: int, seed: int) -> np.ndarray:
 class Native(Ratio):
     """The data as they are."""
 
-    def keep_counts(self, counts: np.ndarray) -> np.ndarray:
+    def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         return counts
 
 
@@ -70,7 +86,7 @@ class ImbalanceRatio(Ratio):
         super().__post_init__()
         _at_least_one(self.r)
 
-    def keep_counts(self, counts: np.ndarray) -> np.ndarray:
+    def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         minority = 1 if len(counts) == 2 else int(counts.argmin())
         majority = counts.sum() - counts[minority]
         return _thinned(counts, [minority], int(majority / self.r), self.r)
@@ -92,7 +108,7 @@ class Step(Ratio):
         if not 0 < self.fraction < 1:
             raise BenchError(f"ratio.fraction={self.fraction} must lie between 0 and 1")
 
-    def keep_counts(self, counts: np.ndarray) -> np.ndarray:
+    def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         classes = self.classes
         if classes is None:
             classes = list(range(round(self.fraction * len(counts))))
@@ -118,9 +134,13 @@ class LongTailed(Ratio):
         if not 0 < self.mu <= 1:
             raise BenchError(f"ratio.mu={self.mu} must lie in (0, 1]; 0.01 is an imbalance of 100:1")
 
-    def keep_counts(self, counts: np.ndarray) -> np.ndarray:
+    def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         exponents = np.arange(len(counts)) / max(len(counts) - 1, 1)
         return np.minimum(counts, (counts.max() * self.mu**exponents).astype(np.int64))
+
+    def minority_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
+        """The last half of the classes, the tail."""
+        return tuple(range(len(counts) // 2, len(counts)))
 
 
 @RATIOS.register("class_list")
@@ -143,7 +163,7 @@ class ClassList(Ratio):
                     f"ratio.keep[{c}]={value!r} must be a fraction between 0 and 1 or a whole number of rows"
                 )
 
-    def keep_counts(self, counts: np.ndarray) -> np.ndarray:
+    def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         assert self.keep is not None
         kept = counts.copy()
         _known(self.keep, counts, "ratio.keep")
@@ -152,6 +172,155 @@ class ClassList(Ratio):
             if kept[int(c)] > counts[int(c)]:
                 raise BenchError(f"ratio.keep[{c}]={value} asks for more rows than class {c} has ({counts[int(c)]})")
         return kept
+
+
+@dataclass(frozen=True)
+class Redrawn(Ratio):
+    """``redraw``: whether each trial (fold) draws anew, all methods alike; false: every trial has the draw of
+    ``seed``."""
+
+    redraw: bool
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.redraw and self.apply_to == "all":
+            raise BenchError(
+                "ratio.redraw=true draws anew for each training part: set ratio.apply_to=train, or ratio.redraw=false"
+            )
+
+    def trial_seed(self, fold: int) -> int:
+        if not self.redraw:
+            return self.seed
+        return int(np.random.SeedSequence([self.seed, fold]).generate_state(1)[0])
+
+
+@RATIOS.register("random_classes")
+@dataclass(frozen=True)
+class RandomClasses(Redrawn):
+    """``count`` classes drawn at random lose a share ``p`` of their rows: of n rows n - round(p n) stay (DOS, Sections
+    2.2 and 4.2: 4 of 10 classes; of 5,000 rows p = 0.99 leaves 50)."""
+
+    remedy: ClassVar[str] = "choose a lower ratio.p"
+
+    count: int
+    p: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.count < 1:
+            raise BenchError(f"ratio.count={self.count} must be at least 1")
+        if not 0 <= self.p < 1:
+            raise BenchError(f"ratio.p={self.p} must be a share of rows to lose: at least 0, below 1")
+
+    def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
+        if self.count >= len(counts):
+            raise BenchError(
+                f"ratio.count={self.count}: at least one of {len(counts)} classes must stay whole; set ratio.count="
+                f"{len(counts) - 1} or fewer"
+            )
+        kept = counts.copy()
+        for c in self.minority_classes(counts, seed):
+            kept[c] -= round(self.p * counts[c])
+        return kept
+
+    def minority_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
+        """The classes drawn."""
+        return tuple(sorted(_drawn(len(counts), seed)[: self.count]))
+
+
+@RATIOS.register("gaussian")
+@dataclass(frozen=True)
+class Gaussian(Redrawn):
+    """Keep-rates from a Gaussian over the classes in an order drawn at random: the class at place i = 0..C-1 keeps
+    exp(-i² / (2 sigma²)) of its rows, sigma solved so that a share ``reduction`` of all rows is lost (DOS, Section
+    4.2). With ten equal classes sigma is 7.56 for 0.2 and 4.56 for 0.4, where the last class keeps 49 % and 14 %.
+    """
+
+    remedy: ClassVar[str] = "choose a lower ratio.reduction"
+
+    reduction: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.reduction < 1:
+            raise BenchError(f"ratio.reduction={self.reduction} must be a share of rows to lose: at least 0, below 1")
+
+    def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
+        if self.reduction == 0:
+            return counts
+        order = _drawn(len(counts), seed)
+        rates = np.empty(len(counts))
+        rates[order] = keep_rates(counts[order], self.reduction)
+        return np.round(counts * rates).astype(np.int64)
+
+    def minority_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
+        """The classes below the median count."""
+        return tuple(np.flatnonzero(counts < np.median(counts)).tolist())
+
+
+def keep_rates(counts: np.ndarray, reduction: float) -> np.ndarray:
+    """exp(-i² / (2 sigma²)) for i = 0..C-1, sigma such that of ``counts`` (C,) rows a share ``reduction`` is lost."""
+    from scipy.optimize import brentq
+
+    places = np.arange(len(counts))
+
+    def rates(log_sigma: float) -> np.ndarray:
+        return np.exp(-0.5 * (places / np.exp(log_sigma)) ** 2)
+
+    def surplus(log_sigma: float) -> float:
+        return float(counts @ rates(log_sigma)) - (1 - reduction) * counts.sum()
+
+    low, high = -3.0, 12.0  # where the first class alone stays, and where all do
+    if surplus(low) >= 0:  # more is to go than all other classes have
+        return rates(low)
+    return rates(brentq(surplus, low, high, xtol=1e-12))
+
+
+@RATIOS.register("minor_major")
+@dataclass(frozen=True)
+class MinorMajor(Redrawn):
+    """The listed ``classes`` keep a share ``minor`` of their rows, all others ``major``, both rounded (SelectNet,
+    Section 4.1: of 5,000 rows 50 at 0.01 and 4,500 at 0.9). ``draw``: rows at random, or the first of each class in
+    the order of the data (as SelectNet's public code has it)."""
+
+    remedy: ClassVar[str] = "choose a higher ratio.minor or ratio.major"
+
+    classes: list[int]
+    minor: float
+    major: float
+    draw: Literal["random", "first"]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for key in ("minor", "major"):
+            if not 0 < getattr(self, key) <= 1:
+                raise BenchError(
+                    f"ratio.{key}={getattr(self, key)} must be a share of rows to keep: above 0, at most 1"
+                )
+
+    def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
+        _known(self.classes, counts, "ratio.classes")
+        listed = sorted(set(self.classes))
+        if len(listed) in (0, len(counts)):
+            raise BenchError(
+                f"ratio.classes lists {len(listed)} of {len(counts)} classes: at least one must be a minor class and "
+                "one a major class"
+            )
+        shares = np.full(len(counts), self.major)
+        shares[listed] = self.minor
+        return np.round(counts * shares).astype(np.int64)
+
+    def minority_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
+        """The classes listed."""
+        return tuple(sorted(set(self.classes)))
+
+    def order(self, rows: np.ndarray, label: int, seed: int) -> np.ndarray:
+        return rows if self.draw == "first" else super().order(rows, label, seed)
+
+
+def _drawn(classes: int, seed: int) -> list[int]:
+    """Classes 0..C-1 in an order that the seed alone decides, apart from the order of any class's rows."""
+    return np.random.default_rng([seed, classes, 1]).permutation(classes).tolist()
 
 
 def _at_least_one(r: float) -> None:

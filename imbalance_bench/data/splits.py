@@ -27,6 +27,7 @@ class Protocol:
     apart from the training seed."""
 
     name: ClassVar[str]
+    may_skip_valid: ClassVar[bool] = False  # whether valid_fraction may be 0: no validation rows
 
     seeds: int
     seed: int
@@ -37,12 +38,14 @@ class Protocol:
         if not 0 <= self.seed < 2**32:
             raise BenchError(f"protocol.seed={self.seed} must lie between 0 and 2^32 - 1")
         for key in ("valid_fraction", "test_fraction"):
-            if not 0 < getattr(self, key, 0.5) < 1:
-                raise BenchError(f"protocol.{key}={getattr(self, key)} must lie between 0 and 1")
+            share = getattr(self, key, 0.5)
+            if not 0 < share < 1 and not (share == 0 and self.may_skip_valid):
+                raise BenchError(f"protocol.{key}={share} must lie between 0 and 1")
         if getattr(self, "folds", 2) < 2:
             raise BenchError(f"protocol.folds={self.folds} must be at least 2")  # type: ignore[attr-defined]
-        if getattr(self, "repeats", 1) < 1:
-            raise BenchError(f"protocol.repeats={self.repeats} must be at least 1")  # type: ignore[attr-defined]
+        for key in ("repeats", "trials"):
+            if getattr(self, key, 1) < 1:
+                raise BenchError(f"protocol.{key}={getattr(self, key)} must be at least 1")
 
     def splits(
         self, y: np.ndarray, test_rows: np.ndarray | None, valid_rows: np.ndarray | None, kind: Kind
@@ -55,6 +58,8 @@ class Protocol:
         found = [Split(*(np.sort(part).astype(np.int64) for part in s)) for s in self._splits(y, test_rows, valid_rows)]
         for split in found:
             for part, rows in zip(Split._fields, split):
+                if part == "valid" and not len(rows) and self.may_skip_valid:
+                    continue
                 counts = np.bincount(y[rows], minlength=int(y.max()) + 1)
                 if counts.min() == 0:
                     raise too_few(
@@ -122,7 +127,9 @@ class RepeatedHoldout(Protocol):
 @dataclass(frozen=True)
 class OfficialTest(Protocol):
     """The test rows that the data set comes with, and its validation rows; where it names none, a stratified
-    ``valid_fraction`` of the other rows."""
+    ``valid_fraction`` of the other rows, 0: no validation rows."""
+
+    may_skip_valid: ClassVar[bool] = True
 
     valid_fraction: float
 
@@ -131,11 +138,23 @@ class OfficialTest(Protocol):
             yield own_rows(y, test_rows, valid_rows)
             return
         if test_rows is None:
-            raise BenchError(
-                "protocol=official_test: this data set comes with no test rows; set protocol=holdout_kfold"
-            )
-        train, valid = hold_out(y, np.setdiff1d(np.arange(len(y)), test_rows), self.valid_fraction, self.seed)
+            raise BenchError(f"protocol={self.name}: this data set comes with no test rows; set protocol=holdout_kfold")
+        train, valid = np.setdiff1d(np.arange(len(y)), test_rows), np.zeros(0, np.int64)
+        if self.valid_fraction:
+            train, valid = hold_out(y, train, self.valid_fraction, self.seed)
         yield train, valid, test_rows
+
+
+@PROTOCOLS.register("official_trials")
+@dataclass(frozen=True)
+class OfficialTrials(OfficialTest):
+    """``official_test``, ``trials`` times: a trial is a fold with the same rows, its own training seed, and its own
+    draw of a ratio that is redrawn."""
+
+    trials: int
+
+    def _splits(self, y, test_rows, valid_rows):  # type: ignore[no-untyped-def]
+        yield from [*super()._splits(y, test_rows, valid_rows)] * self.trials
 
 
 def own_rows(y: np.ndarray, test_rows: np.ndarray | None, valid_rows: np.ndarray | None) -> Split:
