@@ -2,13 +2,15 @@
 
 An option of one group never changes another group, but for methods that are trained in another way
 (``method=cross_entropy_400`` sets trainer.epochs). So one composition an option is enough: a cell takes its dataset,
-ratio, backbone, ... from the composition with that option, and everything else from that of its method.
+ratio, backbone, ... from the composition with that option, and everything else from that of its method; only what a
+method changes is composed with each option.
 """
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from imbalance_bench.config import labels_of, plain_of
@@ -74,22 +76,28 @@ def load_preset(paper: str, name: str, overrides: list[str]) -> Preset:
                 swept.setdefault(key.split(".")[0], []).append(values)
         base = [*fixed, *single]
 
-        def composed(override: list[str]) -> dict[str, Any]:
-            container: Any = OmegaConf.to_container(compose("config", base + override), resolve=True)
+        @cache
+        def composed(*override: str) -> dict[str, Any]:
+            container: Any = OmegaConf.to_container(compose("config", [*base, *override]), resolve=True)
             return container
 
-        options = {
-            group: [composed(list(values)) for values in itertools.product(*keys)] for group, keys in swept.items()
-        }
-        start = composed([])
-    cells = []
-    for chosen in itertools.product(*options.values()):
-        cfg = dict(start)
-        # The method goes first: other groups then take their own node from the composition with their option.
-        for group, alone in sorted(zip(options, chosen), key=lambda pair: pair[0] != "method"):
-            cfg = dict(alone) if group == "method" else cfg | {group: alone[group]}
-        plain = plain_of(cfg)
-        labels = labels_of(plain)
-        if not excluded(start.get("paper"), labels):
-            cells.append(Cell(labels, plain, cell_id(plain)))
+        start = composed()
+        options = {group: list(itertools.product(*keys)) for group, keys in swept.items()}
+        cells, reason = [], None
+        for chosen in itertools.product(*options.values()):
+            picked = dict(zip(options, chosen))
+            method = picked.pop("method", ())
+            cfg = dict(composed(*method))
+            for group, option in picked.items():
+                # a method that is trained in another way keeps that way under every trainer
+                cfg[group] = composed(*option, *(method if cfg[group] != start[group] else ()))[group]
+            plain = plain_of(cfg)
+            labels = labels_of(plain)
+            excluding = excluded(start.get("paper"), labels)
+            if excluding:
+                reason = reason or excluding
+            else:
+                cells.append(Cell(labels, plain, cell_id(plain)))
+    if not cells:
+        raise BenchError(f"no cell of {paper}/{name} is left: {reason}")
     return Preset(start["paper"], cells)

@@ -6,6 +6,7 @@ A sweep's jobs may run in other processes (joblib, SLURM), so its tally is a fil
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -42,9 +43,11 @@ class Sweep:
 
         hydra = HydraConfig.get()
         labels = {g: cfg[g].get("label", "?") for g in GROUPS if g in cfg}
+        reason = excluded(cfg.get("paper"), labels)
+        if reason and hydra.mode == RunMode.MULTIRUN:
+            return None  # no cell of this sweep: not counted either
         try:
             config = from_omegaconf(cfg)
-            reason = excluded(cfg.get("paper"), labels)
             outcome = Outcome("declined", labels, Path(), message=reason) if reason else run_cell(config)
         except (BenchError, OmegaConfBaseException) as error:  # before there is a cell to record it in
             outcome = Outcome("failed", labels, Path(), message=explain(error))
@@ -75,9 +78,10 @@ class Tally:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "outcomes.jsonl"
 
-    def start(self, total: int) -> None:
+    def start(self, total: int, none: str = "") -> None:
+        """``none``: why there is no job at all."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps({"total": total, "time": time.time()}) + "\n")
+        self.path.write_text(json.dumps({"total": total, "none": none, "time": time.time()}) + "\n")
         Tally.current = self
 
     def _lines(self) -> list[dict[str, Any]]:
@@ -101,6 +105,8 @@ class Tally:
 
     def summary(self) -> str:
         head, *jobs = self._lines()
+        if head["none"]:
+            return f"no cells: {head['none']}"
         count = Counter(j["status"] for j in jobs)
         parts = [f"{count.pop('done', 0)} done", f"{count.pop('skipped', 0)} skipped (done before)"]
         parts += [f"{n} {status}" for status, n in sorted({"failed": 0, **count}.items())]
@@ -121,26 +127,38 @@ class CountJobs(Callback):
         from hydra.core.global_hydra import GlobalHydra
         from hydra.core.override_parser.overrides_parser import OverridesParser
 
+        from imbalance_bench.config import GROUPS
+
         params = config.hydra.sweeper.get("params") or {}
         parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-        values = {}
+        values: dict[str, list[str]] = {}
         given = [f"{k}={v}" for k, v in params.items()] + list(config.hydra.overrides.task)
         for override in parser.parse_overrides(given):
             sweep = override.is_discrete_sweep()
-            values[override.get_key_element()] = len(list(override.sweep_string_iterator())) if sweep else 1
-        total = 1
-        for n in values.values():
-            total *= n
-        Tally(Path(config.hydra.sweep.dir)).start(total)
+            values[override.get_key_element()] = list(override.sweep_string_iterator()) if sweep else ["one"]
+        fixed = {g: config[g].get("label", "?") for g in GROUPS if g in config}
+        swept = [[(key, value) for value in many] for key, many in values.items() if len(many) > 1]
+        reasons = [excluded(config.get("paper"), fixed | dict(chosen)) for chosen in itertools.product(*swept)]
+        total = reasons.count(None)
+        Tally(Path(config.hydra.sweep.dir)).start(total, "" if total else str(reasons[0]))
 
 
 def excluded(paper: Any, labels: dict[str, str]) -> str | None:
-    """Why a cell of a preset's product does not belong to its table (``paper.restrict``), or None."""
-    only = ((paper or {}).get("restrict") or {}).get(labels["method"]) or {}
-    for group, options in only.items():
-        if labels[group] not in options:
-            table = f"{paper['table']} has {labels['method']} on {group}={','.join(options)} only"
-            return f"{table} (paper.restrict=null runs all)"
+    """Why a cell of a preset's product does not belong to its table or figure, or None.
+
+    ``paper.matched``: group → option → {other group: the labels that go with it}; ``paper.restrict``: the same of
+    methods.
+    """
+    if not paper:
+        return None
+    rules = {"restrict": {"method": paper.get("restrict")}, "matched": paper.get("matched") or {}}
+    for key, groups in rules.items():
+        for group, options in groups.items():
+            for other, allowed in ((options or {}).get(labels[group]) or {}).items():
+                if labels[other] not in allowed:
+                    what = paper.get("table") or paper.get("figure")
+                    only = f"{what} has {group}={labels[group]} with {other}={','.join(allowed)} only"
+                    return f"{only} (paper.{key}=null runs all)"
     return None
 
 

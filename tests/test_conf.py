@@ -99,6 +99,23 @@ def test_overrides_narrow_a_preset_and_change_its_cells():
     assert swept[1].id == narrow[0].id
 
 
+def test_a_method_that_changes_the_trainer_changes_every_trainer():
+    swept = ["dataset=ecoli", "method=cross_entropy,cross_entropy_400", "trainer=adam,sgd"]
+    epochs = {}
+    for c in load_preset("explicit_gradient", "table2", swept).cells:
+        epochs[c.labels["trainer"], c.labels["method"]] = c.config["trainer"]["epochs"]
+        chosen = [f"{group}={c.labels[group]}" for group in ("dataset", "method", "trainer")]
+        assert cell_id(config("+paper=explicit_gradient/table2", *chosen).plain) == c.id
+    assert epochs == {
+        (t, m): n for t in ("adam", "sgd") for m, n in (("cross_entropy", 200), ("cross_entropy_400", 400))
+    }
+
+
+def test_a_grid_of_which_nothing_is_left_says_why():
+    with pytest.raises(BenchError, match="no cell of explicit_gradient/table3 is left: table3 has method=mesa with"):
+        load_preset("explicit_gradient", "table3", ["dataset=oil", "method=mesa"])
+
+
 def test_an_unknown_preset_or_option_offers_the_nearest():
     with pytest.raises(BenchError, match="unknown paper explicit_gradent: did you mean explicit_gradient"):
         load_preset("explicit_gradent", "table1", [])
