@@ -123,7 +123,8 @@ class Report:
 
         paper = self.options.paper
         if self.options.iterate is None:
-            sheets = sheets + self._tables("best")
+            # the same numbers again where no method keeps a best iterate (a task without validation rows)
+            sheets = sheets + [s for s in self._tables("best") if (s.frame["iterate"] == "best").any()]
         drawings = _those_run(self._figure, presets(paper, "figure"))
         self._write(paper, sheets, drawings)
         title = f"{paper.replace('_', ' ').title()}: our runs beside the published numbers"

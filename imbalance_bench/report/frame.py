@@ -17,12 +17,17 @@ if TYPE_CHECKING:
 
 Record = dict[str, Any]
 
-LABELS = ("method", "dataset", "ratio", "backbone", "protocol")
+LABELS = ("method", "dataset", "ratio", "backbone", "protocol", "trainer")
 COLUMNS = (
     "id", *LABELS, "run", "fold", "repeat", "iterate", "class_group", "metric", "value", "subset_hash"
 )  # fmt: skip
 LOWER_IS_BETTER = {"mse", "mae", "log_loss", "ece"}
-ITERATES = {"last": "last iterate", "best": "best iterate on validation"}
+ITERATES = {
+    "last": "last iterate",
+    "best": "best iterate on validation",
+    "knn": "k-nearest neighbours on deep features",
+    "lr": "logistic regression on deep features",
+}
 
 
 class NothingRun(BenchError):
@@ -54,12 +59,12 @@ def average(values: pd.DataFrame | None, metric: str, class_group: str, iterate:
     """Mean and sd (n - 1) over the runs of one cell in which the metric is defined.
 
     Returns {"iterate", "mean", "sd", "runs"}: mean is None when there is no number, sd when there is one only.
-    ``iterate`` is the one met: what has a single iterate (trees) has "last" only, and stands in every table with it.
+    ``iterate`` is the one met: what has no best iterate (trees; a task without validation rows) stands with its last.
     """
     nothing = {"iterate": iterate, "mean": None, "sd": None, "runs": 0}
     if values is None:
         return nothing
-    met = iterate if (values["iterate"] == iterate).any() else "last"
+    met = "last" if iterate == "best" and not (values["iterate"] == "best").any() else iterate
     wanted = (values["iterate"] == met) & (values["class_group"] == class_group) & (values["metric"] == metric)
     numbers = values.loc[wanted, "value"].dropna()
     if numbers.empty:

@@ -26,31 +26,48 @@ class Printed:
 class PrintedTable:
     """A printed table, addressed by our labels.
 
-    ``renamed`` maps our labels to the file's where they differ, by axis ("method", "dataset", "ratio"); a name that
-    one of our labels claims is not given to another of the same spelling (Table 1's "random_oversampling" is our
-    ``balanced_batches``). The ratio is the file's ``setting``; ``native`` is the empty one.
+    ``renamed`` maps our names to the file's where they differ, by axis: "method" (labels, or ``label@iterate``),
+    "dataset", "metric", "class_group" (``macro`` is the file's "all"), "ratio" and "backbone"; the last two together
+    are the file's ``setting`` ("4 minors, ResNet20"; ``native`` is the empty one). A name that one of our labels claims
+    is not given to another of the same spelling (Table 1's "random_oversampling" is our ``balanced_batches``). A method
+    may stand for a printed row in some metrics only: ``{cnn@knn: {name: cnn_cl, metrics: [f1]}}``, in our names.
     """
 
-    def __init__(self, paper: str, table: str, renamed: dict[str, dict[str, str]] | None = None) -> None:
-        self.renamed = renamed or {}
+    def __init__(self, paper: str, table: str, renamed: dict[str, dict[str, Any]] | None = None) -> None:
+        self.renamed = {axis: dict(names) for axis, names in (renamed or {}).items()}
+        self.only: dict[str, list[str]] = {}
+        for label, name in self.renamed.get("method", {}).items():
+            if isinstance(name, dict):
+                self.renamed["method"][label], self.only[label] = name["name"], name["metrics"]
         self.rows = read(paper, table)
         self._cells = {
-            (r["row_method"], r["dataset"], r["setting"], r["metric"]): Printed(r["value"], r["std"], r["note"])
+            (r["row_method"], r["dataset"], r["setting"], r["class_group"], r["metric"]): Printed(
+                r["value"], r["std"], r["note"]
+            )
             for r in self.rows
         }
         self._places = {key[:3] for key, cell in self._cells.items() if cell.text and not _is_mean(key[1])}
+        self._has_groups = any(r["class_group"] for r in self.rows)
 
-    def find(self, method: str, dataset: str, ratio: str, metric: str) -> Printed | None:
-        return self._cells.get((*self._place(method, dataset, ratio), metric))
+    def find(
+        self, method: str, dataset: str, ratio: str, metric: str, class_group: str = "", backbone: str = ""
+    ) -> Printed | None:
+        if metric not in self.only.get(method, [metric]):
+            return None
+        group = self.renamed.get("class_group", {}).get(class_group, "all" if class_group == "macro" else class_group)
+        name = self.renamed.get("metric", {}).get(metric, metric)
+        place = self._place(method, dataset, ratio, backbone)
+        return self._cells.get((*place, group if self._has_groups else "", name))
 
-    def holds(self, method: str, dataset: str, ratio: str) -> bool:
-        """Whether the paper printed any number of this cell."""
-        return self._place(method, dataset, ratio) in self._places
+    def place(self, method: str, dataset: str, ratio: str, backbone: str = "") -> tuple[str, str, str] | None:
+        """The paper's own names of this cell (row, data set, setting); None where it printed no number of it."""
+        place = self._place(method, dataset, ratio, backbone)
+        return place if place in self._places else None
 
     def summary(self, method: str, metric: str) -> Printed | None:
         """A number of the printed mean rows (``metric``: the table's own, or mean_rank)."""
         name = self._name("method", method)
-        return next((c for k, c in self._cells.items() if k[0] == name and _is_mean(k[1]) and k[3] == metric), None)
+        return next((c for k, c in self._cells.items() if k[0] == name and _is_mean(k[1]) and k[4] == metric), None)
 
     @property
     def datasets(self) -> list[str]:
@@ -62,9 +79,12 @@ class PrintedTable:
         """How many method × dataset × setting cells hold a number (mean rows left out)."""
         return len(self._places)
 
-    def _place(self, method: str, dataset: str, ratio: str) -> tuple[str, str, str]:
-        setting = self.renamed.get("ratio", {}).get(ratio, "" if ratio == "native" else ratio)
-        return self._name("method", method), self._name("dataset", dataset), setting
+    def _place(self, method: str, dataset: str, ratio: str, backbone: str) -> tuple[str, str, str]:
+        parts = [
+            self.renamed.get("ratio", {}).get(ratio, "" if ratio == "native" else ratio),
+            self.renamed.get("backbone", {}).get(backbone, ""),
+        ]
+        return self._name("method", method), self._name("dataset", dataset), ", ".join(filter(None, parts))
 
     def _name(self, axis: str, label: str) -> str:
         names = self.renamed.get(axis, {})

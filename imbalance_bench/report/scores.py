@@ -18,13 +18,15 @@ METRIC_TITLES = {
     "ap_at_0.5": "AP@0.5", "ap_at_0.25": "AP@0.25", "f1": "F1", "g_mean": "G-mean", "mse": "MSE", "mae": "MAE",
     "balanced_accuracy": "balanced accuracy", "log_loss": "log loss", "ece": "ECE",
 }  # fmt: skip
-AXES = ("method", "dataset", "ratio", "backbone", "protocol", "metric")
+AXES = ("method", "dataset", "ratio", "backbone", "protocol", "trainer", "class_group", "metric")
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number of a table. ``iterate`` is the one met; ``runs`` of ``of`` runs gave a number; ``state`` as in
-    ``Outcome``, or "reference" for the method that a relative gap is measured from; sd over runs with n - 1."""
+    """One number of a table. ``method``: how the table addresses its row, a label or ``label@iterate``; ``iterate`` is
+    the one met; ``runs`` of ``of`` runs gave a number, ``collapsed`` of them decide for few classes only; ``state`` as
+    in ``Outcome``, or "reference" for the method that a relative gap is measured from; sd over runs with n - 1;
+    ``stand_in``: what the paper printed is of another data set."""
 
     section: str
     method: str
@@ -32,6 +34,7 @@ class Score:
     ratio: str
     backbone: str
     protocol: str
+    trainer: str
     metric: str
     class_group: str
     iterate: str
@@ -46,33 +49,64 @@ class Score:
     published_sd: str = ""
     difference: float | None = None
     best: bool = False
-
-    @property
-    def place(self) -> tuple[str, ...]:
-        """What the methods of one comparison share."""
-        return (self.dataset, self.ratio, self.backbone, self.protocol, self.metric)
+    collapsed: int = 0
+    stand_in: bool = False
 
 
 def score(
-    result: Outcome, values: dict[str, pd.DataFrame], metric: str, class_group: str, iterate: str, section: str = ""
+    result: Outcome,
+    values: dict[str, pd.DataFrame],
+    metric: str,
+    class_group: str,
+    iterate: str,
+    section: str = "",
+    row: str = "",
 ) -> Score:
-    """The mean over a cell's runs, or why there is none. ``values``: ``frame.by_cell`` of the records."""
-    labels: dict[str, Any] = {axis: result.labels[axis] for axis in AXES if axis != "metric"}
+    """The mean over a cell's runs, or why there is none.
+
+    ``values``: ``frame.by_cell`` of the records; ``row``: the address ``label@iterate``, where it says more than the
+    label of the cell's method.
+    """
+    labels: dict[str, Any] = {axis: result.labels[axis] for axis in frames.LABELS}
+    runs = result.record["runs"] if result.state == "done" and result.record else []
+    name, scale = recorded(metric)
+    asked = row.partition("@")[2] or iterate
+    found = frames.average(values.get(result.cell.id), name, class_group, asked)
+    scaled = {k: scale * v if k in ("mean", "sd") and v is not None else v for k, v in found.items()}
     made = Score(
         section=section,
-        **labels,
+        **labels | {"method": row or labels["method"]},
         metric=metric,
         class_group=class_group,
         state=result.state,
         reason=result.reason,
-        of=len(result.record["runs"]) if result.state == "done" and result.record else 0,
+        of=len(runs),
+        collapsed=sum(bool(run.get("collapsed")) for run in runs),
         id=result.cell.id,
-        **frames.average(values.get(result.cell.id), metric, class_group, iterate),
+        **scaled,
     )
     if made.state == "done" and made.mean is None and not relative(metric):
-        reason = f"{metric} of class group {class_group} is not in the record, or in no run defined"
-        return replace(made, state="n/a", reason=reason)
+        what = f"{name} of class group {class_group}" + (f" by {frames.ITERATES[asked]}" if asked != iterate else "")
+        return replace(made, state="n/a", reason=f"{what} is not in the record, or in no run defined")
     return made
+
+
+def recorded(metric: str) -> tuple[str, float]:
+    """The metric of the records behind one of a table, and what it is multiplied by: ``<metric>_pct`` is 100 times
+    it; of ``<metric>_beside_printed_<another>`` it is the first."""
+    name = _beside(metric)[0]
+    return (name.removesuffix("_pct"), 100.0) if name.endswith("_pct") and not relative(name) else (name, 1.0)
+
+
+def beside(metric: str) -> str:
+    """The metric whose printed value stands beside ours: its own, but for ``recall_beside_printed_precision`` the
+    precision (where a paper seems to have exchanged the two)."""
+    return _beside(metric)[1]
+
+
+def _beside(metric: str) -> tuple[str, str]:
+    ours, _, theirs = metric.partition("_beside_printed_")
+    return ours, theirs or ours
 
 
 def relative(metric: str) -> tuple[str, str] | None:
@@ -90,14 +124,20 @@ def mark_best(scores: list[Score], compared: Callable[[Score], Any]) -> list[Sco
     best = set()
     for group in groups.values():
         values = [as_printed(s) for s in group]
-        extreme = min(values) if group[0].metric in LOWER_IS_BETTER else max(values)
+        extreme = min(values) if recorded(group[0].metric)[0] in LOWER_IS_BETTER else max(values)
         if len(group) > 1:
-            best |= {(s.id, s.metric) for s, value in zip(group, values) if value == extreme}
-    return [replace(s, best=(s.id, s.metric) in best) for s in scores]
+            best |= {_key(s) for s, value in zip(group, values) if value == extreme}
+    return [replace(s, best=_key(s) in best) for s in scores]
+
+
+def _key(s: Score) -> tuple[str, ...]:
+    return (s.id, s.method, s.class_group, s.metric)
 
 
 def decimals(metric: str) -> int:
-    return 1 if relative(metric) else 3
+    if relative(metric):
+        return 1
+    return 2 if recorded(metric)[1] == 100 else 3
 
 
 def as_printed(score: Score) -> float:
@@ -109,4 +149,10 @@ def metric_title(metric: str) -> str:
     gap = relative(metric)
     if gap:
         return f"Δ to {gap[1]} (%)"
-    return METRIC_TITLES.get(metric, metric.replace("_", " "))
+    name, scale = recorded(metric)
+    title = METRIC_TITLES.get(name, name.replace("_", " ")) + (" (%)" if scale == 100 else "")
+    return title if beside(metric) == metric else f"{title} [printed {metric_title(beside(metric))}]"
+
+
+def class_title(class_group: str) -> str:
+    return {"macro": "all classes", "all": "all classes"}.get(class_group, class_group.removeprefix("class:"))

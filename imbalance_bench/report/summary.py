@@ -126,7 +126,7 @@ def _scores(records: Sequence[Record], places: dict[str, Place], iterate: str) -
         scores.append(
             Score(
                 section=", ".join(filter(None, [_heading(metric, class_group), group])),
-                **{axis: record["labels"][axis] for axis in ("ratio", "backbone", "protocol")},
+                **{axis: record["labels"][axis] for axis in ("ratio", "backbone", "protocol", "trainer")},
                 method=column,
                 dataset=row,
                 metric=metric,
@@ -134,6 +134,7 @@ def _scores(records: Sequence[Record], places: dict[str, Place], iterate: str) -
                 state=record["status"],
                 reason=record.get("reason") or "",
                 of=len(record.get("runs", [])),
+                collapsed=sum(bool(run.get("collapsed")) for run in record.get("runs", [])),
                 id=record["id"],
                 **frames.average(values.get(record["id"]), metric, class_group, iterate),
             )

@@ -14,7 +14,17 @@ from imbalance_bench.report.frame import ITERATES, NothingRun, Outcome
 from imbalance_bench.report.means import MeanRows
 from imbalance_bench.report.printed import PrintedTable
 from imbalance_bench.report.render import Block, Footnotes, Item, Sheet, mean_sd, number
-from imbalance_bench.report.scores import AXES, Score, decimals, mark_best, metric_title, relative, score
+from imbalance_bench.report.scores import (
+    AXES,
+    Score,
+    beside,
+    class_title,
+    decimals,
+    mark_best,
+    metric_title,
+    relative,
+    score,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,30 +32,59 @@ if TYPE_CHECKING:
     from imbalance_bench.grid import Preset
     from imbalance_bench.store import Store
 
+FLAG = "†"  # beside a printed number of another data set
+
 
 @dataclass(frozen=True)
 class TableSpec:
     """The ``paper:`` node of a table's preset.
 
-    ``published``: the file of printed numbers; ``published_as``: our labels → its names, by axis; ``rows`` and
-    ``columns``: axes of ``AXES``; ``sections``: title → {method label: heading}, the first holds what is compared, the
-    others are set apart; ``restrict``: methods whose cells exist for some values of an axis only (they are not
-    ranked); ``readings``: what a reader must know of the settings, a line each.
+    ``published``: the file of printed numbers; ``published_as``: our labels → its names, by axis
+    (``report.printed.PrintedTable``); ``rows`` and ``columns``: axes of ``AXES``; ``blocks``: an axis whose values get
+    a grid each; ``class_group``: one, several, or by ratio label; ``sections``: title → {row: heading}, a row being a
+    method label or ``label@iterate``, the first holds what is compared, the others are set apart; ``restrict``: methods
+    whose cells exist for some values of an axis only (they are not ranked); ``matched``: options of groups that go
+    together (``sweep.excluded``); ``titles``: headings of labels, by axis; ``stand_ins``: data sets beside which the
+    numbers of another stand, → what that is; ``readings``: what a reader must know of the settings, a line each.
     """
 
     name: str
     table: str
     title: str
     metrics: list
-    class_group: str
+    class_group: str | list | dict
     iterate: str
     rows: list
     columns: list
     sections: dict
+    blocks: str | None = None
     published: str | None = None
     published_as: dict | None = None
     restrict: dict | None = None
+    matched: dict | None = None
+    titles: dict | None = None
+    stand_ins: dict | None = None
     readings: list | None = None
+
+    def class_groups(self, ratio: str) -> list[str]:
+        """Those shown of cells of a ratio; all there are where the ratio is none of the preset's."""
+        if isinstance(self.class_group, str):
+            return [self.class_group]
+        if isinstance(self.class_group, list):
+            return self.class_group
+        every = list(dict.fromkeys(itertools.chain.from_iterable(self.class_group.values())))
+        return self.class_group.get(ratio, every)
+
+    def rows_of(self, method: str) -> list[str]:
+        """The rows that cells of a method have, e.g. cnn → cnn, cnn@knn, cnn@lr."""
+        named = [row for heads in self.sections.values() for row in heads if row.partition("@")[0] == method]
+        return named or [method]
+
+    def heading(self, axis: str, value: str) -> str:
+        title = (self.titles or {}).get(axis, {}).get(value)
+        if title is None and axis in ("metric", "class_group"):
+            return metric_title(value) if axis == "metric" else class_title(value)
+        return title or value
 
 
 def table(preset: Preset, store: Store, iterate: str | None = None, command: str = "") -> Sheet:
@@ -69,23 +108,31 @@ def table(preset: Preset, store: Store, iterate: str | None = None, command: str
         raise NothingRun(spec.name, spec.table)
     frames.refuse_mixed_rows(records)
     printed = PrintedTable(spec.name, spec.published, spec.published_as) if spec.published else None
-    scores = _scores(spec, results, printed, iterate)
     compared = next(iter(spec.sections))
-    footnotes = Footnotes()
+    scores = _scores(spec, results, printed, iterate)
     rows, columns = _axes(spec, scores)
     sections = _sections(spec, scores)
-    blocks = [grid(name, heads, scores, rows, columns, iterate, footnotes) for name, heads in sections.items()]
-    notes = [explain(scores, printed), *(spec.readings or [])]
+    placed = [a for a in (spec.blocks, *rows, *columns) if a and a != "method"]
+    scores = mark_best(scores, lambda s: tuple(getattr(s, a) for a in placed) if s.section == compared else None)
+    footnotes = Footnotes()
+    notes = [explain(scores, printed, placed), *(spec.readings or [])]
     mean_rows = None
-    if rows == ["dataset"] and columns == ["method"]:
-        mean_rows = MeanRows(spec.metrics[0], spec.sections[compared], scores, spec.restrict or {}, printed)
-        blocks = [replace(block, summary=mean_rows.rows(heads)) for block, heads in zip(blocks, sections.values())]
-        notes += mean_rows.notes()
-    notes += [coverage(results, printed), *footnotes.lines()]
+    if spec.blocks:
+        blocks, left_out = _split(spec, scores, rows, columns, iterate, footnotes)
+        notes += left_out
+    else:
+        parts = [grid(n, heads, scores, rows, columns, iterate, footnotes, spec) for n, heads in sections.items()]
+        if rows == ["dataset"] and columns == ["method"]:
+            mean_rows = MeanRows(spec.metrics[0], spec.sections[compared], scores, spec.restrict or {}, printed)
+            parts = [replace(block, summary=mean_rows.rows(heads)) for block, heads in zip(parts, sections.values())]
+            notes += mean_rows.notes()
+        blocks = [replace(block, heading=_heading(block.heading, compared)) for block in parts]
+    notes += _flags(spec, scores)
+    notes += [coverage(spec, results, printed), *footnotes.lines()]
     return Sheet(
         name=spec.table if iterate == spec.iterate else f"{spec.table}_{iterate}",
         title=f"{spec.title} ({ITERATES[iterate]})",
-        blocks=[replace(block, heading=_heading(block.heading, compared)) for block in blocks],
+        blocks=blocks,
         notes=notes,
         provenance=frames.provenance_lines(records, command),
         frame=_frame(scores, mean_rows),
@@ -109,27 +156,37 @@ def refuse_equal_labels(cells: Iterable[Any]) -> None:
 
 def _scores(spec: TableSpec, results: Sequence[Outcome], printed: PrintedTable | None, iterate: str) -> list[Score]:
     values = frames.by_cell(frames.done(results))
-    section_of = {m: section for section, heads in spec.sections.items() for m in heads}
+    section_of = {row: section for section, heads in spec.sections.items() for row in heads}
     scores = []
-    for result, metric in itertools.product(results, spec.metrics):
+    for result in results:
         labels = result.labels
-        made = score(result, values, metric, spec.class_group, iterate, section_of.get(labels["method"], "other"))
-        cell = printed.find(labels["method"], labels["dataset"], labels["ratio"], metric) if printed else None
-        scores.append(replace(made, published=cell.text, published_sd=cell.sd) if cell else made)
-    compared = next(iter(spec.sections))
-    return mark_best(_differences(_relative_gaps(scores)), lambda s: s.place if s.section == compared else None)
+        groups = spec.class_groups(labels["ratio"])
+        for row, group, metric in itertools.product(spec.rows_of(labels["method"]), groups, spec.metrics):
+            made = score(result, values, metric, group, iterate, section_of.get(row, "other"), row)
+            cell = None
+            if printed:
+                where = (row, labels["dataset"], labels["ratio"], beside(metric), group, labels["backbone"])
+                cell = printed.find(*where)
+            if cell:
+                stand_in = labels["dataset"] in (spec.stand_ins or {})
+                made = replace(made, published=cell.text, published_sd=cell.sd, stand_in=stand_in)
+            scores.append(made)
+    return _differences(_relative_gaps(scores))
 
 
 def _relative_gaps(scores: list[Score]) -> list[Score]:
     """Fills Δ = 100 · (mean / mean of the reference - 1), of the means over runs as the paper has it."""
-    means = {(s.method, s.place): s for s in scores}
+
+    def place(s: Score, metric: str) -> tuple[str, ...]:
+        return (s.dataset, s.ratio, s.backbone, s.protocol, s.class_group, metric)
+
+    means = {(s.method, place(s, s.metric)): s for s in scores}
     filled = []
     for s in scores:
         gap = relative(s.metric)
         if gap and s.state == "done":
             metric, reference = gap
-            place = (*s.place[:-1], metric)
-            own, other = means.get((s.method, place)), means.get((reference, place))
+            own, other = means.get((s.method, place(s, metric))), means.get((reference, place(s, metric)))
             if s.method == reference:
                 s = replace(s, state="reference")
             elif own is None or own.mean is None or other is None or not other.mean:
@@ -141,18 +198,31 @@ def _relative_gaps(scores: list[Score]) -> list[Score]:
 
 
 def _differences(scores: list[Score]) -> list[Score]:
+    """Ours minus the printed value; no difference to the value of another data set."""
     return [
-        replace(s, difference=s.mean - float(s.published)) if s.mean is not None and s.published else s for s in scores
+        replace(s, difference=s.mean - float(s.published))
+        if s.mean is not None and s.published and not s.stand_in
+        else s
+        for s in scores
     ]
 
 
 def _axes(spec: TableSpec, scores: Sequence[Score]) -> tuple[list[str], list[str]]:
-    """The axes down and across; an axis of several values that the preset places nowhere goes down."""
-    for axis in (*spec.rows, *spec.columns):
+    """The axes down and across; an axis that tells numbers apart and that the preset places nowhere goes down (one
+    that goes with another, as a trainer may go with a data set, does not)."""
+    placed = [*spec.rows, *spec.columns, *([spec.blocks] if spec.blocks else [])]
+    for axis in placed:
         if axis not in AXES:
-            raise BenchError(f"paper.rows and paper.columns hold {axis!r}: the axes are {', '.join(AXES)}")
-    placed = {*spec.rows, *spec.columns}
-    extra = [a for a in AXES if a not in placed and a != "method" and len({getattr(s, a) for s in scores}) > 1]
+            raise BenchError(f"paper.rows, columns and blocks hold {axis!r}: the axes are {', '.join(AXES)}")
+
+    def places(axes: list[str]) -> int:
+        return len({tuple(getattr(s, a) for a in axes) for s in scores})
+
+    extra: list[str] = []
+    for axis in AXES:
+        known = [*placed, *extra, "method"]
+        if axis not in known and places([*known, axis]) > places(known):
+            extra.append(axis)
     return [*spec.rows, *extra], list(spec.columns)
 
 
@@ -171,6 +241,34 @@ def _heading(section: str, compared: str) -> str:
     return f"Set apart: {section.replace('_', ' ')}"
 
 
+def _split(
+    spec: TableSpec,
+    scores: Sequence[Score],
+    rows: list[str],
+    columns: list[str],
+    iterate: str,
+    footnotes: Footnotes,
+) -> tuple[list[Block], list[str]]:
+    """A grid for each value of ``spec.blocks`` and section of which anything was run, and notes on the others."""
+    assert spec.blocks
+    compared = next(iter(spec.sections))
+    blocks, unrun = [], []
+    for value in dict.fromkeys(getattr(s, spec.blocks) for s in scores):
+        here = [s for s in scores if getattr(s, spec.blocks) == value]
+        title = spec.heading(spec.blocks, value)
+        for section, heads in _sections(spec, here).items():
+            name = title if section == compared else f"{title}, set apart: {section.replace('_', ' ')}"
+            if any(s.state != "not run" for s in here if s.method in heads):
+                block = grid(section, heads, here, rows, columns, iterate, footnotes, spec)
+                blocks.append(replace(block, heading=name))
+            elif all(s.state == "not run" for s in here):
+                unrun.append(title)
+                break
+            else:
+                unrun.append(name)
+    return blocks, [f"Nothing was run of: {'; '.join(unrun)}."] if unrun else []
+
+
 def grid(
     section: str,
     heads: dict[str, str],
@@ -179,26 +277,30 @@ def grid(
     columns: list[str],
     iterate: str,
     footnotes: Footnotes,
+    spec: TableSpec | None = None,
 ) -> Block:
-    """The scores of some methods (label → heading) laid out along axes of ``AXES``."""
+    """The scores of some methods (row → heading) laid out along axes of ``AXES``; rows and columns without any cell
+    are left out."""
     scores = [s for s in scores if s.method in heads]
     cells = {tuple(getattr(s, axis) for axis in (*rows, *columns)): s for s in scores}
 
     def values(axes: list[str]) -> list[tuple[str, ...]]:
         options = [list(heads) if a == "method" else list(dict.fromkeys(getattr(s, a) for s in scores)) for a in axes]
-        return list(itertools.product(*options))
+        taken = {tuple(getattr(s, a) for a in axes) for s in scores}
+        return [key for key in itertools.product(*options) if key in taken]
 
     def title(axis: str, value: str) -> str:
-        return heads[value] if axis == "method" else metric_title(value) if axis == "metric" else value
+        if axis == "method":
+            return heads[value]
+        return spec.heading(axis, value) if spec else metric_title(value) if axis == "metric" else value
 
     across = values(columns)
     body = []
     for down in values(rows):
-        found = [cells.get((*down, *key)) for key in across]
-        if any(found):
-            names = [Item(title(axis, value)) for axis, value in zip(rows, down)]
-            body.append(names + [item(found_score, iterate, footnotes) for found_score in found])
-    header = [axis.replace("_", " ") for axis in rows] + [
+        names = [Item(title(axis, value)) for axis, value in zip(rows, down)]
+        body.append(names + [item(cells.get((*down, *key)), iterate, footnotes) for key in across])
+    words = {"class_group": "classes"}
+    header = [words.get(axis, axis) for axis in rows] + [
         " ".join(title(axis, value) for axis, value in zip(columns, key)) for key in across
     ]
     return Block(section, header, len(rows), body)
@@ -208,32 +310,44 @@ def item(score: Score | None, iterate: str, footnotes: Footnotes) -> Item:
     """How one number is printed; a cell outside the grid is a dash."""
     if score is None:
         return Item("–", muted=True)
-    aside = _aside(score.published, score.difference)
+    aside = _aside(score)
     if score.mean is None:
         words = {"declined": "n/a", "reference": "baseline", "started": "not finished"}
         return Item(footnotes.mark(words.get(score.state, score.state), score.reason), aside, muted=True)
     text = mean_sd(score.mean, score.sd, decimals(score.metric))
     if score.runs < score.of:
         text = footnotes.mark(text, f"over {score.runs} of {score.of} runs: the others diverged or are undefined")
-    if score.iterate != iterate:
+    if score.collapsed:
+        what = "at the last iterate they decide for half of the classes or fewer"
+        text = footnotes.mark(text, f"{score.collapsed} of {score.of} runs collapsed: {what}")
+    if score.iterate != (score.method.partition("@")[2] or iterate):
         text = footnotes.mark(text, f"{ITERATES[score.iterate]}: this method keeps no other")
     return Item(text, aside, bold=score.best)
 
 
-def _aside(published: str, difference: float | None) -> str:
-    """ "(0.64, +0.07)": the paper's value as printed, and ours minus it, to no fewer than two decimals (Δ: one)."""
+def _aside(score: Score) -> str:
+    """ "(0.64, +0.07)": the paper's value as printed, and ours minus it, to no fewer than two decimals (Δ: one);
+    "(0.64†)": its value of another data set."""
+    published, difference = score.published, score.difference
     if not published:
         return ""
     if difference is None:
-        return f"({published})"
-    decimals = len(published.partition(".")[2])
+        return f"({published}{FLAG if score.stand_in else ''})"
+    places = len(published.partition(".")[2])
     if abs(float(published)) <= 1:
-        decimals = max(decimals, 2)
-    return f"({published}, {number(difference, decimals, signed=True)})"
+        places = max(places, 2)
+    return f"({published}, {number(difference, places, signed=True)})"
 
 
-def explain(scores: Sequence[Score], printed: PrintedTable | None = None) -> str:
-    """How to read the numbers: over how many runs, of which classes, in which setting."""
+def _flags(spec: TableSpec, scores: Sequence[Score]) -> list[str]:
+    """What stands behind the flag of each data set that stands in for another."""
+    flagged = dict.fromkeys(s.dataset for s in scores if s.stand_in)
+    return [f"{FLAG} {spec.heading('dataset', d)}: {(spec.stand_ins or {})[d]}" for d in flagged]
+
+
+def explain(scores: Sequence[Score], printed: PrintedTable | None = None, placed: Sequence[str] = ()) -> str:
+    """How to read the numbers: over how many runs, of which classes, in which setting. ``placed``: axes of the table,
+    which says their values itself."""
 
     def distinct(field: str) -> str:
         return ", ".join(dict.fromkeys(getattr(s, field) for s in scores))
@@ -241,15 +355,13 @@ def explain(scores: Sequence[Score], printed: PrintedTable | None = None) -> str
     runs = sorted({s.of for s in scores if s.mean is not None})
     over = f" over {' or '.join(map(str, runs))} runs a cell" if runs else ""
     theirs = "; in brackets the paper's printed value, and ours minus it" if printed else ""
-    settings = "; ".join(f"{axis} {distinct(axis)}" for axis in ("ratio", "protocol", "backbone"))
+    settings = "; ".join(f"{axis} {distinct(axis)}" for axis in ("ratio", "protocol", "backbone", "trainer"))
+    classes = "" if "class_group" in placed else f", class group {distinct('class_group')}"
     which = "of the paper's methods" if printed else "of a row"
-    return (
-        f"Ours: mean ± sd (n - 1){over}, class group {distinct('class_group')}{theirs}. Settings: {settings}. "
-        f"Bold: best {which}, as rounded here."
-    )
+    return f"Ours: mean ± sd (n - 1){over}{classes}{theirs}. Settings: {settings}. Bold: best {which}, as rounded here."
 
 
-def coverage(results: Sequence[Outcome], printed: PrintedTable | None) -> str:
+def coverage(spec: TableSpec, results: Sequence[Outcome], printed: PrintedTable | None) -> str:
     """ "148 of 162 cells run (162 printed); 3 n/a, 11 not run"."""
     counts: dict[str, int] = {}
     for result in results:
@@ -258,15 +370,20 @@ def coverage(results: Sequence[Outcome], printed: PrintedTable | None) -> str:
     rest = ", ".join(f"{n} {words.get(state, state)}" for state, n in counts.items() if state != "done")
     text = f"{counts.get('done', 0)} of {len(results)} cells of this grid run"
     if printed:
-        text += f"; the paper prints {printed.cells}"
-        ours = sum(_is_printed(result, printed) for result in results if result.state == "done")
-        text += f", of which {ours} are run"
+        ours = {
+            place for result in results if result.state == "done" for place in _printed_places(spec, result, printed)
+        }
+        text += f"; the paper prints {printed.cells}, of which {len(ours)} are run"
     return text + (f" (the rest: {rest})." if rest else ".")
 
 
-def _is_printed(result: Outcome, printed: PrintedTable) -> bool:
+def _printed_places(spec: TableSpec, result: Outcome, printed: PrintedTable) -> set[tuple[str, str, str]]:
+    """The paper's cells that this one of ours reproduces; none where its data set stands in for another."""
     labels = result.labels
-    return printed.holds(labels["method"], labels["dataset"], labels["ratio"])
+    if labels["dataset"] in (spec.stand_ins or {}):
+        return set()
+    where = (labels["dataset"], labels["ratio"], labels["backbone"])
+    return {place for row in spec.rows_of(labels["method"]) if (place := printed.place(row, *where))}
 
 
 def _frame(scores: Sequence[Score], mean_rows: MeanRows | None) -> pd.DataFrame:

@@ -40,7 +40,8 @@ class FigureSpec:
     """The ``paper:`` node of a figure's preset.
 
     ``draw``: a name of ``DRAWINGS``; ``methods``: label → heading, in the order of the legend, ours first;
-    ``published``: files of printed numbers, for a panel beside ours; ``caption``: what the paper's figure shows.
+    ``published``: files of printed numbers, for a panel beside ours; ``caption``: what the paper's figure shows;
+    ``matched`` as in ``tables.TableSpec``.
     """
 
     name: str
@@ -53,6 +54,7 @@ class FigureSpec:
     methods: dict
     caption: str
     published: list | None = None
+    matched: dict | None = None
 
 
 @dataclass(frozen=True)
