@@ -114,22 +114,15 @@ def backbone() -> Any:
     return BACKBONES.build({"name": "mlp", "hidden": list(HIDDEN), "activation": "relu"})
 
 
-def trainer(epochs: int) -> Trainer:
-    options = {
-        "epochs": epochs,
-        "batch_size": BATCH,
-        "optimiser": "adam",
-        "lr": 1e-3,
-        "betas": [0.5, 0.999],
-        "momentum": 0.0,
-        "weight_decay": 0.0,
-        "rows": "train",
-        "validate_every": epochs,
-        "precision": "float32",
-        "backend": "stacked",
-        "runs_together": None,
-    }
-    return build(Trainer, options, "trainer")
+def trainer(epochs: int, **options: Any) -> Trainer:
+    """conf/trainer/adam.yaml, validated once at the end."""
+    import yaml
+
+    from imbalance_bench.sweep import CONF
+
+    settings = yaml.safe_load((CONF / "trainer" / "adam.yaml").read_text())
+    settings |= {"lr": 1e-3, "epochs": epochs, "validate_every": epochs} | options
+    return build(Trainer, settings, "trainer")
 
 
 def meta_loop(tasks: list[Task], pretrained: list[Any], epochs: int) -> None:

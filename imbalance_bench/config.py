@@ -26,8 +26,11 @@ REGISTRIES = {
 @dataclass(frozen=True)
 class Trainer:
     """How networks are trained. ``rows``: the part that methods learn from. ``validate_every``: epochs between two
-    looks at the validation part. ``runs_together``: how many runs share a program (null: all of a cell); it and
-    ``backend`` change no result beyond rounding and are not part of a cell's identity."""
+    looks at the validation part. ``schedule`` and the four keys after it: see ``engine/schedule.py``; ``augment``: see
+    ``engine/augment.py``. ``precision``: bfloat16 is for convolutions and products only. ``runs_together``: how many
+    runs share a program (null: all of a cell; on a CPU, one at a time of a network with convolutions); it,
+    ``backend``, ``channels_last`` and ``compile`` change no result beyond rounding and are not part of a cell's
+    identity."""
 
     epochs: int
     batch_size: int
@@ -36,9 +39,17 @@ class Trainer:
     betas: tuple[float, ...]
     momentum: float
     weight_decay: float
+    schedule: Literal["constant", "step", "cosine", "inverse_time"]
+    warmup_epochs: int
+    milestones: tuple[float, ...]
+    gamma: float
+    decay: float
+    augment: Literal["none", "crop_flip", "shift_flip"]
     rows: Literal["train", "train_valid"]
     validate_every: int
-    precision: Literal["float32", "float64"]
+    precision: Literal["float32", "float64", "bfloat16"]
+    channels_last: bool
+    compile: bool
     backend: Literal["stacked", "sequential"]
     runs_together: int | None
 
@@ -50,7 +61,9 @@ class Trainer:
             raise BenchError(f"trainer.runs_together={self.runs_together} must be at least 1 (null: all of a cell)")
         if not 0 < self.lr < float("inf"):
             raise BenchError(f"trainer.lr={self.lr} must be above 0")
-        for key in ("momentum", "weight_decay"):
+        if not all(0 < share < 1 for share in self.milestones):
+            raise BenchError(f"trainer.milestones={list(self.milestones)} must be shares of trainer.epochs, 0 to 1")
+        for key in ("momentum", "weight_decay", "gamma", "decay", "warmup_epochs"):
             if not getattr(self, key) >= 0:
                 raise BenchError(f"trainer.{key}={getattr(self, key)} must be 0 or above")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):

@@ -20,7 +20,7 @@ from imbalance_bench.registry import DATASETS
 SCHEMA = 1
 
 # Keys that move no result beyond rounding, or that say where and not what.
-NOT_IDENTITY = {"trainer": {"backend", "runs_together"}, "dataset": {"path"}}
+NOT_IDENTITY = {"trainer": {"backend", "runs_together", "channels_last", "compile"}, "dataset": {"path"}}
 
 
 def cell_id(plain: dict[str, Any]) -> str:

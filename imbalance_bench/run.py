@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.store import Cell, Store, atomic_write
 
 if TYPE_CHECKING:
-    from imbalance_bench.data.base import Dataset, Part
+    from imbalance_bench.data.base import Dataset, Part, Task
     from imbalance_bench.data.tasks import Run
     from imbalance_bench.methods.base import Classifier
 
@@ -131,10 +131,8 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
         if reason := method.declines(run.task):
             raise Declined(reason)
     engine = Engine(trainer, config.device)
-    together = trainer.runs_together or len(runs)
-    classifiers: list[Classifier] = []
-    for first in range(0, len(runs), together):
-        classifiers += method.fit([r.task for r in runs[first : first + together]], backbone, engine)
+    together = trainer.runs_together or engine.together(backbone, runs[0].task) or len(runs)
+    classifiers, together = fit_in_chunks(lambda tasks: method.fit(tasks, backbone, engine), runs, together)
     for run, classifier in zip(runs, classifiers):
         t = run.task
         end = classifier.failure or (classifier.history[-1] if classifier.history else "trained")
@@ -146,7 +144,8 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
             classifier.artifacts |= {f"{n}_x": p.x for n, p in _parts(run)} | {f"{n}_y": p.y for n, p in _parts(run)}
     predictions = predict(runs, classifiers)
     splits = [(run.task.fold, run.task.repeat) for run in runs]
-    rows = scoring.score_predictions(predictions, splits, dataset.class_names, dataset.kind)
+    minority = [run.task.minority_classes for run in runs]
+    rows = scoring.score_predictions(predictions, splits, dataset.class_names, dataset.kind, minority)
     _write(cell, config, predictions, rows, classifiers)
     try:
         tracker.log(cell.path, config.labels, classifiers, rows)
@@ -158,8 +157,35 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
         "data": _data_facts(dataset, runs),
         "headline": scoring.headline(rows, dataset.classes, dataset.kind),
         "device": str(engine.device),
-        "runs": [_run_facts(i, run, c) for i, (run, c) in enumerate(zip(runs, classifiers))],
+        "runs_together": together,
+        "runs": [_run_facts(i, run, c, predictions) for i, (run, c) in enumerate(zip(runs, classifiers))],
     }
+
+
+def fit_in_chunks(
+    fit: Callable[[list[Task]], list[Classifier]], runs: Sequence[Run], together: int
+) -> tuple[list[Classifier], int]:
+    """Trains ``together`` runs at a time, half as many once the device's memory does not hold them; and how many at a
+    time it was in the end. Raises BenchError where it does not hold one."""
+    import torch
+
+    classifiers: list[Classifier] = []
+    together = min(together, len(runs))
+    while len(classifiers) < len(runs):
+        first = len(classifiers)
+        try:
+            classifiers += fit([r.task for r in runs[first : first + together]])
+        except torch.OutOfMemoryError as error:
+            if together == 1:
+                raise BenchError(
+                    "the device's memory does not hold one run: lower trainer.batch_size, or set device=cpu"
+                ) from error
+            together = (together + 1) // 2
+            log.warning("out of device memory: %d runs at a time from here on", together)
+        else:
+            continue
+        torch.cuda.empty_cache()  # only now, when the error no longer holds the tensors of the failed attempt
+    return classifiers, together
 
 
 def _parts(run: Run) -> list[tuple[str, Part]]:
@@ -174,7 +200,7 @@ def predict(runs: Sequence[Run], classifiers: Sequence[Classifier]) -> dict[str,
         "sample_id": np.concatenate([run.test.ids for _, run, _ in good]),
         "label": np.concatenate([run.test.y for _, run, _ in good]),
     }
-    for iterate in scoring.ITERATES:
+    for iterate in good[0][2].iterates:
         if all(iterate in c.iterates for _, _, c in good):
             scores = [c.scores(run.test.x, iterate) for _, run, c in good]
             arrays[f"scores_{iterate}"] = np.concatenate(scores).astype(np.float32)
@@ -209,10 +235,12 @@ def _data_facts(dataset: Dataset, runs: Sequence[Run]) -> dict[str, Any]:
     return facts
 
 
-def _run_facts(index: int, run: Run, classifier: Classifier) -> dict[str, Any]:
+def _run_facts(index: int, run: Run, classifier: Classifier, predictions: dict[str, np.ndarray]) -> dict[str, Any]:
     from imbalance_bench.data.tasks import subset_hash
 
     task = run.task
+    mine = predictions["run"] == index
+    scored = task.kind == "classification" and not classifier.failure
     return {
         "run": index,
         "fold": task.fold,
@@ -220,6 +248,8 @@ def _run_facts(index: int, run: Run, classifier: Classifier) -> dict[str, Any]:
         "seed": task.seed,
         "status": "failed" if classifier.failure else "done",
         "failure": classifier.failure,
+        "collapsed": scored and scoring.collapsed(predictions["label"][mine], predictions["scores_last"][mine]),
+        "minority_classes": list(task.minority_classes),
         "n_train": len(task.train),
         "n_valid": len(task.valid),
         "n_test": len(run.test),

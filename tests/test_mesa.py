@@ -40,7 +40,7 @@ def test_targets_bootstrap_where_the_episode_went_on_and_not_where_it_ended():
     # Constant functions: mean 0 and log sd 0 whatever the state; target critics of value 7 and 4.
     agent.actor.flat.zero_()
     agent.targets.flat.zero_()
-    agent.targets.flat[:, -1] = torch.tensor([7.0, 4.0])
+    agent.targets.views(agent.targets.flat)["head.bias"].copy_(torch.tensor([[7.0], [4.0]]))
     noise = torch.Generator()
     noise.set_state(agent.generator.get_state())
     states = torch.rand(2, 10)

@@ -55,6 +55,8 @@ class Dropout(nn.Module):
     the run, and stays below 2^24, up to where float32 holds every integer.
     """
 
+    key: torch.Tensor
+
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
@@ -81,8 +83,28 @@ def _uniform(counter: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
     return h.float() / 2**32
 
 
-def batch_norm(channels: int, momentum: float = 0.1, eps: float = 1e-5) -> nn.BatchNorm2d:
-    """Batch normalisation; ``momentum`` is the weight of the new batch, as PyTorch has it."""
-    layer = nn.BatchNorm2d(channels, eps=eps, momentum=momentum)
-    layer.num_batches_tracked = None  # counts only for cumulative averages; a buffer that every run would share
-    return layer
+class BatchNorm(nn.Module):
+    """Batch normalisation over (n, H, W) (Ioffe & Szegedy, 2015), as nn.BatchNorm2d; ``momentum`` is the weight of the
+    new batch in the running statistics. Those are updated here and not by the fused kernel, which under torch.func.vmap
+    updates copies of them."""
+
+    running_mean: torch.Tensor
+    running_var: torch.Tensor
+
+    def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.momentum, self.eps = momentum, eps
+        self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        out, mean, inverse_sd = torch.native_batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps)
+        with torch.no_grad():
+            n = x.numel() // x.shape[1]
+            variance = (inverse_sd**-2 - self.eps) * n / max(n - 1, 1)
+            for running, new in ((self.running_mean, mean), (self.running_var, variance)):
+                running.mul_(1 - self.momentum).add_(self.momentum * new.to(running))
+        return out

@@ -10,13 +10,14 @@ import torch
 
 from imbalance_bench.config import Trainer
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.engine.loop import Monitor, train
+from imbalance_bench.engine.loop import Monitor, Training
 from imbalance_bench.engine.memory import keep_freed_memory
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Iterate, Method
 
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+# The type of the parameters; bfloat16 is for convolutions and products only (autocast).
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
 
 
 def choose_device(name: str) -> torch.device:
@@ -38,8 +39,11 @@ class NetworkClassifier(Classifier):
 
     def logits(self, x: np.ndarray, iterate: Iterate = "last") -> torch.Tensor:
         """Outputs of the network (n, C) for rows ``x`` (n, ...)."""
-        inputs = torch.as_tensor(x).to(self.stack.flat)
-        return self.stack.predict(self.parameters[iterate], inputs)
+        return self.stack.predict(self.parameters[iterate], x)
+
+    def features(self, x: np.ndarray, iterate: Iterate = "last") -> torch.Tensor:
+        """The embedding f (n, d) of rows ``x`` (n, ...)."""
+        return self.stack.predict(self.parameters[iterate], x, "embed")
 
     def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
         logits = self.logits(x, iterate)
@@ -65,23 +69,43 @@ class Engine:
     def stack(self, method: Method, tasks: Sequence[Task], backbone: Any) -> Stack:
         """Freshly initialised copies of the backbone, one a task, from the tasks' seeds."""
         shape = tasks[0].train.x.shape[1:]
-        return Stack.create(
+        stack = Stack.create(
             lambda: backbone.build(shape, tasks[0].classes, method.head),
             [t.seed for t in tasks],
             self.device,
             self.dtype,
+            autocast=torch.bfloat16 if self.trainer.precision == "bfloat16" else None,
+            channels_last=self.trainer.channels_last,
+            compiled=self.trainer.compile,
         )
+        method.initialise(stack, tasks)
+        return stack
+
+    def begin(self, method: Method, tasks: Sequence[Task], backbone: Any) -> Training:
+        """Fresh networks, ready for training in as many stages as the method has."""
+        return Training(self.stack(method, tasks, backbone), method, tasks, self.trainer)
+
+    def together(self, backbone: Any, task: Task) -> int | None:
+        """How many runs to train as one program where trainer.runs_together leaves it open (None: all of a cell). On
+        a CPU stacked convolutions are slower than one run after the other; a GPU is idle with one."""
+        if self.device.type != "cpu":
+            return None
+        with torch.device("meta"):
+            module = backbone.build(task.train.x.shape[1:], task.classes)
+        return None if hasattr(module, "batched") else 1
 
     def train(
         self, method: Method, tasks: Sequence[Task], sets: Sequence[Part], backbone: Any
     ) -> list[NetworkClassifier]:
         """Trains one copy of the backbone a task on its set; the heart of ``Method.fit``."""
         if self.trainer.backend == "sequential":
-            from imbalance_bench.engine.sequential import train_sequential as fit
-        else:
-            fit = train
-        stack = self.stack(method, tasks, backbone)
-        return self.classifiers(stack, fit(stack, method, tasks, sets, self.trainer))
+            from imbalance_bench.engine.sequential import train_sequential
+
+            stack = self.stack(method, tasks, backbone)
+            return self.classifiers(stack, train_sequential(stack, method, tasks, sets, self.trainer))
+        training = self.begin(method, tasks, backbone)
+        training.run(sets, self.trainer.epochs)
+        return self.classifiers(training.stack, training.monitor)
 
     def classifiers(self, stack: Stack, monitor: Monitor) -> list[NetworkClassifier]:
         """What came of each run of a stack."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 
 from imbalance_bench.data.base import Part
+from imbalance_bench.engine.stack import as_input
 
 Sampler = Callable[[torch.Tensor, int, torch.Generator], torch.Tensor]
 
@@ -55,7 +56,8 @@ class Batch(NamedTuple):
 
 
 class Rows:
-    """Training sets of R runs, each stored once on the device however many runs share it (the same ``Part`` object)."""
+    """Training sets of R runs, each stored once on the device however many runs share it (the same ``Part`` object);
+    images as bytes, of which only the batches become floats."""
 
     def __init__(self, sets: Sequence[Part], device: torch.device, dtype: torch.dtype) -> None:
         distinct = list({id(s): s for s in sets}.values())
@@ -63,7 +65,9 @@ class Rows:
         for part in distinct:
             starts[id(part)] = total
             total += len(part)
-        self.x = torch.cat([torch.as_tensor(p.x) for p in distinct]).to(device, dtype)
+        self.like = torch.empty(0, dtype=dtype, device=device)
+        x = torch.cat([torch.as_tensor(p.x) for p in distinct])
+        self.x = x.to(device) if x.dtype == torch.uint8 else x.to(self.like)
         self.y = torch.cat([torch.as_tensor(p.y) for p in distinct]).to(device)
         if self.y.is_floating_point():
             self.y = self.y.to(dtype)
@@ -75,7 +79,7 @@ class Rows:
         """Features (R, B, ...) and labels (R, B) of rows (R, B) of the store."""
         flat = rows.reshape(-1)
         x = self.x.index_select(0, flat).view(*rows.shape, *self.x.shape[1:])
-        return x, self.y.index_select(0, flat).view(rows.shape)
+        return as_input(x, self.like), self.y.index_select(0, flat).view(rows.shape)
 
     def epoch(self, sampler: Sampler, batch_size: int, generators: Sequence[torch.Generator]) -> Iterator[Batch]:
         """The batches of one epoch. Runs whose sets are shorter sit out the last steps."""
@@ -99,6 +103,6 @@ class Rows:
             if full[s]:
                 yield Batch(x, y, chosen, None, None)
                 continue
-            weight = real[s, :, : widths[s]].to(x.dtype) / sizes[s].clamp(min=1)[:, None]
+            weight = real[s, :, : widths[s]].to(self.like.dtype) / sizes[s].clamp(min=1)[:, None]
             active = [r for r, size in enumerate(sizes[s].tolist()) if size]
             yield Batch(x, y, chosen, weight.to(x.device), active if len(active) < len(plans) else None)

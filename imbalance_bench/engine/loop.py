@@ -1,18 +1,20 @@
-"""The training loop: a list of runs, epoch by epoch, as one program."""
+"""Training: a list of runs, epoch by epoch, as one program."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from imbalance_bench import scoring
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.engine.batches import Rows
+from imbalance_bench.engine.augment import AUGMENTATIONS
+from imbalance_bench.engine.batches import Batch, Rows, Sampler
 from imbalance_bench.engine.optim import optimiser
+from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack
 
 if TYPE_CHECKING:
@@ -22,19 +24,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainState:
-    """What a loss may know besides its batch: class counts of each run's training set (R, 1, C), and the progress."""
+    """What an objective may know besides its batch: class counts of each run's training set (R, 1, C), the progress,
+    and a CPU generator a run for what it draws (its own, apart from the one that shuffles)."""
 
     counts: torch.Tensor
     epoch: int
     epochs: int
+    generators: Sequence[torch.Generator] = ()
 
     @classmethod
     def of(cls, sets: Sequence[Part], classes: int, epochs: int, like: torch.Tensor) -> TrainState:
         counts = np.stack([np.bincount(s.y.astype(np.int64), minlength=classes)[:classes] for s in sets])
         return cls(torch.as_tensor(counts).to(like)[:, None, :], 0, epochs)
 
-    def at(self, epoch: int) -> TrainState:
-        return TrainState(self.counts, epoch, self.epochs)
+
+Objective = Callable[[Any, Batch, TrainState], torch.Tensor]
+"""(stack, batch, state) → the loss of each run, (R,)."""
 
 
 Step = tuple[list[int] | None, dict[str, torch.Tensor]]
@@ -50,8 +55,9 @@ class Monitor:
         self.failures: list[str | None] = [None] * len(tasks)
         self.best = stack.flat.detach().clone()
         self.best_score = [-np.inf] * len(tasks)
-        device, dtype = stack.flat.device, stack.flat.dtype
-        inputs = {id(t.valid): torch.as_tensor(t.valid.x).to(device, dtype) for t in tasks}
+        device, like = stack.flat.device, stack.flat
+        inputs = {id(t.valid): torch.as_tensor(t.valid.x) for t in tasks}
+        inputs = {k: x.to(device) if x.dtype == torch.uint8 else x.to(like) for k, x in inputs.items()}
         self._valid = [inputs[id(t.valid)] for t in tasks]
 
     @property
@@ -104,22 +110,50 @@ class Monitor:
                 self.best[r] = self.stack.flat[r].detach()
 
 
-def train(stack: Stack, method: Method, tasks: Sequence[Task], sets: Sequence[Part], trainer: Trainer) -> Monitor:
-    """Minimises ``method.loss`` over each run's set for ``trainer.epochs`` epochs; ``stack`` ends at the last one."""
-    rows = Rows(sets, stack.flat.device, stack.flat.dtype)
-    descent = optimiser(stack, trainer)
-    generators = [torch.Generator().manual_seed(t.seed) for t in tasks]
-    start = TrainState.of(sets, tasks[0].classes, trainer.epochs, stack.flat)
-    monitor = Monitor(stack, tasks)
-    for epoch in range(trainer.epochs):
-        state = start.at(epoch)
-        steps: list[Step] = []
-        alive = monitor.alive
-        for batch in rows.epoch(method.sampler, trainer.batch_size, generators):
-            loss = batch.mean(method.loss(stack(batch.x), batch.y, state))
-            stack.backward(loss.sum())
-            descent.step(batch.among(alive))
-            steps.append((batch.active, {"train_loss": loss.detach()}))
-        if not monitor.close("training", epoch, trainer.epochs, steps, trainer.validate_every):
-            break
-    return monitor
+class Training:
+    """Runs in training: their networks, optimiser, generators and what is watched. ``run`` may be called again, with
+    other sets or another objective: everything carries on where it stood."""
+
+    def __init__(self, stack: Stack, method: Method, tasks: Sequence[Task], trainer: Trainer) -> None:
+        self.stack, self.method, self.tasks, self.trainer = stack, method, tasks, trainer
+        self.descent = optimiser(stack, trainer)
+        self.shuffling = [torch.Generator().manual_seed(t.seed) for t in tasks]
+        # Streams of their own: what is drawn for images or by an objective does not change who is in which batch.
+        self.moving, self.drawing = (
+            [torch.Generator().manual_seed(t.seed + offset) for t in tasks] for offset in (2**33, 2**34)
+        )
+        self.monitor = Monitor(stack, tasks)
+        self.epoch = self.step = 0
+
+    def run(
+        self,
+        sets: Sequence[Part],
+        epochs: int,
+        objective: Objective | None = None,
+        sampler: Sampler | None = None,
+        phase: str = "training",
+    ) -> None:
+        """``epochs`` passes over ``sets``, one set a run. ``objective`` and ``sampler``: the method's own unless given.
+        Returns early when no run is left alive."""
+        trainer, method = self.trainer, self.method
+        rows = Rows(sets, self.stack.flat.device, self.stack.flat.dtype)
+        state = TrainState.of(sets, self.tasks[0].classes, trainer.epochs, self.stack.flat)
+        augment = AUGMENTATIONS.get(trainer.augment)
+        objective = objective or method.batch_loss
+        for _ in range(epochs):
+            state = replace(state, epoch=self.epoch, generators=self.drawing)
+            steps: list[Step] = []
+            alive = self.monitor.alive
+            if not alive:
+                return
+            for batch in rows.epoch(sampler or method.sampler, trainer.batch_size, self.shuffling):
+                if augment is not None:
+                    batch = batch._replace(x=augment(batch.x, self.moving))
+                self.descent.lr = learning_rate(trainer, self.epoch, self.step)
+                loss = objective(self.stack, batch, state)
+                self.stack.backward(loss.sum())
+                self.descent.step(batch.among(alive))
+                steps.append((batch.active, {"train_loss": loss.detach()}))
+                self.step += 1
+            self.monitor.close(phase, self.epoch, trainer.epochs, steps, trainer.validate_every)
+            self.epoch += 1

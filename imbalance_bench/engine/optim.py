@@ -22,8 +22,8 @@ class Adam:
 
     def __init__(self, stack: Stack, lr: float, betas: Sequence[float], weight_decay: float = 0.0) -> None:
         self.lr, (self.beta1, self.beta2), self.weight_decay = lr, betas, weight_decay
-        flat = stack.flat
-        buffers = (flat, stack.grad, torch.zeros_like(flat), torch.zeros_like(flat))  # the last two: the moments
+        flat = stack.weights
+        buffers = (flat, stack.grad, torch.zeros_like(stack.grad), torch.zeros_like(stack.grad))  # the last: moments
         self.rows = [list(buffer.unbind(0)) for buffer in buffers]
         self.steps = [torch.zeros((), dtype=torch.float32, device=flat.device) for _ in flat]
 
@@ -58,17 +58,21 @@ class SGD:
 
     def __init__(self, stack: Stack, lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
-        self.flat, self.grad, self.velocity = stack.flat, stack.grad, torch.zeros_like(stack.flat)
+        self.weights, self.grad, self.velocity = stack.weights, stack.grad, torch.zeros_like(stack.grad)
 
     @torch.no_grad()
     def step(self, active: Sequence[int] | None = None) -> None:
-        runs = slice(None) if active is None else torch.as_tensor(active, device=self.flat.device)
-        gradient = self.grad[runs]
+        weights, gradient, velocity = self.weights, self.grad, self.velocity
+        if active is not None:
+            runs = torch.as_tensor(active, device=weights.device)
+            weights, gradient, velocity = weights[runs], gradient[runs], velocity[runs]
         if self.weight_decay:
-            gradient = gradient + self.weight_decay * self.flat[runs]
+            gradient = gradient.add(weights, alpha=self.weight_decay)
         # A velocity that starts at zero gives torch.optim.SGD's first step (dampening 0) as well.
-        self.velocity[runs] = self.momentum * self.velocity[runs] + gradient
-        self.flat[runs] -= self.lr * self.velocity[runs]
+        velocity.mul_(self.momentum).add_(gradient)
+        weights.add_(velocity, alpha=-self.lr)
+        if active is not None:
+            self.weights[runs], self.velocity[runs] = weights, velocity
 
 
 def optimiser(stack: Stack, trainer: Trainer) -> Adam | SGD:

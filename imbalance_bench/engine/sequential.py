@@ -6,13 +6,16 @@ It is kept for tests and for ``make bench``; ``trainer.backend=sequential`` runs
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.engine.augment import AUGMENTATIONS
 from imbalance_bench.engine.batches import Rows
 from imbalance_bench.engine.loop import Monitor, Step, TrainState
+from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 def train_sequential(
     stack: Stack, method: Method, tasks: Sequence[Task], sets: Sequence[Part], trainer: Trainer
 ) -> Monitor:
-    """As ``loop.train``, one run after the other."""
+    """As ``Training.run``, one run after the other."""
     whole = Monitor(stack, tasks)
     for r, (task, part) in enumerate(zip(tasks, sets)):
         monitor = _train_one(stack, r, method, task, part, trainer)
@@ -34,7 +37,8 @@ def train_sequential(
 
 def _train_one(stack: Stack, r: int, method: Method, task: Task, part: Part, trainer: Trainer) -> Monitor:
     module = stack.module
-    torch.nn.utils.vector_to_parameters(stack.flat[r].detach().clone(), module.parameters())
+    single = _One(stack, r)
+    single.load()
     if trainer.optimiser == "adam":
         optimiser: torch.optim.Optimizer = torch.optim.Adam(
             module.parameters(),
@@ -49,26 +53,50 @@ def _train_one(stack: Stack, r: int, method: Method, task: Task, part: Part, tra
     generator = torch.Generator().manual_seed(task.seed)
     rows = Rows([part], stack.flat.device, stack.flat.dtype)
     start = TrainState.of([part], task.classes, trainer.epochs, stack.flat)
-    single = _One(stack, r)
     monitor = Monitor(single, [task])  # type: ignore[arg-type]
+    drawing, moving = (torch.Generator().manual_seed(task.seed + offset) for offset in (2**34, 2**33))
+    augment = AUGMENTATIONS.get(trainer.augment)
+    step = 0
     for epoch in range(trainer.epochs):
-        state = start.at(epoch)
+        state = replace(start, epoch=epoch, generators=[drawing])
         steps: list[Step] = []
         for batch in rows.epoch(method.sampler, trainer.batch_size, [generator]):
-            loss = method.loss(module(batch.x[0])[None], batch.y, state).mean()
+            if augment is not None:
+                batch = batch._replace(x=augment(batch.x, [moving]))
+            optimiser.param_groups[0]["lr"] = learning_rate(trainer, epoch, step)
+            loss = method.batch_loss(single, batch, state).sum()  # type: ignore[arg-type]
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
             steps.append((None, {"train_loss": loss.detach()[None]}))
-        stack.flat[r] = torch.nn.utils.parameters_to_vector(module.parameters()).detach()
+            step += 1
+        single.store()
         if not monitor.close("training", epoch, trainer.epochs, steps, trainer.validate_every):
             break
     return monitor
 
 
 class _One:
-    """One run of a stack, seen as a stack of one."""
+    """One run of a stack, seen as a stack of one, whose parameters are those of an ordinary module."""
 
     def __init__(self, stack: Stack, r: int) -> None:
+        self.module = stack.module
         self.flat = stack.flat[r : r + 1]
+        self.views = {name: view[0] for name, view in stack.views(self.flat).items()}
         self.predict = stack.predict
+
+    def __call__(self, x: torch.Tensor, stage: str = "logits") -> torch.Tensor:
+        self.module.train()
+        return (self.module(x[0]) if stage == "logits" else self.module(x[0], stage))[None]
+
+    @torch.no_grad()
+    def load(self) -> None:
+        """The run's parameters and buffers into the module."""
+        for name, tensor in self.module.state_dict(keep_vars=True).items():
+            tensor.copy_(self.views[name])
+
+    @torch.no_grad()
+    def store(self) -> None:
+        """And back."""
+        for name, tensor in self.module.state_dict(keep_vars=True).items():
+            self.views[name].copy_(tensor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,25 +11,59 @@ from torch import nn
 Params = dict[str, torch.Tensor]
 
 
+def as_input(x: Any, like: torch.Tensor) -> torch.Tensor:
+    """What a network sees of rows ``x``: floats on the device of ``like``; images of bytes as numbers in [0, 1]."""
+    x = torch.as_tensor(x)
+    if x.dtype == torch.uint8:
+        return x.to(like.device, non_blocking=True).to(like.dtype).div_(255)
+    return x.to(like)
+
+
 class Stack:
     """Parameters of R runs of one architecture, initialised each from its own seed.
 
-    ``flat`` (R, P) holds every parameter; ``params`` are views into it, name → (R, *shape), leaves that require
-    gradients; ``backward`` writes those into ``grad`` (R, P). A module with a method ``batched(params, x)`` runs all R
-    at once through it; another module is mapped over runs by ``torch.func.vmap``, or called plainly when R = 1.
+    ``flat`` (R, P + S) holds every parameter and then every buffer (running statistics). ``params`` are views of the
+    former, name → (R, *shape), leaves that require gradients; ``backward`` writes those into ``grad`` (R, P), and
+    optimisers change ``weights`` (R, P). ``buffers`` are views of the latter. A module with a method ``batched(params,
+    x, stage)`` runs all R at once through it; another module is mapped over runs by ``torch.func.vmap``, or called
+    plainly when R = 1.
+
+    ``autocast``: the type that convolutions and products are computed in (None: that of the parameters);
+    ``channels_last``: layout of images and filters; ``compiled``: through ``torch.compile``.
     """
 
-    def __init__(self, module: nn.Module, flat: torch.Tensor) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        flat: torch.Tensor,
+        autocast: torch.dtype | None = None,
+        channels_last: bool = False,
+        compiled: bool = False,
+    ) -> None:
         self.module = module
         self.flat = flat
-        self.grad = torch.zeros_like(flat)
-        self.params = self.views(flat)
+        self.options: dict[str, Any] = {"autocast": autocast, "channels_last": channels_last, "compiled": compiled}
+        self.autocast, self.channels_last = autocast, channels_last
+        size = sum(p.numel() for p in module.parameters())
+        self.weights = flat[:, :size]
+        self.grad = torch.zeros(len(flat), size, dtype=flat.dtype, device=flat.device)
+        # Layers change buffers in place. `.data` keeps that from counting as a change of everything else that lies in
+        # the same storage, which autograd guards.
+        named = dict(module.named_buffers())
+        self.buffers = {n: v.data for n, v in self.views(flat).items() if n in named}
+        self.params = {n: v for n, v in self.views(flat).items() if n not in self.buffers}
         for p in self.params.values():
             p.requires_grad_()
+        self._call = torch.compile(self._functional) if compiled else self._functional
 
     @classmethod
     def create(
-        cls, build: Callable[[], nn.Module], seeds: Sequence[int], device: torch.device, dtype: torch.dtype
+        cls,
+        build: Callable[[], nn.Module],
+        seeds: Sequence[int],
+        device: torch.device,
+        dtype: torch.dtype,
+        **options: Any,
     ) -> Stack:
         """R fresh copies of what ``build`` makes, each initialised from its own seed."""
         modules = []
@@ -37,45 +72,93 @@ class Stack:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 modules.append(build())
-        rows = [torch.cat([p.detach().reshape(-1) for p in m.parameters()]) for m in modules]
-        return cls(modules[0].to(device, dtype), torch.stack([r.to(device, dtype) for r in rows]))
+        size = sum(t.numel() for t in _tensors(modules[0]).values())
+        stack = cls(
+            modules[0].to(device, dtype), torch.zeros(len(modules), size, device=device, dtype=dtype), **options
+        )
+        with torch.no_grad():
+            for name, view in stack.views(stack.flat).items():
+                view.copy_(torch.stack([_tensors(m)[name].detach() for m in modules]))
+        return stack
 
     def twin(self) -> Stack:
         """A second buffer of parameters for the same networks, e.g. for a step that looks ahead."""
-        return Stack(self.module, self.flat.detach().clone())
+        return Stack(self.module, self.flat.detach().clone(), **self.options)
 
     def __len__(self) -> int:
         return len(self.flat)
 
     def views(self, flat: torch.Tensor) -> Params:
-        """The parameters, name → (R, *shape), that lie in a buffer (R, P)."""
+        """The parameters and buffers, name → (R, *shape), that lie in rows (R, P + S)."""
         views, start = {}, 0
-        for name, p in self.module.named_parameters():
-            views[name] = flat[:, start : start + p.numel()].view(len(flat), *p.shape)
+        for name, p in _tensors(self.module).items():
+            piece = flat[:, start : start + p.numel()]
+            if self._filters(p):
+                out, inputs, height, width = p.shape
+                views[name] = piece.view(len(flat), out, height, width, inputs).permute(0, 1, 4, 2, 3)
+            else:
+                views[name] = piece.view(len(flat), *p.shape)
             start += p.numel()
         return views
 
-    def forward(self, params: Params, x: torch.Tensor) -> torch.Tensor:
-        """Logits (R, B, C) of inputs (R, B, ...) under parameters with a leading run axis."""
-        batched = getattr(self.module, "batched", None)
-        if batched is not None:
-            return batched(params, x)
-        call = torch.func.functional_call
-        if len(x) == 1:
-            return call(self.module, {n: p[0] for n, p in params.items()}, (x[0],))[None]
-        return torch.func.vmap(lambda p, x: call(self.module, p, (x,)), randomness="different")(params, x)
+    def forward(self, params: Params, x: torch.Tensor, stage: str = "logits") -> torch.Tensor:
+        """Outputs (R, B, ...) for inputs (R, B, ...) under parameters with a leading run axis, as in training.
+        ``stage``: "logits" | "embed" | "head" (see ``Network``)."""
+        self._mode(True)
+        return self._run(self.buffers | params, x, stage)
 
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        return self.forward(self.params, x)
+    def __call__(self, x: torch.Tensor, stage: str = "logits") -> torch.Tensor:
+        return self.forward(self.params, x, stage)
 
     def backward(self, loss: torch.Tensor) -> None:
         """Writes the gradient of a scalar, the sum of the runs' losses, into ``grad``: no run sees another's loss."""
-        gradients = torch.autograd.grad(loss, list(self.params.values()))
+        gradients = torch.autograd.grad(loss, list(self.params.values()), materialize_grads=True)
         # One copy; .backward() would clear the buffer and then add to it.
-        torch.cat([g.reshape(len(self), -1) for g in gradients], 1, out=self.grad)
+        torch.cat([self._row(g) for g in gradients], 1, out=self.grad)
 
     @torch.no_grad()
-    def predict(self, flat_row: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        """Logits (n, C) of one run with parameters (P,) on inputs (n, ...), in chunks that fit the cache."""
-        params = self.views(flat_row[None])
-        return torch.cat([self.forward(params, chunk[None])[0] for chunk in x.split(8192)])
+    def predict(self, flat_row: torch.Tensor, x: Any, stage: str = "logits") -> torch.Tensor:
+        """Outputs (n, ...) of one run with parameters and buffers (P + S,) on rows ``x`` (n, ...), as in evaluation,
+        in chunks that fit the cache."""
+        self._mode(False)
+        state, x = self.views(flat_row[None]), torch.as_tensor(x)
+        if not len(x):
+            raise ValueError("no rows to predict")
+        chunk = max(128, min(8192, 2**18 // x[0].numel())) * (1 if self.flat.device.type == "cpu" else 16)
+        return torch.cat([self._run(state, as_input(part, self.flat)[None], stage)[0] for part in x.split(chunk)])
+
+    def _run(self, state: Params, x: torch.Tensor, stage: str) -> torch.Tensor:
+        if self.channels_last and x.dim() == 5:
+            x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x.shape[:2])
+        if self.autocast is None:
+            return self._call(state, x, stage)
+        with torch.autocast(self.flat.device.type, self.autocast):
+            return self._call(state, x, stage).to(self.flat.dtype)
+
+    def _functional(self, state: Params, x: torch.Tensor, stage: str) -> torch.Tensor:
+        # A module may know nothing of stages as long as it is asked for logits only.
+        extra = () if stage == "logits" else (stage,)
+        batched = getattr(self.module, "batched", None)
+        if batched is not None:
+            return batched(state, x, *extra)
+        call = torch.func.functional_call
+        if len(x) == 1:
+            return call(self.module, {n: v[0] for n, v in state.items()}, (x[0], *extra))[None]
+        return torch.func.vmap(lambda v, x: call(self.module, v, (x, *extra)), randomness="error")(state, x)
+
+    def _mode(self, training: bool) -> None:
+        if self.module.training is not training:
+            self.module.train(training)
+
+    def _filters(self, p: torch.Tensor) -> bool:
+        return self.channels_last and p.dim() == 4
+
+    def _row(self, gradient: torch.Tensor) -> torch.Tensor:
+        """A gradient (R, *shape) in the order of ``flat``."""
+        if self._filters(gradient[0]):
+            gradient = gradient.permute(0, 1, 3, 4, 2)
+        return gradient.reshape(len(self), -1)
+
+
+def _tensors(module: nn.Module) -> Params:
+    return dict(module.named_parameters()) | dict(module.named_buffers())

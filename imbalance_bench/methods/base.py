@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     import torch
 
     from imbalance_bench.engine import Engine
+    from imbalance_bench.engine.batches import Batch
     from imbalance_bench.engine.loop import TrainState
+    from imbalance_bench.engine.stack import Stack
 
-Iterate = Literal["last", "best"]
+Iterate = str
+"""What of a trained run is scored: "last", "best" (on validation), or another decision: "knn", "lr"."""
 
 
 @dataclass
 class Classifier:
-    """A trained run. ``iterates``: the points of training that it can score: always "last"; "best" = the epoch of the
-    highest validation score.
+    """A trained run. ``iterates``: what it can score: always "last"; "best" = the epoch of the highest validation
+    score; "knn" and "lr" = these classifiers put on the last epoch's deep features.
 
     ``info`` goes into the record of the run (row counts after resampling, how far synthetic points moved);
     ``history`` into history.csv, a dict an epoch; ``artifacts`` into artifacts.npz. ``failure`` says why the run
@@ -43,7 +46,8 @@ class Classifier:
 @dataclass(frozen=True)
 class Method:
     """Empirical risk minimisation. A subclass overrides the hook that makes it what it is; each hook serves one run,
-    but ``loss``, whose tensors may carry leading run axes that it need not know of."""
+    but ``loss``, whose tensors may carry leading run axes that it need not know of, and ``batch_loss`` and
+    ``initialise``, which see all runs. Methods of several stages override ``fit`` (``engine.begin``)."""
 
     name: ClassVar[str]  # set by the registry
     head: ClassVar[str] = "linear"  # the last layer that the backbone is asked for: "linear" or "cosine"
@@ -77,6 +81,14 @@ class Method:
 
         return cross_entropy(logits, labels)
 
+    def batch_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
+        """What is minimised, one number a run (R,): the mean of ``loss`` over the batch. ``stack(x, stage)`` gives
+        logits, embeddings or the head's logits of embeddings; ``state.generators`` are for what is drawn."""
+        return batch.mean(self.loss(stack(batch.x), batch.y, state))
+
+    def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
+        """Changes freshly initialised networks, in place."""
+
     def posthoc(self, classifier: Classifier, task: Task) -> Classifier:
         """The decision made of the trained network, e.g. logit adjustment."""
         return classifier
@@ -95,7 +107,7 @@ def resampling_info(task: Task, rows: Part) -> dict[str, Any]:
 
         distances = []
         for c in np.unique(rows.y[made]):
-            flat = lambda x: x.reshape(len(x), -1)  # noqa: E731
+            flat = lambda x: x.reshape(len(x), -1).astype(np.float32)  # noqa: E731
             near = NearestNeighbors(n_neighbors=1).fit(flat(rows.x[~made & (rows.y == c)]))
             distances.append(near.kneighbors(flat(rows.x[made & (rows.y == c)]))[0][:, 0])
         d = np.concatenate(distances)

@@ -245,7 +245,7 @@ def meta_step(
     with torch.no_grad():
         rate = eta1 if weights.active is None else eta1 * weights.active
         step = torch.cat([g.reshape(len(stack), -1) for g in gradients], 1)
-        torch.sub(stack.flat, step.mul_(rate), out=twin.flat)
+        torch.sub(stack.weights, step.mul_(rate), out=twin.weights)
     if not eta2:
         return inner.detach(), None, None
     outer = x2.mean(per_sample(twin(x2.x), x2.y))

@@ -1,0 +1,26 @@
+"""The learning rate over training."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imbalance_bench.config import Trainer
+
+
+def learning_rate(trainer: Trainer, epoch: int, step: int) -> float:
+    """The rate of a step: ``epoch`` and ``step`` count from 0 since the start of training.
+
+    ``warmup_epochs``: epoch e of w has lr·(e + 1)/w. ``step``: times ``gamma`` after each of ``milestones``, which are
+    shares of ``epochs``; ``cosine``: half a cosine down to 0; ``inverse_time``: lr / (1 + decay·step), Keras's decay.
+    """
+    if epoch < trainer.warmup_epochs:
+        return trainer.lr * (epoch + 1) / trainer.warmup_epochs
+    if trainer.schedule == "step":
+        return trainer.lr * trainer.gamma ** sum(epoch >= share * trainer.epochs for share in trainer.milestones)
+    if trainer.schedule == "cosine":
+        return trainer.lr * (1 + math.cos(math.pi * epoch / trainer.epochs)) / 2
+    if trainer.schedule == "inverse_time":
+        return trainer.lr / (1 + trainer.decay * step)
+    return trainer.lr
