@@ -23,7 +23,8 @@ SUM = hashlib.sha256(CONTENT).hexdigest()
 
 
 def get(folder, sha256=None):
-    return fetch_file("uci", "set/a.data", folder, "set/a.data", sha256)
+    url = f"{fetch.SITES['uci']}/set/a.data"
+    return fetch_file(url, folder, "set/a.data", f"sha256:{sha256}" if sha256 else None)
 
 
 def left(folder):

@@ -1,4 +1,4 @@
-"""Downloads, held to a checksum, whole or not at all.
+"""Downloads, held to a checksum, whole or not at all; and what was made of files, kept.
 
 Pinned sums are in the sources. Where upstream has none to pin, the sum met at the first download is written to
 ``<data>/checksums.json``, and a later download of the same file must have it.
@@ -12,25 +12,41 @@ import json
 import os
 import sys
 import tarfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imbalance_bench.errors import BenchError
 
-SITES = {"zenodo": "https://zenodo.org", "uci": "https://archive.ics.uci.edu"}
+SITES = {
+    "zenodo": "https://zenodo.org",
+    "uci": "https://archive.ics.uci.edu",
+    "lisa": "http://www.iro.umontreal.ca/~lisa/icml2007data",
+}
 CHECKSUMS = "checksums.json"
 
 
-def fetch_file(site: str, address: str, folder: Path, name: str, sha256: str | None) -> Path:
-    """``folder/name``, downloaded from ``SITES[site]/address`` unless it lies there. ``sha256``: the pinned sum."""
+def fetch_file(url: str, folder: Path, name: str, expected: str | None) -> Path:
+    """``folder/name``, downloaded from ``url`` unless it lies there. ``expected``: the pinned sum, "sha256:..." or
+    "md5:..."."""
     path = folder / name
     with _one_at_a_time(folder, path) as missing:
         if missing:
-            expected = sha256 or recorded(folder).get(name, {}).get("sha256")
-            with _downloaded(f"{SITES[site]}/{address}", path, f"sha256:{expected}" if expected else None) as part:
-                _keep(folder, {name: part}, f"{SITES[site]}/{address}")
+            if not expected and (known := recorded(folder).get(name)):
+                expected = f"sha256:{known['sha256']}"
+            with _downloaded(url, path, expected) as part:
+                _keep(folder, {name: part}, url)
+    return path
+
+
+def fetch_checked(url: str, folder: Path, name: str, expected: str) -> Path:
+    """``fetch_file``, and a file that lies there already is held to the pinned sum too."""
+    path = fetch_file(url, folder, name, expected)
+    check_sum(path, expected, f"{path} is cut short, damaged or another file: remove it, and it will be fetched again")
     return path
 
 
@@ -68,6 +84,43 @@ def check_sum(path: Path, expected: str, remedy: str) -> None:
     found = pooch.file_hash(str(path), alg=algorithm or "sha256")
     if found != digest:
         raise BenchError(f"{path.name}: {algorithm} {found} is not the expected {digest}: {remedy}")
+
+
+def cached(folder: Path, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays that are slow to make: read from ``folder/cache/<name>.npz``, or made and kept there. Whatever changes
+    the arrays must be part of ``name``. The place of a folder that is not for writing is taken by the user's own cache
+    folder; where neither can be written the arrays are made each time."""
+    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "imbalance_bench"
+    places = [home / f"{name}.npz" for home in (folder / "cache", own)]
+    for path in places:
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return dict(file)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+            continue  # not there, or damaged: made anew
+    arrays = make()
+    for path in places if _for_writing(folder) else places[1:]:
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                np.savez(file, **arrays)  # type: ignore[arg-type]
+            part.replace(path)
+            break
+        except OSError:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+    return arrays
+
+
+def _for_writing(folder: Path) -> bool:
+    """Whether the mode of ``folder`` lets anyone write: a user whom no mode stops honours it too."""
+    try:
+        return bool(folder.stat().st_mode & 0o222)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import numpy as np
 
 from imbalance_bench.data.base import Dataset, Encoder
 from imbalance_bench.data.encode import ArrayEncoder, TableEncoder
-from imbalance_bench.data.fetch import fetch_file
+from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
 
@@ -72,8 +72,8 @@ class AdultSource:
 
     @staticmethod
     def file(folder: Path, name: str) -> Path:
-        address = f"ml/machine-learning-databases/adult/{name}"
-        return fetch_file("uci", address, folder, f"adult/{name}", FILES[name])
+        url = f"{SITES['uci']}/ml/machine-learning-databases/adult/{name}"
+        return fetch_file(url, folder, f"adult/{name}", f"sha256:{FILES[name]}")
 
     def fingerprint(self) -> dict[str, Any]:
         return {}

@@ -1,0 +1,214 @@
+"""MNIST-back-rotation (Larochelle et al. 2007): rotated digits over patches of photographs, 28 × 28 grey, 12,000 to
+train and 50,000 for testing. Its upstream archive, and a stand-in for it that is made from MNIST."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.encode import RawPixels
+from imbalance_bench.data.fetch import SITES, cached, fetch_file
+from imbalance_bench.data.sources import mnist
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import DATASETS
+
+TRAIN, TEST = 12_000, 50_000
+
+ARCHIVE = "mnist_rotation_back_image_new.zip"
+PLACE = f"mnist_back_rotation/{ARCHIVE}"
+MEMBERS = {
+    "mnist_all_background_images_rotation_normalized_train_valid.amat": TRAIN,
+    "mnist_all_background_images_rotation_normalized_test.amat": TEST,
+}
+
+# The stand-in. A change of what it makes is a change of RECIPE: it names the kept copy.
+RECIPE = (
+    "MNIST digits, rotated by uniform angles (bilinear), over 28 x 28 patches of scikit-learn's two sample photographs "
+    "in grey, at full and half size, patches of a standard deviation below 0.1 left out; pixel = d + (1 - d) * 0.75 b"
+)
+BACKGROUND = 0.75  # white of the photograph
+TEXTURE = 0.1  # least standard deviation of a patch; white is 1
+SCALES = (1, 2)
+
+
+@dataclass(frozen=True)
+class _BackRotation:
+    """``copies``: how many copies of each training image there are: 1, or an even number, half of them mirrored, each
+    half rotated by equal steps of the full circle (DOS, Section 4.2: 10). All copies are training rows."""
+
+    copies: int
+
+    def __post_init__(self) -> None:
+        if self.copies < 1 or self.copies % 2 and self.copies != 1:
+            raise BenchError(f"dataset.copies={self.copies} must be 1 or an even number: half are mirrored")
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {}
+
+    def _dataset(self, name: str, arrays: dict[str, np.ndarray], info: dict[str, Any]) -> Dataset:
+        """Of ``arrays`` x (62,000, 28, 28), y (62,000,) the first 12,000 are for training."""
+        x, y = arrays["x"], arrays["y"].astype(np.int64)
+        if self.copies > 1:
+            info |= {"copies": self.copies}
+            x = np.concatenate([enlarged(x[:TRAIN], self.copies), x[TRAIN:]])
+            y = np.concatenate([np.tile(y[:TRAIN], self.copies), y[TRAIN:]])
+        return Dataset(
+            name,
+            x[:, None],
+            y,
+            mnist.DIGITS,
+            RawPixels(),
+            modality="image",
+            test_rows=np.arange(TRAIN * self.copies, len(y)),
+            info=info,
+        )
+
+
+@DATASETS.register("mnist_back_rotation")
+@dataclass(frozen=True)
+class BackRotationSource(_BackRotation):
+    """The upstream archive: text, a line an image of 784 numbers in [0, 1] and the digit. No sum of it is published:
+    that of the first download is recorded. (Which way round the pixels of a line run does not matter: digits are turned
+    by any angle, and all in the same way.)"""
+
+    def load(self, folder: Path) -> Dataset:
+        try:
+            path = fetch_file(f"{SITES['lisa']}/{ARCHIVE}", folder, PLACE, None)
+        except BenchError as error:
+            raise BenchError(f"{error}. A stand-in that needs MNIST alone: {self.name}_generated") from error  # type: ignore[attr-defined]
+        with path.open("rb") as file:
+            key = hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return self._dataset("mnist_back_rotation", cached(folder, f"mnist_back_rotation-{key}", lambda: _parse(path)), {})
+
+
+@DATASETS.register("mnist_back_rotation_generated")
+@dataclass(frozen=True)
+class GeneratedBackRotationSource(_BackRotation):
+    """The stand-in, by ``RECIPE``: 12,000 images of MNIST's training set to train; for testing MNIST's test set and
+    40,000 other images of its training set, so that no digit is in both. ``seed``: which, how turned, over what."""
+
+    seed: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.seed < 0:
+            raise BenchError(f"dataset.seed={self.seed} must be 0 or above")
+
+    def load(self, folder: Path) -> Dataset:
+        digits = mnist.read(folder)
+        recipe = hashlib.sha256(f"{RECIPE}, seed {self.seed}".encode()).hexdigest()[:16]
+        arrays = cached(folder, f"mnist_back_rotation_generated-{recipe}", lambda: generate(*digits, self.seed))
+        info = {"generated": True, "recipe": RECIPE}
+        return self._dataset("mnist_back_rotation_generated", arrays, info)
+
+
+def generate(
+    train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], seed: int
+) -> dict[str, np.ndarray]:
+    """x (62,000, 28, 28) uint8 and y of the stand-in, from MNIST's training and test set, its training rows first."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(len(train[1]))[: TRAIN + TEST - len(test[1])]
+    digits = np.concatenate([train[0][rows], test[0]])[:, 0]
+    y = np.concatenate([train[1][rows], test[1]])
+    turned = rotated(digits, rng.uniform(0, 2 * np.pi, len(y))) / 255
+    x = turned + (1 - turned) * BACKGROUND * _patches(len(y), rng)
+    return {"x": np.round(255 * x).astype(np.uint8), "y": y.astype(np.uint8)}
+
+
+def _patches(n: int, rng: np.random.Generator) -> np.ndarray:
+    """(n, 28, 28) float32 in [0, 1]: places drawn uniformly among those of all photographs that have texture."""
+    from sklearn.datasets import load_sample_images
+
+    windows, places = [], []
+    for photo in load_sample_images().images:
+        grey = photo @ np.array([0.299, 0.587, 0.114]) / 255
+        for scale in SCALES:
+            h, w = (length // scale * scale for length in grey.shape)
+            small = grey[:h, :w].reshape(h // scale, scale, w // scale, scale).mean(axis=(1, 3)).astype(np.float32)
+            window = np.lib.stride_tricks.sliding_window_view(small, (28, 28))
+            mean, square = _window_mean(small), _window_mean(small**2)
+            rough = np.argwhere(square - mean**2 > TEXTURE**2)
+            places.append(np.column_stack([np.full(len(rough), len(windows)), rough]))
+            windows.append(window)
+    chosen = (every := np.concatenate(places))[rng.integers(len(every), size=n)]
+    out = np.empty((n, 28, 28), np.float32)
+    for i, window in enumerate(windows):
+        mine = chosen[:, 0] == i
+        out[mine] = window[chosen[mine, 1], chosen[mine, 2]]
+    return out
+
+
+def _window_mean(image: np.ndarray) -> np.ndarray:
+    """Mean over each 28 × 28 window."""
+    total = np.pad(image.astype(np.float64), ((1, 0), (1, 0))).cumsum(axis=0).cumsum(axis=1)
+    return (total[28:, 28:] - total[:-28, 28:] - total[28:, :-28] + total[:-28, :-28]) / 28**2
+
+
+def enlarged(x: np.ndarray, copies: int) -> np.ndarray:
+    """Images (n, h, w) uint8 → (copies · n, h, w): as they are and mirrored, each rotated by multiples of a full circle
+    over copies/2; the first n are as they are."""
+    angles = 2 * np.pi * np.arange(copies // 2) / (copies // 2)
+    turned = [rotated(side, np.full(len(x), angle)) for side in (x, x[:, :, ::-1]) for angle in angles]
+    return np.round(np.concatenate(turned)).astype(np.uint8)
+
+
+def rotated(x: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """Images (n, h, w), each turned about its centre by its angle (n,), counter-clockwise; bilinear, float32; what comes
+    from beyond an edge is the pixel at that edge."""
+    h, w = x.shape[1:]
+    down, right = np.meshgrid(np.arange(h) - (h - 1) / 2, np.arange(w) - (w - 1) / 2, indexing="ij")
+    out = np.empty(x.shape, np.float32)
+    for first in range(0, len(x), 2000):  # a few megabytes at a time
+        part = slice(first, first + 2000)
+        image = x[part].astype(np.float32)
+        cos, sin = (f(angles[part])[:, None, None] for f in (np.cos, np.sin))
+        rows = np.clip((h - 1) / 2 + cos * down + sin * right, 0, h - 1)
+        columns = np.clip((w - 1) / 2 - sin * down + cos * right, 0, w - 1)
+        r, c = np.minimum(rows.astype(np.intp), h - 2), np.minimum(columns.astype(np.intp), w - 2)
+        a, b = (rows - r).astype(np.float32), (columns - c).astype(np.float32)
+        i = np.arange(len(image))[:, None, None]
+        out[part] = (1 - a) * ((1 - b) * image[i, r, c] + b * image[i, r, c + 1]) + a * (
+            (1 - b) * image[i, r + 1, c] + b * image[i, r + 1, c + 1]
+        )
+    return out
+
+
+def _parse(path: Path) -> dict[str, np.ndarray]:
+    """x (62,000, 28, 28) uint8 and y (62,000,) uint8 of the upstream archive."""
+    x, y = [], []
+    remedy = f"remove {path}, and it will be fetched again"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for name, rows in MEMBERS.items():
+                inside = next((n for n in archive.namelist() if Path(n).name == name), None)
+                if inside is None:
+                    raise BenchError(f"{path} holds no {name}: {remedy}")
+                with archive.open(inside) as file:
+                    table = _table(file)
+                pixels, digits = table[:, :-1], table[:, -1]
+                if table.shape != (rows, 785) or not np.isin(digits, np.arange(10)).all():
+                    raise BenchError(
+                        f"{name} in {path} has {table.shape[0]} rows of {table.shape[1]} numbers, expected {rows} of "
+                        f"785, the last a digit: {remedy}"
+                    )
+                x.append(np.round(255 * np.clip(pixels, 0, 1)).astype(np.uint8).reshape(-1, 28, 28))
+                y.append(digits.astype(np.uint8))
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BenchError(f"{path} is cut short or damaged ({error}): {remedy}") from error
+    return {"x": np.concatenate(x), "y": np.concatenate(y)}
+
+
+def _table(file: IO[bytes]) -> np.ndarray:
+    """Numbers parted by blanks, a line a row, as float32; read some thousand lines at a time."""
+    import pandas as pd
+
+    text = io.TextIOWrapper(file, "ascii")
+    chunks = pd.read_csv(text, sep=r"\s+", header=None, dtype=np.float32, chunksize=5000)
+    return np.concatenate([chunk.to_numpy() for chunk in chunks])
