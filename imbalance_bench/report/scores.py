@@ -26,7 +26,8 @@ class Score:
     """One number of a table. ``method``: how the table addresses its row, a label or ``label@iterate``; ``iterate`` is
     the one met; ``runs`` of ``of`` runs gave a number, ``collapsed`` of them decide for few classes only; ``state`` as
     in ``Outcome``, or "reference" for the method that a relative gap is measured from; sd over runs with n - 1;
-    ``stand_in``: what the paper printed is of another data set."""
+    ``exchanged``: what the paper printed as the metric that it seems to have exchanged with this one; ``stand_in``:
+    what it printed is of another data set."""
 
     section: str
     method: str
@@ -47,6 +48,7 @@ class Score:
     id: str
     published: str = ""
     published_sd: str = ""
+    exchanged: str = ""
     difference: float | None = None
     best: bool = False
     collapsed: int = 0
@@ -93,20 +95,10 @@ def score(
 
 def recorded(metric: str) -> tuple[str, float]:
     """The metric of the records behind one of a table, and what it is multiplied by: ``<metric>_pct`` is 100 times
-    it; of ``<metric>_beside_printed_<another>`` it is the first."""
-    name = _beside(metric)[0]
-    return (name.removesuffix("_pct"), 100.0) if name.endswith("_pct") and not relative(name) else (name, 1.0)
-
-
-def beside(metric: str) -> str:
-    """The metric whose printed value stands beside ours: its own, but for ``recall_beside_printed_precision`` the
-    precision (where a paper seems to have exchanged the two)."""
-    return _beside(metric)[1]
-
-
-def _beside(metric: str) -> tuple[str, str]:
-    ours, _, theirs = metric.partition("_beside_printed_")
-    return ours, theirs or ours
+    it."""
+    if metric.endswith("_pct") and not relative(metric):
+        return metric.removesuffix("_pct"), 100.0
+    return metric, 1.0
 
 
 def relative(metric: str) -> tuple[str, str] | None:
@@ -150,8 +142,7 @@ def metric_title(metric: str) -> str:
     if gap:
         return f"Δ to {gap[1]} (%)"
     name, scale = recorded(metric)
-    title = METRIC_TITLES.get(name, name.replace("_", " ")) + (" (%)" if scale == 100 else "")
-    return title if beside(metric) == metric else f"{title} [printed {metric_title(beside(metric))}]"
+    return METRIC_TITLES.get(name, name.replace("_", " ")) + (" (%)" if scale == 100 else "")
 
 
 def class_title(class_group: str) -> str:

@@ -17,7 +17,6 @@ from imbalance_bench.report.render import Block, Footnotes, Item, Sheet, mean_sd
 from imbalance_bench.report.scores import (
     AXES,
     Score,
-    beside,
     class_title,
     decimals,
     mark_best,
@@ -44,8 +43,9 @@ class TableSpec:
     a grid each; ``class_group``: one, several, or by ratio label; ``sections``: title → {row: heading}, a row being a
     method label or ``label@iterate``, the first holds what is compared, the others are set apart; ``restrict``: methods
     whose cells exist for some values of an axis only (they are not ranked); ``matched``: options of groups that go
-    together (``sweep.excluded``); ``titles``: headings of labels, by axis; ``stand_ins``: data sets beside which the
-    numbers of another stand, → what that is; ``readings``: what a reader must know of the settings, a line each.
+    together (``sweep.excluded``); ``titles``: headings of labels, by axis; ``exchanged``: metric → the one whose
+    printed numbers it may have been given; ``stand_ins``: data sets beside which the numbers of another stand, → what
+    that is; ``readings``: what a reader must know of the settings, a line each.
     """
 
     name: str
@@ -63,6 +63,7 @@ class TableSpec:
     restrict: dict | None = None
     matched: dict | None = None
     titles: dict | None = None
+    exchanged: dict | None = None
     stand_ins: dict | None = None
     readings: list | None = None
 
@@ -163,15 +164,20 @@ def _scores(spec: TableSpec, results: Sequence[Outcome], printed: PrintedTable |
         groups = spec.class_groups(labels["ratio"])
         for row, group, metric in itertools.product(spec.rows_of(labels["method"]), groups, spec.metrics):
             made = score(result, values, metric, group, iterate, section_of.get(row, "other"), row)
-            cell = None
-            if printed:
-                where = (row, labels["dataset"], labels["ratio"], beside(metric), group, labels["backbone"])
-                cell = printed.find(*where)
-            if cell:
-                stand_in = labels["dataset"] in (spec.stand_ins or {})
-                made = replace(made, published=cell.text, published_sd=cell.sd, stand_in=stand_in)
-            scores.append(made)
+            scores.append(_beside_printed(made, spec, printed) if printed else made)
     return _differences(_relative_gaps(scores))
+
+
+def _beside_printed(s: Score, spec: TableSpec, printed: PrintedTable) -> Score:
+    """The paper's number, and where its file says so that of the metric it seems to have exchanged with this one."""
+    cell = printed.find(s.method, s.dataset, s.ratio, s.metric, s.class_group, s.backbone)
+    if cell is None:
+        return s
+    other = (spec.exchanged or {}).get(s.metric)
+    twin = printed.find(s.method, s.dataset, s.ratio, other, s.class_group, s.backbone) if other else None
+    exchanged = twin.text if twin and ("exchanged" in cell.note or "orientation" in cell.note) else ""
+    stand_in = s.dataset in (spec.stand_ins or {})
+    return replace(s, published=cell.text, published_sd=cell.sd, exchanged=exchanged, stand_in=stand_in)
 
 
 def _relative_gaps(scores: list[Score]) -> list[Score]:
@@ -327,16 +333,20 @@ def item(score: Score | None, iterate: str, footnotes: Footnotes) -> Item:
 
 def _aside(score: Score) -> str:
     """ "(0.64, +0.07)": the paper's value as printed, and ours minus it, to no fewer than two decimals (Δ: one);
-    "(0.64†)": its value of another data set."""
-    published, difference = score.published, score.difference
-    if not published:
+    "(0.64†)": its value of another data set; behind a semicolon the same of the value that it may have exchanged."""
+    if not score.published:
         return ""
-    if difference is None:
-        return f"({published}{FLAG if score.stand_in else ''})"
-    places = len(published.partition(".")[2])
-    if abs(float(published)) <= 1:
-        places = max(places, 2)
-    return f"({published}, {number(difference, places, signed=True)})"
+
+    def beside(printed: str) -> str:
+        if score.mean is None or score.difference is None:
+            return printed + (FLAG if score.stand_in else "")
+        places = len(printed.partition(".")[2])
+        if abs(float(printed)) <= 1:
+            places = max(places, 2)
+        return f"{printed}, {number(score.mean - float(printed), places, signed=True)}"
+
+    exchanged = f"; exchanged {beside(score.exchanged)}" if score.exchanged else ""
+    return f"({beside(score.published)}{exchanged})"
 
 
 def _flags(spec: TableSpec, scores: Sequence[Score]) -> list[str]:
