@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -31,9 +32,8 @@ MEMBERS = {
 # The stand-in. A change of what it makes is a change of RECIPE: it names the kept copy.
 RECIPE = (
     "MNIST digits, rotated by uniform angles (bilinear), over 28 x 28 patches of scikit-learn's two sample photographs "
-    "in grey, at full and half size, patches of a standard deviation below 0.1 left out; pixel = d + (1 - d) * 0.75 b"
+    "in grey, at full and half size, patches of a standard deviation below 0.1 left out; pixel = d + (1 - d) b"
 )
-BACKGROUND = 0.75  # white of the photograph
 TEXTURE = 0.1  # least standard deviation of a patch; white is 1
 SCALES = (1, 2)
 
@@ -52,13 +52,17 @@ class _BackRotation:
     def fingerprint(self) -> dict[str, Any]:
         return {}
 
-    def _dataset(self, name: str, arrays: dict[str, np.ndarray], info: dict[str, Any]) -> Dataset:
-        """Of ``arrays`` x (62,000, 28, 28), y (62,000,) the first 12,000 are for training."""
+    def _dataset(self, folder: Path, key: str, make: Callable[[], dict[str, np.ndarray]], **info: Any) -> Dataset:
+        """Of what ``make`` makes, x (62,000, 28, 28) uint8 and y (62,000,), the first 12,000 are for training. ``key``:
+        what it was made of."""
+        name: str = self.name  # type: ignore[attr-defined]
+        arrays = cached(folder, f"{name}-{key}", make)
         x, y = arrays["x"], arrays["y"].astype(np.int64)
         if self.copies > 1:
             info |= {"copies": self.copies}
-            x = np.concatenate([enlarged(x[:TRAIN], self.copies), x[TRAIN:]])
-            y = np.concatenate([np.tile(y[:TRAIN], self.copies), y[TRAIN:]])
+            train = x[:TRAIN]
+            more = cached(folder, f"{name}-{key}-x{self.copies}", lambda: {"x": enlarged(train, self.copies)})["x"]
+            x, y = np.concatenate([more, x[TRAIN:]]), np.concatenate([np.tile(y[:TRAIN], self.copies), y[TRAIN:]])
         return Dataset(
             name,
             x[:, None],
@@ -82,10 +86,12 @@ class BackRotationSource(_BackRotation):
         try:
             path = fetch_file(f"{SITES['lisa']}/{ARCHIVE}", folder, PLACE, None)
         except BenchError as error:
-            raise BenchError(f"{error}. A stand-in that needs MNIST alone: {self.name}_generated") from error  # type: ignore[attr-defined]
+            raise BenchError(
+                f"{error}. A stand-in that needs MNIST alone: dataset=mnist_back_rotation_generated"
+            ) from error
         with path.open("rb") as file:
             key = hashlib.file_digest(file, "sha256").hexdigest()[:16]
-        return self._dataset("mnist_back_rotation", cached(folder, f"mnist_back_rotation-{key}", lambda: _parse(path)), {})
+        return self._dataset(folder, key, lambda: _parse(path))
 
 
 @DATASETS.register("mnist_back_rotation_generated")
@@ -102,11 +108,9 @@ class GeneratedBackRotationSource(_BackRotation):
             raise BenchError(f"dataset.seed={self.seed} must be 0 or above")
 
     def load(self, folder: Path) -> Dataset:
-        digits = mnist.read(folder)
-        recipe = hashlib.sha256(f"{RECIPE}, seed {self.seed}".encode()).hexdigest()[:16]
-        arrays = cached(folder, f"mnist_back_rotation_generated-{recipe}", lambda: generate(*digits, self.seed))
-        info = {"generated": True, "recipe": RECIPE}
-        return self._dataset("mnist_back_rotation_generated", arrays, info)
+        train, test = mnist.read(folder)
+        key = hashlib.sha256(f"{RECIPE}, seed {self.seed}".encode()).hexdigest()[:16]
+        return self._dataset(folder, key, lambda: generate(train, test, self.seed), generated=True, recipe=RECIPE)
 
 
 def generate(
@@ -118,7 +122,7 @@ def generate(
     digits = np.concatenate([train[0][rows], test[0]])[:, 0]
     y = np.concatenate([train[1][rows], test[1]])
     turned = rotated(digits, rng.uniform(0, 2 * np.pi, len(y))) / 255
-    x = turned + (1 - turned) * BACKGROUND * _patches(len(y), rng)
+    x = turned + (1 - turned) * _patches(len(y), rng)
     return {"x": np.round(255 * x).astype(np.uint8), "y": y.astype(np.uint8)}
 
 
@@ -126,7 +130,8 @@ def _patches(n: int, rng: np.random.Generator) -> np.ndarray:
     """(n, 28, 28) float32 in [0, 1]: places drawn uniformly among those of all photographs that have texture."""
     from sklearn.datasets import load_sample_images
 
-    windows, places = [], []
+    windows: list[np.ndarray] = []
+    places = []
     for photo in load_sample_images().images:
         grey = photo @ np.array([0.299, 0.587, 0.114]) / 255
         for scale in SCALES:
@@ -160,8 +165,8 @@ def enlarged(x: np.ndarray, copies: int) -> np.ndarray:
 
 
 def rotated(x: np.ndarray, angles: np.ndarray) -> np.ndarray:
-    """Images (n, h, w), each turned about its centre by its angle (n,), counter-clockwise; bilinear, float32; what comes
-    from beyond an edge is the pixel at that edge."""
+    """Images (n, h, w), each turned about its centre by its angle (n,); bilinear, float32. What comes from beyond an
+    edge is the pixel at that edge."""
     h, w = x.shape[1:]
     down, right = np.meshgrid(np.arange(h) - (h - 1) / 2, np.arange(w) - (w - 1) / 2, indexing="ij")
     out = np.empty(x.shape, np.float32)

@@ -32,8 +32,8 @@ class Cifar10JpegSource:
         files = paths(folder)
         if files is None:
             raise BenchError(
-                f"dataset=cifar10_jpeg needs {' and '.join(FILES)} in {folder / FOLDER} (docs/datasets.md says what they "
-                "hold); it is fetched from nowhere. For images of your own, one folder a class, set dataset=image_folder"
+                f"dataset=cifar10_jpeg needs {' and '.join(FILES)} in {folder / FOLDER} (docs/datasets.md says what "
+                "they hold); it is fetched from nowhere. For images in folders, one a class, set dataset=image_folder"
             )
         content = [p.read_bytes() for p in files]
         key = hashlib.sha256(b"".join(hashlib.sha256(c).digest() for c in content)).hexdigest()[:16]
