@@ -1,0 +1,202 @@
+"""What classifiers on deep features share: exact neighbours in chunks, and kNN and logistic regression on features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from imbalance_bench.data.base import Part
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.base import Classifier, Iterate
+
+if TYPE_CHECKING:
+    import torch
+
+    from imbalance_bench.engine import NetworkClassifier
+
+LEAST = 1e-12
+"""The probability that a class without a vote is given, so that every log-probability is finite."""
+
+
+def nearest(
+    queries: torch.Tensor, keys: torch.Tensor, k: int, own: bool = False, chunk: int | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Euclidean distances (n, k) of queries (n, d) to their k nearest keys (m, d), near to far, and which keys these
+    are (n, k). Equally near: the lowest index first. ``own``: the queries are the keys, and each leaves itself out.
+
+    ``chunk``: queries at a time; None: as many as keep a block below 64 MB. Neighbours are looked for by
+    ‖k‖² - 2 q·k, a matrix product, whose rounding (and the order of ties) does not matter: some more candidates are
+    taken than asked for and their distances computed anew from differences, and where even the last of those may be
+    tied with the k-th, all keys are gone through.
+    """
+    import torch
+
+    m, d = keys.shape
+    if not 1 <= k <= m - own:
+        raise BenchError(f"{k} nearest of {m - own} rows asked for: set method.neighbours, or keep more rows")
+    if own:
+        distances, indices = nearest(queries, keys, k + 1, chunk=chunk)
+        # A row that is not among the first k + 1 has k + 1 others at distance 0.
+        mine = indices == torch.arange(m, device=keys.device)[:, None]
+        mine[:, -1] |= ~mine.any(1)
+        return distances[~mine].view(m, k), indices[~mine].view(m, k)
+    centre = keys.mean(0)
+    queries, keys = queries - centre, keys - centre
+    squares = (keys * keys).sum(1)
+    candidates = min(m, 2 * k + 8)
+    chunk = chunk or max(1, 2**26 // keys.element_size() // max(m, candidates * d))
+    found = [_nearest(part, keys, squares, k, candidates) for part in queries.split(chunk)]
+    return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
+
+
+def _nearest(
+    queries: torch.Tensor, keys: torch.Tensor, squares: torch.Tensor, k: int, candidates: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    import torch
+
+    rough = torch.addmm(squares, queries, keys.T, alpha=-2)
+    near, indices = rough.topk(candidates, largest=False, sorted=True)
+    indices = indices.sort(1).values
+    exact = (queries[:, None] - keys[indices]).square().sum(-1)
+    order = exact.sort(dim=1, stable=True)
+    exact, indices = order.values[:, :k], indices.gather(1, order.indices[:, :k])
+    if candidates < len(keys):
+        own_squares = (queries * queries).sum(1)
+        slack = 16 * torch.finfo(keys.dtype).eps * (own_squares + squares.max())
+        unsure = torch.nonzero(exact[:, -1] >= near[:, -1] + own_squares - slack).squeeze(1)
+        if len(unsure):
+            # Networks that collapsed give many equal features: each is looked up once.
+            distinct, inverse = queries[unsure].unique(dim=0, return_inverse=True)
+            rows = max(1, 2**23 // len(keys))
+            found = [_among_all(part, keys, k) for part in distinct.split(rows)]
+            exact[unsure] = torch.cat([f[0] for f in found])[inverse]
+            indices[unsure] = torch.cat([f[1] for f in found])[inverse]
+    return exact.sqrt(), indices
+
+
+def _among_all(queries: torch.Tensor, keys: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squared distances and indices of the k nearest of all keys, ties by lowest index."""
+    import torch
+
+    exact = torch.cdist(queries, keys, compute_mode="donot_use_mm_for_euclid_dist").square_()
+    last = exact.topk(k, largest=False, sorted=True).values[:, -1:]
+    nearer, tied = exact < last, exact == last
+    tied &= tied.cumsum(1) <= k - nearer.sum(1, keepdim=True)
+    indices = torch.nonzero(nearer | tied)[:, 1].view(-1, k)
+    order = exact.gather(1, indices).sort(dim=1, stable=True)
+    return order.values, indices.gather(1, order.indices)
+
+
+class Decision(Protocol):
+    """A classifier of features."""
+
+    def log_probs(self, features: torch.Tensor) -> np.ndarray:
+        """Log-probabilities (n, C) of features (n, d)."""
+
+
+class KNNDecision:
+    """The vote of the k nearest of the rows with features (n, d) and labels (n,), Euclidean.
+
+    A class's probability is its share of the votes. Of classes that have equally many, the one with the nearest row
+    wins: the winner of every vote is given 1e-5 of it, taken from all in proportion, so that it is the argmax and that
+    rows whose shares differ are ordered as the shares order them.
+    """
+
+    WINNER = 1e-5
+
+    def __init__(self, features: torch.Tensor, labels: Any, k: int, classes: int) -> None:
+        import torch
+
+        if not 1 <= k <= len(features):
+            raise BenchError(
+                f"the {k} nearest of {len(features)} training rows were asked for: set method.neighbours to 1 to "
+                f"{len(features)}"
+            )
+        self.features, self.k, self.classes = features, k, classes
+        self.labels = torch.as_tensor(labels, device=features.device)
+
+    def log_probs(self, features: torch.Tensor) -> np.ndarray:
+        votes = self.labels[nearest(features, self.features, self.k)[1]]
+        return vote(votes, self.classes, self.WINNER).clamp_(min=LEAST).log_().cpu().numpy()
+
+
+def vote(votes: torch.Tensor, classes: int, bonus: float) -> torch.Tensor:
+    """Shares (n, C) of the votes (n, k) of neighbours, nearest first; ``bonus`` of each goes to the winner."""
+    import torch
+
+    k = votes.shape[1]
+    one_hot = torch.nn.functional.one_hot(votes, classes)
+    counts = one_hot.sum(1)
+    first = torch.where(counts > 0, one_hot.argmax(1), k)  # which neighbour is a class's nearest
+    winner = (counts * (k + 1) - first).argmax(1, keepdim=True)
+    return ((1 - bonus) / k * counts.double()).scatter_add_(
+        1, winner, torch.full_like(winner, bonus, dtype=torch.double)
+    )
+
+
+class LogisticDecision:
+    """Multinomial logistic regression with an L2 penalty of inverse strength ``c`` (scikit-learn's), on features
+    (n, d) as they are."""
+
+    def __init__(self, features: torch.Tensor, labels: Any, c: float, classes: int) -> None:
+        from sklearn.linear_model import LogisticRegression
+
+        if not c > 0:
+            raise BenchError(f"a logistic regression of C={c} was asked for: C must be above 0")
+        labels = np.asarray(labels)
+        self.classes, self.known = classes, np.unique(labels)
+        self.model = LogisticRegression(C=c, max_iter=5000)
+        if len(self.known) > 1:
+            self.model.fit(features.cpu().numpy(), labels)
+
+    def log_probs(self, features: torch.Tensor) -> np.ndarray:
+        out = np.full((len(features), self.classes), np.log(LEAST))
+        out[:, self.known] = 0.0  # what is left to a class that is alone
+        if len(self.known) > 1:
+            z = self.model.decision_function(features.cpu().numpy()).astype(np.float64)
+            if z.ndim == 1:
+                z = np.stack([np.zeros_like(z), z], 1)
+            out[:, self.known] = z - np.logaddexp.reduce(z, axis=1, keepdims=True)
+        return out
+
+
+class DeepClassifier(Classifier):
+    """A network's own iterates, and decisions on its features at the last one, each an iterate of its own."""
+
+    def __init__(self, network: NetworkClassifier, decisions: dict[Iterate, Decision]) -> None:
+        super().__init__(
+            network.info, network.history, network.artifacts, network.failure, (*network.iterates, *decisions)
+        )
+        self.network, self.decisions = network, decisions
+        self._seen: tuple[np.ndarray, torch.Tensor] | None = None
+
+    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
+        if iterate not in self.decisions:
+            return self.network.scores(x, iterate)
+        if self._seen is None or self._seen[0] is not x:
+            self._seen = x, self.network.features(x)
+        return self.decisions[iterate].log_probs(self._seen[1])
+
+
+def with_decisions(
+    classifier: NetworkClassifier,
+    rows: Part,
+    classes: int,
+    decisions: Sequence[Literal["knn", "lr"]] = ("knn", "lr"),
+    k: int = 5,
+    c: float = 1.0,
+) -> Classifier:
+    """``classifier`` and, as iterates of their own, classifiers fitted to its last features of ``rows``: "knn", the
+    vote of the ``k`` nearest, and "lr", logistic regression with C = ``c``. A run that diverged stays as it is."""
+    if classifier.failure is not None:
+        return classifier
+    features = classifier.features(rows.x)
+    made: dict[Iterate, Decision] = {}
+    for name in decisions:
+        if name == "knn":
+            made[name] = KNNDecision(features, rows.y, k, classes)
+        else:
+            made[name] = LogisticDecision(features, rows.y, c, classes)
+    return DeepClassifier(classifier, made)
