@@ -16,9 +16,18 @@ if TYPE_CHECKING:
 METRIC_TITLES = {
     "auc_pr": "AUC-PR", "auc_pr_trapezoid": "AUC-PR (trapezoid)", "auc_roc": "AUC-ROC", "ap_at_0.75": "AP@0.75",
     "ap_at_0.5": "AP@0.5", "ap_at_0.25": "AP@0.25", "f1": "F1", "g_mean": "G-mean", "mse": "MSE", "mae": "MAE",
-    "balanced_accuracy": "balanced accuracy", "log_loss": "log loss", "ece": "ECE",
+    "balanced_accuracy": "balanced accuracy", "log_loss": "log loss", "ece": "ECE", "n_classes": "classes",
+    "n_train": "training images", "n_test": "test images",
 }  # fmt: skip
 AXES = ("method", "dataset", "ratio", "backbone", "protocol", "trainer", "class_group", "metric")
+# What a table of settings shows: numbers of the configuration, and of the record where the cell was run.
+FACTS: dict[str, Callable[[Outcome], float | None]] = {
+    "batch_size": lambda o: o.cell.config["trainer"]["batch_size"],
+    "training_rounds": lambda o: o.cell.config["trainer"]["epochs"] / 2,  # as many passes go before the rounds of DOS
+    "n_classes": lambda o: o.record["data"]["classes"] if o.state == "done" and o.record else None,
+    "n_train": lambda o: o.record["runs"][0]["n_train"] if o.state == "done" and o.record else None,
+    "n_test": lambda o: o.record["runs"][0]["n_test"] if o.state == "done" and o.record else None,
+}
 
 
 @dataclass(frozen=True)
@@ -87,6 +96,8 @@ def score(
         id=result.cell.id,
         **scaled,
     )
+    if metric in FACTS:
+        return replace(made, mean=FACTS[metric](result), sd=None, runs=len(runs), collapsed=0)
     if made.state == "done" and made.mean is None and not relative(metric):
         what = f"{name} of class group {class_group}" + (f" by {frames.ITERATES[asked]}" if asked != iterate else "")
         return replace(made, state="n/a", reason=f"{what} is not in the record, or in no run defined")
@@ -127,8 +138,8 @@ def _key(s: Score) -> tuple[str, ...]:
 
 
 def decimals(metric: str) -> int:
-    if relative(metric):
-        return 1
+    if relative(metric) or metric in FACTS:
+        return 1 if relative(metric) else 0
     return 2 if recorded(metric)[1] == 100 else 3
 
 

@@ -362,7 +362,7 @@ def explain(scores: Sequence[Score], printed: PrintedTable | None = None, placed
     def distinct(field: str) -> str:
         return ", ".join(dict.fromkeys(getattr(s, field) for s in scores))
 
-    runs = sorted({s.of for s in scores if s.mean is not None})
+    runs = sorted({s.of for s in scores if s.mean is not None and s.of})
     over = f" over {' or '.join(map(str, runs))} runs a cell" if runs else ""
     theirs = "; in brackets the paper's printed value, and ours minus it" if printed else ""
     settings = "; ".join(f"{axis} {distinct(axis)}" for axis in ("ratio", "protocol", "backbone", "trainer"))
