@@ -35,11 +35,16 @@ def images(name: str, n: int = 4, seed: int = 0) -> torch.Tensor:
     return torch.rand(n, *SMALL[name][2], generator=generator, dtype=torch.float64)
 
 
+def state(net):
+    """What training changes besides parameters."""
+    return {name: buffer for name, buffer in net.named_buffers() if not name.endswith(".rows")}
+
+
 def sizes(label: str, shape: tuple[int, ...] = (3, 32, 32), classes: int = 10) -> tuple[int, int, nn.Module]:
-    """Parameters, buffers, and the network, which takes up no memory."""
+    """Parameters, buffers (but the row counts of batch norms), and the network, which takes up no memory."""
     with torch.device("meta"):
         net = backbone(label).build(shape, classes)
-    return sum(p.numel() for p in net.parameters()), sum(b.numel() for b in net.buffers()), net
+    return sum(p.numel() for p in net.parameters()), sum(b.numel() for b in state(net).values()), net
 
 
 def layers(net: nn.Module, kind: type) -> list:
@@ -154,7 +159,7 @@ def test_training_changes_running_statistics_and_noise_only(name):
     before = {k: v.clone() for k, v in net.state_dict().items()}
     first, second = net(x), net(x)
     changed = {k for k, v in net.state_dict().items() if not torch.equal(v, before[k])}
-    assert changed == {k for k, _ in net.named_buffers()}
+    assert changed == set(state(net))
     assert torch.equal(first, second) == (name != "keras_cnn")  # dropout draws anew at each pass
     net.load_state_dict(before)
     assert torch.equal(net(x), first)
@@ -337,3 +342,18 @@ def test_three_networks_in_a_stack_are_three_networks(name, channels_last):
             same(stack.predict(stack.flat[row].detach(), x[0, r]), net(x[0, r]))
             same(stack.predict(stack.flat[row].detach(), x[0, r], "embed"), net(x[0, r], "embed"))
         net.train()
+
+
+def test_dropout_keeps_its_share_and_looks_random():
+    torch.manual_seed(3)
+    layer, x = Dropout(0.25), torch.ones(400, 500)
+    first, second = layer(x), layer(x)
+    kept = (first > 0).float()
+    assert first.unique().tolist() == pytest.approx([0, 1 / 0.75])
+    # 200,000 draws: three standard errors of a share are 0.003.
+    assert kept.mean().item() == pytest.approx(0.75, abs=0.003)
+    other = (second > 0).float()
+    for a, b in ((kept[:, 1:], kept[:, :-1]), (kept[1:], kept[:-1]), (kept, other)):
+        assert torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].abs() < 0.01
+    layer.eval()
+    assert torch.equal(layer(x), x)

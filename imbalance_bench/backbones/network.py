@@ -66,30 +66,39 @@ class Dropout(nn.Module):
         if not self.training:
             return x
         self.key.add_(1)
-        units = torch.arange(x.numel(), device=x.device)
-        kept = _uniform(units, self.key.long()) >= self.p
-        return x * kept.view(x.shape) / (1 - self.p)
+        units = torch.arange(x.numel(), dtype=torch.int32, device=x.device)
+        return x * _kept(units, self.key.int(), self.p).view(x.shape) / (1 - self.p)
 
 
-def _uniform(counter: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """Numbers in [0, 1) for int64 counters: the 32-bit finaliser of MurmurHash3, twice, keyed in between."""
-    mask = 0xFFFFFFFF
-    h = counter * 0x9E3779B1 & mask
-    for salt in (key * 0x85EBCA6B & mask, key * 0xC2B2AE35 + 0x27D4EB2F & mask):
+def _kept(counter: torch.Tensor, key: torch.Tensor, p: float) -> torch.Tensor:
+    """Which int32 counters are kept, with probability 1 - ``p``: MurmurHash3's 32-bit finaliser, twice, keyed by an
+    int32 scalar in between. Products wrap around, as torch's do."""
+    h = counter * _signed(0x9E3779B1)
+    for salt in (key * _signed(0x85EBCA6B), key * _signed(0xC2B2AE35) + 0x27D4EB2F):
         h = h ^ salt
-        h = (h ^ (h >> 16)) * 0x85EBCA6B & mask
-        h = (h ^ (h >> 13)) * 0xC2B2AE35 & mask
-        h = h ^ (h >> 16)
-    return h.float() / 2**32
+        h.bitwise_xor_((h >> 16) & 0xFFFF).mul_(_signed(0x85EBCA6B))
+        h.bitwise_xor_((h >> 13) & 0x7FFFF).mul_(_signed(0xC2B2AE35))
+        h.bitwise_xor_((h >> 16) & 0xFFFF)
+    return h.bitwise_and_(0x7FFFFFFF) >= int(p * 2**31)
+
+
+def _signed(word: int) -> int:
+    """A 32-bit word as the int32 of the same bits."""
+    return word - 2**32 if word >= 2**31 else word
 
 
 class BatchNorm(nn.Module):
     """Batch normalisation over (n, H, W) (Ioffe & Szegedy, 2015), as nn.BatchNorm2d; ``momentum`` is the weight of the
     new batch in the running statistics. Those are updated here and not by the fused kernel, which under torch.func.vmap
-    updates copies of them."""
+    updates copies of them.
+
+    Runs trained together may have batches of different length, filled up with rows that must not count: where
+    ``ragged`` is set, only the first ``rows`` samples make the statistics.
+    """
 
     running_mean: torch.Tensor
     running_var: torch.Tensor
+    rows: torch.Tensor
 
     def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
@@ -97,14 +106,27 @@ class BatchNorm(nn.Module):
         self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
+        self.register_buffer("rows", torch.zeros(()))
+        self.ragged = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        out, mean, inverse_sd = torch.native_batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps)
+        pixels = x.shape[2] * x.shape[3]
+        n: float | torch.Tensor = len(x) * pixels
+        if self.ragged:
+            n = (self.rows * pixels).clamp(min=1)
+            real = (torch.arange(len(x), device=x.device) < self.rows).view(-1, 1, 1, 1)
+            mean = (x * real).sum((0, 2, 3)) / n
+            centred = x - mean.view(-1, 1, 1)
+            biased = (centred.square() * real).sum((0, 2, 3)) / n
+            scale = self.weight * (biased + self.eps).rsqrt()
+            out = centred * scale.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
+        else:
+            out, mean, inverse_sd = torch.native_batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps)
+            biased = inverse_sd**-2 - self.eps
         with torch.no_grad():
-            n = x.numel() // x.shape[1]
-            variance = (inverse_sd**-2 - self.eps) * n / max(n - 1, 1)
+            variance = biased * n / (n - 1 + (n == 1))
             for running, new in ((self.running_mean, mean), (self.running_var, variance)):
                 running.mul_(1 - self.momentum).add_(self.momentum * new.to(running))
         return out

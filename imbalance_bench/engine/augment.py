@@ -7,42 +7,41 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
+from imbalance_bench.engine.batches import Batch
+
 CROP = 4  # pixels of zeros on each side
 SHIFT = 0.2  # share of the image's height and width
 
 
-def crop_flip(x: torch.Tensor, generators: Sequence[torch.Generator]) -> torch.Tensor:
+def crop_flip(batch: Batch, generators: Sequence[torch.Generator]) -> Batch:
     """He et al. (2016), Section 4.2: 4 pixels of zeros on each side, a random crop, a flip half of the time."""
-    spans = (2 * CROP + 1,) * 2
-    return _moved(F.pad(x, (CROP,) * 4), x.shape[-2:], spans, (0, 0), generators)
+    return _moved(batch, F.pad(batch.x, (CROP,) * 4), [2 * CROP + 1] * 2, [0, 0], generators)
 
 
-def shift_flip(x: torch.Tensor, generators: Sequence[torch.Generator]) -> torch.Tensor:
+def shift_flip(batch: Batch, generators: Sequence[torch.Generator]) -> Batch:
     """Keras's ``width_shift_range=0.2, height_shift_range=0.2, horizontal_flip=True``: whole-pixel shifts of up to a
     fifth; what comes in from outside repeats the border."""
-    reach = [int(SHIFT * size) for size in x.shape[-2:]]
-    return _moved(x, x.shape[-2:], [2 * r + 1 for r in reach], [-r for r in reach], generators)
+    reach = [int(SHIFT * size) for size in batch.x.shape[-2:]]
+    return _moved(batch, batch.x, [2 * r + 1 for r in reach], [-r for r in reach], generators)
 
 
 def _moved(
-    x: torch.Tensor,
-    size: Sequence[int],
-    spans: Sequence[int],
-    lowest: Sequence[int],
-    generators: Sequence[torch.Generator],
-) -> torch.Tensor:
-    """Images (R, B, C, H, W) cut to ``size`` at offsets drawn from ``lowest`` to ``lowest + span - 1`` for each, and
-    mirrored half of the time; coordinates outside repeat the border. Run r draws from ``generators[r]``."""
-    runs, batch, channels = x.shape[:3]
-    drawn = [torch.stack([torch.randint(span, (batch,), generator=g) for span in (*spans, 2)]) for g in generators]
-    top, left, mirror = torch.stack(drawn, 1).flatten(1).to(x.device)  # (3, R · B)
+    batch: Batch, x: torch.Tensor, spans: list[int], lowest: list[int], generators: Sequence[torch.Generator]
+) -> Batch:
+    """The batch with images cut from ``x`` (R, B, C, H', W') at offsets drawn from ``lowest`` to ``lowest + span - 1``
+    for each, and mirrored half of the time; coordinates outside repeat the border."""
+    channels, *size = batch.x.shape[2:]
+    drawn = batch.draw(
+        generators, lambda n, g: torch.stack([torch.randint(m, (n,), generator=g) for m in (*spans, 2)], 1)
+    )
+    top, left, mirror = drawn.flatten(0, 1).T
     rows = _coordinates(top + lowest[0], size[0], x.shape[-2])
     columns = _coordinates(left + lowest[1], size[1], x.shape[-1])
     columns = torch.where(mirror[:, None] == 1, columns.flip(1), columns)
     flat = x.flatten(0, 1)
     flat = flat.gather(2, rows[:, None, :, None].expand(-1, channels, -1, flat.shape[-1]))
     flat = flat.gather(3, columns[:, None, None, :].expand(-1, channels, size[0], -1))
-    return flat.view(runs, batch, *flat.shape[1:])
+    return batch._replace(x=flat.view(batch.x.shape))
 
 
 def _coordinates(start: torch.Tensor, size: int, limit: int) -> torch.Tensor:

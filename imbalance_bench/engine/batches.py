@@ -36,19 +36,35 @@ def stratified(labels: torch.Tensor, sizes: dict[int, int], steps: int, generato
 class Batch(NamedTuple):
     """One step of all runs: ``x`` (R, B, ...), ``y`` (R, B); ``weight`` (R, B) sums to one a run and is None where
     every run has a full batch; ``active``: the runs that have rows in this step, None = all R; ``rows`` (R, B): which
-    rows of the store these are (pads: row 0, weight 0)."""
+    rows of the store these are (pads: row 0, weight 0); ``offsets`` (R, 1): where each run's set begins in it;
+    ``sizes``: how many rows each run really has, its first ones."""
 
     x: torch.Tensor
     y: torch.Tensor
     rows: torch.Tensor
     weight: torch.Tensor | None
     active: list[int] | None
+    offsets: torch.Tensor
+    sizes: list[int]
+
+    @property
+    def own(self) -> torch.Tensor:
+        """Which rows of its own set each run has here, (R, B) (pads: row 0)."""
+        return (self.rows - self.offsets).clamp(min=0)
 
     def among(self, alive: list[int]) -> list[int] | None:
         """The active runs that are still alive; None when that is every run."""
         if self.active is None:
             return None if len(alive) == len(self.y) else alive
         return [r for r in self.active if r in alive]
+
+    def draw(
+        self, generators: Sequence[torch.Generator], one: Callable[[int, torch.Generator], torch.Tensor]
+    ) -> torch.Tensor:
+        """(R, B, ...): what ``one(size, generator)`` draws for the rows that each run really has, zeros for pads: so a
+        run's draws do not depend on the runs beside it."""
+        drawn = [one(size, g) for size, g in zip(self.sizes, generators)]
+        return torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True).to(self.x.device)
 
     def mean(self, losses: torch.Tensor) -> torch.Tensor:
         """Mean loss of each run, (R,), over the rows that it really has."""
@@ -95,14 +111,16 @@ class Rows:
         real = rows >= 0
         sizes = real.sum(2)
         full = (sizes == sizes.amax(1, keepdim=True)).all(1).tolist()
-        widths = sizes.amax(1).tolist()
+        widths, counts = sizes.amax(1).tolist(), sizes.tolist()
         rows = rows.clamp_(min=0).to(self.x.device)
+        offsets = torch.tensor(self.offsets, device=self.x.device)[:, None]
         for s in range(steps):
             chosen = rows[s, :, : widths[s]]
             x, y = self.take(chosen)
             if full[s]:
-                yield Batch(x, y, chosen, None, None)
+                yield Batch(x, y, chosen, None, None, offsets, counts[s])
                 continue
             weight = real[s, :, : widths[s]].to(self.like.dtype) / sizes[s].clamp(min=1)[:, None]
-            active = [r for r, size in enumerate(sizes[s].tolist()) if size]
-            yield Batch(x, y, chosen, weight.to(x.device), active if len(active) < len(plans) else None)
+            active = [r for r, size in enumerate(counts[s]) if size]
+            some = active if len(active) < len(plans) else None
+            yield Batch(x, y, chosen, weight.to(x.device), some, offsets, counts[s])

@@ -148,10 +148,11 @@ class Training:
                 return
             for batch in rows.epoch(sampler or method.sampler, trainer.batch_size, self.shuffling):
                 if augment is not None:
-                    batch = batch._replace(x=augment(batch.x, self.moving))
+                    batch = augment(batch, self.moving)
                 self.descent.lr = learning_rate(trainer, self.epoch, self.step)
-                loss = objective(self.stack, batch, state)
-                self.stack.backward(loss.sum())
+                with self.stack.attending(None if batch.weight is None else batch.sizes):
+                    loss = objective(self.stack, batch, state)
+                    self.stack.backward(loss.sum())
                 self.descent.step(batch.among(alive))
                 steps.append((batch.active, {"train_loss": loss.detach()}))
                 self.step += 1

@@ -62,7 +62,7 @@ def _train_one(stack: Stack, r: int, method: Method, task: Task, part: Part, tra
         steps: list[Step] = []
         for batch in rows.epoch(method.sampler, trainer.batch_size, [generator]):
             if augment is not None:
-                batch = batch._replace(x=augment(batch.x, [moving]))
+                batch = augment(batch, [moving])
             optimiser.param_groups[0]["lr"] = learning_rate(trainer, epoch, step)
             loss = method.batch_loss(single, batch, state).sum()  # type: ignore[arg-type]
             optimiser.zero_grad()

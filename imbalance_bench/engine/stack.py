@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -109,6 +110,29 @@ class Stack:
 
     def __call__(self, x: torch.Tensor, stage: str = "logits") -> torch.Tensor:
         return self.forward(self.params, x, stage)
+
+    @contextmanager
+    def attending(self, sizes: Sequence[int] | None) -> Iterator[None]:
+        """A step in which run r has ``sizes[r]`` real rows, its first ones (None: all are). Layers that look across
+        rows leave the others out, and the buffers of a run without rows stay as they are."""
+        layers = [m for m in self.module.modules() if hasattr(m, "ragged")] if sizes is not None else []
+        if sizes is None or not self.buffers:
+            yield
+            return
+        state = self.flat.data[:, self.weights.shape[1] :]
+        before = state.clone()
+        rows = [b for name, b in self.buffers.items() if name.rpartition(".")[2] == "rows"]
+        for layer in layers:
+            layer.ragged = True
+        for buffer in rows:
+            buffer.copy_(torch.tensor(sizes))
+        yield
+        for layer in layers:
+            layer.ragged = False
+        for buffer in rows:
+            buffer.zero_()
+        idle = [r for r, size in enumerate(sizes) if not size]
+        state[idle] = before[idle]
 
     def backward(self, loss: torch.Tensor) -> None:
         """Writes the gradient of a scalar, the sum of the runs' losses, into ``grad``: no run sees another's loss."""

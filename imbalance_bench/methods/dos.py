@@ -1,0 +1,204 @@
+"""Deep Over-sampling: synthetic targets in deep feature space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from imbalance_bench.data.base import Part, Task
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.registry import METHODS
+
+if TYPE_CHECKING:
+    import torch
+
+    from imbalance_bench.engine import Engine
+    from imbalance_bench.engine.batches import Batch
+    from imbalance_bench.engine.loop import TrainState
+    from imbalance_bench.engine.stack import Stack
+
+ENLARGED_FROM = 1.5  # times fewer rows than the largest class: the r of a class nearer to it rounds to 1
+
+
+@METHODS.register("dos")
+@dataclass(frozen=True)
+class DOS(Method):
+    """Deep Over-sampling (Ando & Huang, 2017), Algorithm 1, with embedding f and classifier g of the backbone.
+
+    After ``initial`` (a share of trainer.epochs) of single-task training on the imbalanced set come T rounds of one
+    pass each. Before a round every sample is embedded, v_i = f(x_i), and gets N(x_i): itself and its k nearest samples
+    of its class (Eq. 1; ``k_minority`` for the task's minority classes, ``k_majority`` for the others). In a round it
+    stands r times (``r`` · n_max / n_c, rounded, for a class c of fewer than n_max / 1.5 samples; once for others and
+    with ``r`` null), each time with weights w drawn from Dirichlet(1, ..., 1). With λ = ``loss_weight`` the loss is
+    l'_g + λ l'_f:
+
+        l'_f = Σ_i w_i ‖f(x) - v_i‖²          (Eq. 8, least at Σ_i w_i v_i)
+        l'_g = Σ_i ρ'_i H(g(v_i), y)          (Eq. 9)
+        ρ'_i = exp(-w_i ‖f(x) - v_i‖²) / Z    (Eq. 10)
+
+    The v_i are the stored embeddings and no gradient reaches f through them or through ρ'; the sample's own term of
+    l'_g takes the live f(x), at distance 0, which is how classification trains f. A class with k = 0 has plain
+    cross-entropy and no l'_f; so with k = 0 everywhere and ``r`` null this is the plain CNN, trained as long.
+
+    ``rho``: as printed, where a neighbour of more weight counts less in l'_g, or w_i exp(-d²) / Z ("weighted").
+    ``enlarge``: for controls without targets, a round of as many samples as DOS has, drawn from all alike ("uniform").
+    ``decisions``: classifiers fitted to f of the training rows at the end, scored beside g: k-nearest neighbours
+    (``neighbours``) and logistic regression (``c``).
+    """
+
+    k_minority: int
+    k_majority: int
+    r: float | None
+    enlarge: Literal["minority", "uniform"]
+    loss_weight: float
+    rho: Literal["printed", "weighted"]
+    initial: float
+    decisions: tuple[Literal["knn", "lr"], ...]
+    neighbours: int
+    c: float
+
+    def __post_init__(self) -> None:
+        for key in ("k_minority", "k_majority"):
+            if getattr(self, key) < 0:
+                raise BenchError(f"method.{key}={getattr(self, key)} must be 0 or above")
+        if self.r is not None and not self.r > 0:
+            raise BenchError(f"method.r={self.r} must be above 0 (null: every sample once)")
+        if not self.loss_weight >= 0:
+            raise BenchError(f"method.loss_weight={self.loss_weight} must be 0 or above")
+        if not 0 <= self.initial <= 1:
+            raise BenchError(f"method.initial={self.initial} must lie between 0 and 1: a share of trainer.epochs")
+        if self.neighbours < 1 or not self.c > 0:
+            raise BenchError(f"method.neighbours={self.neighbours} and method.c={self.c} must be above 0")
+
+    def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+        from imbalance_bench.methods.deep_neighbours import with_decisions
+
+        sets = [engine.rows_of(t) for t in tasks]
+        for task, rows in zip(tasks, sets):
+            self.check(task, rows)
+        training = engine.begin(self, tasks, backbone)
+        initial = round(self.initial * engine.trainer.epochs)
+        training.run(sets, initial)
+        for _ in range(engine.trainer.epochs - initial):
+            targets = [self.targets(training.stack, r, t, s) for r, (t, s) in enumerate(zip(tasks, sets))]
+            training.run(sets, 1, self.objective(targets), self.enlarged, phase="over-sampled training")
+        classifiers = []
+        for made, task, rows in zip(engine.classifiers(training.stack, training.monitor), tasks, sets):
+            made.info |= resampling_info(task, rows) | {"k": self.k(task), "r": repeats(rows, task.classes, self.r)}
+            classifiers.append(with_decisions(made, rows, task.classes, self.decisions, self.neighbours, self.c))
+        return classifiers
+
+    def k(self, task: Task) -> list[int]:
+        """Neighbours k_c of each class."""
+        return [self.k_minority if c in task.minority_classes else self.k_majority for c in range(task.classes)]
+
+    def check(self, task: Task, rows: Part) -> None:
+        import numpy as np
+
+        for c, (k, n) in enumerate(zip(self.k(task), np.bincount(rows.y, minlength=task.classes))):
+            if 0 < n <= k:
+                key = "k_minority" if c in task.minority_classes else "k_majority"
+                raise BenchError(
+                    f"method={self.name} needs method.{key}+1 = {k + 1} samples of each class that it over-samples; "
+                    f"class {c} has {n} in trial {task.fold}: set method.{key}={n - 1} or choose a lower ratio"
+                )
+
+    def targets(self, stack: Stack, run: int, task: Task, rows: Part) -> Targets | None:
+        """N(x_i) of every sample of a run under the present f; None where no class has neighbours."""
+        import torch
+
+        from imbalance_bench.methods.deep_neighbours import nearest
+
+        ks = self.k(task)
+        if not any(ks):
+            return None
+        v = stack.predict(stack.flat[run].detach(), rows.x, "embed")
+        labels = torch.as_tensor(rows.y, device=v.device)
+        # Where a class has fewer neighbours than another, the sample itself fills the columns that do not count.
+        members = torch.arange(len(v), device=v.device)[:, None].repeat(1, max(ks) + 1)
+        for c, k in enumerate(ks):
+            own = torch.nonzero(labels == c).squeeze(1)
+            if k and len(own):
+                members[own, 1 : k + 1] = own[nearest(v[own], v[own], k, own=True)[1]]
+        k_of = torch.tensor(ks, device=v.device)[labels]
+        return Targets(v, members, torch.arange(max(ks) + 1, device=v.device) <= k_of[:, None])
+
+    def enlarged(self, labels: torch.Tensor, batch_size: int, generator: torch.Generator) -> torch.Tensor:
+        """The batches of a round: each row r times, or (``uniform``) as many rows from passes over all."""
+        import torch
+
+        from imbalance_bench.engine.batches import shuffled
+
+        times = torch.tensor(repeats(labels, int(labels.max()) + 1, self.r))[labels]
+        total = int(times.sum())
+        if self.enlarge == "uniform":
+            passes = -(-total // len(labels))
+            rows = torch.cat([torch.randperm(len(labels), generator=generator) for _ in range(passes)])[:total]
+            return torch.nn.functional.pad(rows, (0, -total % batch_size), value=-1).view(-1, batch_size)
+        plan = shuffled(total, batch_size, generator)
+        return torch.where(plan >= 0, torch.arange(len(labels)).repeat_interleave(times)[plan], -1)
+
+    def objective(self, targets: Sequence[Targets | None]) -> Any:
+        """The multi-task loss over a round, for ``Training.run``; None (plain training) where no run has targets."""
+        import torch
+
+        if targets[0] is None:
+            return None
+        # Runs side by side: sets may differ in length, rows that a run has not are never looked up.
+        v, members, real = (torch.nn.utils.rnn.pad_sequence(list(t), batch_first=True) for t in zip(*targets))
+
+        def loss(stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
+            runs = torch.arange(len(v), device=v.device)[:, None]
+            counted = real[runs, batch.own]  # (R, B, k + 1)
+            neighbours = v[runs[..., None], members[runs, batch.own]]  # (R, B, k + 1, d)
+            w = dirichlet(counted, batch, state.generators).to(v)
+            h = stack(batch.x, "embed")
+            squared = (h.unsqueeze(2) - neighbours).square().sum(-1)
+            rho = self.shares(squared.detach(), w, counted)
+            logits = stack(torch.cat([h.unsqueeze(2), neighbours[:, :, 1:]], 2), "head")
+            of_g = (rho * self.loss(logits, batch.y.unsqueeze(2).expand(rho.shape), state)).sum(2)
+            of_f = (w * squared).sum(2) * counted[:, :, 1:].any(2)
+            return batch.mean(of_g + self.loss_weight * of_f)
+
+        return loss
+
+    def shares(self, squared: torch.Tensor, w: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
+        """ρ' (..., k + 1) of squared distances, weights and members that count, each of that shape; sums to 1."""
+        import torch
+
+        squared = torch.cat([torch.zeros_like(squared[..., :1]), squared[..., 1:]], -1)  # the sample to itself
+        exponent = -w * squared if self.rho == "printed" else w.clamp(min=1e-30).log() - squared
+        return exponent.masked_fill(~counted, -torch.inf).softmax(-1)
+
+
+class Targets(NamedTuple):
+    """One run's overloaded samples: embeddings ``v`` (n, d), ``members`` (n, k + 1) of N(x_i), the sample first, and
+    which of these count, ``real`` (n, k + 1)."""
+
+    v: torch.Tensor
+    members: torch.Tensor
+    real: torch.Tensor
+
+
+def dirichlet(counted: torch.Tensor, batch: Batch, generators: Sequence[torch.Generator]) -> torch.Tensor:
+    """Weights (R, B, k + 1), uniform on the simplex of the members that count; run r draws from ``generators[r]``."""
+    import torch
+
+    # Exponential variables over their sum.
+    width = counted.shape[-1]
+    drawn = batch.draw(generators, lambda n, g: torch.empty(n, width).exponential_(generator=g)) * counted
+    return drawn / drawn.sum(-1, keepdim=True).clamp(min=1e-30)  # pads have drawn nothing
+
+
+def repeats(rows: Any, classes: int, r: float | None) -> list[int]:
+    """How often a sample of each class stands in a round: round(r · n_max / n_c), Eq. 11's range in steps of 1/R.
+    ``rows``: a Part, or labels (n,)."""
+    import numpy as np
+
+    counts = np.bincount(np.asarray(rows.y if isinstance(rows, Part) else rows), minlength=classes)
+    most = counts.max()
+    return [
+        max(1, round(r * most / n)) if r is not None and n and most >= ENLARGED_FROM * n else 1 for n in counts.tolist()
+    ]

@@ -1,0 +1,192 @@
+"""What images need of the engine: bytes on the device, augmentation, schedules, running statistics, chunks of runs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from imbalance_bench.data.base import Part
+from imbalance_bench.engine import Engine
+from imbalance_bench.engine.augment import CROP, crop_flip, shift_flip
+from imbalance_bench.engine.batches import Batch, Rows
+from imbalance_bench.engine.schedule import learning_rate
+from imbalance_bench.engine.stack import Stack
+from imbalance_bench.errors import BenchError
+from imbalance_bench.run import fit_in_chunks
+from tests.tasks import backbone, method, task, trainer
+
+CPU = torch.device("cpu")
+
+
+def bytes_task(seed: int, n: tuple[int, ...] = (20, 9, 5), shape: tuple[int, ...] = (3, 32, 32)):
+    """Random images of bytes; ``seed`` also gives the labels' rows."""
+    made = task(seed, n)
+    rng = np.random.default_rng(seed)
+
+    def images(part: Part) -> Part:
+        return replace(part, x=rng.integers(0, 256, (len(part), *shape), dtype=np.uint8))
+
+    return replace(made, train=images(made.train), valid=images(made.valid))
+
+
+TASKS = [bytes_task(0), bytes_task(1, (17, 8, 6))]
+
+
+def fit(tasks, net, label="cross_entropy", **options):
+    settings = {"precision": "float64", "batch_size": 8, "epochs": 2, "runs_together": None} | options
+    return method(label).fit(tasks, backbone(net), Engine(trainer("sgd", **settings), "cpu"))
+
+
+@pytest.mark.parametrize("augment", ["none", "shift_flip", "crop_flip"])
+@pytest.mark.parametrize("net", ["keras_cnn", "resnet20_v2"])
+def test_runs_trained_together_are_those_trained_alone_and_those_of_torch_optim(net, augment):
+    """Dropout, batch statistics and augmentation included."""
+    options = {"augment": augment, "epochs": 1, "batch_size": 12, "weight_decay": 1e-4}
+    together = fit(TASKS, net, **options)
+    for t, joint in zip(TASKS, together):
+        (alone,) = fit([t], net, **options)
+        (oracle,) = fit([t], net, **options, backend="sequential")
+        for other in (alone, oracle):
+            torch.testing.assert_close(other.parameters["last"], joint.parameters["last"], rtol=0, atol=1e-9)
+            np.testing.assert_allclose(other.scores(t.valid.x), joint.scores(t.valid.x), atol=1e-9)
+
+
+def test_layouts_change_nothing_but_rounding():
+    (a,), (b,) = fit(TASKS[:1], "resnet20", epochs=1), fit(TASKS[:1], "resnet20", epochs=1, channels_last=True)
+    np.testing.assert_allclose(a.scores(TASKS[0].valid.x), b.scores(TASKS[0].valid.x), atol=1e-9)
+
+
+def test_bytes_stay_bytes_on_the_device_and_reach_the_network_as_shares_of_255():
+    rows = Rows([TASKS[0].train], CPU, torch.float32)
+    assert rows.x.dtype == torch.uint8
+    x, _ = rows.take(torch.tensor([[3, 1]]))
+    np.testing.assert_array_equal(x[0].numpy(), TASKS[0].train.x[[3, 1]].astype(np.float32) / 255)
+    (made,) = fit(TASKS[:1], "lenet_small")
+    as_floats = TASKS[0].valid.x / np.float64(255)
+    np.testing.assert_allclose(made.scores(TASKS[0].valid.x), made.scores(as_floats), atol=1e-12)
+
+
+def batch(sizes: list[int], side: int = 10) -> Batch:
+    width = max(sizes)
+    x = torch.arange(2 * width * 3 * side * side, dtype=torch.float64).view(2, width, 3, side, side) + 1
+    zeros = torch.zeros(2, width).long()
+    return Batch(x, zeros, zeros, None, None, torch.zeros(2, 1).long(), sizes)
+
+
+def generators(*seeds: int) -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(s) for s in seeds]
+
+
+def test_crops_are_windows_of_the_padded_image_mirrored_half_of_the_time():
+    given = batch([40, 40])
+    moved = crop_flip(given, generators(0, 1)).x
+    padded = torch.nn.functional.pad(given.x, (CROP,) * 4)
+    seen = set()
+    for r in range(2):
+        for i in range(40):
+            windows = {
+                (top, left, mirror): padded[r, i, :, top : top + 10, left : left + 10].flip(-1)
+                if mirror
+                else padded[r, i, :, top : top + 10, left : left + 10]
+                for top in range(9) for left in range(9) for mirror in (0, 1)
+            }  # fmt: skip
+            found = [key for key, window in windows.items() if torch.equal(window, moved[r, i])]
+            assert len(found) == 1
+            seen.add(found[0])
+    assert len({key[:2] for key in seen}) > 30
+    assert 20 < sum(key[2] for key in seen) < 60
+
+
+def test_shifts_reach_a_fifth_and_repeat_the_border():
+    given = batch([60, 60])
+    moved = shift_flip(given, generators(0, 1)).x
+    tops = set()
+    for i in range(60):
+        # Values grow by 10 a row and by 1 a column: tens say how far the image went downwards.
+        rows = ((moved[0, i, 0].min(1).values - given.x[0, i, 0, 0, 0]) / 10).floor()
+        top = int((rows - torch.arange(10)).mode().values)
+        expected = (torch.arange(10) + top).clamp(0, 9).double()
+        torch.testing.assert_close(rows, expected)
+        tops.add(top)
+    assert tops == {-2, -1, 0, 1, 2}
+
+
+def test_what_a_run_draws_does_not_depend_on_the_width_of_the_batch_that_others_need():
+    g1, g2 = generators(0, 1), generators(0, 1)
+    wide, narrow = batch([12, 5]), batch([12, 5])
+    first = shift_flip(wide, g1).x[1, :5]
+    alone = shift_flip(narrow._replace(x=narrow.x[1:, :5], sizes=[5]), g2[1:]).x[0]
+    assert torch.equal(first, alone)
+    assert torch.equal(g1[1].get_state(), g2[1].get_state())
+
+
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ({"schedule": "constant"}, {(0, 0): 0.1, (9, 90): 0.1}),
+        ({"schedule": "step", "milestones": [0.8, 0.9], "gamma": 0.01}, {(7, 0): 0.1, (8, 0): 1e-3, (9, 0): 1e-5}),
+        ({"schedule": "cosine"}, {(0, 0): 0.1, (5, 0): 0.05}),
+        ({"schedule": "inverse_time", "decay": 1e-3}, {(0, 0): 0.1, (3, 1000): 0.05}),
+        ({"warmup_epochs": 5}, {(0, 0): 0.02, (4, 0): 0.1, (5, 0): 0.1}),
+    ],
+)
+def test_learning_rates(options, expected):
+    settings = trainer("sgd", lr=0.1, epochs=10, **options)
+    for (epoch, step), rate in expected.items():
+        assert learning_rate(settings, epoch, step) == pytest.approx(rate)
+
+
+def test_running_statistics_ride_along_and_are_used_in_evaluation():
+    net = backbone("resnet20")
+    stack = Stack.create(lambda: net.build((3, 8, 8), 4), [0, 1], CPU, torch.float64)
+    assert set(stack.buffers) == {n for n, _ in stack.module.named_buffers()}
+    before = stack.flat.detach().clone()
+    x = torch.rand(2, 6, 3, 8, 8, dtype=torch.float64)
+    stack(x)
+    size = stack.weights.shape[1]
+    assert torch.equal(stack.flat[:, :size], before[:, :size])
+    assert not torch.equal(stack.flat[:, size:], before[:, size:])
+    with torch.no_grad():
+        assert torch.equal(stack.predict(stack.flat[0], x[0]), stack.predict(stack.flat[0], x[0]))
+    assert not torch.allclose(stack.predict(before[0], x[0]), stack.predict(stack.flat[0].detach(), x[0]))
+
+
+def test_bfloat16_is_for_products_only():
+    (made,) = fit(TASKS[:1], "lenet_small", precision="bfloat16", epochs=1)
+    assert made.parameters["last"].dtype == torch.float32
+    assert np.isfinite(made.scores(TASKS[0].valid.x)).all()
+
+
+def runs(n: int) -> list:
+    return [SimpleNamespace(task=i) for i in range(n)]
+
+
+def test_runs_that_do_not_fit_into_memory_together_are_trained_in_halves():
+    asked = []
+
+    def fit_some(tasks):
+        asked.append(len(tasks))
+        if len(tasks) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return list(tasks)
+
+    made, together = fit_in_chunks(fit_some, runs(10), 10)
+    assert (made, together, asked) == (list(range(10)), 3, [10, 5, 3, 3, 3, 1])
+
+
+def test_a_run_that_does_not_fit_alone_says_what_to_lower():
+    def never(tasks):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(BenchError, match="lower trainer.batch_size"):
+        fit_in_chunks(never, runs(2), 2)
+
+
+def test_convolutions_are_trained_one_run_at_a_time_on_a_cpu():
+    engine = Engine(trainer(), "cpu")
+    assert engine.together(backbone("lenet_small"), TASKS[0]) == 1
+    assert engine.together(backbone("mlp"), TASKS[0]) is None
