@@ -9,6 +9,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.report.figures import DRAWINGS, figure
 from imbalance_bench.report.figures.across import _groups
 from imbalance_bench.report.figures.curves import RECALLS, _curves
+from imbalance_bench.report.figures.rounds import ADDED
 from imbalance_bench.report.frame import NothingRun
 from imbalance_bench.store import Store
 from tests.records import FakePreset, cell, write
@@ -217,3 +218,32 @@ def test_nothing_run_says_the_command(draw, tmp_path):
 def test_an_unknown_drawing_names_the_nearest(tmp_path):
     with pytest.raises(BenchError, match="did you mean convergence"):
         figure(FakePreset(spec("convergense", {})), Store(tmp_path))
+
+
+def test_added_samples_by_round(tmp_path):
+    """Two runs of two rounds of two epochs; the rows of a round's other epochs say nothing of it."""
+    cells = [cell(m, "cifar10", "minor_cifar10") for m in ("selectnet", "pool_all")]
+    for made in cells:
+        history = [
+            {"run": run, "epoch": 2 * r + e, "loss": 1.0}
+            | dict.fromkeys((*ADDED, "selection_precision", "round"), float("nan"))
+            | ({"round": r, "selection_precision": 0.5 + 0.1 * run} if e else {})
+            | ({c: 10.0 * (i + 1) * r + run for i, c in enumerate(ADDED)} if e else {})
+            for run in range(2)
+            for r in (1, 2)
+            for e in (0, 1)
+        ]
+        write(tmp_path, made, {"accuracy": [0.5, 0.6]}, class_group="all", history=history)
+    paper = spec("added_samples", {"selectnet": "SelectNet", "pool_all": "all"}, name="selectnet")
+    drawing = check(figure(FakePreset(paper, cells), Store(tmp_path)))
+    assert "2 runs: lines are means, bands the range. In the last round most are labelled, confused (80)." in (
+        drawing.caption
+    )
+    assert "iterate" not in drawing.caption.lower()
+
+
+def test_added_samples_need_a_method_that_adds_some(tmp_path):
+    made = cell("cross_entropy")
+    write(tmp_path, made, [0.5], history=[{"run": 0, "epoch": 0, "loss": 1.0}])
+    with pytest.raises(BenchError, match="the history of method=cross_entropy does not say what was added"):
+        figure(FakePreset(spec("added_samples", {"cross_entropy": "CE"}), [made]), Store(tmp_path))

@@ -11,6 +11,7 @@ from imbalance_bench.report import frame as frames
 from imbalance_bench.report.figures.across import critical_difference, performance_profile
 from imbalance_bench.report.figures.curves import convergence, precision_recall
 from imbalance_bench.report.figures.overview import bars
+from imbalance_bench.report.figures.rounds import added_samples
 from imbalance_bench.report.figures.sine import sine_fit, sine_grid
 from imbalance_bench.report.figures.style import Drawing, FigureSpec, finished, styled
 from imbalance_bench.report.frame import ITERATES, NothingRun, Outcome
@@ -24,8 +25,17 @@ __all__ = ["DRAWINGS", "Drawing", "bars", "figure"]
 # Each takes a preset's outcomes and returns a matplotlib figure and what its caption must add.
 DRAWINGS: dict[str, Callable[[FigureSpec, Sequence[Outcome], str], tuple[Any, str]]] = {
     f.__name__: f
-    for f in (sine_fit, sine_grid, precision_recall, performance_profile, critical_difference, convergence)
+    for f in (
+        sine_fit,
+        sine_grid,
+        precision_recall,
+        performance_profile,
+        critical_difference,
+        convergence,
+        added_samples,
+    )
 }
+OF_HISTORY = ("convergence", "added_samples")  # they show what happened before there was an iterate
 
 
 def figure(preset: Preset, store: Store, iterate: str | None = None, command: str = "") -> Drawing:
@@ -48,7 +58,7 @@ def figure(preset: Preset, store: Store, iterate: str | None = None, command: st
     drawn, caption = styled(lambda: DRAWINGS[spec.draw](spec, results, iterate))
     absent = [r.labels for r in results if r.state != "done"]
     missing = [f"{labels['method']} on {labels['dataset']} {labels['ratio']}" for labels in absent]
-    lines = [spec.caption, caption, f"{ITERATES[iterate].capitalize()}." if spec.draw != "convergence" else ""]
+    lines = [spec.caption, caption, f"{ITERATES[iterate].capitalize()}." if spec.draw not in OF_HISTORY else ""]
     if missing:
         shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
         lines.append(f"{len(records)} of {len(results)} cells were run; missing: {shown}.")
