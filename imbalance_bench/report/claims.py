@@ -1,13 +1,14 @@
 """What a paper says of its results, tested on records: the comparisons of conf/paper/<paper>/claims.yaml.
 
-A claim compares one method with others over cells (data set × ratio). In a cell, the methods are compared on
-the runs (fold, repeat) that all of them have, by their means over these runs. A side is a method label, or
-``label@last`` / ``label@best`` where its iterate is not the claim's.
+A claim compares one method with others over cells (data set × ratio, or those it lists). In a cell, the methods
+are compared on the runs (fold, repeat) that all of them have, by their means over these runs. A side is a method
+label, or ``label@iterate`` (last, best, knn, lr) where its iterate is not the claim's.
 
 Verdicts: *holds*, *does not hold*, *not run*. On a partial grid, a claim about every cell is refuted by one
 cell, and one about most cells is decided as soon as the missing cells cannot change the majority; otherwise
 it is not run. The statistics over cells (``higher_on_average``, ``ranks_differ``) are judged once at least
-half of the cells were run.
+half of the cells were run. Claims about a trend over ratios (``gain_grows``, ``declines_least``) are judged for each
+data set (and network) that the cells name, and hold if they hold in every one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ import numpy as np
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
 from imbalance_bench.report import printed
-from imbalance_bench.report.frame import LOWER_IS_BETTER
+from imbalance_bench.report.frame import ITERATES, LOWER_IS_BETTER
+from imbalance_bench.report.scores import recorded
 from imbalance_bench.report.statistics import PairedDifference, friedman, paired_difference
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ DOES_NOT_HOLD: Verdict = "does not hold"
 NOT_RUN: Verdict = "not run"
 
 KEYS = ["method", "dataset", "ratio", "fold", "repeat", "iterate", "class_group", "metric"]
+SETTINGS = ("backbone", "protocol", "trainer")  # of a record; "" where nothing is said of it, as by a printed table
+PLACE = ("dataset", "ratio", "backbone", "trainer", "class_group")
 
 
 @dataclass(frozen=True)
@@ -41,35 +45,54 @@ class Claim:
     """One line of claims.yaml.
 
     ``where``: its place in the paper. ``source``: the paper's own claim, or a control that we run beside it.
-    ``statistic``:
+    ``cells``: mappings of ``PLACE``, in place of ``datasets`` × ``ratios``. ``table``: the preset whose printed numbers
+    it is tested on; null: all those that claims.yaml names. ``statistic``:
 
     * ``best_on_all``: strictly better than every other in every cell;
     * ``best_on_most``: strictly better than every other in more than half of the cells;
     * ``gain_between``: in every cell, the gain over the best other lies in ``bounds`` = [low, high];
     * ``higher_on_average``: for every other, the 95 % interval of the mean gain over the cells lies above 0;
-    * ``ranks_differ``: p < 0.05 in Friedman's test, as Iman and Davenport correct it, over all the methods.
+    * ``ranks_differ``: p < 0.05 in Friedman's test, as Iman and Davenport correct it, over all the methods;
+    * ``gain_grows``: the gain over the best other rises from each ratio to the next, in the order of the cells;
+    * ``declines_least``: from the first ratio to the last, less is lost than by every other.
     """
 
     id: str
     text: str
     where: str
     source: Literal["paper", "control"]
-    statistic: Literal["best_on_all", "best_on_most", "gain_between", "higher_on_average", "ranks_differ"]
+    statistic: Literal[
+        "best_on_all",
+        "best_on_most",
+        "gain_between",
+        "higher_on_average",
+        "ranks_differ",
+        "gain_grows",
+        "declines_least",
+    ]
     method: str
     against: tuple[str, ...]
-    datasets: tuple[str, ...]
-    ratios: tuple[str, ...]
     metric: str
     class_group: str
-    iterate: Literal["last", "best"]
+    iterate: Literal["last", "best", "knn", "lr"]
+    datasets: tuple[str, ...] = ()
+    ratios: tuple[str, ...] = ()
+    cells: tuple[dict, ...] = ()
     bounds: tuple[float, ...] | None = None
+    table: str | None = None
 
     def __post_init__(self) -> None:
-        if not (self.against and self.datasets and self.ratios):
-            raise BenchError(f"claim {self.id!r}: against, datasets and ratios need at least one entry each")
+        if not (self.against and (self.cells or (self.datasets and self.ratios))):
+            raise BenchError(
+                f"claim {self.id!r}: against, and cells or datasets and ratios, need at least one entry each"
+            )
+        for cell in self.cells:
+            if not {"dataset", "ratio"} <= cell.keys() <= set(PLACE):
+                raise BenchError(f"claim {self.id!r}: cell {cell} needs dataset and ratio, and may have {PLACE[2:]}")
         for side in self.sides:
-            if side.partition("@")[2] not in ("", "last", "best"):
-                raise BenchError(f"claim {self.id!r}: {side!r} must be a method label, label@last or label@best")
+            if side.partition("@")[2] not in ("", *ITERATES):
+                iterates = ", ".join(f"label@{iterate}" for iterate in ITERATES)
+                raise BenchError(f"claim {self.id!r}: {side!r} must be a method label, or one of {iterates}")
         if len(self.bounds or ()) != (2 if self.statistic == "gain_between" else 0):
             raise BenchError(f"claim {self.id!r}: bounds=[low, high] belongs to gain_between, and only to it")
 
@@ -78,25 +101,32 @@ class Claim:
         return (self.method, *self.against)
 
     @property
-    def cells(self) -> list[tuple[str, str]]:
-        """(dataset, ratio) of every cell that the claim speaks of."""
-        return [(dataset, ratio) for dataset in self.datasets for ratio in self.ratios]
+    def places(self) -> list[dict[str, str]]:
+        """Every cell that the claim speaks of."""
+        return list(self.cells) or [{"dataset": d, "ratio": r} for d in self.datasets for r in self.ratios]
 
 
 @dataclass(frozen=True)
 class CellComparison:
     """One cell in which every side was run.
 
-    ``values``: mean over the ``runs`` shared runs, by side; ``best_other``: the strongest of ``against``;
-    ``gain``: over that one, paired over runs, positive = better.
+    ``place``: of ``Claim.places``; ``values``: mean over the ``runs`` shared runs, by side; ``best_other``: the
+    strongest of ``against``; ``gain``: over that one, paired over runs, positive = better.
     """
 
-    dataset: str
-    ratio: str
+    place: dict[str, str]
     runs: int
     values: dict[str, float]
     best_other: str
     gain: PairedDifference
+
+    @property
+    def dataset(self) -> str:
+        return self.place["dataset"]
+
+    @property
+    def name(self) -> str:
+        return _name(self.place)
 
 
 @dataclass(frozen=True)
@@ -125,38 +155,39 @@ def read_claims(path: Path) -> list[dict[str, Any]]:
 
 
 def printed_values(path: Path) -> pd.DataFrame:
-    """The numbers that the paper printed, in the form of ``evaluate_claims``: one run a cell, all at the
-    iterate ``last`` and the class group ``positive``.
+    """The numbers that the paper printed, in the form of ``evaluate_claims``, and the ``table`` (preset) they stand in:
+    one run a cell, with "" where the paper does not name a setting.
 
-    ``printed`` in claims.yaml names the tables and, by axis, our labels where the file's differ; rows of a
-    setting or a method that no label stands for keep their name. A claim that fails on these numbers fails on
-    the paper's own.
+    ``printed`` in claims.yaml names the presets; how they name what the file holds (``paper.published_as``) is read
+    backwards, so that a number stands for each of our labels that a table shows it beside. A claim that fails on these
+    numbers fails on the paper's own.
     """
     import pandas as pd
 
     content = _read(path)
     rows = []
-    for table, axes in content["printed"].items():
-        names = {axis: {theirs: ours for ours, theirs in labels.items()} for axis, labels in axes.items()}
-        for row in printed.read(content["paper"], table):
-            if not row["value"] or row["dataset"].startswith("mean_over_"):
-                continue
-            ratio = names.get("ratio", {}).get(row["setting"], row["setting"]) or "native"
-            rows.append(
-                {
-                    "method": names.get("method", {}).get(row["row_method"], row["row_method"]),
-                    "dataset": row["dataset"],
-                    "ratio": ratio,
-                    "fold": 0,
-                    "repeat": 0,
-                    "iterate": "last",
-                    "class_group": "positive",
-                    "metric": row["metric"],
-                    "value": float(row["value"]),
-                }
-            )
-    # the paper's own method stands in several tables, with the same numbers
-    return pd.DataFrame(rows).drop_duplicates(ignore_index=True)
+    for preset in content["printed"]:
+        paper = _read(path.with_name(f"{preset}.yaml"))["paper"]
+        table = printed.PrintedTable(content["paper"], paper["published"], paper.get("published_as"))
+        group = paper["class_group"] if isinstance(paper["class_group"], str) else ""
+        for ours in table.ours(group):
+            name, scale = recorded(ours.pop("metric"))
+            method, _, iterate = ours.pop("row").partition("@")
+            value = float(ours.pop("value")) / scale
+            where = {"method": method, "iterate": iterate or "last", "metric": name, "value": value}
+            rows.append(ours | where | {"fold": 0, "repeat": 0, "protocol": "", "trainer": "", "table": preset})
+    return pd.DataFrame(rows)
+
+
+def evaluate_on_printed(claims: Iterable[Mapping[str, Any]], path: Path) -> list[ClaimResult]:
+    """The same claims tested on the paper's own numbers; ``path``: claims.yaml."""
+    values = printed_values(path)
+    results = []
+    for claim in claims:
+        mine = values[values.table == claim["table"]] if claim.get("table") else values
+        # the paper's own method stands in several tables, with the same numbers
+        results += evaluate_claims([claim], mine.drop(columns="table").drop_duplicates(ignore_index=True))
+    return results
 
 
 def evaluate_claims(claims: Iterable[Mapping[str, Any]], values: pd.DataFrame) -> list[ClaimResult]:
@@ -164,8 +195,8 @@ def evaluate_claims(claims: Iterable[Mapping[str, Any]], values: pd.DataFrame) -
 
     Args:
         claims: as in claims.yaml, the keys of ``Claim``.
-        values: one row a number, columns ``KEYS`` and value (``report.frame.tidy``; more columns do no harm).
-            Undefined values (nan) count as not run.
+        values: one row a number, columns ``KEYS``, value and, where they tell records apart, ``SETTINGS``
+            (``report.frame.tidy``; more columns do no harm). Undefined values (nan) count as not run.
 
     Raises:
         BenchError: a key is unknown or missing, two claims share an id, or a number occurs twice (two records
@@ -176,7 +207,8 @@ def evaluate_claims(claims: Iterable[Mapping[str, Any]], values: pd.DataFrame) -
     if twice := {i for i in ids if ids.count(i) > 1}:
         raise BenchError(f"claims.yaml declares {', '.join(sorted(twice))} twice")
     known = values.dropna(subset="value")
-    doubled = known[known.duplicated(KEYS)]
+    known = known.assign(**{setting: "" for setting in SETTINGS if setting not in known})
+    doubled = known[known.duplicated([*KEYS, *SETTINGS])]
     if len(doubled):
         what = ", ".join(f"{k}={doubled.iloc[0][k]}" for k in KEYS)
         raise BenchError(f"two records give {what}: select the cells of one preset, or delete one of the two")
@@ -195,34 +227,41 @@ def _read(path: Path) -> dict[str, Any]:
 def _evaluate(claim: Claim, values: pd.DataFrame) -> ClaimResult:
     import pandas as pd
 
-    values = values[(values.metric == claim.metric) & (values.class_group == claim.class_group)]
+    values = values[values.metric == claim.metric]
     sign = -1.0 if claim.metric in LOWER_IS_BETTER else 1.0
     cells, missing = [], []
-    for dataset, ratio in claim.cells:
-        here = values[(values.dataset == dataset) & (values.ratio == ratio)]
-        cell = _compare(claim, here, dataset, ratio, sign)
+    for place in claim.places:
+        cell = _compare(claim, values, place, sign)
         if isinstance(cell, CellComparison):
             cells.append(cell)
         else:
-            missing.append(f"{dataset} {ratio}: {cell}")
+            missing.append(f"{_name(place)}: {cell}")
     if not cells:
-        nothing = f"none of {len(claim.cells)} cells has every method"
-        return ClaimResult(claim, NOT_RUN, nothing, len(claim.cells), (), tuple(missing), None, {})
+        nothing = f"none of {len(claim.places)} cells has every method"
+        return ClaimResult(claim, NOT_RUN, nothing, len(claim.places), (), tuple(missing), None, {})
     table = sign * pd.DataFrame([cell.values for cell in cells])
     gain = paired_difference(table[claim.method], table[list(claim.against)].max(axis=1))
     versus = {other: paired_difference(table[claim.method], table[other]) for other in claim.against}
     verdict, detail = _judge(claim, cells, table, gain, versus)
-    return ClaimResult(claim, verdict, detail, len(claim.cells), tuple(cells), tuple(missing), gain, versus)
+    return ClaimResult(claim, verdict, detail, len(claim.places), tuple(cells), tuple(missing), gain, versus)
 
 
-def _compare(claim: Claim, here: pd.DataFrame, dataset: str, ratio: str, sign: float) -> CellComparison | str:
+def _compare(claim: Claim, values: pd.DataFrame, place: dict[str, str], sign: float) -> CellComparison | str:
     """The comparison in one cell, or which sides lack runs."""
     import pandas as pd
 
+    here = values
+    for key, wanted in ({"class_group": claim.class_group} | place).items():
+        here = here[(here[key] == wanted) | ((here[key] == "") & (key in SETTINGS))]
     columns = {}
     for side in claim.sides:
         method, _, iterate = side.partition("@")
         rows = here[(here.method == method) & (here.iterate == (iterate or claim.iterate))]
+        if rows.duplicated(["fold", "repeat"]).any():
+            several = [f"{s} {' and '.join(sorted(set(rows[s])))}" for s in SETTINGS if rows[s].nunique() > 1]
+            raise BenchError(
+                f"claim {claim.id!r}: {side} on {_name(place)} was run with {', '.join(several)}: say which by cells"
+            )
         columns[side] = rows.set_index(["fold", "repeat"])["value"]
     if absent := [side for side, column in columns.items() if column.empty]:
         return ", ".join(absent)
@@ -232,7 +271,7 @@ def _compare(claim: Claim, here: pd.DataFrame, dataset: str, ratio: str, sign: f
     means = shared.mean()
     best = (sign * means[list(claim.against)]).idxmax()
     gain = paired_difference(sign * shared[claim.method], sign * shared[best])
-    return CellComparison(dataset, ratio, len(shared), means.to_dict(), best, gain)
+    return CellComparison(place, len(shared), means.to_dict(), best, gain)
 
 
 def _judge(
@@ -243,7 +282,7 @@ def _judge(
     versus: dict[str, PairedDifference],
 ) -> tuple[Verdict, str]:
     """The verdict and the sentence behind it. ``table``: run cells × sides, higher = better."""
-    needed, run = len(claim.cells), len(cells)
+    needed, run = len(claim.places), len(cells)
     of = f"{run} cells" if run == needed else f"{run} cells run, of {needed}"
     if claim.statistic == "best_on_all":
         return _on_all(gain.wins, run, needed), f"strictly best in {gain.wins} of {of}"
@@ -253,8 +292,10 @@ def _judge(
         low, high = claim.bounds
         gains = [round(cell.gain.mean, 9) for cell in cells]  # bounds are met in spite of rounding
         within = sum(low <= g <= high for g in gains)
-        listed = ", ".join(f"{g:+.3f} on {cell.dataset} {cell.ratio}" for g, cell in zip(gains, cells))
+        listed = ", ".join(f"{g:+.3f} on {cell.name}" for g, cell in zip(gains, cells))
         return _on_all(within, run, needed), f"{listed}; in [{low:g}, {high:g}]: {within} of {of}"
+    if claim.statistic in ("gain_grows", "declines_least"):
+        return _trend(claim, cells, -1.0 if claim.metric in LOWER_IS_BETTER else 1.0)
     if 2 * run < needed:
         return NOT_RUN, f"{of}: fewer than half"
     if claim.statistic == "ranks_differ":
@@ -269,6 +310,43 @@ def _judge(
     if np.isnan(d.low):
         return NOT_RUN, f"mean gain {d.mean:+.4f} over {hardest} on {of}: one cell gives no interval"
     return (HOLDS if d.low > 0 else DOES_NOT_HOLD), detail
+
+
+def _name(place: Mapping[str, str]) -> str:
+    """A cell for people; the trainer is what the claim's text says."""
+    return " ".join(value for key, value in place.items() if value and key != "trainer")
+
+
+def _trend(claim: Claim, cells: list[CellComparison], sign: float) -> tuple[Verdict, str]:
+    """A claim about how something changes over the ratios of each data set."""
+
+    def series(place: dict[str, str]) -> tuple[str, ...]:
+        return tuple(value for key, value in place.items() if key != "ratio")
+
+    needed: dict[tuple[str, ...], list[dict[str, str]]] = {}
+    for place in claim.places:
+        needed.setdefault(series(place), []).append(place)
+    good, refuted, parts = 0, False, []
+    for key, places in needed.items():
+        ratios = [place["ratio"] for place in places]
+        run = {cell.place["ratio"]: cell for cell in cells if series(cell.place) == key}
+        name = _name(needed[key][0] | {"ratio": ""})
+        if claim.statistic == "gain_grows":
+            gains = [round(run[r].gain.mean, 9) for r in ratios if r in run]
+            rising = all(a < b for a, b in zip(gains, gains[1:]))
+            good += rising and len(gains) == len(ratios)
+            refuted |= not rising
+            parts += [f"{name} {', '.join(f'{g:+.3f}' for g in gains)}"] if gains else []
+        elif ratios[0] in run and ratios[-1] in run:
+            first, last = run[ratios[0]].values, run[ratios[-1]].values
+            lost = {side: round(sign * (first[side] - last[side]), 9) for side in claim.sides}
+            other = min(claim.against, key=lambda side: lost[side])
+            least = lost[claim.method] < lost[other]
+            good += least
+            refuted |= not least
+            parts.append(f"{name} loses {lost[claim.method]:.3f}, {other} {lost[other]:.3f}")
+    detail = "; ".join(parts) or "no series has its ends"
+    return DOES_NOT_HOLD if refuted else HOLDS if good == len(needed) else NOT_RUN, detail
 
 
 def _on_all(good: int, run: int, needed: int) -> Verdict:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -68,6 +70,40 @@ class PrintedTable:
         """A number of the printed mean rows (``metric``: the table's own, or mean_rank)."""
         name = self._name("method", method)
         return next((c for k, c in self._cells.items() if k[0] == name and _is_mean(k[1]) and k[4] == metric), None)
+
+    def ours(self, class_group: str) -> Iterator[dict[str, str]]:
+        """Every printed number once for each set of our names that stands for it: row, dataset, ratio, backbone,
+        class_group, metric, value. ``class_group``: ours of a file that names none."""
+        for r in self.rows:
+            if not r["value"] or _is_mean(r["dataset"]):
+                continue
+            printed_groups = ["macro", "all"] if r["class_group"] == "all" else [r["class_group"] or class_group]
+            names = itertools.product(
+                self._labels("method", r["row_method"]),
+                self._labels("dataset", r["dataset"]),
+                self._settings(r["setting"]),
+                self._labels("class_group", r["class_group"], printed_groups),
+                self._labels("metric", r["metric"]),
+            )
+            for row, dataset, (ratio, backbone), group, metric in names:
+                if metric in self.only.get(row, [metric]):
+                    where = {"row": row, "dataset": dataset, "ratio": ratio, "backbone": backbone}
+                    yield where | {"class_group": group, "metric": metric, "value": r["value"]}
+
+    def _labels(self, axis: str, name: str, otherwise: list[str] | None = None) -> list[str]:
+        """Our labels that the file calls ``name``; its own name where no label claims it."""
+        return [ours for ours, theirs in self.renamed.get(axis, {}).items() if theirs == name] or otherwise or [name]
+
+    def _settings(self, setting: str) -> list[tuple[str, str]]:
+        """Our (ratio, backbone) that the file calls ``setting``; backbone "" where the table has one for all."""
+        backbones = self.renamed.get("backbone") or {"": ""}
+        found = [
+            (ratio, backbone)
+            for ratio, theirs in self.renamed.get("ratio", {}).items()
+            for backbone, network in backbones.items()
+            if ", ".join(filter(None, [theirs, network])) == setting
+        ]
+        return found or [(setting or "native", "")]
 
     @property
     def datasets(self) -> list[str]:

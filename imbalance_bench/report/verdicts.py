@@ -28,27 +28,29 @@ def verdicts(path: Path, title: str, records: Sequence[Record], command: str) ->
     """
     declared = claims.read_claims(path)
     results = claims.evaluate_claims(declared, frames.tidy(records))
-    printed = {r.claim.id: r for r in claims.evaluate_claims(declared, claims.printed_values(path))}
+    printed = {r.claim.id: r for r in claims.evaluate_on_printed(declared, path)}
     sources = dict.fromkeys(r.claim.source for r in results)
     blocks = [
         Block(HEADINGS[source], HEADER, 3, [_row(r, printed[r.claim.id]) for r in results if r.claim.source == source])
         for source in sources
     ]
     notes = [
-        "Gain: over the best of the others in each cell, paired over cells; positive is better. Which iterate: last, "
-        "unless the claim says otherwise.",
+        "Gain: over the best of the others in each cell, paired over cells (over the runs where there is one cell); "
+        "positive is better. Which iterate: last, unless the claim says otherwise.",
     ]
     return Sheet("claims", title, blocks, notes, frames.provenance_lines(records, command), _frame(results, printed))
 
 
 def _row(result: ClaimResult, printed: ClaimResult) -> list[Item]:
     decided = result.verdict != claims.NOT_RUN
+    single = len(result.cells) == 1
+    gain = result.cells[0].gain if single else result.gain
     return [
         Item(f"{result.claim.text} ({result.claim.where})"),
         Item(result.verdict, bold=decided, muted=not decided),
         Item(result.detail),
-        Item(_gain(result.gain)),
-        Item(f"{result.gain.wins}/{result.gain.ties}/{result.gain.losses}" if result.gain else "–"),
+        Item(_gain(gain) + (f" over {gain.pairs} runs" if gain and single else "")),
+        Item(f"{gain.wins}/{gain.ties}/{gain.losses}" if gain else "–"),
         Item(f"{len(result.cells)} of {result.needed}"),
         Item(printed.verdict if printed.verdict != claims.NOT_RUN else "–", muted=True),
     ]
