@@ -115,7 +115,7 @@ class Stack:
     def attending(self, sizes: Sequence[int] | None) -> Iterator[None]:
         """A step in which run r has ``sizes[r]`` real rows, its first ones (None: all are). Layers that look across
         rows leave the others out, and the buffers of a run without rows stay as they are."""
-        layers = [m for m in self.module.modules() if hasattr(m, "ragged")] if sizes is not None else []
+        layers: list[Any] = [m for m in self.module.modules() if hasattr(m, "ragged")] if sizes is not None else []
         if sizes is None or not self.buffers:
             yield
             return
