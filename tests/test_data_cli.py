@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from imbalance_bench.data import catalogue
 from imbalance_bench.data.catalogue import entries, main
+from imbalance_bench.data.sources import mnist
 from imbalance_bench.data.sources.imblearn import SETS
+from imbalance_bench.data.sources.mnist import MnistSource
 from tests.test_fetch import ECOLI, archive, publish
 
 SCRIPT = Path(__file__).parents[1] / "scripts/data.py"
@@ -35,11 +38,16 @@ def test_list_says_what_lies_here(tmp_path, capsys):
     code, out, _ = run(capsys, "list", "--data", tmp_path)
     lines = {line.split()[0]: line.split()[1:] for line in out.splitlines()[1:]}
     assert code == 0
-    assert lines["ecoli"] == ["yes", "336", "7", "8.60", "Zenodo"]
-    assert lines["protein_homo"][:4] == ["no", "145751", "74", "111.46"]
-    assert lines["breast_cancer"][:4] == ["yes", "569", "30", "1.68"]
+    assert lines["ecoli"] == ["yes", "336", "7", "2", "8.60", "Zenodo"]
+    assert lines["protein_homo"][:5] == ["no", "145751", "74", "2", "111.46"]
+    assert lines["breast_cancer"][:5] == ["yes", "569", "30", "2", "1.68"]
     assert lines["adult"][0] == "no"
-    assert len(lines) == 31
+    assert lines["mnist"] == ["no", "70000", "1x28x28", "10", "1.25", "MNIST"]
+    assert lines["mnist_back_rotation"][:5] == ["no", "62000", "1x28x28", "10", "-"]
+    assert lines["svhn"][:5] == ["no", "99289", "3x32x32", "10", "3.03"]
+    assert lines["cifar100"][:5] == ["no", "60000", "3x32x32", "100", "1.00"]
+    assert lines["stl10"][:3] == ["no", "13000", "3x96x96"]
+    assert len(lines) == 39
 
 
 def test_fetch_then_verify(tmp_path, capsys, upstream):
@@ -79,6 +87,51 @@ def test_verify_finds_wrong_content(tmp_path, capsys):
     assert "oil: WRONG" in out and "found 336 rows" in out
 
 
+def idx(array):
+    return struct.pack(f">HBB{array.ndim}i", 0, 8, array.ndim, *array.shape) + array.tobytes()
+
+
+def put_mnist(folder, monkeypatch, labels):
+    """MNIST's files with 60 + 20 images, whatever they show, and ``labels`` (80,)."""
+    y = np.asarray(labels, np.uint8)
+    parts = (np.zeros((60, 28, 28), np.uint8), y[:60], np.zeros((20, 28, 28), np.uint8), y[60:])
+    (folder / "MNIST/raw").mkdir(parents=True)
+    for name, part in zip(mnist.FILES, parts):
+        (folder / "MNIST/raw" / name).write_bytes(idx(part))
+        monkeypatch.setitem(mnist.FILES, name, hashlib.md5(idx(part)).hexdigest())
+    monkeypatch.setitem(catalogue.IMAGES, "mnist", (MnistSource(10), (1, 28, 28), (8,) * 10, "MNIST"))
+
+
+def test_verify_counts_the_images_of_each_class(tmp_path, capsys, monkeypatch):
+    put_mnist(tmp_path, monkeypatch, np.arange(80) % 10)
+    code, out, _ = run(capsys, "verify", "mnist", "--data", tmp_path)
+    assert (code, out) == (0, "mnist: 80 images of 1x28x28, 10 classes, IR 1.00; sum agrees\n")
+
+
+def test_verify_finds_a_class_with_another_number_of_images(tmp_path, capsys, monkeypatch):
+    put_mnist(tmp_path, monkeypatch, np.minimum(np.arange(80) % 10 + np.eye(80, dtype=int)[0], 9))
+    code, out, _ = run(capsys, "verify", "mnist", "--data", tmp_path)
+    assert code == 1
+    assert "mnist: WRONG: found (7, 9, 8, 8, 8, 8, 8, 8, 8, 8) rows a class, expected (8, 8," in out
+
+
+def test_verify_finds_a_cut_archive(tmp_path, capsys):
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"cut short")
+    code, out, _ = run(capsys, "verify", "cifar10", "--data", tmp_path)
+    assert code == 1
+    for words in ("cifar10: WRONG", "c58f30108f718f92721af3b95e74349a", hashlib.md5(b"cut short").hexdigest()):
+        assert words in out
+
+
+def test_what_is_fetched_from_nowhere_stops_no_one(tmp_path, capsys, monkeypatch):
+    kept = {name: e for name, e in entries().items() if name in ("wine", "cifar10_jpeg")}
+    monkeypatch.setattr(catalogue, "entries", lambda: kept)
+    code, out, _ = run(capsys, "fetch", "--data", tmp_path)
+    assert code == 0 and "cifar10_jpeg: is fetched from nowhere" in out and "wine: here" in out
+    code, _, err = run(capsys, "fetch", "cifar10_jpeg", "--data", tmp_path)
+    assert code == 1 and "cifar10_jpeg_train.npz" in err
+
+
 def test_verify_compares_with_the_published_table(tmp_path, capsys, monkeypatch):
     """Were our own table of facts wrong, the published one would tell."""
     put(tmp_path)
@@ -93,7 +146,7 @@ def test_verify_compares_with_the_published_table(tmp_path, capsys, monkeypatch)
 
 def test_all_27_sets_agree_with_the_published_table_but_for_its_misprint():
     for name, entry in list(entries().items())[:27]:
-        note = catalogue._against_print(name, entry.rows, entry.features, entry.ratio)
+        note = catalogue._against_print(name, entry.facts.rows, entry.facts.shape[0], entry.facts.ratio)
         assert note.startswith("; as published")
         assert ("34.45" in note) == (name == "webpage")
 
@@ -130,3 +183,4 @@ def test_verify_real_data(real_data, capsys):
     assert code == 0
     assert "WRONG" not in out
     assert "webpage: 34780 rows, 300 features, IR 34.45" in out
+    assert "mnist: absent" in out or "mnist: 70000 images of 1x28x28, 10 classes, IR 1.25; sum agrees" in out

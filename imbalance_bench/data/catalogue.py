@@ -16,89 +16,153 @@ import numpy as np
 
 from imbalance_bench.data.base import Dataset, Source
 from imbalance_bench.data.fetch import check_sum, recorded
-from imbalance_bench.data.sources.adult import FILES as ADULT_FILES
 from imbalance_bench.data.sources.adult import AdultSource
+from imbalance_bench.data.sources.back_rotation import BackRotationSource, GeneratedBackRotationSource
+from imbalance_bench.data.sources.cifar10_jpeg import Cifar10JpegSource
 from imbalance_bench.data.sources.imblearn import SETS, ImblearnSource
+from imbalance_bench.data.sources.mnist import MnistSource
 from imbalance_bench.data.sources.sklearn import SklearnSource
+from imbalance_bench.data.sources.torchvision import TorchvisionSource
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import nearest
 
 # Where a published table is wrong by itself: its number does not follow from its own counts.
 KNOWN_MISPRINTS = {"webpage": "printed 33 is 34.45 by the set's own counts"}
 
+# Images a class, training and test set together, in the order of the classes.
+IMAGES: dict[str, tuple[Source, tuple[int, ...], tuple[int, ...] | None, str]] = {
+    "mnist": (
+        MnistSource(10_000),
+        (1, 28, 28),
+        (6903, 7877, 6990, 7141, 6824, 6313, 6876, 7293, 6825, 6958),
+        "MNIST",
+    ),
+    "mnist_back_rotation": (BackRotationSource(1), (1, 28, 28), None, "LISA"),
+    "mnist_back_rotation_generated": (
+        GeneratedBackRotationSource(1, 0),
+        (1, 28, 28),
+        (6139, 6933, 6187, 6341, 6035, 5600, 6116, 6453, 6030, 6166),
+        "made from MNIST",
+    ),
+    "svhn": (
+        TorchvisionSource("svhn"),
+        (3, 32, 32),
+        (6692, 18_960, 14_734, 11_379, 9981, 9266, 7704, 7614, 6705, 6254),
+        "Stanford",
+    ),
+    "cifar10": (TorchvisionSource("cifar10"), (3, 32, 32), (6000,) * 10, "Toronto"),
+    "cifar10_jpeg": (Cifar10JpegSource(), (3, 32, 32), (6000,) * 10, "by hand (lossy)"),
+    "cifar100": (TorchvisionSource("cifar100"), (3, 32, 32), (600,) * 100, "Toronto"),
+    "stl10": (TorchvisionSource("stl10"), (3, 96, 96), (1300,) * 10, "Stanford"),
+}
+BACK_ROTATION_ROWS = 62_000
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a set holds. ``shape``: of one row; ``counts``: rows a class, where they are known."""
+
+    rows: int
+    shape: tuple[int, ...]
+    classes: int
+    counts: tuple[int, ...] | None
+
+    @property
+    def ratio(self) -> float | None:
+        """IR of the largest and the smallest class."""
+        return max(self.counts) / min(self.counts) if self.counts else None
+
+    @classmethod
+    def of(cls, data: Dataset) -> Facts:
+        counts = tuple(np.bincount(data.y, minlength=data.classes).tolist())
+        return cls(len(data.y), tuple(data.x.shape[1:]), data.classes, counts)
+
+    def __str__(self) -> str:
+        ir = f", IR {self.ratio:.2f}" if self.ratio else ""
+        if len(self.shape) == 1:
+            return f"{self.rows} rows, {self.shape[0]} features{ir}"
+        return f"{self.rows} images of {_shape(self.shape)}, {self.classes} classes{ir}"
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set. ``ratio``: majority/minority, of its largest and smallest class."""
+    """One data set. ``origin``: where it comes from."""
 
     name: str
     source: Source
-    rows: int
-    features: int
-    ratio: float
+    facts: Facts
     origin: str
 
     def files(self, folder: Path) -> list[Path] | None:
         """Its files; none for what is built in; None where one is missing."""
-        if isinstance(self.source, ImblearnSource):
-            path = self.source.find(folder)
-            return None if path is None else [path]
-        if isinstance(self.source, AdultSource):
-            paths = [folder / "adult" / name for name in ADULT_FILES]
-            return paths if all(p.exists() for p in paths) else None
-        return []
+        find = getattr(self.source, "paths", None)
+        return find(folder) if find else []
 
 
 def entries() -> dict[str, Entry]:
-    """Every data set by name, in the order of the published table."""
+    """Every data set by name, in the order of the published table; images last."""
     found = [
-        Entry(name, ImblearnSource(name, "minmax"), f.rows, f.features, (f.rows - f.positives) / f.positives, "Zenodo")
+        Entry(
+            name,
+            ImblearnSource(name, "minmax"),
+            Facts(f.rows, (f.features,), 2, (f.rows - f.positives, f.positives)),
+            "Zenodo",
+        )
         for name, f in SETS.items()
     ]
     adult = AdultSource("whole_majority", "columns_14", None, 0)
-    found.append(Entry("adult", adult, 45_222, 14, 34_014 / 11_208, "UCI"))
+    found.append(Entry("adult", adult, Facts(45_222, (14,), 2, (34_014, 11_208)), "UCI"))
     for name in ("breast_cancer", "digits", "wine"):
         source = SklearnSource(name, None, "minmax")  # type: ignore[arg-type]
-        found.append(Entry(name, source, *_facts(source.load(Path())), "scikit-learn (built in)"))
+        found.append(Entry(name, source, Facts.of(source.load(Path())), "scikit-learn (built in)"))
+    for name, (images, shape, counts, origin) in IMAGES.items():
+        rows, classes = (sum(counts), len(counts)) if counts else (BACK_ROTATION_ROWS, 10)
+        found.append(Entry(name, images, Facts(rows, shape, classes, counts), origin))
     return {e.name: e for e in found}
 
 
-def _facts(data: Dataset) -> tuple[int, int, float]:
-    counts = np.bincount(data.y)
-    return len(data.y), data.x.shape[1], counts.max() / counts.min()
-
-
 def listing(chosen: Sequence[Entry], folder: Path) -> list[str]:
-    lines = [f"{'data set':<16}{'here':<6}{'rows':>8}{'features':>10}{'IR':>8}  from"]
+    width = max(16, *(len(e.name) + 2 for e in chosen))
+    lines = [f"{'data set':<{width}}{'here':<6}{'rows':>8}{'features':>10}{'classes':>9}{'IR':>8}  from"]
     for e in chosen:
         here = "no" if e.files(folder) is None else "yes"
-        lines.append(f"{e.name:<16}{here:<6}{e.rows:>8}{e.features:>10}{e.ratio:>8.2f}  {e.origin}")
+        ratio = f"{e.facts.ratio:.2f}" if e.facts.ratio else "-"
+        lines.append(
+            f"{e.name:<{width}}{here:<6}{e.facts.rows:>8}{_shape(e.facts.shape):>10}{e.facts.classes:>9}{ratio:>8}  "
+            f"{e.origin}"
+        )
     return lines
 
 
 def verify(entry: Entry, folder: Path) -> str | None:
-    """One line on what was checked: sums of the files, what they hold, and the published table; None where the set is
-    not here. Raises BenchError where something differs."""
+    """One line on what was checked: sums of the files, rows of each class, and the published table; None where the set
+    is not here. Raises BenchError where something differs."""
     paths = entry.files(folder)
     if paths is None:
         return None
     known = recorded(folder)
+    pinned = entry.source.sums() if hasattr(entry.source, "sums") else {}
+    held = isinstance(entry.source, (MnistSource, GeneratedBackRotationSource))  # to the sums of what they unpack to
     summed = "no files" if not paths else "sum agrees"
     for path in paths:
-        expected = ADULT_FILES.get(path.name) or known.get(str(path.relative_to(folder)), {}).get("sha256")
+        expected = pinned.get(path.name)
+        if not expected and (first := known.get(str(path.relative_to(folder)))):
+            expected = f"sha256:{first['sha256']}"
         if expected:
-            remedy = f"{path} changed: remove it and run scripts/data.py fetch {entry.name}"
-            check_sum(path, f"sha256:{expected}", remedy)
-        else:
+            check_sum(path, expected, f"{path} changed: remove it and run scripts/data.py fetch {entry.name}")
+        elif not held:
             summed = "no sum on record"
-    found = _facts(entry.source.load(folder))
-    if found[:2] != (entry.rows, entry.features) or abs(found[2] - entry.ratio) > 1e-9:
-        raise BenchError(
-            "found {} rows, {} features, IR {:.2f}, expected {}, {}, {:.2f}".format(
-                *found, entry.rows, entry.features, entry.ratio
-            )
-        )
-    return f"{found[0]} rows, {found[1]} features, IR {found[2]:.2f}; {summed}{_against_print(entry.name, *found)}"
+    found, facts = Facts.of(entry.source.load(folder)), entry.facts
+    if (found.rows, found.shape, found.classes) != (facts.rows, facts.shape, facts.classes):
+        raise BenchError(f"found {found}, expected {facts}")
+    if facts.counts and found.counts != facts.counts:
+        raise BenchError(f"found {found.counts} rows a class, expected {facts.counts}")
+    printed = _against_print(entry.name, found.rows, found.shape[0], found.ratio or 0)
+    return f"{found}; {summed}{printed}"
 
 
 def _against_print(name: str, rows: int, features: int, ratio: float) -> str:
@@ -151,6 +215,9 @@ def _run(command: str, names: list[str], folder: Path) -> int:
     failed = 0
     for entry in chosen:
         if command == "fetch":
+            if not names and entry.files(folder) is None and isinstance(entry.source, Cifar10JpegSource):
+                print(f"{entry.name}: is fetched from nowhere (docs/datasets.md)")
+                continue
             entry.source.load(folder)
             print(f"{entry.name}: here")
             continue

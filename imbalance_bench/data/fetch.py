@@ -30,15 +30,18 @@ SITES = {
 CHECKSUMS = "checksums.json"
 
 
-def fetch_file(url: str, folder: Path, name: str, expected: str | None) -> Path:
+def fetch_file(
+    url: str, folder: Path, name: str, expected: str | None, check: Callable[[Path], None] = lambda _: None
+) -> Path:
     """``folder/name``, downloaded from ``url`` unless it lies there. ``expected``: the pinned sum, "sha256:..." or
-    "md5:..."."""
+    "md5:..."; where there is none, ``check`` raises BenchError for a download that is not worth keeping."""
     path = folder / name
     with _one_at_a_time(folder, path) as missing:
         if missing:
             if not expected and (known := recorded(folder).get(name)):
                 expected = f"sha256:{known['sha256']}"
             with _downloaded(url, path, expected) as part:
+                check(part)
                 _keep(folder, {name: part}, url)
     return path
 

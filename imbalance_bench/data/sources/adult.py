@@ -78,6 +78,14 @@ class AdultSource:
     def fingerprint(self) -> dict[str, Any]:
         return {}
 
+    def paths(self, folder: Path) -> list[Path] | None:
+        """Its files; None where one is missing."""
+        found = [folder / "adult" / name for name in FILES]
+        return found if all(p.exists() for p in found) else None
+
+    def sums(self) -> dict[str, str]:
+        return {name: f"sha256:{digest}" for name, digest in FILES.items()}
+
 
 def _read(path: Path, rows: int) -> pd.DataFrame:
     """One file, checked; "?" is missing; the test file has a first line to skip and a full stop after the label."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,7 @@ class BackRotationSource(_BackRotation):
 
     def load(self, folder: Path) -> Dataset:
         try:
-            path = fetch_file(f"{SITES['lisa']}/{ARCHIVE}", folder, PLACE, None)
+            path = fetch_file(f"{SITES['lisa']}/{ARCHIVE}", folder, PLACE, None, _check_whole)
         except BenchError as error:
             raise BenchError(
                 f"{error}. A stand-in that needs MNIST alone: dataset=mnist_back_rotation_generated"
@@ -92,6 +93,9 @@ class BackRotationSource(_BackRotation):
         with path.open("rb") as file:
             key = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         return self._dataset(folder, key, lambda: _parse(path))
+
+    def paths(self, folder: Path) -> list[Path] | None:
+        return [folder / PLACE] if (folder / PLACE).exists() else None
 
 
 @DATASETS.register("mnist_back_rotation_generated")
@@ -110,7 +114,15 @@ class GeneratedBackRotationSource(_BackRotation):
     def load(self, folder: Path) -> Dataset:
         train, test = mnist.read(folder)
         key = hashlib.sha256(f"{RECIPE}, seed {self.seed}".encode()).hexdigest()[:16]
-        return self._dataset(folder, key, lambda: generate(train, test, self.seed), generated=True, recipe=RECIPE)
+        made = self._dataset(folder, key, lambda: generate(train, test, self.seed), generated=True, recipe=RECIPE)
+        made.info["pixels_sha256"] = hashlib.sha256(made.x).hexdigest()[
+            :16
+        ]  # another decoder of photographs would show
+        return made
+
+    def paths(self, folder: Path) -> list[Path] | None:
+        """Those of MNIST."""
+        return mnist.paths(folder)
 
 
 def generate(
@@ -185,6 +197,16 @@ def rotated(x: np.ndarray, angles: np.ndarray) -> np.ndarray:
     return out
 
 
+def _check_whole(path: Path) -> None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        damaged = str(error)
+    if damaged:
+        raise BenchError(f"the download of {ARCHIVE} is cut short or damaged ({damaged}) and was removed; try again")
+
+
 def _parse(path: Path) -> dict[str, np.ndarray]:
     """x (62,000, 28, 28) uint8 and y (62,000,) uint8 of the upstream archive."""
     x, y = [], []
@@ -205,7 +227,7 @@ def _parse(path: Path) -> dict[str, np.ndarray]:
                     )
                 x.append(np.round(255 * np.clip(pixels, 0, 1)).astype(np.uint8).reshape(-1, 28, 28))
                 y.append(digits.astype(np.uint8))
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise BenchError(f"{path} is cut short or damaged ({error}): {remedy}") from error
     return {"x": np.concatenate(x), "y": np.concatenate(y)}
 

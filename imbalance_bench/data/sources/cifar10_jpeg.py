@@ -29,7 +29,7 @@ class Cifar10JpegSource:
     ``offsets`` (n + 1,) where each begins, ``labels`` (n,), ``class_names`` (10,). Decoded once, then kept."""
 
     def load(self, folder: Path) -> Dataset:
-        files = paths(folder)
+        files = self.paths(folder)
         if files is None:
             raise BenchError(
                 f"dataset=cifar10_jpeg needs {' and '.join(FILES)} in {folder / FOLDER} (docs/datasets.md says what "
@@ -53,11 +53,10 @@ class Cifar10JpegSource:
     def fingerprint(self) -> dict[str, Any]:
         return {}
 
-
-def paths(folder: Path) -> list[Path] | None:
-    """Its files; None where one is missing."""
-    found = [folder / FOLDER / name for name in FILES]
-    return found if all(p.exists() for p in found) else None
+    def paths(self, folder: Path) -> list[Path] | None:
+        """Its files; None where one is missing."""
+        found = [folder / FOLDER / name for name in FILES]
+        return found if all(p.exists() for p in found) else None
 
 
 def _decode(content: list[bytes], files: list[Path]) -> dict[str, np.ndarray]:

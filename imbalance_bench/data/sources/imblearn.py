@@ -101,6 +101,10 @@ class ImblearnSource:
     def fingerprint(self) -> dict[str, Any]:
         return {}
 
+    def paths(self, folder: Path) -> list[Path] | None:
+        path = self.find(folder)
+        return None if path is None else [path]
+
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     try:

@@ -60,6 +60,9 @@ class MnistSource:
     def fingerprint(self) -> dict[str, Any]:
         return {}
 
+    def paths(self, folder: Path) -> list[Path] | None:
+        return paths(folder)
+
 
 def paths(folder: Path) -> list[Path] | None:
     """Its four files, plain or packed; None where one is missing."""
