@@ -51,12 +51,10 @@ class LDAM(Method):
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor:
         import torch
 
-        from imbalance_bench.engine.losses import cross_entropy, of_label
+        from imbalance_bench.engine.losses import cross_entropy, effective_number_weights, of_label
 
         chosen = torch.nn.functional.one_hot(labels, logits.shape[-1]).to(logits)
         loss = cross_entropy(self.scale * (logits - chosen * self.margins(state.counts)), labels)
         if self.drw_from is None or state.epoch < self.drw_from * state.epochs:
             return loss
-        weights = (1 - self.drw_beta) / (1 - self.drw_beta ** state.counts.clamp(min=1))
-        weights = weights.shape[-1] * weights / weights.sum(-1, keepdim=True)
-        return of_label(weights, labels) * loss
+        return of_label(effective_number_weights(state.counts, self.drw_beta), labels) * loss

@@ -1,0 +1,74 @@
+"""Class-balanced loss: weights by the effective number of samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from imbalance_bench.data.base import Task
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.base import Method
+from imbalance_bench.registry import METHODS
+
+if TYPE_CHECKING:
+    import torch
+
+    from imbalance_bench.engine.loop import TrainState
+    from imbalance_bench.engine.stack import Stack
+
+
+@METHODS.register("class_balanced")
+@dataclass(frozen=True)
+class ClassBalanced(Method):
+    """Class-balanced loss (Cui et al., 2019, Section 4): a sample's loss times (1 - β) / (1 - β^n_y), the weights
+    scaled to sum C. The batch mean is taken over samples, not divided by the batch's sum of weights.
+
+    ``objective``: softmax (cross-entropy) or focal, one sigmoid a class: Σ_j -(1 - p_j)^γ log p_j with p_j = σ(z_j)
+    for the sample's class and σ(-z_j) for the others (their normaliser, the number of positives, is one a sample).
+    γ = ``gamma`` = 0 is their sigmoid cross-entropy. The sigmoids start at a probability of 1/C: the head's bias is
+    -log(C - 1). Two classes have one output and one sigmoid. Unlike in the released code that bias is decayed as all
+    other parameters are (``trainer.weight_decay``).
+    """
+
+    beta: float
+    objective: Literal["softmax", "focal"]
+    gamma: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.beta < 1:
+            raise BenchError(f"method.beta={self.beta} must be at least 0 and below 1")
+        if not self.gamma >= 0:
+            raise BenchError(f"method.gamma={self.gamma} must be 0 or above")
+
+    def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
+        import torch
+
+        from imbalance_bench.methods.heads import head_of
+
+        if self.objective == "focal":
+            with torch.no_grad():
+                head_of(stack.params, self.name)[1].fill_(-math.log(tasks[0].classes - 1))
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor:
+        from imbalance_bench.engine.losses import cross_entropy, effective_number_weights, of_label
+
+        loss = (
+            cross_entropy(logits, labels) if self.objective == "softmax" else sigmoid_focal(logits, labels, self.gamma)
+        )
+        return of_label(effective_number_weights(state.counts, self.beta), labels) * loss
+
+
+def sigmoid_focal(logits: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Focal loss of C sigmoids, (...), for logits (..., C) and labels (...); of two classes, whose logits are [0, z],
+    that of z alone."""
+    import torch
+    import torch.nn.functional as F
+
+    own = F.one_hot(labels, logits.shape[-1]).bool()
+    if logits.shape[-1] == 2:
+        logits, own = logits[..., 1:], own[..., 1:]
+    z = torch.where(own, logits, -logits)
+    # -log p = softplus(-z), and (1 - p)^γ = exp(-γ softplus(z)): nothing overflows.
+    return (F.softplus(-z) * torch.exp(-gamma * F.softplus(z))).sum(-1)

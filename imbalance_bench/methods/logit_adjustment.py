@@ -1,0 +1,63 @@
+"""Logit adjustment, after training or in the loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from imbalance_bench.data.base import Task
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.base import Classifier, Iterate, Method
+from imbalance_bench.registry import METHODS
+
+if TYPE_CHECKING:
+    import torch
+
+    from imbalance_bench.engine.loop import TrainState
+
+
+@METHODS.register("logit_adjustment")
+@dataclass(frozen=True)
+class LogitAdjustment(Method):
+    """Logit adjustment (Menon et al., 2021) with the class shares π of the rows that were trained on.
+
+    ``mode`` posthoc: plain training, decisions by z_j - τ log π_j (the best epoch is chosen by z); loss: cross-entropy
+    of z_j + τ log π_j, decisions by z. With τ = 1 that is the balanced softmax.
+    """
+
+    tau: float
+    mode: Literal["posthoc", "loss"]
+
+    def __post_init__(self) -> None:
+        if not self.tau >= 0:
+            raise BenchError(f"method.tau={self.tau} must be 0 or above")
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor:
+        from imbalance_bench.engine.losses import cross_entropy, log_prior
+
+        shift = self.tau * log_prior(state.counts) if self.mode == "loss" else 0
+        return cross_entropy(logits + shift, labels)
+
+    def posthoc(self, classifier: Classifier, task: Task) -> Classifier:
+        import torch
+
+        from imbalance_bench.engine.losses import log_prior
+
+        if self.mode == "loss":
+            return classifier
+        counts = torch.tensor(classifier.info["fitted_counts"], dtype=torch.float64)
+        return Shifted(classifier, -self.tau * log_prior(counts).numpy())
+
+
+class Shifted(Classifier):
+    """A classifier whose logits are shifted by a constant (C,), at every iterate."""
+
+    def __init__(self, given: Classifier, shift: np.ndarray) -> None:
+        super().__init__(given.info, given.history, given.artifacts, given.failure, given.iterates)
+        self.given, self.shift = given, shift
+
+    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
+        scores = self.given.scores(x, iterate) + self.shift
+        return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
