@@ -115,9 +115,8 @@ class GeneratedBackRotationSource(_BackRotation):
         train, test = mnist.read(folder)
         key = hashlib.sha256(f"{RECIPE}, seed {self.seed}".encode()).hexdigest()[:16]
         made = self._dataset(folder, key, lambda: generate(train, test, self.seed), generated=True, recipe=RECIPE)
-        made.info["pixels_sha256"] = hashlib.sha256(made.x).hexdigest()[
-            :16
-        ]  # another decoder of photographs would show
+        # Another machine's decoder of the photographs, or its sines, would show here.
+        made.info["pixels_sha256"] = hashlib.sha256(made.x).hexdigest()[:16]
         return made
 
     def paths(self, folder: Path) -> list[Path] | None:
