@@ -22,7 +22,12 @@ def main() -> int:
         elif arguments.all or state in ("running", "started"):
             print(f"{state:9s} {name}")
         record = cell.record() if state == "done" else None
-        for run in record["runs"] if record else []:
+        runs = record["runs"] if record else []
+        if collapsed := sum(bool(run.get("collapsed")) for run in runs):
+            print(
+                f"collapsed {name}\n          {collapsed} of {len(runs)} runs decide for half of the classes or fewer"
+            )
+        for run in runs:
             if run["failure"]:
                 print(f"diverged  {name} fold {run['fold']} repeat {run['repeat']}\n          {run['failure']}")
     count = Counter(state for _, state in states)

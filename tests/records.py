@@ -6,11 +6,13 @@ import csv
 import io
 import json
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from imbalance_bench.grid import Preset, load_preset
 from imbalance_bench.identity import digest
 from imbalance_bench.store import Store
 
@@ -38,15 +40,22 @@ class FakePreset:
     cells: list[FakeCell] = field(default_factory=list)
 
 
-def cell(method: str, dataset: str = "ecoli", ratio: str = "native", options: dict[str, Any] | None = None) -> FakeCell:
+def cell(
+    method: str,
+    dataset: str = "ecoli",
+    ratio: str = "native",
+    options: dict[str, Any] | None = None,
+    backbone: str = "mlp",
+    trainer: str = "adam",
+) -> FakeCell:
     """A cell; ``options``: more of its config, e.g. {"method": {"gamma": 5}}."""
     labels = {
         "method": method,
         "dataset": dataset,
         "ratio": ratio,
-        "backbone": "mlp",
+        "backbone": backbone,
         "protocol": "holdout_kfold",
-        "trainer": "adam",
+        "trainer": trainer,
     }
     config: dict[str, Any] = {group: {"label": label} for group, label in labels.items()} | {"seed": 0}
     for group, more in (options or {}).items():
@@ -66,8 +75,11 @@ def write(
     artifacts: dict[str, np.ndarray] | None = None,
     history: list[dict[str, float]] | None = None,
     kind: str = "classification",
+    more: dict[tuple[str, str, str], list[float]] | None = None,
+    collapsed: int = 0,
 ) -> Path:
-    """Stores a finished cell: one run a value. ``values`` of auc_pr, or by metric; ``best``: auc_pr of that iterate."""
+    """Stores a finished cell: one run a value. ``values`` of auc_pr, or by metric; ``best``: auc_pr of that iterate;
+    ``more``: values by iterate, class group and metric; ``collapsed``: how many runs are marked so."""
     by_metric = values if isinstance(values, dict) else {"auc_pr": values}
     runs = len(next(iter(by_metric.values())))
     rows = [
@@ -76,6 +88,7 @@ def write(
         for run, value in enumerate(many)
     ]
     rows += [_row(run, "best", class_group, "auc_pr", value) for run, value in enumerate(best or [])]
+    rows += [_row(run, *where, value) for where, many in (more or {}).items() for run, value in enumerate(many)]
     folder = Store(outputs).cell(made.labels, made.id).path
     folder.mkdir(parents=True)
     (folder / "metrics.csv").write_text(_csv(rows))
@@ -88,6 +101,7 @@ def write(
     record = _record(made, "done") | {
         "seconds": seconds,
         "kind": kind,
+        "data": {"classes": 2},
         "device": "cpu",
         "headline": {"metric": metric, "class_group": class_group, "iterate": "last"},
         "runs": [
@@ -99,12 +113,21 @@ def write(
                 "failure": None,
                 "subset_hash": f"{subset}{run}",
                 "test_hash": f"test{run}",
+                "n_train": 90,
+                "n_test": 10,
+                "collapsed": run < collapsed,
             }
             for run in range(runs)
         ],
     }
     (folder / "record.json").write_text(json.dumps(record))
     return folder
+
+
+@cache
+def preset(paper: str, name: str) -> Preset:
+    """A preset's whole grid; composing one takes seconds."""
+    return load_preset(paper, name, [])
 
 
 def decline(outputs: Path, made: FakeCell, reason: str) -> None:

@@ -11,12 +11,12 @@ import pytest
 
 from imbalance_bench.grid import load_preset
 from imbalance_bench.report import cli
-from imbalance_bench.report.cli import main, presets
-from tests.records import write
+from imbalance_bench.report.cli import main, papers, presets
+from tests.records import preset, write
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLES = presets("explicit_gradient", "table")
-FIGURES = presets("explicit_gradient", "figure")
+TABLES = [(paper, name) for paper in papers() for name in presets(paper, "table")]
+FIGURES = [(paper, name) for paper in papers() for name in presets(paper, "figure")]
 NARROW = ["dataset=ecoli,oil,scene", "method=cross_entropy,smote,explicit_gradient,explicit_gradient_eta2_0"]
 
 
@@ -122,43 +122,59 @@ def test_reports_pay_for_no_torch(outputs):
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, timeout=120)
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_every_table_preset_builds(name, tmp_path):
+@pytest.mark.parametrize(("paper", "name"), TABLES)
+def test_every_table_preset_builds(paper, name, tmp_path):
     """With one cell run: the layout holds whatever is missing, and every printed cell has its place."""
     from imbalance_bench.report.printed import PrintedTable
     from imbalance_bench.report.tables import table
     from imbalance_bench.store import Store
 
-    preset = load_preset("explicit_gradient", name, [])
-    write(tmp_path, preset.cells[0], [0.5, 0.6])
-    sheet = table(preset, Store(tmp_path))
-    printed = PrintedTable("explicit_gradient", preset.paper["published"], preset.paper.get("published_as"))
-    labels = [c.labels for c in preset.cells]
-    found = {printed.place(at["method"], at["dataset"], at["ratio"]) for at in labels} - {None}
-    assert len(found) == printed.cells
-    sections = [m for heads in preset.paper["sections"].values() for m in heads]
-    assert sorted(set(sections)) == sorted({c.labels["method"] for c in preset.cells}), "a method has no section"
+    made = preset(paper, name)
+    sections = [row for heads in made.paper["sections"].values() for row in heads]
+    assert {row.partition("@")[0] for row in sections} == {c.labels["method"] for c in made.cells}, "no section"
     assert len(sections) == len(set(sections))
-    assert len(sheet.blocks) == len(preset.paper["sections"])
+    write(tmp_path, made.cells[0], [0.5, 0.6])
+    sheet = table(made, Store(tmp_path))
+    split = made.paper.get("blocks")
+    assert len(sheet.blocks) == len(made.paper["sections"]) if not split else sheet.blocks
+    for axis, titles in (made.paper.get("titles") or {}).items():
+        if axis != "class_group":
+            assert {c.labels[axis] for c in made.cells} == set(titles), axis
+    if not made.paper.get("published"):
+        return
+    printed = PrintedTable(paper, made.paper["published"], made.paper.get("published_as"))
+    stand_ins = made.paper.get("stand_ins") or {}
+    found, beside = set(), set()
+    for labels in [c.labels for c in made.cells]:
+        for row in [r for r in sections if r.partition("@")[0] == labels["method"]]:
+            place = printed.place(row, labels["dataset"], labels["ratio"], labels["backbone"])
+            (beside if labels["dataset"] in stand_ins else found).add(place)
+    if len(found) > 1:
+        assert len(found - {None}) == printed.cells
+    else:  # nothing but stand-ins
+        assert len(beside - {None}) > 1
+    frame = sheet.frame[sheet.frame["published"] != ""]
+    numbers = set(zip(frame["method"], frame["dataset"], frame["ratio"], frame["class_group"], frame["metric"]))
+    assert len(numbers) >= len([r for r in printed.rows if r["value"] and r["dataset"] in set(frame["dataset"])]) / 2
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_preset_is_one(name):
+@pytest.mark.parametrize(("paper", "name"), FIGURES)
+def test_every_figure_preset_is_one(paper, name):
     from imbalance_bench.registry import build
     from imbalance_bench.report.figures import DRAWINGS
     from imbalance_bench.report.figures.style import FigureSpec
 
     narrow = ["dataset=ecoli,oil"] if name in ("figure3", "critical_difference") else []
-    preset = load_preset("explicit_gradient", name, narrow)
-    assert build(FigureSpec, preset.paper, "paper").draw in DRAWINGS
-    assert {c.labels["method"] for c in preset.cells} == set(preset.paper["methods"])
-    assert len({c.id for c in preset.cells}) == len(preset.cells)
+    made = load_preset(paper, name, narrow)
+    assert build(FigureSpec, made.paper, "paper").draw in DRAWINGS
+    assert {c.labels["method"] for c in made.cells} == set(made.paper["methods"])
+    assert len({c.id for c in made.cells}) == len(made.cells)
 
 
 def test_presets_say_their_command_and_their_runs():
-    for name in TABLES + FIGURES:
-        head = (ROOT / "conf" / "paper" / "explicit_gradient" / f"{name}.yaml").read_text().split("defaults:")[0]
-        assert f"# python scripts/train.py -m +paper=explicit_gradient/{name}\n" in head
+    for paper, name in TABLES + FIGURES:
+        head = (ROOT / "conf" / "paper" / paper / f"{name}.yaml").read_text().split("defaults:")[0]
+        assert f"# python scripts/train.py -m +paper={paper}/{name}\n" in head
         assert "runs" in head
 
 

@@ -256,6 +256,256 @@ def test_printed_values_are_as_printed():
         read("explicit_gradients", "table_2")
 
 
+# Several decisions, class groups, data sets that stand in for others
+
+DOS = {
+    "name": "dos",
+    "table": "table6",
+    "title": "Table 6",
+    "published": "table_6",
+    "published_as": {
+        "method": {
+            "cnn@knn": {"name": "cnn_cl", "metrics": ["f1", "precision", "recall"]},
+            "cnn@lr": {"name": "cnn_cl", "metrics": ["auc_pr"]},
+            "dos": "dos_k5",
+        },
+        "dataset": {"mnist_back_rotation": "mnist_back_rotation", "generated": "mnist_back_rotation"},
+        "ratio": {"p90": "p=0.90", "p99": "p=0.99"},
+        "metric": {"auc_pr": "auprc"},
+    },
+    "stand_ins": {"generated": "made from MNIST"},
+    "exchanged": {"precision": "recall", "recall": "precision"},
+    "metrics": ["f1", "auc_pr", "precision", "recall"],
+    "class_group": ["minority", "majority"],
+    "iterate": "last",
+    "blocks": "dataset",
+    "rows": ["ratio", "class_group", "method"],
+    "columns": ["metric"],
+    "sections": {
+        "paper": {"cnn": "CNN", "cnn@knn": "kNN", "cnn@lr": "LR", "dos": "DOS"},
+        "on DOS features": {"dos@knn": "DOS-kNN"},
+    },
+    "titles": {"dataset": {"mnist": "MNIST", "generated": "Stand-in"}, "ratio": {"p90": "p = 0.90"}},
+}
+DECISIONS = {"last": 0.5, "knn": 0.6, "lr": 0.7}
+
+
+def image_cell(outputs, method, dataset, ratio="p90", metrics=("f1", "auc_pr", "precision", "recall"), **options):
+    made = cell(method, dataset, ratio)
+    more = {
+        (iterate, group, metric): [value + (group == "majority") / 10] * 2
+        for iterate, value in DECISIONS.items()
+        for group in ("minority", "majority")
+        for metric in metrics
+    }
+    write(outputs, made, {"accuracy": [0.9, 0.9]}, class_group="all", more=more, **options)
+    return made
+
+
+def rows_of(block):
+    """(the leading columns) → printed cells by heading."""
+    keys = block.keys
+    return {tuple(i.text for i in row[:keys]): dict(zip(block.header[keys:], row[keys:])) for row in block.rows}
+
+
+@pytest.fixture
+def images(tmp_path):
+    cells = [image_cell(tmp_path, m, d, collapsed=m == "dos") for d in ("mnist", "generated") for m in ("cnn", "dos")]
+    return table(FakePreset(DOS, [*cells, cell("cnn", "svhn", "p90")]), Store(tmp_path))
+
+
+def test_a_grid_for_each_data_set_that_was_run(images):
+    assert [b.heading for b in images.blocks] == [
+        "MNIST",
+        "MNIST, set apart: on DOS features",
+        "Stand-in",
+        "Stand-in, set apart: on DOS features",
+    ]
+    assert "Nothing was run of: svhn." in images.notes
+    assert images.blocks[0].header == ["ratio", "classes", "method", "F1", "AUC-PR", "precision", "recall"]
+
+
+def test_rows_are_addressed_by_method_and_decision(images):
+    rows = rows_of(images.blocks[0])
+    assert [name for ratio, group, name in rows if group == "minority"] == ["CNN", "kNN", "LR", "DOS"]
+    assert [rows["p = 0.90", "minority", n]["F1"].text for n in ("CNN", "kNN", "LR")] == [
+        "0.500 ± 0.000",
+        "0.600 ± 0.000",
+        "0.700 ± 0.000",
+    ]
+    assert rows["p = 0.90", "majority", "CNN"]["F1"].text == "0.600 ± 0.000"
+    assert rows_of(images.blocks[1])["p = 0.90", "minority", "DOS-kNN"]["F1"].text == "0.600 ± 0.000 [1]"
+    assert [n for _, g, n in rows if rows["p = 0.90", g, n]["F1"].bold] == ["LR", "LR"]
+
+
+def test_a_printed_row_may_stand_beside_two_of_ours_by_metric(images):
+    rows = rows_of(images.blocks[0])
+    asides = {n: [i.aside for i in rows["p = 0.90", "minority", n].values()] for n in ("kNN", "LR")}
+    assert asides == {
+        "kNN": ["(0.94, -0.34)", "", "(0.99, -0.39)", "(0.90, -0.30)"],
+        "LR": ["", "(1.0, -0.30)", "", ""],
+    }
+
+
+def test_numbers_of_another_data_set_are_flagged_and_not_subtracted(images):
+    rows = rows_of(images.blocks[2])
+    assert rows["p = 0.90", "minority", "CNN"]["F1"].aside == "(0.43†)"
+    assert "† Stand-in: made from MNIST" in images.notes
+    coverage = next(n for n in images.notes if "of this grid" in n)
+    # MNIST at p = 0.90: CNN, CNN-CL, DOS
+    assert coverage.startswith("4 of 5 cells of this grid run; the paper prints 27, of which 3 are run")
+
+
+def test_values_that_look_exchanged_stand_both_ways(images, tmp_path):
+    stand_in = rows_of(images.blocks[2])["p = 0.90", "minority", "CNN"]
+    assert (stand_in["precision"].aside, stand_in["recall"].aside) == (
+        "(0.31†; exchanged 0.76†)",
+        "(0.76†; exchanged 0.31†)",
+    )
+    fits_as_printed = rows_of(images.blocks[0])["p = 0.90", "minority", "CNN"]
+    assert fits_as_printed["precision"].aside == "(0.98, -0.48)"
+    made = image_cell(tmp_path / "99", "cnn", "mnist", "p99")
+    here = rows_of(table(FakePreset(DOS, [made]), Store(tmp_path / "99")).blocks[0])["p99", "minority", "CNN"]
+    assert here["precision"].aside == "(0.65, -0.15; exchanged 0.98, -0.48)"
+    assert here["F1"].aside == "(0.77, -0.27)"
+
+
+def test_collapsed_runs_are_counted_in_a_footnote(images):
+    rows = rows_of(images.blocks[0])
+    assert rows["p = 0.90", "minority", "DOS"]["F1"].text == "0.500 ± 0.000 [1]"
+    assert "[" not in rows["p = 0.90", "minority", "CNN"]["F1"].text
+    note = "[1] 1 of 2 runs collapsed: at the last iterate they decide for half of the classes or fewer"
+    assert note in images.notes
+
+
+def test_a_decision_that_a_method_lacks_is_not_another(tmp_path):
+    made = cell("cnn", "mnist", "p90")
+    write(tmp_path, made, {"f1": [0.5, 0.5]}, class_group="minority")
+    paper = DOS | {"metrics": ["f1"], "class_group": "minority"}
+    sheet = table(FakePreset(paper, [made]), Store(tmp_path))
+    rows = rows_of(sheet.blocks[0])
+    assert rows["p = 0.90", "minority", "CNN"]["F1"].text == "0.500 ± 0.000"
+    assert rows["p = 0.90", "minority", "kNN"]["F1"].text == "n/a [1]"
+    why = "[1] f1 of class group minority by k-nearest neighbours on deep features is not in the record"
+    assert any(n.startswith(why) for n in sheet.notes)
+    best = table(FakePreset(paper, [made]), Store(tmp_path), iterate="best")
+    assert rows_of(best.blocks[0])["p = 0.90", "minority", "CNN"]["F1"].text == "0.500 ± 0.000 [1]"  # its last, marked
+    assert rows_of(best.blocks[0])["p = 0.90", "minority", "kNN"]["F1"].text == "n/a [2]"
+
+
+def test_class_groups_may_go_with_the_ratio(tmp_path):
+    paper = DOS | {"metrics": ["f1"], "class_group": {"native": ["macro"], "p90": ["minority", "majority"]}}
+    balanced = cell("cnn", "mnist")
+    write(tmp_path, balanced, {"f1": [0.8, 0.8]}, class_group="macro")
+    rare = image_cell(tmp_path, "cnn", "mnist")
+    rows = rows_of(table(FakePreset(paper, [balanced, rare]), Store(tmp_path)).blocks[0])
+    assert [key[:2] for key in rows if key[2] == "CNN"] == [
+        ("native", "all classes"),
+        ("p = 0.90", "minority"),
+        ("p = 0.90", "majority"),
+    ]
+
+
+SELECTNET = {
+    "name": "selectnet",
+    "table": "table1",
+    "title": "Table 1",
+    "published": "table_1",
+    "published_as": {
+        "method": {"cross_entropy": "imbalanced"},
+        "ratio": {"four": "4 minors", "ten": "10 minors"},
+        "backbone": {"simple": "simple net", "deep": "ResNet56"},
+    },
+    "metrics": ["accuracy"],
+    "class_group": "all",
+    "iterate": "last",
+    "rows": ["method"],
+    "columns": ["dataset", "ratio", "backbone"],
+    "sections": {"paper": {"cross_entropy": "Imbalanced", "selectnet": "SelectNet"}},
+}
+
+
+def test_ratio_and_network_together_are_the_printed_setting_and_no_column_is_empty(tmp_path):
+    """The printed setting is "4 minors, simple net"; CIFAR-10 has no column of ten minors."""
+    places = [("cifar10", "four", "simple"), ("cifar10", "four", "deep"), ("cifar100", "ten", "deep")]
+    cells = [cell("selectnet", d, r, backbone=b, trainer=f"for_{d}") for d, r, b in places]
+    for made in cells:
+        write(tmp_path, made, {"accuracy": [0.7, 0.7]}, class_group="all")
+    sheet = table(FakePreset(SELECTNET, cells), Store(tmp_path))
+    assert sheet.blocks[0].header == ["method", "cifar10 four simple", "cifar10 four deep", "cifar100 ten deep"]
+    (row,) = sheet.blocks[0].rows
+    assert [i.aside for i in row[1:]] == ["(0.7424, -0.0424)", "(0.8011, -0.1011)", "(0.6171, +0.0829)"]
+    assert any("the paper prints 30, of which 3 are run" in n for n in sheet.notes)
+
+
+def test_a_trainer_is_a_row_only_where_it_tells_two_numbers_apart(tmp_path):
+    cells = [cell("selectnet", "cifar10", "four", backbone="simple", trainer=t) for t in ("short", "long")]
+    for made, value in zip(cells, (0.6, 0.7)):
+        write(tmp_path, made, {"accuracy": [value, value]}, class_group="all")
+    sheet = table(FakePreset(SELECTNET, cells), Store(tmp_path))
+    assert sheet.blocks[0].header[:2] == ["method", "trainer"]
+    assert [[i.text for i in row] for row in sheet.blocks[0].rows] == [
+        ["SelectNet", "short", "0.600 ± 0.000"],
+        ["SelectNet", "long", "0.700 ± 0.000"],
+    ]
+
+
+def test_percentages_and_settings(tmp_path):
+    """Table 5 prints 100 times the balanced accuracy; Table 4 settings, those of the configuration without a run."""
+    made = cell("dos", "mnist_back_rotation", "r0", {"trainer": {"batch_size": 40, "epochs": 10}})
+    write(tmp_path, made, {"balanced_accuracy": [0.75, 0.77]}, class_group="macro")
+    recall = DOS | {
+        "published": "table_5",
+        "published_as": {
+            "ratio": {"r0": "reduction_rate=0%"},
+            "metric": {"balanced_accuracy_pct": "mean_class_recall_pct"},
+        },
+        "metrics": ["balanced_accuracy_pct"],
+        "class_group": "macro",
+        "blocks": None,
+        "rows": ["ratio"],
+        "columns": ["method"],
+        "sections": {"paper": {"dos": "DOS"}},
+    }
+    (row,) = table(FakePreset(recall, [made]), Store(tmp_path)).blocks[0].rows
+    assert (row[1].text, row[1].aside) == ("76.00 ± 1.41", "(77.35, -1.35)")
+    other = cell("dos", "svhn", options={"trainer": {"batch_size": 60, "epochs": 6}})
+    settings = recall | {
+        "published": "table_4",
+        "published_as": {"method": {"dos": ""}, "ratio": {"r0": ""}},
+        "metrics": ["n_classes", "n_train", "batch_size", "training_rounds"],
+        "rows": ["dataset"],
+        "columns": ["metric"],
+    }
+    run, unrun = table(FakePreset(settings, [made, other]), Store(tmp_path)).blocks[0].rows
+    assert [f"{i.text} {i.aside}" for i in run[1:]] == [
+        "2 (10, -8)",
+        "90 (12000, -11910)",
+        "40 (40, +0)",
+        "5 (5, +0)",
+    ]
+    assert [f"{i.text} {i.aside}" for i in unrun[1:]] == [
+        "not run (10)",
+        "not run (73257)",
+        "60 (60, +0)",
+        "3 (3, +0)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("paper", "name", "rows", "cells"),
+    [
+        ("dos", "table_1", 60, 2), ("dos", "table_2", 60, 2), ("dos", "table_3", 18, 4),
+        ("dos", "table_4", 25, 5), ("dos", "table_5", 15, 15), ("dos", "table_6", 216, 27),
+        ("dos", "table_7", 120, 15), ("dos", "table_8", 30, 15),
+        ("selectnet", "table_1", 30, 30), ("selectnet", "table_2", 30, 3), ("selectnet", "table_3", 4, 4),
+    ],
+)  # fmt: skip
+def test_printed_values_of_the_image_papers_load(paper, name, rows, cells):
+    printed = PrintedTable(paper, name)
+    assert (len(printed.rows), printed.cells) == (rows, cells)
+
+
 def test_csv_parses_and_is_tidy(outputs):
     text = rendered(table(grid(), Store(outputs)), "csv")
     assert text.startswith("# ")

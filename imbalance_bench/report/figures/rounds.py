@@ -47,7 +47,7 @@ def added_samples(spec: FigureSpec, results: Sequence[Outcome], iterate: str) ->
         axis.locator_params(axis="x", integer=True)
         axis.legend(loc="best", fontsize=7)
     runs = histories[ours]["run"].nunique()
-    last = histories[ours].groupby("round")[[*ADDED]].mean().iloc[-1]
+    last = histories[ours].dropna(subset=[*ADDED]).groupby("round")[[*ADDED]].mean().iloc[-1]
     most = ADDED[str(last.idxmax())]
     return (
         drawn,
