@@ -1,0 +1,204 @@
+"""What methods with an unlabelled pool share: rounds of training, before each of which predicted samples are added."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from imbalance_bench.data.base import Part, Task
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.base import Classifier, Method, resampling_info
+
+if TYPE_CHECKING:
+    from imbalance_bench.engine import Engine
+    from imbalance_bench.engine.stack import Stack
+
+LossOf = Literal["given", "predicted"]
+"""Of which label a labelled sample's loss is taken; an unlabelled sample has the predicted one only."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What a run's network says, in evaluation, of the labelled set D and then of the unlabelled pool U, n samples in
+    all: ``log_probs`` (n, C). ``given``: D's labels; ``minority``: the classes whose samples are looked for."""
+
+    log_probs: np.ndarray
+    given: np.ndarray
+    minority: tuple[int, ...]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """The most probable class of each sample, (n,)."""
+        return self.log_probs.argmax(1)
+
+    @cached_property
+    def labelled(self) -> np.ndarray:
+        """Which samples are D's, (n,)."""
+        return np.arange(len(self.log_probs)) < len(self.given)
+
+    @cached_property
+    def minor(self) -> np.ndarray:
+        """D' of Algorithm 1: which samples are predicted as one of the minority classes, (n,)."""
+        return np.isin(self.labels, self.minority)
+
+    def losses(self, of: LossOf) -> np.ndarray:
+        """Cross-entropy (n,)."""
+        labels = self.labels.copy()
+        if of == "given":
+            labels[self.labelled] = self.given
+        return -self.log_probs[np.arange(len(labels)), labels]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which samples of D and then U are ``added``, (n,); ``facts`` go into the history."""
+
+    added: np.ndarray
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+Rule = Callable[[Mapping[int, Predicted]], Mapping[int, Choice]]
+"""What is added in each run that is still alive, run → choice."""
+
+
+@dataclass(frozen=True)
+class SelfTraining(Method):
+    """The loop of Algorithm 1 of Liu, Gao & Yang, "SelectNet: Learning to Sample from the Wild for Imbalanced Data
+    Training" (2019), whatever the rule that selects; a subclass gives that.
+
+    trainer.epochs are ``rounds`` rounds of equal length. In the first the network learns the labelled set D,
+    over-sampled: every class drawn with replacement up to the largest, or (``start_copies``) that many copies added of
+    each sample of a minority class. Before each later round it predicts D and the pool U = ``task.withdrawn``, the
+    rule chooses D_add among the samples predicted as minority, and the round is trained on D ∪ D_add: a labelled
+    sample stands there again with its given label, an unlabelled one with its predicted label. D_add is chosen anew
+    each time; network, optimiser and learning rate carry on.
+
+    The pool's labels are read for the record alone. History, in the last epoch of each round: ``fitted_rows`` =
+    |D ∪ D_add|; the counts of the paper's Figure 2, where a labelled sample is ``confused`` if predicted wrongly and an
+    unlabelled one if added with a wrong label; ``selection_precision``, the share of D_add whose label is true.
+    """
+
+    rounds: int
+    start_copies: int | None
+
+    def __post_init__(self) -> None:
+        if self.rounds < 1:
+            raise BenchError(f"method.rounds={self.rounds} must be at least 1")
+        if self.start_copies is not None and self.start_copies < 0:
+            raise BenchError(f"method.start_copies={self.start_copies} must be 0 or above (null: full balance)")
+
+    def rule(self, tasks: Sequence[Task], engine: Engine) -> Rule:
+        """The rule of a training, which may keep something from round to round."""
+        return lambda seen: {r: Choice(self.choose(predicted)) for r, predicted in seen.items()}
+
+    def choose(self, predicted: Predicted) -> np.ndarray:
+        """Which samples are added, (n,), where each run is looked at by itself and nothing is kept."""
+        raise NotImplementedError
+
+    def pool_labels(self, task: Task, predicted: Predicted) -> np.ndarray:
+        """The labels that samples of the pool are added with."""
+        return predicted.labels[~predicted.labelled]
+
+    def declines(self, task: Task) -> str | None:
+        if reason := super().declines(task):
+            return reason
+        if task.withdrawn is None:
+            return (
+                "an unlabelled pool is asked for, but the ratio takes no rows out of the training part: choose one "
+                "that does, e.g. ratio=minor_cifar10, ratio=long_tailed_cifar or ratio=ir_50"
+            )
+        if not task.minority_classes:
+            return (
+                "samples of minority classes are looked for in the pool, but under this ratio no class is one: choose "
+                "a ratio that names them, e.g. ratio=minor_cifar10, or a steeper one"
+            )
+        return None
+
+    def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+        epochs = engine.trainer.epochs
+        if epochs % self.rounds:
+            raise BenchError(
+                f"trainer.epochs={epochs} is no multiple of method.rounds={self.rounds}: rounds are equally long; set "
+                f"trainer.epochs={-(-epochs // self.rounds) * self.rounds} or another method.rounds"
+            )
+        sets = [engine.rows_of(t) for t in tasks]
+        training, rule = engine.begin(self, tasks, backbone), self.rule(tasks, engine)
+        watched = training.monitor
+        fitted = starts = [self.start(t, s) for t, s in zip(tasks, sets)]
+        for done in range(self.rounds):
+            facts: dict[int, dict[str, float]] = {}
+            if done:
+                seen = {r: predict(training.stack, r, tasks[r], sets[r]) for r in watched.alive}
+                fitted = list(sets)
+                for r, choice in rule(seen).items():
+                    labels = self.pool_labels(tasks[r], seen[r])
+                    fitted[r] = extended(sets[r], tasks[r], choice.added, labels)
+                    facts[r] = figure2(tasks[r], seen[r], choice.added, labels) | choice.facts
+            training.run(fitted, epochs // self.rounds)
+            for r in watched.alive:
+                watched.history[r][-1] |= {"round": done + 1, "fitted_rows": len(fitted[r]), **facts.get(r, {})}
+        classifiers = engine.classifiers(training.stack, watched)
+        for classifier, task, start, last in zip(classifiers, tasks, starts, fitted):
+            assert task.withdrawn is not None
+            classifier.info |= resampling_info(task, last) | {
+                "start_counts": np.bincount(start.y, minlength=task.classes).tolist(),
+                "pool_rows": len(task.withdrawn),
+                "rounds": self.rounds,
+            }
+        return list(classifiers)
+
+    def start(self, task: Task, rows: Part) -> Part:
+        """What the first round is trained on. Rows keep their ids."""
+        if self.start_copies is None:
+            return balanced(task, rows)
+        minor = np.flatnonzero(np.isin(rows.y, task.minority_classes))
+        return rows.take(np.concatenate([np.arange(len(rows)), np.tile(minor, self.start_copies)]))
+
+
+def balanced(task: Task, rows: Part) -> Part:
+    """Every class drawn up to the largest: the rows of ``random_oversampling`` with ``amount=balanced``."""
+    from imblearn.over_sampling import RandomOverSampler
+
+    from imbalance_bench.methods.oversampling import target_counts
+
+    sampler = RandomOverSampler(sampling_strategy=target_counts(rows.y, "balanced"), random_state=task.seed % 2**32)
+    sampler.fit_resample(np.arange(len(rows))[:, None], rows.y)
+    return rows.take(sampler.sample_indices_)
+
+
+def predict(stack: Stack, run: int, task: Task, rows: Part) -> Predicted:
+    """One pass over D = ``rows`` and the pool with the present parameters of a run."""
+    assert task.withdrawn is not None
+    present = stack.flat[run].detach()
+    logits = [stack.predict(present, x).double().cpu() for x in (rows.x, task.withdrawn.x)]
+    log_probs = np.concatenate([part.log_softmax(-1).numpy() for part in logits])
+    return Predicted(log_probs, rows.y, task.minority_classes)
+
+
+def extended(rows: Part, task: Task, added: np.ndarray, pool_labels: np.ndarray) -> Part:
+    """D ∪ D_add under the ids that the rows have, so that a labelled row which is added stands there twice."""
+    assert task.withdrawn is not None
+    again, chosen = np.flatnonzero(added[: len(rows)]), np.flatnonzero(added[len(rows) :])
+    pool = Part(task.withdrawn.x, pool_labels, task.withdrawn.ids)
+    return rows.join(rows.take(again), pool.take(chosen))
+
+
+def figure2(task: Task, predicted: Predicted, added: np.ndarray, pool_labels: np.ndarray) -> dict[str, float]:
+    """The counts of D_add for the record, which is what the pool's true labels are read for."""
+    assert task.withdrawn is not None
+    labelled, unlabelled = added[predicted.labelled], added[~predicted.labelled]
+    as_given = predicted.labels[predicted.labelled] == predicted.given
+    true = pool_labels == task.withdrawn.y
+    facts: dict[str, float] = {
+        "added_labelled_minor": int((labelled & as_given).sum()),
+        "added_labelled_confused": int((labelled & ~as_given).sum()),
+        "added_unlabelled_minor": int((unlabelled & true & np.isin(pool_labels, predicted.minority)).sum()),
+        "added_unlabelled_confused": int((unlabelled & ~true).sum()),
+    }
+    if added.any():
+        facts["selection_precision"] = 1 - facts["added_unlabelled_confused"] / int(added.sum())
+    return facts
