@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
-from imbalance_bench.grid import Preset, load_preset
+from imbalance_bench.config import GROUPS
 from imbalance_bench.identity import digest
 from imbalance_bench.store import Store
+from imbalance_bench.sweep import CONF, excluded
 
 PROVENANCE = {
     "date": "2026-01-02T03:04:05+00:00",
@@ -124,10 +126,28 @@ def write(
     return folder
 
 
-@cache
-def preset(paper: str, name: str) -> Preset:
-    """A preset's whole grid; composing one takes seconds."""
-    return load_preset(paper, name, [])
+def preset(paper: str, name: str) -> FakePreset:
+    """A preset and its grid by their labels, read off the files: composing the cells takes seconds (test_conf.py)."""
+    content = yaml.safe_load((CONF / "paper" / paper / f"{name}.yaml").read_text())
+    chosen = _options(yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]) | _options(content["defaults"])
+    fixed = {group: chosen[group] for group in GROUPS}
+    params = content.get("hydra", {}).get("sweeper", {}).get("params", {})
+    axes = {key: [value.strip() for value in str(values).split(",")] for key, values in params.items()}
+    cells = []
+    for values in itertools.product(*axes.values()):
+        picked = dict(zip(axes, values))
+        labels = {group: picked.get(group, label) for group, label in fixed.items()}
+        if not excluded(content["paper"], labels):
+            config = {group: {"label": label} for group, label in labels.items()} | picked
+            config["trainer"] = {"label": labels["trainer"], "batch_size": 60, "epochs": 6}
+            cells.append(FakeCell(labels, config, digest(config)))
+    return FakePreset(content["paper"], cells)
+
+
+def _options(defaults: list[Any]) -> dict[str, str]:
+    """Group → option of a defaults list."""
+    named = [entry for entry in defaults if isinstance(entry, dict)]
+    return {key.split()[-1].strip("/"): option for entry in named for key, option in entry.items()}
 
 
 def decline(outputs: Path, made: FakeCell, reason: str) -> None:

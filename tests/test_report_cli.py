@@ -164,8 +164,7 @@ def test_every_figure_preset_is_one(paper, name):
     from imbalance_bench.report.figures import DRAWINGS
     from imbalance_bench.report.figures.style import FigureSpec
 
-    narrow = ["dataset=ecoli,oil"] if name in ("figure3", "critical_difference") else []
-    made = load_preset(paper, name, narrow)
+    made = preset(paper, name)
     assert build(FigureSpec, made.paper, "paper").draw in DRAWINGS
     assert {c.labels["method"] for c in made.cells} == set(made.paper["methods"])
     assert len({c.id for c in made.cells}) == len(made.cells)
