@@ -38,6 +38,7 @@ NOT_RUN: Verdict = "not run"
 KEYS = ["method", "dataset", "ratio", "fold", "repeat", "iterate", "class_group", "metric"]
 SETTINGS = ("backbone", "protocol", "trainer")  # of a record; "" where nothing is said of it, as by a printed table
 PLACE = ("dataset", "ratio", "backbone", "trainer", "class_group")
+Index = dict[tuple[str, str, str], list[dict[str, Any]]]  # (metric, dataset, ratio) → numbers, columns as names
 
 
 @dataclass(frozen=True)
@@ -212,7 +213,10 @@ def evaluate_claims(claims: Iterable[Mapping[str, Any]], values: pd.DataFrame) -
     if len(doubled):
         what = ", ".join(f"{k}={doubled.iloc[0][k]}" for k in KEYS)
         raise BenchError(f"two records give {what}: select the cells of one preset, or delete one of the two")
-    return [_evaluate(claim, known) for claim in parsed]
+    index: Index = {}
+    for row in known[known.metric.isin({claim.metric for claim in parsed})].to_dict("records"):
+        index.setdefault((row["metric"], row["dataset"], row["ratio"]), []).append(row)
+    return [_evaluate(claim, index) for claim in parsed]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -224,14 +228,13 @@ def _read(path: Path) -> dict[str, Any]:
         raise BenchError(f"no claims are declared at {path}") from error
 
 
-def _evaluate(claim: Claim, values: pd.DataFrame) -> ClaimResult:
+def _evaluate(claim: Claim, index: Index) -> ClaimResult:
     import pandas as pd
 
-    values = values[values.metric == claim.metric]
     sign = -1.0 if claim.metric in LOWER_IS_BETTER else 1.0
     cells, missing = [], []
     for place in claim.places:
-        cell = _compare(claim, values, place, sign)
+        cell = _compare(claim, index, place, sign)
         if isinstance(cell, CellComparison):
             cells.append(cell)
         else:
@@ -246,32 +249,33 @@ def _evaluate(claim: Claim, values: pd.DataFrame) -> ClaimResult:
     return ClaimResult(claim, verdict, detail, len(claim.places), tuple(cells), tuple(missing), gain, versus)
 
 
-def _compare(claim: Claim, values: pd.DataFrame, place: dict[str, str], sign: float) -> CellComparison | str:
+def _compare(claim: Claim, index: Index, place: dict[str, str], sign: float) -> CellComparison | str:
     """The comparison in one cell, or which sides lack runs."""
-    import pandas as pd
-
-    here = values
-    for key, wanted in ({"class_group": claim.class_group} | place).items():
-        here = here[(here[key] == wanted) | ((here[key] == "") & (key in SETTINGS))]
-    columns = {}
+    wanted = {"class_group": claim.class_group} | {k: v for k, v in place.items() if k not in ("dataset", "ratio")}
+    here = [
+        row
+        for row in index.get((claim.metric, place["dataset"], place["ratio"]), [])
+        if all(row[key] == value or (key in SETTINGS and row[key] == "") for key, value in wanted.items())
+    ]
+    columns: dict[str, dict[tuple[int, int], float]] = {}
     for side in claim.sides:
         method, _, iterate = side.partition("@")
-        rows = here[(here.method == method) & (here.iterate == (iterate or claim.iterate))]
-        if rows.duplicated(["fold", "repeat"]).any():
-            several = [f"{s} {' and '.join(sorted(set(rows[s])))}" for s in SETTINGS if rows[s].nunique() > 1]
-            raise BenchError(
-                f"claim {claim.id!r}: {side} on {_name(place)} was run with {', '.join(several)}: say which by cells"
-            )
-        columns[side] = rows.set_index(["fold", "repeat"])["value"]
-    if absent := [side for side, column in columns.items() if column.empty]:
+        rows = [row for row in here if row["method"] == method and row["iterate"] == (iterate or claim.iterate)]
+        columns[side] = {(row["fold"], row["repeat"]): row["value"] for row in rows}
+        if len(columns[side]) < len(rows):
+            values = {setting: sorted({row[setting] for row in rows}) for setting in SETTINGS}
+            several = ", ".join(f"{setting} {' and '.join(v)}" for setting, v in values.items() if len(v) > 1)
+            raise BenchError(f"claim {claim.id!r}: {side} on {_name(place)} was run with {several}: say which by cells")
+    if absent := [side for side, column in columns.items() if not column]:
         return ", ".join(absent)
-    shared = pd.DataFrame(columns).dropna()
-    if shared.empty:
+    shared = sorted(set.intersection(*(set(column) for column in columns.values())))
+    if not shared:
         return "no run that all sides share"
-    means = shared.mean()
-    best = (sign * means[list(claim.against)]).idxmax()
-    gain = paired_difference(sign * shared[claim.method], sign * shared[best])
-    return CellComparison(place, len(shared), means.to_dict(), best, gain)
+    runs = {side: np.array([column[run] for run in shared]) for side, column in columns.items()}
+    means = {side: float(values.mean()) for side, values in runs.items()}
+    best = max(claim.against, key=lambda side: sign * means[side])
+    gain = paired_difference(sign * runs[claim.method], sign * runs[best])
+    return CellComparison(place, len(shared), means, best, gain)
 
 
 def _judge(
