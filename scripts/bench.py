@@ -9,12 +9,24 @@ import argparse
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="*", metavar="tabular|images", help="what to measure (default: both)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; the median is shown (default 5)")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if unknown := set(arguments.what) - {"tabular", "images"}:
+        parser.error(f"unknown {', '.join(sorted(unknown))}: choose tabular or images")
+    return arguments
 
 
 if __name__ == "__main__":
     arguments = parse()
-    from imbalance_bench.bench import main
+    import torch
 
-    main(arguments.rounds)
+    from imbalance_bench.bench import images, tabular
+    from imbalance_bench.identity import provenance
+
+    torch.set_num_threads(1)
+    hardware = provenance()["hardware"]
+    print(f"{hardware}, one thread, torch {torch.__version__}; medians of {arguments.rounds} interleaved rounds")
+    for name, subject in (("tabular", tabular), ("images", images)):
+        if not arguments.what or name in arguments.what:
+            subject.main(arguments.rounds)

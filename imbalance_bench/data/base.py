@@ -61,8 +61,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that belong together: ``x`` (n, ...) float32, or uint8 images (n, channels, H, W), ``y`` (n,) int64 (float64 for regression), ``ids`` (n,) rows
-    of the data set, -1 for rows that were made."""
+    """Rows that belong together: ``x`` (n, ...) float32, or uint8 images (n, channels, H, W); ``y`` (n,) int64 (float64
+    for regression); ``ids`` (n,) rows of the data set, -1 for rows that were made."""
 
     x: np.ndarray
     y: np.ndarray

@@ -44,7 +44,7 @@ class ArrayEncoder:
 
 @dataclass(frozen=True)
 class RawPixels:
-    """For images: uint8 (n, channels, H, W) stay as they are; the engine makes them floats in [0, 1], batch by batch."""
+    """For images: uint8 (n, channels, H, W) stay as they are; the engine makes floats in [0, 1] of each batch."""
 
     def __call__(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
         return x

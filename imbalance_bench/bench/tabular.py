@@ -1,12 +1,9 @@
-"""Speed, as ratios side by side in one run: our engine against the loops that people write."""
+"""Tables: the plain step of a small MLP, the meta step of Explicit Gradient, and what the runner adds."""
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
 import warnings
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,10 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from imbalance_bench.bench.compare import compare, counted, show, trainer
 from imbalance_bench.config import Trainer
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import Engine
-from imbalance_bench.registry import BACKBONES, METHODS, build
+from imbalance_bench.registry import BACKBONES, METHODS
 
 BATCH = 128
 STEPS = 20  # batches an epoch
@@ -86,7 +84,7 @@ def sklearn_loop(task: Task, epochs: int) -> None:
 
 def engine_loop(tasks: list[Task], epochs: int) -> None:
     """(d) This package: all tasks as one program, with its divergence watch and history."""
-    METHODS.get("cross_entropy")().fit(tasks, backbone(), Engine(trainer(epochs), "cpu"))
+    METHODS.get("cross_entropy")().fit(tasks, backbone(), Engine(settings(epochs), "cpu"))
 
 
 def create_graph_loop(task: Task, epochs: int) -> None:
@@ -110,19 +108,12 @@ def create_graph_loop(task: Task, epochs: int) -> None:
             theta = {n: p.detach() for n, p in ahead.items()}
 
 
+def settings(epochs: int) -> Trainer:
+    return trainer("adam", epochs=epochs, batch_size=BATCH)
+
+
 def backbone() -> Any:
     return BACKBONES.build({"name": "mlp", "hidden": list(HIDDEN), "activation": "relu"})
-
-
-def trainer(epochs: int, **options: Any) -> Trainer:
-    """conf/trainer/adam.yaml, validated once at the end."""
-    import yaml
-
-    from imbalance_bench.sweep import CONF
-
-    settings = yaml.safe_load((CONF / "trainer" / "adam.yaml").read_text())
-    settings |= {"lr": 1e-3, "epochs": epochs, "validate_every": epochs} | options
-    return build(Trainer, settings, "trainer")
 
 
 def meta_loop(tasks: list[Task], pretrained: list[Any], epochs: int) -> None:
@@ -139,28 +130,7 @@ def meta_loop(tasks: list[Task], pretrained: list[Any], epochs: int) -> None:
         objective="cross_entropy",
     )
     starts = [method.start(t, p) for t, p in zip(tasks, pretrained)]
-    method.adapt(tasks, starts, pretrained, Engine(trainer(epochs), "cpu"))
-
-
-def compare(rivals: dict[str, Callable[[], int]], rounds: int) -> dict[str, float]:
-    """Median run-steps a second of each, over interleaved rounds; each callable returns how many it made."""
-    speeds: dict[str, list[float]] = {name: [] for name in rivals}
-    for rival in rivals.values():
-        rival()  # warm-up: imports, first allocations
-    for _ in range(rounds):
-        for name, rival in rivals.items():
-            start = time.perf_counter()
-            made = rival()
-            speeds[name].append(made / (time.perf_counter() - start))
-    return {name: statistics.median(values) for name, values in speeds.items()}
-
-
-def counted(loop: Callable[[], None], run_steps: int) -> Callable[[], int]:
-    def rival() -> int:
-        loop()
-        return run_steps
-
-    return rival
+    method.adapt(tasks, starts, pretrained, Engine(settings(epochs), "cpu"))
 
 
 def plain_steps(d: int, rounds: int) -> dict[str, float]:
@@ -180,7 +150,7 @@ def meta_steps(d: int, rounds: int) -> dict[str, float]:
     tasks = [setting(d, s) for s in range(max(RUNS))]
     epochs = 6 if d < 300 else 3
     rivals = {"create_graph": counted(lambda: create_graph_loop(tasks[0], epochs), epochs * STEPS)}
-    engine, method = Engine(trainer(1), "cpu"), METHODS.get("cross_entropy")()
+    engine, method = Engine(settings(1), "cpu"), METHODS.get("cross_entropy")()
     for runs in RUNS:
         pretrained = engine.train(method, tasks[:runs], [t.train for t in tasks[:runs]], backbone())
         rivals[f"ours R={runs}"] = counted(partial(meta_loop, tasks[:runs], pretrained, epochs), epochs * STEPS * runs)
@@ -217,26 +187,10 @@ def overhead(rounds: int) -> tuple[float, int]:
     return 1000 * (1 / speed["cell"] - 1 / speed["fit"]), len(runs)
 
 
-def show(title: str, results: dict[int, dict[str, float]]) -> None:
-    """A table: rivals down, d across, run-steps a second and the ratio to the first rival."""
-    print(f"\n{title}")
-    dimensions = list(results)
-    print(f"{'':18s}" + "".join(f"{f'd = {d}':>22s}" for d in dimensions))
-    first = next(iter(results[dimensions[0]]))
-    for name in results[dimensions[0]]:
-        cells = (f"{results[d][name]:,.0f} ({results[d][name] / results[d][first]:.2f}x)" for d in dimensions)
-        print(f"{name:18s}" + "".join(f"{c:>22s}" for c in cells))
-
-
 def main(rounds: int) -> None:
     """Prints every comparison."""
-    from imbalance_bench.identity import provenance
-
-    torch.set_num_threads(1)
-    facts = provenance()
-    print(f"{facts['hardware']}, one thread, torch {torch.__version__}; medians of {rounds} interleaved rounds")
     print(f"MLP d-{'-'.join(map(str, HIDDEN))}-1, batch {BATCH}; run-steps a second (ratio to the first row)")
-    show("Plain step: Adam, cross-entropy", {d: plain_steps(d, rounds) for d in (8, 74, 617)})
-    show("Meta step: Algorithm 1 of Explicit Gradient", {d: meta_steps(d, rounds) for d in (8, 74, 300)})
+    show("Plain step: Adam, cross-entropy", {f"d = {d}": plain_steps(d, rounds) for d in (8, 74, 617)})
+    show("Meta step: Algorithm 1 of Explicit Gradient", {f"d = {d}": meta_steps(d, rounds) for d in (8, 74, 300)})
     added, runs = overhead(rounds)
     print(f"\nRunner overhead beyond Hydra's: {added:.1f} ms a run (cell of {runs} runs, breast_cancer)")
