@@ -1,0 +1,61 @@
+"""Mixup."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.base import Method
+from imbalance_bench.registry import METHODS
+
+if TYPE_CHECKING:
+    import torch
+
+    from imbalance_bench.engine.batches import Batch
+    from imbalance_bench.engine.loop import TrainState
+    from imbalance_bench.engine.stack import Stack
+
+
+@METHODS.register("mixup")
+@dataclass(frozen=True)
+class Mixup(Method):
+    """mixup (Zhang et al., 2018): rows λ x_i + (1 - λ) x_j with the loss λ L(y_i) + (1 - λ) L(y_j), where j is a
+    permutation of the batch and λ ~ Beta(α, α), α = ``alpha``, is drawn once a batch."""
+
+    alpha: float
+
+    def __post_init__(self) -> None:
+        if not self.alpha > 0:
+            raise BenchError(f"method.alpha={self.alpha} must be above 0")
+
+    def batch_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
+        import torch
+
+        # Pads mix row 0 with itself.
+        partners = batch.draw(state.generators, lambda n, g: torch.randperm(n, generator=g))
+        drawn = batch.draw(state.generators, lambda n, g: beta(self.alpha, n, g)).to(batch.x)
+        runs = torch.arange(len(batch.y), device=batch.x.device)[:, None]
+        other, y = batch.x[runs, partners], batch.y[runs, partners]
+        logits = stack(torch.lerp(other, batch.x, drawn.view(*drawn.shape, *[1] * (batch.x.dim() - 2))))
+        share = self.label_share(drawn, batch.y, y, state.counts)
+        return batch.mean(share * self.loss(logits, batch.y, state) + (1 - share) * self.loss(logits, y, state))
+
+    def label_share(
+        self, drawn: torch.Tensor, first: torch.Tensor, second: torch.Tensor, counts: torch.Tensor
+    ) -> torch.Tensor:
+        """Share (R, B) of the first label, for λ (R, B), labels (R, B) and class counts (R, 1, C)."""
+        return drawn
+
+
+def beta(alpha: float, n: int, generator: torch.Generator) -> torch.Tensor:
+    """One draw from Beta(α, α), ``n`` times over; nothing is drawn for n = 0.
+
+    A Gamma(α) variable is a Gamma(α + 1) variable times U^(1/α): its logarithm is finite however small α is."""
+    import torch
+
+    if not n:
+        return torch.zeros(0, dtype=torch.float64)
+    gamma = torch._standard_gamma(torch.full((2,), alpha + 1, dtype=torch.float64), generator=generator)
+    first, second = gamma.log() + torch.rand(2, dtype=torch.float64, generator=generator).log() / alpha
+    return torch.sigmoid(first - second).expand(n)

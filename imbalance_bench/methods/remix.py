@@ -1,0 +1,46 @@
+"""Remix: mixup whose labels favour the rarer class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.mixup import Mixup
+from imbalance_bench.registry import METHODS
+
+if TYPE_CHECKING:
+    import torch
+
+
+@METHODS.register("remix")
+@dataclass(frozen=True)
+class Remix(Mixup):
+    """Remix (Chou et al., 2020): mixup, but the share λ_y of label y_i is
+
+        0  where n_i / n_j ≥ κ   and λ < τ      (row i is of a far larger class, and few of it is mixed in)
+        1  where n_i / n_j ≤ 1/κ and 1 - λ < τ  (row j is)
+        λ  elsewhere,
+
+    with the class counts n of the two rows, κ = ``kappa`` and τ = ``tau``. τ = 0 is mixup.
+    """
+
+    kappa: float
+    tau: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.kappa >= 1:
+            raise BenchError(f"method.kappa={self.kappa} must be at least 1")
+        if not 0 <= self.tau <= 1:
+            raise BenchError(f"method.tau={self.tau} must lie between 0 and 1")
+
+    def label_share(
+        self, drawn: torch.Tensor, first: torch.Tensor, second: torch.Tensor, counts: torch.Tensor
+    ) -> torch.Tensor:
+        from imbalance_bench.engine.losses import of_label
+
+        # Whole numbers, so that n_i = κ n_j is met exactly.
+        of_first, of_second = of_label(counts, first), of_label(counts, second)
+        share = drawn.masked_fill((of_first >= self.kappa * of_second) & (drawn < self.tau), 0)
+        return share.masked_fill((of_second >= self.kappa * of_first) & (1 - drawn < self.tau), 1)
