@@ -1,0 +1,88 @@
+"""τ-normalised classifiers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from imbalance_bench.data.base import Part, Task
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.base import Classifier, Iterate, Method
+from imbalance_bench.registry import METHODS
+
+if TYPE_CHECKING:
+    import torch
+
+    from imbalance_bench.engine import Engine, NetworkClassifier
+    from imbalance_bench.engine.stack import Stack
+
+TAUS = tuple(i / 10 for i in range(21))
+"""What τ is chosen from: the grid of the released code."""
+
+
+@METHODS.register("tau_norm")
+@dataclass(frozen=True)
+class TauNorm(Method):
+    """τ-normalisation (Kang et al., 2020): plain training, then each class's weights become w_c / ‖w_c‖^τ and the
+    biases 0, as in the released code, since weights of classes with more rows tend to be longer. τ = ``tau`` = 0 is
+    the plain network, biases and all.
+
+    ``tau`` null: the τ of 0, 0.1, ..., 2 with the highest mean of the class accuracies on the validation part, the
+    smallest of equals, for each iterate by itself.
+    """
+
+    tau: float | None
+
+    def __post_init__(self) -> None:
+        if self.tau is not None and not self.tau >= 0:
+            raise BenchError(f"method.tau={self.tau} must be 0 or above (null: chosen on the validation part)")
+
+    def declines(self, task: Task) -> str | None:
+        if task.classes == 2:
+            return "needs more than two classes: two have one output, whose weights have one length"
+        return super().declines(task)
+
+    def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+        if self.tau is None and (engine.trainer.rows != "train" or not all(len(t.valid) for t in tasks)):
+            raise BenchError(
+                "method=tau_norm with method.tau=null chooses tau on validation rows that were not trained on: set "
+                "method.tau (e.g. 1), or protocol.valid_fraction above 0 and trainer.rows=train"
+            )
+        return super().fit(tasks, backbone, engine)
+
+    def posthoc(self, classifier: Classifier, task: Task) -> Classifier:
+        network = cast("NetworkClassifier", classifier)
+        if network.failure:
+            return network
+        network.info["tau"] = {}
+        for iterate, flat in network.parameters.items():
+            tau = self.choose(network, iterate, task.valid) if self.tau is None else self.tau
+            network.parameters[iterate] = normalised(network.stack, flat, tau, self.name)
+            network.info["tau"][iterate] = tau
+        return network
+
+    def choose(self, network: NetworkClassifier, iterate: Iterate, valid: Part) -> float:
+        """The best τ on the validation part."""
+        features = network.features(valid.x, iterate)
+
+        def score(tau: float) -> float:
+            flat = normalised(network.stack, network.parameters[iterate], tau, self.name)
+            hits = network.stack.predict(flat, features, "head").argmax(1).cpu().numpy() == valid.y
+            return float(np.mean([hits[valid.y == c].mean() for c in np.unique(valid.y)]))
+
+        return max(TAUS, key=score)
+
+
+def normalised(stack: Stack, flat: torch.Tensor, tau: float, method: str) -> torch.Tensor:
+    """The parameters (P + S,) of one run with a τ-normalised head."""
+    from imbalance_bench.methods.heads import head_of
+
+    flat = flat.clone()
+    weight, bias = head_of(stack.views(flat[None]), method)
+    weight /= weight.norm(dim=-1, keepdim=True).clamp(min=1e-12) ** tau
+    if tau:
+        bias.zero_()
+    return flat
