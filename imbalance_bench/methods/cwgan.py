@@ -71,6 +71,11 @@ class CWGAN(Method):
             if getattr(self, key) < 1:
                 raise BenchError(f"method.{key}={getattr(self, key)} must be at least 1")
 
+    def declines(self, task: Task) -> str | None:
+        if task.train.x.dtype == np.uint8:
+            return "made for vectors of scaled features, not for images"
+        return super().declines(task)
+
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         """The GANs of all runs are trained together, then the classifiers of all runs."""
         from imbalance_bench.engine.wgan import GANs

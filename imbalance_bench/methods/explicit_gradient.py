@@ -79,7 +79,7 @@ class ExplicitGradient(Method):
         starts = [self.start(task, classifier) for task, classifier in zip(tasks, pretrained)]
         ends, classifiers = self.adapt(tasks, starts, pretrained, engine)
         if self.final == "retrain":
-            sets = [t.train.join(end) for t, end in zip(tasks, ends)]
+            sets = [numbers(t.train).join(end) for t, end in zip(tasks, ends)]
             retrained = engine.train(self, tasks, sets, backbone)
             for new, old in zip(retrained, classifiers):
                 new.history, new.failure = old.history + _after(old.history, new.history), old.failure or new.failure
@@ -111,7 +111,7 @@ class ExplicitGradient(Method):
                 raise BenchError(
                     f"no minority row of fold {task.fold} has confidence ≤ method.c={self.c}: raise it (1 takes all)"
                 )
-        part = task.train.take(rows)
+        part = numbers(task.train.take(rows))
         return Part(part.x, part.y, np.full(len(rows), -1))
 
     def adapt(
@@ -151,7 +151,7 @@ class ExplicitGradient(Method):
                 inner, outer, gradient = meta_step(
                     stack, twin, self.per_sample, x1, x2, xs, weights, self.eta1, self.eta2
                 )
-                stack.flat.copy_(twin.flat)
+                stack.weights.copy_(twin.weights)
                 if gradient is not None:
                     # Pads have no weight, hence no gradient: adding theirs to row 0 changes nothing.
                     synthetic.x.index_add_(0, xs.rows.reshape(-1), gradient.flatten(0, 1), alpha=-self.eta2)
@@ -266,6 +266,11 @@ def cycled(n: int, batch_size: int, steps: int, generator: torch.Generator) -> t
         return torch.arange(n).expand(steps, -1)
     passes = -(-steps // -(-n // batch_size))
     return torch.cat([shuffled(n, batch_size, generator) for _ in range(passes)])[:steps]
+
+
+def numbers(part: Part) -> Part:
+    """Images of bytes as networks see them, floats in [0, 1], which can be moved."""
+    return Part(part.x / np.float32(255), part.y, part.ids) if part.x.dtype == np.uint8 else part
 
 
 def _after(first: list[dict[str, float]], then: list[dict[str, float]]) -> list[dict[str, float]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -34,7 +34,10 @@ def target_counts(labels: np.ndarray, amount: Amount) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class OverSampler(Method):
-    """Adds what an imbalanced-learn sampler makes; a subclass says which."""
+    """Adds what an imbalanced-learn sampler makes; a subclass says which. ``interpolates``: it computes with features,
+    so that images of bytes become numbers first, and what it makes is rounded to bytes again."""
+
+    interpolates: ClassVar[bool] = False
 
     amount: Amount
 
@@ -48,16 +51,20 @@ class OverSampler(Method):
             return rows
         self.check(np.bincount(rows.y, minlength=task.classes), targets)
         flat = rows.x.reshape(len(rows), -1)
+        if self.interpolates and flat.dtype == np.uint8:
+            flat = flat.astype(np.float32)
         try:
             x, y = self.make(targets, task.seed % 2**32).fit_resample(flat, rows.y)
         except (ValueError, RuntimeError) as error:
             raise BenchError(f"method={self.name} could not resample fold {task.fold}: {error}") from error
         # imbalanced-learn keeps the given rows first and in order, and appends.
-        made = len(x) - len(rows)
+        made = x[len(rows) :].reshape(-1, *rows.x.shape[1:])
+        if made.dtype != rows.x.dtype and rows.x.dtype == np.uint8:
+            made = np.rint(made)
         return Part(
-            np.concatenate([rows.x, x[len(rows) :].reshape(made, *rows.x.shape[1:]).astype(rows.x.dtype)]),
+            np.concatenate([rows.x, made.astype(rows.x.dtype)]),
             np.concatenate([rows.y, y[len(rows) :]]),
-            np.concatenate([rows.ids, np.full(made, -1)]),
+            np.concatenate([rows.ids, np.full(len(made), -1)]),
         )
 
     def check(self, counts: np.ndarray, targets: dict[int, int]) -> None:
@@ -67,6 +74,8 @@ class OverSampler(Method):
 @dataclass(frozen=True)
 class NeighbourSampler(OverSampler):
     """An over-sampler that interpolates between ``k_neighbors`` nearest rows of a class."""
+
+    interpolates: ClassVar[bool] = True
 
     k_neighbors: int
 
