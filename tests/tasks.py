@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -72,4 +73,20 @@ def image_task(seed: int = 0, n: tuple[int, ...] = (30, 12, 8), size: int = 6) -
 
     return Task(
         shaped(flat.train), shaped(flat.valid), shaped(flat.withdrawn), flat.classes, flat.kind, 0, 0, flat.seed
+    )
+
+
+def byte_image_task(seed: int = 0, n: tuple[int, ...] = (30, 14, 12), size: int = 8) -> Task:
+    """Several-class images as image data sets have them: uint8 (1, size, size)."""
+    floats = image_task(seed, n, size)
+
+    def bytes_of(part: Part) -> Part:
+        return Part(np.clip(128 + 40 * part.x, 0, 255).astype(np.uint8), part.y, part.ids)
+
+    return replace(
+        floats,
+        train=bytes_of(floats.train),
+        valid=bytes_of(floats.valid),
+        withdrawn=bytes_of(floats.withdrawn),
+        minority_classes=tuple(range(1, len(n))),
     )
