@@ -354,6 +354,11 @@ def test_one_round_is_plain_training_on_the_over_sampled_set(label):
     assert plain.info["fitted_counts"] == made.info["fitted_counts"]
 
 
+def test_fewer_epochs_than_rounds_are_rounds_of_one_epoch():
+    (made,) = fit(TASKS[:1], "pool_all", epochs=2, rounds=20)
+    assert [(row["epoch"], row["round"]) for row in rounds_of(made)] == [(1, 1), (2, 2)]
+
+
 def test_a_round_begins_where_the_last_one_ended():
     """Nothing is added below a loss of 0: then all rounds but the first are training on D, one after the other."""
     (made,) = fit(TASKS[:1], "self_paced", loss_threshold=0.0, trainer={"schedule": "cosine"})

@@ -70,7 +70,7 @@ class SelfTraining(Method):
     """The loop of Algorithm 1 of Liu, Gao & Yang, "SelectNet: Learning to Sample from the Wild for Imbalanced Data
     Training" (2019), whatever the rule that selects; a subclass gives that.
 
-    trainer.epochs are ``rounds`` rounds of equal length. In the first the network learns the labelled set D,
+    trainer.epochs are ``rounds`` rounds of equal length, or one an epoch where they are fewer than that. In the first the network learns the labelled set D,
     over-sampled: every class drawn with replacement up to the largest, or (``start_copies``) that many copies added of
     each sample of a minority class. Before each later round it predicts D and the pool U = ``task.withdrawn``, the
     rule chooses D_add among the samples predicted as minority, and the round is trained on D ∪ D_add: a labelled
@@ -120,16 +120,17 @@ class SelfTraining(Method):
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         epochs = engine.trainer.epochs
-        if epochs % self.rounds:
+        rounds = min(self.rounds, epochs)
+        if epochs % rounds:
             raise BenchError(
-                f"trainer.epochs={epochs} is no multiple of method.rounds={self.rounds}: rounds are equally long; set "
-                f"trainer.epochs={-(-epochs // self.rounds) * self.rounds} or another method.rounds"
+                f"trainer.epochs={epochs} is no multiple of method.rounds={rounds}: rounds are equally long; set "
+                f"trainer.epochs={-(-epochs // rounds) * rounds} or another method.rounds"
             )
         sets = [engine.rows_of(t) for t in tasks]
         training, rule = engine.begin(self, tasks, backbone), self.rule(tasks, engine)
         watched = training.monitor
         fitted = starts = [self.start(t, s) for t, s in zip(tasks, sets)]
-        for done in range(self.rounds):
+        for done in range(rounds):
             facts: dict[int, dict[str, float]] = {}
             if done:
                 seen = {r: predict(training.stack, r, tasks[r], sets[r]) for r in watched.alive}
@@ -138,7 +139,7 @@ class SelfTraining(Method):
                     labels = self.pool_labels(tasks[r], seen[r])
                     fitted[r] = extended(sets[r], tasks[r], choice.added, labels)
                     facts[r] = figure2(tasks[r], seen[r], choice.added, labels) | choice.facts
-            training.run(fitted, epochs // self.rounds)
+            training.run(fitted, epochs // rounds)
             for r in watched.alive:
                 watched.history[r][-1] |= {"round": done + 1, "fitted_rows": len(fitted[r]), **facts.get(r, {})}
         classifiers = engine.classifiers(training.stack, watched)
@@ -147,7 +148,7 @@ class SelfTraining(Method):
             classifier.info |= resampling_info(task, last) | {
                 "start_counts": np.bincount(start.y, minlength=task.classes).tolist(),
                 "pool_rows": len(task.withdrawn),
-                "rounds": self.rounds,
+                "rounds": rounds,
             }
         return list(classifiers)
 
