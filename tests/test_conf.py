@@ -16,6 +16,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.grid import load_preset, presets
 from imbalance_bench.identity import cell_id
 from imbalance_bench.registry import METHODS, Registry, build
+from tests import records
 from tests.cells import cell, composed
 from tests.tasks import CONF
 
@@ -66,20 +67,29 @@ def test_the_defaults_are_the_first_cell_of_a_new_user():
 
 @pytest.mark.parametrize("paper, name", PRESETS)
 def test_the_cells_of_a_preset_are_those_that_hydra_composes(paper, name):
-    """grid.py puts cells together from one composition an option; here each is composed for itself."""
-    preset = load_preset(paper, name, [])
-    assert preset.paper["name"] == paper
-    assert len({c.id for c in preset.cells}) == len(preset.cells) > 0
+    """grid.py puts cells together from one composition an option; here each is composed for itself. Composing a whole
+    grid takes seconds: two cells are drawn, and the grid is narrowed to their options."""
+    whole = records.preset(paper, name)
     file = OmegaConf.load(CONF / "paper" / paper / f"{name}.yaml")
-    axes = OmegaConf.select(file, "hydra.sweeper.params") or {}
-    for c in random.Random(name).sample(preset.cells, min(3, len(preset.cells))):
-        # An axis is a group (its option is the label) or a key of one.
-        values = OmegaConf.create(c.config | c.labels)
-        keys = OmegaConf.create(c.config)
-        overrides = [f"{axis}={OmegaConf.select(values if axis in GROUPS else keys, axis)}" for axis in axes]
+    axes = list(OmegaConf.select(file, "hydra.sweeper.params") or {})
+
+    def at(labels: dict[str, str], values: dict[str, Any]) -> tuple[str, ...]:
+        """A cell's place: an axis is a group (its option is the label) or a key of one."""
+        return tuple(labels[a] if a in GROUPS else str(OmegaConf.select(OmegaConf.create(values), a)) for a in axes)
+
+    places = [tuple(c.labels[a] if a in GROUPS else c.config[a] for a in axes) for c in whole.cells]
+    drawn = random.Random(name).sample(places, min(2, len(places)))
+    options = [list(dict.fromkeys(place[i] for place in drawn)) for i in range(len(axes))]
+    grid = load_preset(paper, name, [f"{axis}={','.join(some)}" for axis, some in zip(axes, options)])
+    assert grid.paper["name"] == paper
+    assert len({c.id for c in grid.cells}) == len(grid.cells) > 0
+    found = {at(c.labels, c.config): c for c in grid.cells}
+    assert set(found) == {p for p in places if all(value in some for value, some in zip(p, options))}
+    for place in drawn:
+        overrides = [f"{axis}={value}" for axis, value in zip(axes, place)]
         plain = plain_of(OmegaConf.to_container(composed(f"+paper={paper}/{name}", *overrides), resolve=True))
-        assert plain == c.config
-        assert cell_id(plain) == c.id
+        assert plain == found[place].config
+        assert cell_id(plain) == found[place].id
 
 
 def test_overrides_narrow_a_preset_and_change_its_cells():
