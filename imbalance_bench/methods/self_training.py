@@ -70,12 +70,12 @@ class SelfTraining(Method):
     """The loop of Algorithm 1 of Liu, Gao & Yang, "SelectNet: Learning to Sample from the Wild for Imbalanced Data
     Training" (2019), whatever the rule that selects; a subclass gives that.
 
-    trainer.epochs are ``rounds`` rounds of equal length, or one an epoch where they are fewer than that. In the first the network learns the labelled set D,
-    over-sampled: every class drawn with replacement up to the largest, or (``start_copies``) that many copies added of
-    each sample of a minority class. Before each later round it predicts D and the pool U = ``task.withdrawn``, the
-    rule chooses D_add among the samples predicted as minority, and the round is trained on D ∪ D_add: a labelled
-    sample stands there again with its given label, an unlabelled one with its predicted label. D_add is chosen anew
-    each time; network, optimiser and learning rate carry on.
+    trainer.epochs are ``rounds`` rounds of equal length, or one an epoch where they are fewer than that. In the first
+    the network learns the labelled set D, over-sampled: every class drawn with replacement up to the largest, or
+    (``start_copies``) that many copies added of each sample of a minority class. Before each later round it predicts D
+    and the pool U = ``task.withdrawn``, the rule chooses D_add among the samples predicted as minority, and the round
+    is trained on D ∪ D_add: a labelled sample stands there again with its given label, an unlabelled one with its
+    predicted label. D_add is chosen anew each time; network, optimiser and learning rate carry on.
 
     The pool's labels are read for the record alone. History, in the last epoch of each round: ``fitted_rows`` =
     |D ∪ D_add|; the counts of the paper's Figure 2, where a labelled sample is ``confused`` if predicted wrongly and an
