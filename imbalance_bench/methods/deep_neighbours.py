@@ -44,49 +44,66 @@ def nearest(
         return distances[~mine].view(m, k), indices[~mine].view(m, k)
     centre = keys.mean(0)
     queries, keys = queries - centre, keys - centre
-    squares = (keys * keys).sum(1)
     candidates = min(m, 2 * k + 8)
     chunk = chunk or max(1, 2**26 // keys.element_size() // max(m, candidates * d))
-    found = [_nearest(part, keys, squares, k, candidates) for part in queries.split(chunk)]
+    # ‖k‖² - 2 q·k as one product of (q, 1) and (-2 k, ‖k‖²).
+    squares = keys.square().sum(1)
+    table = _in_groups(torch.cat([-2 * keys, squares[:, None]], 1))
+    found = []
+    for part in queries.split(chunk):
+        rough, indices = _smallest(torch.cat([part, torch.ones_like(part[:, :1])], 1) @ table.T, candidates)
+        indices = indices.sort(1).values
+        order = (part[:, None] - keys[indices]).square().sum(-1).sort(dim=1, stable=True)
+        exact, indices = order.values[:, :k], indices.gather(1, order.indices[:, :k])
+        if candidates < m:
+            lengths = part.square().sum(1)
+            slack = 16 * torch.finfo(keys.dtype).eps * (lengths + squares.max())
+            unsure = torch.nonzero(exact[:, -1] >= rough[:, -1] + lengths - slack).squeeze(1)
+            exact[unsure], indices[unsure] = _among_all(part[unsure], keys, k)
+        found.append((exact.sqrt(), indices))
     return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
 
 
-def _nearest(
-    queries: torch.Tensor, keys: torch.Tensor, squares: torch.Tensor, k: int, candidates: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+GROUP = 32
+
+
+def _in_groups(table: torch.Tensor) -> torch.Tensor:
+    """Rows (m, d + 1) and as many infinitely far ones as fill the last group of ``GROUP``."""
     import torch
 
-    rough = torch.addmm(squares, queries, keys.T, alpha=-2)
-    near, indices = rough.topk(candidates, largest=False, sorted=True)
-    indices = indices.sort(1).values
-    exact = (queries[:, None] - keys[indices]).square().sum(-1)
-    order = exact.sort(dim=1, stable=True)
-    exact, indices = order.values[:, :k], indices.gather(1, order.indices[:, :k])
-    if candidates < len(keys):
-        own_squares = (queries * queries).sum(1)
-        slack = 16 * torch.finfo(keys.dtype).eps * (own_squares + squares.max())
-        unsure = torch.nonzero(exact[:, -1] >= near[:, -1] + own_squares - slack).squeeze(1)
-        if len(unsure):
-            # Networks that collapsed give many equal features: each is looked up once.
-            distinct, inverse = queries[unsure].unique(dim=0, return_inverse=True)
-            rows = max(1, 2**23 // len(keys))
-            found = [_among_all(part, keys, k) for part in distinct.split(rows)]
-            exact[unsure] = torch.cat([f[0] for f in found])[inverse]
-            indices[unsure] = torch.cat([f[1] for f in found])[inverse]
-    return exact.sqrt(), indices
+    padded = torch.nn.functional.pad(table, (0, 0, 0, -len(table) % GROUP))
+    padded[len(table) :, -1] = torch.inf
+    return padded
+
+
+def _smallest(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k smallest of each row of (n, m), m a multiple of ``GROUP``, in order, and where they are: they lie in the k
+    groups with the smallest minima, which is three times as fast as ``topk`` over all on a CPU."""
+    if k * GROUP >= values.shape[1]:
+        return values.topk(k, largest=False, sorted=True)
+    groups = values.unflatten(1, (-1, GROUP))
+    chosen = groups.amin(2).topk(k, largest=False).indices
+    inside = groups.gather(1, chosen[:, :, None].expand(-1, -1, GROUP)).flatten(1)
+    smallest, where = inside.topk(k, largest=False, sorted=True)
+    return smallest, chosen.gather(1, where // GROUP) * GROUP + where % GROUP
 
 
 def _among_all(queries: torch.Tensor, keys: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Squared distances and indices of the k nearest of all keys, ties by lowest index."""
+    """Squared distances and indices of the k nearest of all keys, ties by lowest index. A network that collapsed gives
+    many equal features: each is looked up once."""
     import torch
 
-    exact = torch.cdist(queries, keys, compute_mode="donot_use_mm_for_euclid_dist").square_()
-    last = exact.topk(k, largest=False, sorted=True).values[:, -1:]
-    nearer, tied = exact < last, exact == last
-    tied &= tied.cumsum(1) <= k - nearer.sum(1, keepdim=True)
-    indices = torch.nonzero(nearer | tied)[:, 1].view(-1, k)
-    order = exact.gather(1, indices).sort(dim=1, stable=True)
-    return order.values, indices.gather(1, order.indices)
+    distinct, inverse = queries.unique(dim=0, return_inverse=True)
+    found = []
+    for part in distinct.split(max(1, 2**23 // len(keys))):
+        exact = torch.cdist(part, keys, compute_mode="donot_use_mm_for_euclid_dist").square_()
+        last = exact.topk(k, largest=False, sorted=True).values[:, -1:]
+        nearer, tied = exact < last, exact == last
+        tied &= tied.cumsum(1) <= k - nearer.sum(1, keepdim=True)
+        indices = torch.nonzero(nearer | tied)[:, 1].view(-1, k)
+        order = exact.gather(1, indices).sort(dim=1, stable=True)
+        found.append((order.values, indices.gather(1, order.indices)))
+    return torch.cat([f[0] for f in found])[inverse], torch.cat([f[1] for f in found])[inverse]
 
 
 class Decision(Protocol):
@@ -163,21 +180,29 @@ class LogisticDecision:
 
 
 class DeepClassifier(Classifier):
-    """A network's own iterates, and decisions on its features at the last one, each an iterate of its own."""
+    """A network's own iterates, and decisions on its features at the last one, each an iterate of its own (one named
+    "last" takes the place of the network's). ``unit``: on their direction."""
 
-    def __init__(self, network: NetworkClassifier, decisions: dict[Iterate, Decision]) -> None:
-        super().__init__(
-            network.info, network.history, network.artifacts, network.failure, (*network.iterates, *decisions)
-        )
-        self.network, self.decisions = network, decisions
+    def __init__(self, network: NetworkClassifier, decisions: dict[Iterate, Decision], unit: bool = False) -> None:
+        iterates = tuple(dict.fromkeys((*network.iterates, *decisions)))
+        super().__init__(network.info, network.history, network.artifacts, network.failure, iterates)
+        self.network, self.decisions, self.unit = network, decisions, unit
         self._seen: tuple[np.ndarray, torch.Tensor] | None = None
 
     def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
         if iterate not in self.decisions:
             return self.network.scores(x, iterate)
         if self._seen is None or self._seen[0] is not x:
-            self._seen = x, self.network.features(x)
+            features = self.network.features(x)
+            self._seen = x, directions(features) if self.unit else features
         return self.decisions[iterate].log_probs(self._seen[1])
+
+
+def directions(features: torch.Tensor) -> torch.Tensor:
+    """Features (..., d) scaled to length one; the squared distance of two is 2 minus twice their cosine."""
+    import torch
+
+    return torch.nn.functional.normalize(features, dim=-1)
 
 
 def with_decisions(

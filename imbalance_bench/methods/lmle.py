@@ -1,0 +1,250 @@
+"""LMLE: an embedding with margins between clusters and between classes, learned from quintuplets."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imbalance_bench.data.base import Part, Task
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.methods.tl_rs_csl import class_costs, unvalidated
+from imbalance_bench.registry import METHODS
+
+if TYPE_CHECKING:
+    import torch
+
+    from imbalance_bench.engine import Engine
+    from imbalance_bench.engine.batches import Batch
+    from imbalance_bench.engine.loop import Training, TrainState
+    from imbalance_bench.engine.stack import Stack
+
+MEMBERS = 5
+
+
+@METHODS.register("lmle")
+@dataclass(frozen=True)
+class LMLE(Method):
+    """Large Margin Local Embedding (Huang et al., "Learning Deep Representation for Imbalanced Classification", CVPR
+    2016).
+
+    f(x) is the backbone's embedding scaled to length one, D squared Euclidean distance. Each class is cut into clusters
+    by k-means on f. A quintuplet of an anchor x is p+, the farthest row of its cluster; p-, the nearest row of its
+    class outside the cluster; p--, the farthest such row; n, the nearest row of another class. They are to lie in this
+    order, with ``margins`` g1, g2, g3 between (the triple-header hinge):
+
+        w_y [ max(0, g1 + D(x, p+) - D(x, p-)) + max(0, g2 + D(x, p-) - D(x, p--)) + max(0, g3 + D(x, p--) - D(x, n)) ]
+
+    meaned over the batch. Batches hold the same number of anchors of each class; costs w_c ∝ n_c^-``cost_power``, mean
+    one over classes. The four are looked for in a random share ``pool`` of each class (half of the rows in the paper),
+    which keeps the hardest, and often mislabelled, rows from being everyone's.
+
+    Decision (large margin local decision, cluster-wise kNN): φ(x) are the ``neighbours`` cluster centres nearest to
+    f(x); a class's score is the distance from x to the nearest centre in φ of another class less that to the farthest
+    in φ of its own, and the highest wins. See ``ClusterDecision`` for classes outside φ.
+
+    Where the public facts end, these are ours. Clusters: ``clusters`` a class, as many in each, so that a small class
+    has as many centres as a large one. First clusters: the paper starts from features of another model, here the first
+    ``initial`` of trainer.epochs is plain softmax training of the same network. Refresh: every ``refresh`` passes (the
+    paper: every 5,000 iterations, more than a short schedule has). A pass has as many batches as one of other methods,
+    and its batches as many images, a fifth of them anchors.
+    """
+
+    margins: tuple[float, ...]
+    clusters: int
+    refresh: int
+    pool: int
+    initial: float
+    cost_power: float
+    neighbours: int
+
+    def __post_init__(self) -> None:
+        if len(self.margins) != 3 or min(self.margins) < 0:
+            raise BenchError(f"method.margins={list(self.margins)} must be three numbers, 0 or above")
+        for key in ("clusters", "refresh", "pool", "neighbours"):
+            if getattr(self, key) < 1:
+                raise BenchError(f"method.{key}={getattr(self, key)} must be at least 1")
+        if not 0 <= self.initial < 1:
+            raise BenchError(f"method.initial={self.initial} must be at least 0 and below 1: a share of trainer.epochs")
+        if not self.cost_power >= 0:
+            raise BenchError(f"method.cost_power={self.cost_power} must be 0 (no class costs) or above")
+
+    def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+        from imbalance_bench.methods.deep_neighbours import DeepClassifier
+
+        sets = [engine.rows_of(t) for t in tasks]
+        for task, rows in zip(tasks, sets):
+            if len(np.unique(rows.y)) < 2:
+                raise BenchError(f"method=lmle needs training rows of two classes, and fold {task.fold} has one")
+        epochs = engine.trainer.epochs
+        training = engine.begin(self, unvalidated(tasks), backbone)
+        initial = min(round(self.initial * epochs), epochs - 1)
+        training.run(sets, initial, phase="softmax training")
+        clusterings: list[Clustering | None] = []
+        for epoch in range(epochs - initial):
+            if epoch % self.refresh == 0:
+                clusterings = [self.clustering(training, r, t, s, epoch) for r, (t, s) in enumerate(zip(tasks, sets))]
+            # Training asks for one run's batches after the other's.
+            plans = iter(
+                [
+                    quintuplet_batches(c, s.y, engine.trainer.batch_size, g)
+                    for c, s, g in zip(clusterings, sets, training.shuffling)
+                ]
+            )
+            training.run(sets, 1, self.quintuplet_loss, partial(drawn_before, plans), phase="quintuplet training")
+        classifiers: list[Classifier] = []
+        for r, made in enumerate(engine.classifiers(training.stack, training.monitor)):
+            made.info |= resampling_info(tasks[r], sets[r])
+            final = self.clustering(training, r, tasks[r], sets[r], epochs)
+            if final is None:
+                classifiers.append(made)
+                continue
+            decision = ClusterDecision(final.centres(), final.owner, self.neighbours, tasks[r].classes)
+            classifiers.append(DeepClassifier(made, {"last": decision}, unit=True))
+        return classifiers
+
+    def clustering(self, training: Training, run: int, task: Task, rows: Part, epoch: int) -> Clustering | None:
+        """The clusters of a run's rows under its present f; None where the run has diverged."""
+        from imbalance_bench.methods.deep_neighbours import directions
+
+        if run not in training.monitor.alive:
+            return None
+        stack = training.stack
+        h = directions(stack.predict(stack.flat[run].detach(), rows.x, "embed"))
+        return Clustering(h, rows.y, self.clusters, self.pool, np.random.default_rng([task.seed, epoch]))
+
+    def quintuplet_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
+        """The objective of batches of quintuplets (R, 5 b), one after the other."""
+        from imbalance_bench.engine.losses import of_label
+        from imbalance_bench.methods.deep_neighbours import directions
+
+        h = directions(stack(batch.x, "embed")).unflatten(1, (-1, MEMBERS))
+        costs = of_label(class_costs(state.counts, self.cost_power), batch.y[:, ::MEMBERS])
+        return (costs * triple_header(h, self.margins)).mean(1)
+
+
+def triple_header(h: torch.Tensor, margins: Sequence[float]) -> torch.Tensor:
+    """The sum of the three hinges (...) of quintuplets of unit embeddings (..., 5, d): anchor, p+, p-, p--, n."""
+    squared = 2 - 2 * (h[..., :1, :] * h[..., 1:, :]).sum(-1)
+    steps = squared[..., :-1] - squared[..., 1:]
+    return (steps + steps.new_tensor(margins)).relu().sum(-1)
+
+
+class Clustering:
+    """Rows of one run cut into clusters of their classes, and a pool of them that quintuplets are made of.
+
+    ``h``: unit embeddings (n, d); ``labels`` (n,); ``cluster`` (n,): the cluster of each row, ``owner``: the class of
+    each cluster; ``pool``: at most ``pool`` rows of each class.
+    """
+
+    def __init__(self, h: torch.Tensor, labels: np.ndarray, clusters: int, pool: int, rng: np.random.Generator) -> None:
+        import torch
+
+        cluster, owner, pooled = np.empty(len(labels), np.int64), list[int](), []
+        for c in np.unique(labels).tolist():
+            rows = np.flatnonzero(labels == c)
+            found = kmeans(h[torch.as_tensor(rows, device=h.device)].cpu().numpy(), clusters, int(rng.integers(2**31)))
+            cluster[rows] = found + len(owner)
+            owner += [c] * (int(found.max()) + 1)
+            pooled.append(rng.permutation(rows)[:pool])
+        self.h = h
+        self.labels, self.cluster, self.owner, self.pool = (
+            torch.as_tensor(a, device=h.device) for a in (labels, cluster, np.array(owner), np.concatenate(pooled))
+        )
+
+    def centres(self) -> torch.Tensor:
+        """Mean embeddings (m, d) of the clusters."""
+        sums = self.h.new_zeros(len(self.owner), self.h.shape[1]).index_add_(0, self.cluster, self.h)
+        return sums / self.cluster.bincount()[:, None]
+
+    def quintuplets(self, anchors: torch.Tensor) -> torch.Tensor:
+        """Rows (a, 5): anchors (a,), and p+, p-, p--, n of the pool. Where the pool has no row of the anchor's cluster,
+        p+ is the anchor; where it has no other cluster of its class, p- and p-- are p+ (no gradient between them)."""
+        import torch
+
+        chunk = max(1, 2**23 // len(self.pool))
+        return torch.cat([self._quintuplets(part) for part in anchors.to(self.h.device).split(chunk)])
+
+    def _quintuplets(self, anchors: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        cosines = self.h[anchors] @ self.h[self.pool].T
+        own_class = self.labels[anchors][:, None] == self.labels[self.pool]
+        own_cluster = self.cluster[anchors][:, None] == self.cluster[self.pool]
+        beside = own_class & ~own_cluster
+        inner = self.pool[cosines.masked_fill(~own_cluster, torch.inf).argmin(1)]
+        inner = torch.where(own_cluster.any(1), inner, anchors)
+        near = self.pool[cosines.masked_fill(~beside, -torch.inf).argmax(1)]
+        far = self.pool[cosines.masked_fill(~beside, torch.inf).argmin(1)]
+        near, far = (torch.where(beside.any(1), rows, inner) for rows in (near, far))
+        other = self.pool[cosines.masked_fill(own_class, -torch.inf).argmax(1)]
+        return torch.stack([anchors, inner, near, far, other], 1)
+
+
+def kmeans(x: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+    """Clusters (n,) of rows (n, d), numbered from 0 without gaps; fewer than asked for where rows are few or equal."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters
+        found = KMeans(min(clusters, len(x)), n_init=1, max_iter=30, random_state=seed).fit_predict(x)
+    return np.unique(found, return_inverse=True)[1]
+
+
+def quintuplet_batches(
+    clustering: Clustering | None, labels: np.ndarray, batch_size: int, generator: torch.Generator
+) -> torch.Tensor:
+    """A pass: (steps, 5 b) rows, b quintuplets a batch; equally many anchors of each class, which is gone through in
+    shuffled passes. Of a run that has diverged: anchors alone."""
+    import torch
+
+    from imbalance_bench.engine.batches import stratified
+
+    b = max(1, batch_size // MEMBERS)
+    steps = -(-len(labels) // batch_size)
+    y = torch.as_tensor(labels)
+    classes = y.unique().tolist()
+    anchors = stratified(y, dict.fromkeys(classes, -(-steps * b // len(classes))), 1, generator)[0]
+    anchors = anchors[torch.randperm(len(anchors), generator=generator)][: steps * b]
+    rows = anchors[:, None].expand(-1, MEMBERS) if clustering is None else clustering.quintuplets(anchors).cpu()
+    return rows.reshape(steps, b * MEMBERS)
+
+
+def drawn_before(plans: Iterator[torch.Tensor], *_: Any) -> torch.Tensor:
+    """The sampler that hands out ``plans``, one a run."""
+    return next(plans)
+
+
+class ClusterDecision:
+    """The large margin local decision over cluster centres (m, d) of classes (m,).
+
+    The score of class c is D(x, nearest centre of another class) - D(x, farthest centre of c in φ(x)), where φ(x) are
+    the ``k`` nearest centres; log-probabilities are the log-softmax of the scores. For a class without a centre in φ(x)
+    its nearest one counts, so that every class has a score; such a class cannot win. Where φ(x) is of one class, that
+    wins.
+    """
+
+    def __init__(self, centres: torch.Tensor, owners: torch.Tensor, k: int, classes: int) -> None:
+        self.centres, self.owners, self.k, self.classes = centres, owners, k, classes
+
+    def log_probs(self, features: torch.Tensor) -> np.ndarray:
+        import torch
+
+        from imbalance_bench.methods.deep_neighbours import LEAST
+
+        squared = torch.cdist(features, self.centres, compute_mode="donot_use_mm_for_euclid_dist").square_().double()
+        last = squared.kthvalue(min(self.k, len(self.centres)), dim=1, keepdim=True).values
+        least, most = (squared.new_full((len(features), self.classes), sign * torch.inf) for sign in (1, -1))
+        owners = self.owners.expand_as(squared)
+        least.scatter_reduce_(1, owners, squared, "amin")
+        most.scatter_reduce_(1, owners, squared.masked_fill(squared > last, -torch.inf), "amax")
+        own = torch.where(most.isfinite(), most, least)
+        first, second = least.topk(2, largest=False).values.split(1, dim=1)
+        other = torch.where(least == first, second, first)
+        return (other - own).log_softmax(1).clamp_(min=np.log(LEAST)).cpu().numpy()
