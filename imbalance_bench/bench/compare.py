@@ -1,0 +1,70 @@
+"""Side by side in one run: interleaved rounds, medians, ratios."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from imbalance_bench.config import Trainer
+from imbalance_bench.registry import build
+
+
+def compare(rivals: dict[str, Callable[[], int]], rounds: int) -> dict[str, float]:
+    """Median of what each makes a second, over interleaved rounds; each callable returns how much it made."""
+    speeds: dict[str, list[float]] = {name: [] for name in rivals}
+    for rival in rivals.values():
+        rival()  # warm-up: imports, first allocations, compilation
+    for _ in range(rounds):
+        for name, rival in rivals.items():
+            synchronise()
+            start = time.perf_counter()
+            made = rival()
+            synchronise()
+            speeds[name].append(made / (time.perf_counter() - start))
+    return {name: statistics.median(values) for name, values in speeds.items()}
+
+
+def counted(loop: Callable[[], None], made: int) -> Callable[[], int]:
+    def rival() -> int:
+        loop()
+        return made
+
+    return rival
+
+
+def synchronise() -> None:
+    """Waits for what the GPU was asked to do."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def show(title: str, results: dict[str, dict[str, float]]) -> None:
+    """A table: rivals down, settings across, speeds and their ratio to the first rival's."""
+    print(f"\n{title}")
+    names = list(next(iter(results.values())))
+    width = max(map(len, names)) + 2
+    print(" " * width + "".join(f"{setting:>22s}" for setting in results))
+    for name in names:
+        cells = (f"{speeds[name]:,.0f} ({speeds[name] / speeds[names[0]]:.2f}x)" for speeds in results.values())
+        print(f"{name:{width}s}" + "".join(f"{c:>22s}" for c in cells))
+
+
+def option(group: str, label: str) -> dict[str, Any]:
+    """What conf/<group>/<label>.yaml holds, with what it is based on."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    from imbalance_bench.sweep import CONF
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        container: Any = OmegaConf.to_container(compose(f"{group}/{label}")[group], resolve=True)
+    return container
+
+
+def trainer(label: str, epochs: int, **options: Any) -> Trainer:
+    """conf/trainer/<label>.yaml with other options, validated once, at the end."""
+    return build(Trainer, option("trainer", label) | {"epochs": epochs, "validate_every": epochs} | options, "trainer")

@@ -1,0 +1,91 @@
+"""Every preset of the image papers runs: its cells at smoke size, on random images in place of the data sets."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imbalance_bench.config import Config, Paths
+from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.encode import RawPixels
+from imbalance_bench.grid import Cell, load_preset, presets
+from imbalance_bench.registry import DATASETS
+from imbalance_bench.run import run_cell
+
+PRESETS = [(paper, name) for paper in ("dos", "selectnet") for name in presets(paper)]
+GREY = ("mnist", "mnist_back_rotation")
+# The largest networks are only deeper: their counts and gradients are tests of their own.
+SHALLOW = {"resnet32": 8, "resnet56": 8, "resnet20_v2": 11, "resnet56_v2": 11}
+
+
+def tiny(label: str) -> Dataset:
+    """As many classes and channels as the data set has, in images as small as every network takes: a few a class, and
+    two for testing."""
+    classes, rows = (100, 12) if label == "cifar100" else (10, 40)
+    y = np.tile(np.arange(classes), rows + 2)
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (len(y), 1 if label.startswith(GREY) else 3, 16, 16), dtype=np.uint8)
+    test_rows = np.arange(rows * classes, len(y))
+    return Dataset(label, x, y, tuple(map(str, range(classes))), RawPixels(), "image", test_rows=test_rows)
+
+
+def smoke(cell: Cell, outputs: Path) -> Config:
+    """The cell, shrunk: one trial, two short epochs, few enough images that a rare class keeps some."""
+    plain = copy.deepcopy(cell.config)
+    plain["trainer"] |= {"epochs": 2, "batch_size": 64, "validate_every": 2}
+    plain["protocol"]["trials"] = 1
+    if plain["ratio"]["name"] == "random_classes":
+        plain["ratio"]["p"] = 0.6
+    if plain["ratio"]["name"] == "minor_major":
+        plain["ratio"]["minor"] = 0.25
+    if plain["ratio"]["name"] == "long_tailed":
+        plain["ratio"]["mu"] = 0.25
+    if plain["ratio"]["name"] == "class_list":
+        plain["ratio"]["keep"] = dict.fromkeys(plain["ratio"]["keep"], 0.4)
+    if "depth" in plain["backbone"]:
+        plain["backbone"]["depth"] = SHALLOW[cell.labels["backbone"]]
+    if "meta_per_class" in plain["method"]:
+        plain["method"]["meta_per_class"] = 2
+    return Config(
+        plain=plain,
+        tracker={"name": "none", "label": "none"},
+        device="cpu",
+        cache="reuse",
+        paths=Paths(data=str(outputs), outputs=str(outputs)),
+    )
+
+
+def one_a_method(paper: str, name: str) -> list[Cell]:
+    """The first cell of each method of a preset."""
+    chosen: dict[str, Cell] = {}
+    for cell in load_preset(paper, name, []).cells:
+        chosen.setdefault(cell.labels["method"], cell)
+    return list(chosen.values())
+
+
+def check(cell: Cell, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = type(DATASETS.build(cell.config["dataset"]))
+    monkeypatch.setattr(source, "load", lambda self, folder: tiny(cell.labels["dataset"]))
+    outcome = run_cell(smoke(cell, outputs))
+    assert outcome.status == "done", outcome.message
+    assert not outcome.message
+
+
+@pytest.mark.parametrize("paper, name", PRESETS)
+def test_a_cell_of_every_preset_runs(paper, name, tmp_path, monkeypatch):
+    """The last method of the preset's own section, which is the paper's."""
+    preset = load_preset(paper, name, [])
+    own = next(iter(preset.paper["sections"].values()), {}) if "sections" in preset.paper else {}
+    labels = [side.partition("@")[0] for side in own]
+    cells = [c for c in one_a_method(paper, name) if not labels or c.labels["method"] in labels]
+    check(cells[-1], tmp_path, monkeypatch)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("paper, name", PRESETS)
+def test_every_method_of_every_preset_runs(paper, name, tmp_path, monkeypatch):
+    for cell in one_a_method(paper, name):
+        check(cell, tmp_path, monkeypatch)
