@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report.figures import DRAWINGS, figure
+from imbalance_bench.report.figures import DRAWINGS, SCHEMATICS, figure
 from imbalance_bench.report.figures.across import _groups
 from imbalance_bench.report.figures.curves import RECALLS, _curves
 from imbalance_bench.report.figures.rounds import ADDED
@@ -209,7 +209,7 @@ def test_files_and_their_provenance(many, tmp_path):
     assert "command: make it" in paths[2].read_text()
 
 
-@pytest.mark.parametrize("draw", sorted(DRAWINGS))
+@pytest.mark.parametrize("draw", sorted(set(DRAWINGS) - set(SCHEMATICS)))
 def test_nothing_run_says_the_command(draw, tmp_path):
     with pytest.raises(NothingRun, match=rf"train.py -m \+paper=explicit_gradient/{draw}"):
         figure(FakePreset(spec(draw, {"ours": "Ours"}), [cell("ours")]), Store(tmp_path))
@@ -247,3 +247,13 @@ def test_added_samples_need_a_method_that_adds_some(tmp_path):
     write(tmp_path, made, [0.5], history=[{"run": 0, "epoch": 0, "loss": 1.0}])
     with pytest.raises(BenchError, match="the history of method=cross_entropy does not say what was added"):
         figure(FakePreset(spec("added_samples", {"cross_entropy": "CE"}), [made]), Store(tmp_path))
+
+
+@pytest.mark.parametrize("draw", SCHEMATICS)
+def test_diagrams_need_no_run_and_say_so(draw, tmp_path):
+    options = {"backbone": {"conv": [6, 16], "hidden": [400, 120], "kernel": 5}, "method": {"k_minority": 5}}
+    paper = spec(draw, {"dos": "DOS"}, name="dos")
+    drawing = figure(
+        FakePreset(paper, [cell("dos", "mnist", options=options)]), Store(tmp_path), command="train; report"
+    )
+    assert check(drawing).provenance == ["command: report", "a diagram: no run stands behind it"]

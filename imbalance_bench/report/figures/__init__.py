@@ -12,6 +12,7 @@ from imbalance_bench.report.figures.across import critical_difference, performan
 from imbalance_bench.report.figures.curves import convergence, precision_recall
 from imbalance_bench.report.figures.overview import bars
 from imbalance_bench.report.figures.rounds import added_samples
+from imbalance_bench.report.figures.schematics import decision_boundaries, overloading, two_outputs
 from imbalance_bench.report.figures.sine import sine_fit, sine_grid
 from imbalance_bench.report.figures.style import Drawing, FigureSpec, finished, styled
 from imbalance_bench.report.frame import ITERATES, NothingRun, Outcome
@@ -26,16 +27,12 @@ __all__ = ["DRAWINGS", "Drawing", "bars", "figure"]
 DRAWINGS: dict[str, Callable[[FigureSpec, Sequence[Outcome], str], tuple[Any, str]]] = {
     f.__name__: f
     for f in (
-        sine_fit,
-        sine_grid,
-        precision_recall,
-        performance_profile,
-        critical_difference,
-        convergence,
-        added_samples,
+        *(sine_fit, sine_grid, precision_recall, performance_profile, critical_difference, convergence, added_samples),
+        *(two_outputs, overloading, decision_boundaries),
     )
 }
 OF_HISTORY = ("convergence", "added_samples")  # they show what happened before there was an iterate
+SCHEMATICS = ("two_outputs", "overloading", "decision_boundaries")  # no run stands behind them
 
 
 def figure(preset: Preset, store: Store, iterate: str | None = None, command: str = "") -> Drawing:
@@ -49,6 +46,10 @@ def figure(preset: Preset, store: Store, iterate: str | None = None, command: st
     if spec.draw not in DRAWINGS:
         raise BenchError(f"paper.draw={spec.draw!r} is no drawing: {nearest(spec.draw, DRAWINGS)}")
     results = frames.outcomes(preset.cells, store)
+    if spec.draw in SCHEMATICS:
+        drawn, caption = styled(lambda: DRAWINGS[spec.draw](spec, results, spec.iterate))
+        source = [f"command: {command.rpartition('; ')[2]}", "a diagram: no run stands behind it"]
+        return finished(drawn, spec.figure, spec.title, f"{spec.caption} {caption}", source)
     records = frames.done(results)
     if not records:
         raise NothingRun(spec.name, spec.figure)
