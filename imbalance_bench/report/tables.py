@@ -44,8 +44,8 @@ class TableSpec:
     method label or ``label@iterate``, the first holds what is compared, the others are set apart; ``restrict``: methods
     whose cells exist for some values of an axis only (they are not ranked); ``matched``: options of groups that go
     together (``sweep.excluded``); ``titles``: headings of labels, by axis; ``exchanged``: metric → the one whose
-    printed numbers it may have been given; ``stand_ins``: data sets beside which the numbers of another stand, → what
-    that is; ``readings``: what a reader must know of the settings, a line each.
+    printed numbers it may have been given on imbalanced data; ``stand_ins``: data sets beside which the numbers of
+    another stand, → what that is; ``readings``: what a reader must know of the settings, a line each.
     """
 
     name: str
@@ -169,13 +169,13 @@ def _scores(spec: TableSpec, results: Sequence[Outcome], printed: PrintedTable |
 
 
 def _beside_printed(s: Score, spec: TableSpec, printed: PrintedTable) -> Score:
-    """The paper's number, and where its file says so that of the metric it seems to have exchanged with this one."""
+    """The paper's number, and on imbalanced data that of the metric it may have exchanged with this one."""
     cell = printed.find(s.method, s.dataset, s.ratio, s.metric, s.class_group, s.backbone)
     if cell is None:
         return s
     other = (spec.exchanged or {}).get(s.metric)
     twin = printed.find(s.method, s.dataset, s.ratio, other, s.class_group, s.backbone) if other else None
-    exchanged = twin.text if twin and ("exchanged" in cell.note or "orientation" in cell.note) else ""
+    exchanged = twin.text if twin and twin.text != cell.text and s.ratio != "native" else ""
     stand_in = s.dataset in (spec.stand_ins or {})
     return replace(s, published=cell.text, published_sd=cell.sd, exchanged=exchanged, stand_in=stand_in)
 
