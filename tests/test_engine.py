@@ -92,6 +92,16 @@ def test_a_run_that_diverges_ends_alone_and_says_where():
     torch.testing.assert_close(good.parameters["last"], fit([TASKS[1]])[0].parameters["last"], rtol=0, atol=1e-12)
 
 
+def test_a_step_in_which_only_a_diverged_run_is_left_is_none():
+    """The longer of two sets is broken: its last batches are its alone."""
+    x = TASKS[2].train.x.copy()
+    x[3] = np.nan
+    bad = replace(TASKS[2], train=replace(TASKS[2].train, x=x))
+    good, broken = fit([TASKS[1], bad], optimiser="sgd", lr=0.05, epochs=3)
+    assert good.failure is None
+    assert broken.failure is not None
+
+
 def test_divergence_by_a_step_too_large_names_the_last_finite_loss():
     (run,) = fit([TASKS[0]], optimiser="sgd", lr=1e200, epochs=5)
     assert "the last finite value was" in run.failure

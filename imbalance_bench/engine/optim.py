@@ -64,6 +64,8 @@ class SGD:
     def step(self, active: Sequence[int] | None = None) -> None:
         weights, gradient, velocity = self.weights, self.grad, self.velocity
         if active is not None:
+            if not active:
+                return
             runs = torch.as_tensor(active, device=weights.device)
             weights, gradient, velocity = weights[runs], gradient[runs], velocity[runs]
         if self.weight_decay:
