@@ -61,19 +61,18 @@ def task(seed: int = 0, n: tuple[int, ...] = (90, 15), d: int = 4, fold: int = 0
         fold=fold,
         repeat=0,
         seed=1000 + seed,
+        minority_classes=tuple(range(1, len(n))),
     )
 
 
-def image_task(seed: int = 0, n: tuple[int, ...] = (30, 12, 8), size: int = 6) -> Task:
+def image_task(seed: int = 0, n: tuple[int, ...] = (30, 14, 12), size: int = 6) -> Task:
     """Several-class images (1, size, size)."""
     flat = task(seed, n, size * size)
 
     def shaped(part: Part) -> Part:
         return Part(part.x.reshape(-1, 1, size, size), part.y, part.ids)
 
-    return Task(
-        shaped(flat.train), shaped(flat.valid), shaped(flat.withdrawn), flat.classes, flat.kind, 0, 0, flat.seed
-    )
+    return replace(flat, train=shaped(flat.train), valid=shaped(flat.valid), withdrawn=shaped(flat.withdrawn))
 
 
 def byte_image_task(seed: int = 0, n: tuple[int, ...] = (30, 14, 12), size: int = 8) -> Task:
@@ -88,5 +87,4 @@ def byte_image_task(seed: int = 0, n: tuple[int, ...] = (30, 14, 12), size: int 
         train=bytes_of(floats.train),
         valid=bytes_of(floats.valid),
         withdrawn=bytes_of(floats.withdrawn),
-        minority_classes=tuple(range(1, len(n))),
     )
