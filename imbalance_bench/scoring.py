@@ -5,13 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from imbalance_bench import metrics
-
-ITERATES: tuple[Literal["last", "best"], ...] = ("last", "best")
 
 
 def score_predictions(
