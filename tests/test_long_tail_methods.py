@@ -17,14 +17,14 @@ from imbalance_bench.backbones.network import BatchNorm, Network
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.augment import AUGMENTATIONS
-from imbalance_bench.engine.batches import Rows, shuffled
+from imbalance_bench.engine.batches import Rows, class_aware, shuffled
 from imbalance_bench.engine.loop import TrainState
 from imbalance_bench.engine.losses import effective_number_weights
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods import mixup
 from imbalance_bench.methods.class_balanced import sigmoid_focal
-from imbalance_bench.methods.crt import FRESH, class_aware
+from imbalance_bench.methods.crt import FRESH
 from imbalance_bench.methods.meta_weight_net import Weighing
 from tests.tasks import backbone, byte_image_task, method, task, trainer
 
@@ -294,6 +294,13 @@ def test_class_aware_batches_draw_equally_from_every_class(n, size):
     for c, count in enumerate(n):
         uses = torch.bincount(rows, minlength=len(labels))[labels == c]
         assert count == 0 or uses.max() - uses.min() <= 1
+
+
+def test_balanced_batches_of_fewer_rows_than_classes_are_balanced_on_average():
+    labels = torch.as_tensor(np.repeat(np.arange(6), (9, 5, 4, 3, 2, 2)))
+    plan = method("balanced_batches").sampler(labels, 4, torch.Generator().manual_seed(0))
+    drawn = torch.bincount(labels[plan[plan >= 0]], minlength=6)
+    assert drawn.max() - drawn.min() <= 1
 
 
 def test_crt_needs_two_epochs():

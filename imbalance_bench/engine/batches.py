@@ -33,6 +33,17 @@ def stratified(labels: torch.Tensor, sizes: dict[int, int], steps: int, generato
     return torch.cat(columns, 1)
 
 
+def class_aware(labels: torch.Tensor, batch_size: int, generator: torch.Generator) -> torch.Tensor:
+    """Batches of an epoch of n = len(labels) draws, equally many of each class (which classes have one more is drawn
+    too), whose rows are gone through in shuffled passes."""
+    classes = torch.unique(labels)
+    classes = classes[torch.randperm(len(classes), generator=generator)].tolist()
+    shares = torch.arange(len(labels)).tensor_split(len(classes))
+    (drawn,) = stratified(labels, {c: len(s) for c, s in zip(classes, shares)}, 1, generator)
+    plan = shuffled(len(labels), batch_size, generator)
+    return torch.where(plan >= 0, drawn[plan], -1)
+
+
 class Batch(NamedTuple):
     """One step of all runs: ``x`` (R, B, ...), ``y`` (R, B); ``weight`` (R, B) sums to one a run and is None where
     every run has a full batch; ``active``: the runs that have rows in this step, None = all R; ``rows`` (R, B): which

@@ -63,6 +63,7 @@ class CRT(Method):
     def retrain(self, body: Training, sets: Sequence[Part], backbone: Any, engine: Engine, epochs: int) -> Training:
         """The second stage: networks that are nothing but a head, trained on features (n, d)."""
         from imbalance_bench.backbones.mlp import MLP
+        from imbalance_bench.engine.batches import class_aware
         from imbalance_bench.engine.loop import Training
         from imbalance_bench.engine.stack import Stack
         from imbalance_bench.methods.heads import head_of
@@ -116,18 +117,3 @@ def embedded(stack: Stack, run: int, rows: Part) -> Part:
     if not len(rows):
         return rows
     return Part(stack.predict(stack.flat[run].detach(), rows.x, "embed").cpu().numpy(), rows.y, rows.ids)
-
-
-def class_aware(labels: torch.Tensor, batch_size: int, generator: torch.Generator) -> torch.Tensor:
-    """Batches of an epoch of n = len(labels) draws, equally many of each class (which classes have one more is drawn
-    too), whose rows are gone through in shuffled passes."""
-    import torch
-
-    from imbalance_bench.engine.batches import shuffled, stratified
-
-    classes = torch.unique(labels)
-    classes = classes[torch.randperm(len(classes), generator=generator)].tolist()
-    shares = torch.arange(len(labels)).tensor_split(len(classes))
-    (drawn,) = stratified(labels, {c: len(s) for c, s in zip(classes, shares)}, 1, generator)
-    plan = shuffled(len(labels), batch_size, generator)
-    return torch.where(plan >= 0, drawn[plan], -1)
