@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pytest
 from omegaconf import OmegaConf
+from PIL import Image
 
 from imbalance_bench.config import GROUPS, REGISTRIES, Config, Trainer, from_omegaconf, plain_of
 from imbalance_bench.errors import BenchError
@@ -142,7 +143,13 @@ def test_no_two_options_share_an_id(tmp_path):
     """But those that are the same cell under two names."""
     table = tmp_path / "table.csv"
     table.write_text("a,b\n1,x\n")
-    extra = {("dataset", "csv"): [f"dataset.path={table}", "dataset.target=b"]}
+    for name in ("cat", "dog"):
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "pets" / name / "1.png")
+    extra = {
+        ("dataset", "csv"): [f"dataset.path={table}", "dataset.target=b"],
+        ("dataset", "image_folder"): [f"dataset.path={tmp_path / 'pets'}"],
+    }
     ids: dict[str, list[str]] = {}
     for group, label in OPTIONS:
         if group != "tracker":

@@ -260,13 +260,13 @@ def test_the_first_rows_of_each_class_may_stay():
     assert spec.indices(y, 9).tolist() == [0, 1, 2, 3, 4, 5, 6, 8]
 
 
-def test_long_tailed_cifar_has_the_counts_of_cui_et_al():
-    assert kept(ratio("long_tailed_cifar"), labels([5000] * 10)) == [
+def test_long_tailed_has_the_counts_of_cui_et_al():
+    assert kept(ratio("long_tailed"), labels([5000] * 10)) == [
         *(5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
     ]
-    found = kept(ratio("long_tailed_cifar"), labels([500] * 100))
+    found = kept(ratio("long_tailed"), labels([500] * 100))
     assert (found[0], found[-1], sum(found)) == (500, 5, 10_847)
-    spec = ratio("long_tailed_cifar")
+    spec = ratio("long_tailed")
     assert spec.minority_classes(np.array(found), 0) == tuple(range(50, 100))
     assert spec.minority_classes(np.full(10, 9), 0) == (5, 6, 7, 8, 9)
 

@@ -109,7 +109,7 @@ class SelfTraining(Method):
         if task.withdrawn is None:
             return (
                 "an unlabelled pool is asked for, but the ratio takes no rows out of the training part: choose one "
-                "that does, e.g. ratio=minor_cifar10, ratio=long_tailed_cifar or ratio=ir_50"
+                "that does, e.g. ratio=minor_cifar10, ratio=long_tailed or ratio=ir_50"
             )
         if not task.minority_classes:
             return (
