@@ -36,23 +36,29 @@ class LMLE(Method):
     f(x) is the backbone's embedding scaled to length one, D squared Euclidean distance. Each class is cut into clusters
     by k-means on f. A quintuplet of an anchor x is p+, the farthest row of its cluster; p-, the nearest row of its
     class outside the cluster; p--, the farthest such row; n, the nearest row of another class. They are to lie in this
-    order, with ``margins`` g1, g2, g3 between (the triple-header hinge):
+    order, with ``margins`` g1, g2, g3 between (the triple-header hinge). The mean over a batch's anchors is taken of
 
-        w_y [ max(0, g1 + D(x, p+) - D(x, p-)) + max(0, g2 + D(x, p-) - D(x, p--)) + max(0, g3 + D(x, p--) - D(x, n)) ]
+        w_y [ max(0, g1 + D(x, p+) - D(x, p-)) + max(0, g2 + D(x, p-) - D(x, p--)) + max(0, g3 + D(x, p--) - D(x, n)) ].
 
-    meaned over the batch. Batches hold the same number of anchors of each class; costs w_c ∝ n_c^-``cost_power``, mean
-    one over classes. The four are looked for in a random share ``pool`` of each class (half of the rows in the paper),
-    which keeps the hardest, and often mislabelled, rows from being everyone's.
+    Batches hold equally many anchors of each class (on average over a pass); costs w_c ∝ n_c^-``cost_power``, of mean
+    one over classes.
 
-    Decision (large margin local decision, cluster-wise kNN): φ(x) are the ``neighbours`` cluster centres nearest to
-    f(x); a class's score is the distance from x to the nearest centre in φ of another class less that to the farthest
-    in φ of its own, and the highest wins. See ``ClusterDecision`` for classes outside φ.
+    Decision (cluster-wise kNN, large margin local decision): φ(x) are the ``neighbours`` cluster centres nearest to
+    f(x); a class's score is D from x to the nearest centre in φ(x) of another class less D to the farthest in φ(x) of
+    its own, and the highest wins. See ``ClusterDecision`` for classes outside φ(x).
 
-    Where the public facts end, these are ours. Clusters: ``clusters`` a class, as many in each, so that a small class
-    has as many centres as a large one. First clusters: the paper starts from features of another model, here the first
-    ``initial`` of trainer.epochs is plain softmax training of the same network. Refresh: every ``refresh`` passes (the
-    paper: every 5,000 iterations, more than a short schedule has). A pass has as many batches as one of other methods,
-    and its batches as many images, a fifth of them anchors.
+    What the public facts leave open, or a short schedule cannot follow, is chosen so:
+
+    - Clusters: ``clusters`` in each class, so that a small class has as many centres as a large one.
+    - First clusters: the paper starts from features of another model; here ``initial``, a share of trainer.epochs, is
+      plain softmax training of the same network.
+    - Refresh: clusters every ``refresh`` passes, quintuplets in each (the paper: every 5,000 iterations).
+    - Pool: the four others are looked for among ``pool`` random rows of each class, drawn with the clusters. The paper
+      takes half of all rows, so that the very hardest do not rule. In the three passes that a short schedule has for it
+      on MNIST, half of the rows left the loss at the sum of the margins, which is that of a constant f.
+    - A pass has as many batches as one of another method and its batches as many images, a fifth of them anchors: every
+      method sees as many images.
+    - The head is not trained after ``initial``; the iterate is the last, since what validation would rank is the head.
     """
 
     margins: tuple[float, ...]
