@@ -13,6 +13,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="list finished cells too")
     arguments = parser.parse_args()
     states = [(cell, cell.state()) for cell in Store(arguments.outputs).cells()]
+    collapsed = 0
     for cell, state in states:
         name = cell.path.relative_to(Store(arguments.outputs).runs)
         if state == "failed":
@@ -23,15 +24,16 @@ def main() -> int:
             print(f"{state:9s} {name}")
         record = cell.record() if state == "done" else None
         runs = record["runs"] if record else []
-        if collapsed := sum(bool(run.get("collapsed")) for run in runs):
-            print(
-                f"collapsed {name}\n          {collapsed} of {len(runs)} runs decide for half of the classes or fewer"
-            )
+        if bad := sum(bool(run.get("collapsed")) for run in runs):
+            collapsed += 1
+            if arguments.all:
+                print(f"collapsed {name}\n          {bad} of {len(runs)} runs decide for half of the classes or fewer")
         for run in runs:
             if run["failure"]:
                 print(f"diverged  {name} fold {run['fold']} repeat {run['repeat']}\n          {run['failure']}")
     count = Counter(state for _, state in states)
-    print(", ".join(f"{n} {state}" for state, n in sorted(count.items())) or "no cells yet: run scripts/train.py")
+    summary = ", ".join(f"{n} {state}" for state, n in sorted(count.items())) or "no cells yet: run scripts/train.py"
+    print(summary + (f"; collapsed runs in {collapsed} (--all lists them)" if collapsed else ""))
     return int(any(count[state] for state in ("failed", "damaged", "started")))
 
 

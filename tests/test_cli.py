@@ -46,7 +46,7 @@ def finished(folder: Path) -> dict[str, bytes]:
         (["-m", "dataset=wine,brest_cancer"], "error: unknown dataset=brest_cancer: did you mean breast_cancer?"),
         (["ratio=ir_5"], "error: unknown ratio=ir_5: did you mean ir_50"),
         (["+paper=explicit_gradient/tabel2"], "error: unknown paper=explicit_gradient/tabel2: did you mean "),
-        (["trainer.epoch=3"], "error: unknown key trainer.epoch: did you mean epochs?"),
+        (["trainer.epoch=3"], "error: unknown key trainer.epoch: did you mean epochs, "),
         (["method=focal", "method.gama=1"], "error: unknown key method.gama: did you mean gamma"),
         (["outputs=here"], "error: unknown key outputs: "),
         (["trainer.epochs=[1"], "error: "),
@@ -166,7 +166,7 @@ def test_a_cell_that_fails_does_not_stop_the_others_and_status_says_why(tmp_path
     assert len(lines) == 5
     assert re.fullmatch(r"failed    breast_cancer/ir_200/mlp/cross_entropy/[0-9a-f]{12}", lines[0])
     assert re.fullmatch(r" +.*choose a lower ratio.*", lines[1])
-    assert lines[-1] == "2 done, 2 failed"
+    assert lines[-1] == "2 done, 2 failed; collapsed runs in 2 (--all lists them)"
 
     stopped = call(tmp_path, "train.py", *sweep, "on_error=stop")
     assert stopped.returncode == 1

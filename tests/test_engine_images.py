@@ -22,7 +22,7 @@ from tests.tasks import backbone, method, task, trainer
 CPU = torch.device("cpu")
 
 
-def bytes_task(seed: int, n: tuple[int, ...] = (20, 9, 5), shape: tuple[int, ...] = (3, 32, 32)):
+def bytes_task(seed: int, n: tuple[int, ...] = (20, 9, 5), shape: tuple[int, ...] = (3, 16, 16)):
     """Random images of bytes; ``seed`` also gives the labels' rows."""
     made = task(seed, n)
     rng = np.random.default_rng(seed)

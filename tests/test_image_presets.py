@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
 from imbalance_bench.config import Config, Paths
 from imbalance_bench.data.base import Dataset
@@ -14,6 +15,8 @@ from imbalance_bench.data.encode import RawPixels
 from imbalance_bench.grid import Cell, load_preset, presets
 from imbalance_bench.registry import DATASETS
 from imbalance_bench.run import run_cell
+from tests import records
+from tests.tasks import CONF
 
 PRESETS = [(paper, name) for paper in ("dos", "selectnet") for name in presets(paper)]
 GREY = ("mnist", "mnist_back_rotation")
@@ -24,7 +27,7 @@ SHALLOW = {"resnet32": 8, "resnet56": 8, "resnet20_v2": 11, "resnet56_v2": 11}
 def tiny(label: str) -> Dataset:
     """As many classes and channels as the data set has, in images as small as every network takes: a few a class, and
     two for testing."""
-    classes, rows = (100, 12) if label == "cifar100" else (10, 40)
+    classes, rows = (100, 8) if label == "cifar100" else (10, 30)
     y = np.tile(np.arange(classes), rows + 2)
     rng = np.random.default_rng(0)
     x = rng.integers(0, 256, (len(y), 1 if label.startswith(GREY) else 3, 16, 16), dtype=np.uint8)
@@ -58,12 +61,15 @@ def smoke(cell: Cell, outputs: Path) -> Config:
     )
 
 
-def one_a_method(paper: str, name: str) -> list[Cell]:
-    """The first cell of each method of a preset."""
-    chosen: dict[str, Cell] = {}
-    for cell in load_preset(paper, name, []).cells:
-        chosen.setdefault(cell.labels["method"], cell)
-    return list(chosen.values())
+def one_a_method(paper: str, name: str, methods: list[str]) -> list[Cell]:
+    """A cell of each of these methods (empty: of all): the first with the smallest network."""
+    grid = records.preset(paper, name)
+    axes = list(OmegaConf.select(OmegaConf.load(CONF / "paper" / paper / f"{name}.yaml"), "hydra.sweeper.params") or {})
+    found: dict[str, list[str]] = {}
+    for cell in grid.cells:
+        if not methods or cell.labels["method"] in methods:
+            found.setdefault(cell.labels["method"], [f"{axis}={cell.labels[axis]}" for axis in axes])
+    return [load_preset(paper, name, overrides).cells[0] for overrides in found.values()]
 
 
 def check(cell: Cell, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,15 +83,13 @@ def check(cell: Cell, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("paper, name", PRESETS)
 def test_a_cell_of_every_preset_runs(paper, name, tmp_path, monkeypatch):
     """The last method of the preset's own section, which is the paper's."""
-    preset = load_preset(paper, name, [])
-    own = next(iter(preset.paper["sections"].values()), {}) if "sections" in preset.paper else {}
-    labels = [side.partition("@")[0] for side in own]
-    cells = [c for c in one_a_method(paper, name) if not labels or c.labels["method"] in labels]
+    own = next(iter(records.preset(paper, name).paper.get("sections", {}).values()), {})
+    cells = one_a_method(paper, name, [side.partition("@")[0] for side in own])
     check(cells[-1], tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("paper, name", PRESETS)
 def test_every_method_of_every_preset_runs(paper, name, tmp_path, monkeypatch):
-    for cell in one_a_method(paper, name):
+    for cell in one_a_method(paper, name, []):
         check(cell, tmp_path, monkeypatch)
