@@ -261,9 +261,7 @@ def test_the_first_rows_of_each_class_may_stay():
 
 
 def test_long_tailed_has_the_counts_of_cui_et_al():
-    assert kept(ratio("long_tailed"), labels([5000] * 10)) == [
-        *(5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)
-    ]
+    assert kept(ratio("long_tailed"), labels([5000] * 10)) == [*(5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50)]
     found = kept(ratio("long_tailed"), labels([500] * 100))
     assert (found[0], found[-1], sum(found)) == (500, 5, 10_847)
     spec = ratio("long_tailed")
