@@ -119,11 +119,13 @@ def logged() -> Iterator[list[str]]:
 def _train(config: Config, cell: Cell) -> dict[str, Any]:
     """Everything of a cell but the facts that are common to all records; writes all files but record.json."""
     from imbalance_bench.data.tasks import make_runs
+    from imbalance_bench.data.text import as_read_by
     from imbalance_bench.engine import Engine
 
     # The tracker too: what it lacks is known before anything is trained.
     method, backbone, trainer, tracker = (config.component(g) for g in ("method", "backbone", "trainer", "tracker"))
-    dataset = config.component("dataset").load(Path(config.paths.data))
+    folder = Path(config.paths.data)
+    dataset = as_read_by(backbone, config.component("dataset").load(folder), folder)
     runs = make_runs(dataset, config.component("ratio"), config.component("protocol"), config.plain["seed"])
     shape = runs[0].task.train.x.shape[1:]
     log.info("%s: %d runs, %d rows, features %s", dataset.name, len(runs), len(dataset.y), shape)

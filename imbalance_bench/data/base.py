@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 Kind = Literal["classification", "regression"]
-Modality = Literal["tabular", "image", "text", "features"]
+Modality = Literal["tabular", "image", "text"]
+Language = Literal["en", "zh"]
 
 
 class Encoder(Protocol):
@@ -18,7 +20,19 @@ class Encoder(Protocol):
 
     def __call__(self, x: Any, fit_rows: np.ndarray) -> np.ndarray:
         """All rows of ``x`` as float32 (n, ...), scaled by what rows ``fit_rows`` say; row order kept. Images stay
-        uint8 (n, channels, H, W)."""
+        uint8 (n, channels, H, W); texts become what the backbone reads: vectors, or int32 token ids (n, L)."""
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What the token ids of a text task mean: ``size`` ids 0..size-1; ``pad`` fills rows up on the right; a generated
+    text starts after ``begin`` and stops at ``end``. ``decode``: ids (n, L) → n texts, without special tokens."""
+
+    size: int
+    pad: int
+    begin: int
+    end: int
+    decode: Callable[[np.ndarray], list[str]]
 
 
 @dataclass(frozen=True)
@@ -26,7 +40,8 @@ class Dataset:
     """A data set in memory, before imbalance is induced and before anything is fitted.
 
     ``y``: (n,) int64 class indices 0..C-1; of two classes, 1 is the rarer one, the positive class (float64 targets for
-    regression). ``x``: (n, ...) array or DataFrame, made numeric by ``encode``. ``test_rows``: rows of the official
+    regression). ``x``: (n, ...) array or DataFrame, made numeric by ``encode``; texts are an object array of strings
+    (n,) in ``language``, which the backbone makes numbers of (``data/text.py``). ``test_rows``: rows of the official
     test set where there is one. ``synthetic``: start points that come with the data (the sine task). ``info``: facts
     for the record (e.g. the one-hot width).
     """
@@ -38,6 +53,7 @@ class Dataset:
     encode: Encoder
     modality: Modality = "tabular"
     kind: Kind = "classification"
+    language: Language = "en"
     test_rows: np.ndarray | None = None
     valid_rows: np.ndarray | None = None
     synthetic: tuple[np.ndarray, np.ndarray] | None = None
@@ -61,8 +77,8 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Part:
-    """Rows that belong together: ``x`` (n, ...) float32, or uint8 images (n, channels, H, W); ``y`` (n,) int64 (float64
-    for regression); ``ids`` (n,) rows of the data set, -1 for rows that were made."""
+    """Rows that belong together: ``x`` (n, ...) float32, uint8 images (n, channels, H, W), or int32 token ids (n, L);
+    ``y`` (n,) int64 (float64 for regression); ``ids`` (n,) rows of the data set, -1 for rows that were made."""
 
     x: np.ndarray
     y: np.ndarray
@@ -87,6 +103,7 @@ class Task:
     ``withdrawn.x`` may be used; their labels are for oracles (``potential``). ``minority_classes``: those that the
     ratio calls so; what methods treat apart and what the class group "minority" is a mean over. ``seed`` drives
     whatever is random in this run; equal (fold, repeat) give equal seeds whichever other runs a cell has.
+    ``vocabulary``: what token ids mean, where the rows are token ids.
     """
 
     train: Part
@@ -99,6 +116,7 @@ class Task:
     seed: int
     synthetic: tuple[np.ndarray, np.ndarray] | None = None
     minority_classes: tuple[int, ...] = ()
+    vocabulary: Vocabulary | None = None
 
     @cached_property
     def counts(self) -> np.ndarray:

@@ -31,16 +31,19 @@ def make_runs(dataset: Dataset, ratio: Ratio, protocol: Protocol, seed: int) -> 
     trials), so that they need to lie on a device once.
     Raises BenchError where a class is left without rows in a part, or a feature is not a finite number.
     """
-    if isinstance(dataset.x, np.ndarray):  # the gaps of a table are filled by its encoder
+    if isinstance(dataset.x, np.ndarray) and dataset.modality != "text":  # an encoder fills the gaps of a table
         _check_finite(dataset.x, dataset.name)
     splits, withdrawn = _split(dataset, ratio, protocol)
     runs = []
     known: dict[bytes, Part] = {}
+    encoded = dataset.x
+    vocabulary = getattr(dataset.encode, "vocabulary", lambda *_: None)
     for fold, (split, out) in enumerate(zip(splits, withdrawn)):
         x = dataset.encode(dataset.x, split.train)
-        if x is not dataset.x:
+        if x is not encoded:
             _check_finite(x, f"{dataset.name} (encoded)")
             known.clear()  # each fold is scaled by its own training rows
+            encoded = x
 
         def part(rows: np.ndarray, x: np.ndarray = x) -> Part:
             key = rows.tobytes()
@@ -65,6 +68,7 @@ def make_runs(dataset: Dataset, ratio: Ratio, protocol: Protocol, seed: int) -> 
                 seed=run_seed(seed, fold, repeat),
                 synthetic=dataset.synthetic,
                 minority_classes=minority,
+                vocabulary=vocabulary(dataset.x, split.train),
             )
             runs.append(Run(task, test))
     return runs

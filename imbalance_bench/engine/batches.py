@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from imbalance_bench.data.base import Part
-from imbalance_bench.engine.stack import as_input
+from imbalance_bench.engine.stack import as_input, stored
 
 Sampler = Callable[[torch.Tensor, int, torch.Generator], torch.Tensor]
 
@@ -84,7 +84,7 @@ class Batch(NamedTuple):
 
 class Rows:
     """Training sets of R runs, each stored once on the device however many runs share it (the same ``Part`` object);
-    images as bytes, of which only the batches become floats."""
+    images as bytes, of which only the batches become floats; token ids as ids."""
 
     def __init__(self, sets: Sequence[Part], device: torch.device, dtype: torch.dtype) -> None:
         distinct = list({id(s): s for s in sets}.values())
@@ -93,8 +93,7 @@ class Rows:
             starts[id(part)] = total
             total += len(part)
         self.like = torch.empty(0, dtype=dtype, device=device)
-        x = torch.cat([torch.as_tensor(p.x) for p in distinct])
-        self.x = x.to(device) if x.dtype == torch.uint8 else x.to(self.like)
+        self.x = stored(torch.cat([torch.as_tensor(p.x) for p in distinct]), self.like)
         self.y = torch.cat([torch.as_tensor(p.y) for p in distinct]).to(device)
         if self.y.is_floating_point():
             self.y = self.y.to(dtype)

@@ -15,7 +15,7 @@ from imbalance_bench.engine.augment import AUGMENTATIONS
 from imbalance_bench.engine.batches import Batch, Rows, Sampler
 from imbalance_bench.engine.optim import optimiser
 from imbalance_bench.engine.schedule import learning_rate
-from imbalance_bench.engine.stack import Stack
+from imbalance_bench.engine.stack import Stack, stored
 
 if TYPE_CHECKING:
     from imbalance_bench.config import Trainer
@@ -55,9 +55,7 @@ class Monitor:
         self.failures: list[str | None] = [None] * len(tasks)
         self.best = stack.flat.detach().clone()
         self.best_score = [-np.inf] * len(tasks)
-        device, like = stack.flat.device, stack.flat
-        inputs = {id(t.valid): torch.as_tensor(t.valid.x) for t in tasks}
-        inputs = {k: x.to(device) if x.dtype == torch.uint8 else x.to(like) for k, x in inputs.items()}
+        inputs = {id(t.valid): stored(t.valid.x, stack.flat) for t in tasks}
         self._valid = [inputs[id(t.valid)] for t in tasks]
 
     @property

@@ -13,11 +13,16 @@ Params = dict[str, torch.Tensor]
 
 
 def as_input(x: Any, like: torch.Tensor) -> torch.Tensor:
-    """What a network sees of rows ``x``: floats on the device of ``like``; images of bytes as numbers in [0, 1]."""
+    """What a network sees of rows ``x``: floats on the device of ``like``; images of bytes as numbers in [0, 1]; token
+    ids as they are."""
+    x = stored(x, like)
+    return x.to(like.dtype).div_(255) if x.dtype == torch.uint8 else x
+
+
+def stored(x: Any, like: torch.Tensor) -> torch.Tensor:
+    """Rows ``x`` as they lie on the device of ``like``: bytes and token ids as they are, other numbers in its type."""
     x = torch.as_tensor(x)
-    if x.dtype == torch.uint8:
-        return x.to(like.device, non_blocking=True).to(like.dtype).div_(255)
-    return x.to(like)
+    return x.to(like) if x.is_floating_point() else x.to(like.device, non_blocking=True)
 
 
 class Stack:

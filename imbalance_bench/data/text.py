@@ -1,0 +1,64 @@
+"""Texts: how a data set of strings meets the backbone that reads them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from imbalance_bench.data.base import Dataset, Encoder, Language, Vocabulary
+from imbalance_bench.errors import BenchError
+
+
+@dataclass(frozen=True)
+class RawTexts:
+    """For texts: an object array of strings (n,) stays as it is until a backbone reads it (``as_read_by``)."""
+
+    def __call__(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
+        return x
+
+
+class TextReader(Protocol):
+    """A backbone that texts can be put into."""
+
+    def text_encoder(self, language: Language, folder: Path) -> Encoder:
+        """What makes numbers of texts: vectors (n, d), or token ids (n, L), and then it has a method ``vocabulary``
+        (``TokenEncoder``). ``folder`` = ``paths.data`` has the cache of what is slow to make."""
+
+
+class TokenEncoder(Encoder, Protocol):
+    """An encoder of token ids."""
+
+    def vocabulary(self, x: Any, fit_rows: np.ndarray) -> Vocabulary:
+        """What the ids mean that ``__call__`` gives for the same arguments."""
+
+
+def as_read_by(backbone: Any, dataset: Dataset, folder: Path) -> Dataset:
+    """``dataset`` as ``backbone`` reads it. Raises BenchError where one is of texts and the other is not."""
+    reads = hasattr(backbone, "text_encoder")
+    if dataset.modality == "text":
+        if not reads:
+            raise BenchError(
+                f"backbone={backbone.name} reads numbers, and dataset={dataset.name} has texts: set backbone=lsa "
+                "(vectors that need no weights), minilm or textcnn (docs/datasets.md lists all)"
+            )
+        return replace(dataset, encode=backbone.text_encoder(dataset.language, folder))
+    if reads:
+        raise BenchError(
+            f"backbone={backbone.name} reads texts, and dataset={dataset.name} has none: set backbone=mlp for tables, "
+            "backbone=resnet20 for images"
+        )
+    return dataset
+
+
+def texts_hash(texts: Iterable[str], *settings: Any) -> str:
+    """16 hex digits of texts in their order and of whatever else determines what is made of them."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for text in texts:
+        raw = text.encode("utf-8", "surrogatepass")
+        digest.update(len(raw).to_bytes(8, "little") + raw)
+    return digest.hexdigest()[:16]
