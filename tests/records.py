@@ -118,6 +118,7 @@ def write(
                 "n_train": 90,
                 "n_test": 10,
                 "collapsed": run < collapsed,
+                "info": {},
             }
             for run in range(runs)
         ],

@@ -32,7 +32,8 @@ class PrintedTable:
     "dataset", "metric", "class_group" (``macro`` is the file's "all"), "ratio" and "backbone"; the last two together
     are the file's ``setting`` ("4 minors, ResNet20"; ``native`` is the empty one). A name that one of our labels claims
     is not given to another of the same spelling (Table 1's "random_oversampling" is our ``balanced_batches``). A method
-    may stand for a printed row in some metrics only: ``{cnn@knn: {name: cnn_cl, metrics: [f1]}}``, in our names.
+    may stand for a printed row in some metrics only: ``{cnn@knn: {name: cnn_cl, metrics: [f1]}}``, in our names. A data
+    set may be one setting of the file's: ``{irt_nyc_4: {name: irt_nyc, setting: four classes}}``.
     """
 
     def __init__(self, paper: str, table: str, renamed: dict[str, dict[str, Any]] | None = None) -> None:
@@ -41,6 +42,10 @@ class PrintedTable:
         for label, name in self.renamed.get("method", {}).items():
             if isinstance(name, dict):
                 self.renamed["method"][label], self.only[label] = name["name"], name["metrics"]
+        self.settings: dict[str, str] = {}
+        for label, name in self.renamed.get("dataset", {}).items():
+            if isinstance(name, dict):
+                self.renamed["dataset"][label], self.settings[label] = name["name"], name["setting"]
         self.rows = read(paper, table)
         self._cells = {
             (r["row_method"], r["dataset"], r["setting"], r["class_group"], r["metric"]): Printed(
@@ -78,14 +83,18 @@ class PrintedTable:
             if not r["value"] or _is_mean(r["dataset"]):
                 continue
             printed_groups = ["macro", "all"] if r["class_group"] == "all" else [r["class_group"] or class_group]
+            places = [
+                (dataset, *setting)
+                for dataset in self._labels("dataset", r["dataset"])
+                for setting in self._settings(r["setting"], dataset)
+            ]
             names = itertools.product(
                 self._labels("method", r["row_method"]),
-                self._labels("dataset", r["dataset"]),
-                self._settings(r["setting"]),
+                places,
                 self._labels("class_group", r["class_group"], printed_groups),
                 self._labels("metric", r["metric"]),
             )
-            for row, dataset, (ratio, backbone), group, metric in names:
+            for row, (dataset, ratio, backbone), group, metric in names:
                 if metric in self.only.get(row, [metric]):
                     where = {"row": row, "dataset": dataset, "ratio": ratio, "backbone": backbone}
                     yield where | {"class_group": group, "metric": metric, "value": r["value"]}
@@ -94,8 +103,11 @@ class PrintedTable:
         """Our labels that the file calls ``name``; its own name where no label claims it."""
         return [ours for ours, theirs in self.renamed.get(axis, {}).items() if theirs == name] or otherwise or [name]
 
-    def _settings(self, setting: str) -> list[tuple[str, str]]:
-        """Our (ratio, backbone) that the file calls ``setting``; backbone "" where the table has one for all."""
+    def _settings(self, setting: str, dataset: str) -> list[tuple[str, str]]:
+        """Our (ratio, backbone) of a data set that the file calls ``setting``; backbone "" where the table has one for
+        all; none where the data set is another setting."""
+        if dataset in self.settings:
+            return [("native", "")] if self.settings[dataset] == setting else []
         backbones = self.renamed.get("backbone") or {"": ""}
         found = [
             (ratio, backbone)
@@ -117,6 +129,7 @@ class PrintedTable:
 
     def _place(self, method: str, dataset: str, ratio: str, backbone: str) -> tuple[str, str, str]:
         parts = [
+            self.settings.get(dataset, ""),
             self.renamed.get("ratio", {}).get(ratio, "" if ratio == "native" else ratio),
             self.renamed.get("backbone", {}).get(backbone, ""),
         ]
