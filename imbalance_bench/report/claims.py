@@ -156,6 +156,11 @@ def read_claims(path: Path) -> list[dict[str, Any]]:
     return _read(path)["claims"]
 
 
+def presets_tested(path: Path) -> list[str]:
+    """The presets whose records a claims.yaml is tested on (its key ``tested``); none named: the paper's tables."""
+    return _read(path).get("tested", [])
+
+
 def printed_values(path: Path) -> pd.DataFrame:
     """The numbers that the paper printed, in the form of ``evaluate_claims``, and the ``table`` (preset) they stand in:
     one run a cell, with "" where the paper does not name a setting.

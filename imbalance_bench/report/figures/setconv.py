@@ -13,6 +13,7 @@ from imbalance_bench.report.frame import Outcome
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 
 def episodes(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
@@ -42,14 +43,10 @@ def episodes(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tupl
         ),
     }
     for axis, (title, (boxes, end)) in zip(axes[0], parts.items()):
-        _plain(axis, (-1, 1), (-3.4, 0.5))
+        _plain(axis, (-1, 1), (-3.2, 0.5))
         axis.set_title(title)
-        for i, (text, colour) in enumerate(boxes):
-            _box(axis, 0, -i, text, colour)
-            if i:
-                _arrow(axis, (0, -i + 0.68), (0, -i + 0.3))
-        _arrow(axis, (0, -2.32), (0, -2.7))
-        axis.text(0, -2.78, end, ha="center", va="top", fontsize=8)
+        _chain(axis, [_box(axis, 0, -i, text, colour) for i, (text, colour) in enumerate(boxes)])
+        axis.text(0, -2.6, end, ha="center", va="top", fontsize=8)
     return drawn, f"Sizes are those of method={method['label']}; {method['episodes']} episodes are an epoch."
 
 
@@ -82,22 +79,16 @@ def computation_graph(spec: FigureSpec, results: Sequence[Outcome], iterate: str
     _plain(axis, (-0.6, 4.9), (-1.6, 1.5))
     before = f"\nlinear {method['hidden']}, ReLU" if method["hidden"] else ""
     after = f"\nlinear {method['output']}, ReLU" if method["output"] else ""
-    boxes = {
-        (0, 1): ("set X  (N × d)" + before, BLACK),
-        (0, -1): ("anchor Y  (1 × d)" + before, BLACK),
-        (1.5, 0): ("Y - X\n(N × d)", BLACK),
-        (2.9, 0): (f"g1: linear\n(N × {width})", BLUE),
-        (2.9, -1.1): (f"g2: softmax of W\nover inputs (d × {width})", VERMILLION),
-        (4.4, 0): (f"mean of X · (g1 ⊙ g2)\n(1 × {width}){after}", GREEN),
-    }
-    for (x, y), (text, colour) in boxes.items():
-        _box(axis, x, y, text, colour)
-    for start, end in (
-        *(((0.62, 0.8), (1.2, 0.28)), ((0.62, -0.75), (1.2, -0.28)), ((1.85, 0), (2.45, 0)), ((3.35, 0), (3.75, 0))),
-        *(((3.55, -0.9), (4.1, -0.4)), ((0.7, 1.0), (4.2, 0.42))),
-    ):
-        _arrow(axis, start, end)
-    return drawn, f"Layers of method={method['label']}; ⊙ is the Khatri-Rao product of Eq. 4, d the width of the vectors."
+    rows = _box(axis, 0, 1, "set X  (N × d)" + before, BLACK)
+    anchor = _box(axis, 0, -1, "anchor Y  (1 × d)" + before, BLACK)
+    way = _box(axis, 1.5, 0, "Y - X\n(N × d)", BLACK)
+    g1 = _box(axis, 2.9, 0, f"g1: linear\n(N × {width})", BLUE)
+    g2 = _box(axis, 2.9, -1.1, f"g2: softmax of W\nover inputs (d × {width})", VERMILLION)
+    out = _box(axis, 4.4, 0, f"mean of X · (g1 ⊙ g2)\n(1 × {width}){after}", GREEN)
+    for chain in ([rows, way, g1, out], [anchor, way], [g2, out], [rows, out]):
+        _chain(axis, chain)
+    caption = f"Layers of method={method['label']}; ⊙ is the Khatri-Rao product of Eq. 4, d the width of the vectors."
+    return drawn, caption
 
 
 def text_encoder(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
@@ -113,13 +104,10 @@ def text_encoder(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> 
     ]
     drawn, axes = canvas(1, 1, 1.3)
     axis = axes[0, 0]
-    places = [0.0, 1.0, 2.75, 4.5, 5.75]
+    places = [0.0, 0.95, 2.75, 4.55, 5.8]
     _plain(axis, (-0.5, 6.4), (-0.8, 0.8))
-    for x, (text, colour) in zip(places, steps):
-        _box(axis, x, 0, text, colour)
-    for start, end in zip(((0.25, 0), (1.5, 0), (3.9, 0), (5.02, 0)), ((0.5, 0), (1.75, 0), (4.0, 0), (5.2, 0))):
-        _arrow(axis, start, end)
-    return drawn, f"backbone={encoder['label']}. Each text is encoded once and the vectors are kept in the folder of the data."
+    _chain(axis, [_box(axis, x, 0, text, colour) for x, (text, colour) in zip(places, steps)])
+    return drawn, f"backbone={encoder['label']}: each text is encoded once, and the vectors are kept for all methods."
 
 
 def confusion_matrix(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
@@ -151,11 +139,15 @@ def _plain(axis: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
     axis.set_ylim(*y)
 
 
-def _box(axis: Axes, x: float, y: float, text: str, colour: str) -> None:
+def _box(axis: Axes, x: float, y: float, text: str, colour: str) -> Text:
     style = {"boxstyle": "round,pad=0.4", "facecolor": "#F7F7F7", "edgecolor": colour, "linewidth": 0.9}
-    axis.text(x, y, text, ha="center", va="center", fontsize=7.5, bbox=style)
+    return axis.text(x, y, text, ha="center", va="center", fontsize=7.5, bbox=style)
 
 
-def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    style: dict[str, Any] = {"arrowstyle": "->", "linewidth": 0.8, "color": BLACK}
-    axis.annotate("", end, start, arrowprops=style)
+def _chain(axis: Axes, boxes: Sequence[Text]) -> None:
+    """Arrows from each box to the next, from edge to edge."""
+    for a, b in zip(boxes, boxes[1:]):
+        ends: dict[str, Any] = {"patchA": a.get_bbox_patch(), "patchB": b.get_bbox_patch(), "shrinkA": 2, "shrinkB": 2}
+        axis.annotate(
+            "", b.get_position(), a.get_position(), arrowprops={"arrowstyle": "->", "linewidth": 0.8, **ends}
+        )

@@ -93,8 +93,8 @@ class Drawing:
     values: pd.DataFrame | None = None
 
     def write(self, folder: Path) -> list[Path]:
-        """Stores ``<name>.svg``, ``<name>.png``, ``<name>.txt`` (caption and provenance), and ``<name>.csv`` where there
-        are values."""
+        """Stores ``<name>.svg``, ``<name>.png``, ``<name>.txt`` (caption and provenance) and, where there are values,
+        ``<name>.csv``."""
         from imbalance_bench.store import atomic_write
 
         text = "\n".join([self.title, "", self.caption, "", *self.provenance]) + "\n"
