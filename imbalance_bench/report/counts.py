@@ -48,6 +48,8 @@ def _facts(data: Dataset, y: np.ndarray) -> Iterator[tuple[str, str, float]]:
     """(class group, metric, value)."""
     counts = np.bincount(y, minlength=data.classes)
     yield "all", "n_instances", len(y)
+    yield "all", "n_majority", counts.max()
+    yield "all", "n_minority", counts.min()
     yield "all", "imbalance_ratio", counts.max() / counts.min()
     for name, count in zip(data.class_names, counts):
         yield f"class:{name}", "n_instances", count

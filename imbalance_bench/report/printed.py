@@ -33,7 +33,8 @@ class PrintedTable:
     are the file's ``setting`` ("4 minors, ResNet20"; ``native`` is the empty one). A name that one of our labels claims
     is not given to another of the same spelling (Table 1's "random_oversampling" is our ``balanced_batches``). A method
     may stand for a printed row in some metrics only: ``{cnn@knn: {name: cnn_cl, metrics: [f1]}}``, in our names. A data
-    set may be one setting of the file's: ``{irt_nyc_4: {name: irt_nyc, setting: four classes}}``.
+    set may be one setting of the file's, ``{irt_nyc_4: {name: irt_nyc, setting: four classes}}``, and a metric be that of
+    one of its class groups, ``{n_minority: {name: n_instances, class_group: positive}}``.
     """
 
     def __init__(self, paper: str, table: str, renamed: dict[str, dict[str, Any]] | None = None) -> None:
@@ -42,10 +43,8 @@ class PrintedTable:
         for label, name in self.renamed.get("method", {}).items():
             if isinstance(name, dict):
                 self.renamed["method"][label], self.only[label] = name["name"], name["metrics"]
-        self.settings: dict[str, str] = {}
-        for label, name in self.renamed.get("dataset", {}).items():
-            if isinstance(name, dict):
-                self.renamed["dataset"][label], self.settings[label] = name["name"], name["setting"]
+        self.settings = self._apart("dataset", "setting")
+        self.groups = self._apart("metric", "class_group")
         self.rows = read(paper, table)
         self._cells = {
             (r["row_method"], r["dataset"], r["setting"], r["class_group"], r["metric"]): Printed(
@@ -62,9 +61,17 @@ class PrintedTable:
         if metric not in self.only.get(method, [metric]):
             return None
         group = self.renamed.get("class_group", {}).get(class_group, "all" if class_group == "macro" else class_group)
+        group = self.groups.get(metric, group)
         name = self.renamed.get("metric", {}).get(metric, metric)
         place = self._place(method, dataset, ratio, backbone)
         return self._cells.get((*place, group if self._has_groups else "", name))
+
+    def _apart(self, axis: str, key: str) -> dict[str, str]:
+        """Our labels of an axis whose name in the file is a mapping → what it has for ``key``; the name stays."""
+        names = self.renamed.get(axis, {})
+        found = {label: name[key] for label, name in names.items() if isinstance(name, dict)}
+        names.update({label: names[label]["name"] for label in found})
+        return found
 
     def place(self, method: str, dataset: str, ratio: str, backbone: str = "") -> tuple[str, str, str] | None:
         """The paper's own names of this cell (row, data set, setting); None where it printed no number of it."""
@@ -95,7 +102,8 @@ class PrintedTable:
                 self._labels("metric", r["metric"]),
             )
             for row, (dataset, ratio, backbone), group, metric in names:
-                if metric in self.only.get(row, [metric]):
+                of_group = self.groups.get(metric, r["class_group"]) == r["class_group"]
+                if of_group and metric in self.only.get(row, [metric]):
                     where = {"row": row, "dataset": dataset, "ratio": ratio, "backbone": backbone}
                     yield where | {"class_group": group, "metric": metric, "value": r["value"]}
 

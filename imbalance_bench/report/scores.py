@@ -17,8 +17,8 @@ METRIC_TITLES = {
     "auc_pr": "AUC-PR", "auc_pr_trapezoid": "AUC-PR (trapezoid)", "auc_roc": "AUC-ROC", "ap_at_0.75": "AP@0.75",
     "ap_at_0.5": "AP@0.5", "ap_at_0.25": "AP@0.25", "f1": "F1", "g_mean": "G-mean", "mse": "MSE", "mae": "MAE",
     "balanced_accuracy": "balanced accuracy", "log_loss": "log loss", "ece": "ECE", "n_classes": "classes",
-    "n_train": "training images", "n_test": "test images", "n_instances": "instances", "imbalance_ratio": "IR",
-    "n_features": "width", "mean_norm": "mean norm",
+    "n_train": "training images", "n_test": "test images", "n_instances": "instances", "n_majority": "majority",
+    "n_minority": "minority", "imbalance_ratio": "IR", "n_features": "width", "mean_norm": "mean norm",
 }  # fmt: skip
 AXES = ("method", "dataset", "ratio", "backbone", "protocol", "trainer", "class_group", "metric")
 # What a table of settings shows: numbers of the configuration, and of the record where the cell was run.
@@ -31,7 +31,8 @@ FACTS: dict[str, Callable[[Outcome], float | None]] = {
     "n_features": lambda o: o.record["data"]["features"] if o.state == "done" and o.record else None,
     "mean_norm": lambda o: _mean_norm(o.record["runs"]) if o.state == "done" and o.record else None,
 }
-DECIMALS = dict.fromkeys(FACTS, 0) | {"n_instances": 0, "mean_norm": 2, "imbalance_ratio": 2}
+COUNTS = ("n_instances", "n_majority", "n_minority")
+DECIMALS = dict.fromkeys((*FACTS, *COUNTS), 0) | {"mean_norm": 2, "imbalance_ratio": 2}
 
 
 def _mean_norm(runs: list[Record]) -> float | None:
