@@ -13,6 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from imbalance_bench.backbones.pretrained import fingerprint
 from imbalance_bench.config import GROUPS
 from imbalance_bench.registry import DATASETS
 
@@ -20,7 +21,11 @@ from imbalance_bench.registry import DATASETS
 SCHEMA = 1
 
 # Keys that move no result beyond rounding, or that say where and not what.
-NOT_IDENTITY = {"trainer": {"backend", "runs_together", "channels_last", "compile"}, "dataset": {"path"}}
+NOT_IDENTITY = {
+    "trainer": {"backend", "runs_together", "channels_last", "compile"},
+    "dataset": {"path"},
+    "backbone": {"model", "batch_tokens"},
+}
 
 
 def cell_id(plain: dict[str, Any]) -> str:
@@ -31,6 +36,8 @@ def cell_id(plain: dict[str, Any]) -> str:
         content[group] = {k: _unlabelled(v) for k, v in plain[group].items() if k not in skip}
     if "path" in plain["dataset"]:
         content["fingerprint"] = DATASETS.build(plain["dataset"]).fingerprint()
+    if model := plain["backbone"].get("model"):
+        content["weights"] = fingerprint(model)
     return digest(content)
 
 

@@ -125,7 +125,7 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
     # The tracker too: what it lacks is known before anything is trained.
     method, backbone, trainer, tracker = (config.component(g) for g in ("method", "backbone", "trainer", "tracker"))
     folder = Path(config.paths.data)
-    dataset = as_read_by(backbone, config.component("dataset").load(folder), folder)
+    dataset = as_read_by(backbone, config.component("dataset").load(folder), folder, config.device)
     runs = make_runs(dataset, config.component("ratio"), config.component("protocol"), config.plain["seed"])
     shape = runs[0].task.train.x.shape[1:]
     log.info("%s: %d runs, %d rows, features %s", dataset.name, len(runs), len(dataset.y), shape)

@@ -93,16 +93,14 @@ def cached(folder: Path, name: str, make: Callable[[], dict[str, np.ndarray]]) -
     """Arrays that are slow to make: read from ``folder/cache/<name>.npz``, or made and kept there. Whatever changes
     the arrays must be part of ``name``. The place of a folder that is not for writing is taken by the user's own cache
     folder; where neither can be written the arrays are made each time."""
-    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "imbalance_bench"
-    places = [home / f"{name}.npz" for home in (folder / "cache", own)]
-    for path in places:
+    for path in (home / f"{name}.npz" for home in _cache_folders(folder)):
         try:
             with np.load(path, allow_pickle=False) as file:
                 return dict(file)
         except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             continue  # not there, or damaged: made anew
     arrays = make()
-    for path in places if _for_writing(folder) else places[1:]:
+    for path in (home / f"{name}.npz" for home in cache_folders(folder)):
         part = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +112,16 @@ def cached(folder: Path, name: str, make: Callable[[], dict[str, np.ndarray]]) -
             with suppress(OSError):
                 part.unlink(missing_ok=True)
     return arrays
+
+
+def _cache_folders(folder: Path) -> list[Path]:
+    own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "imbalance_bench"
+    return [folder / "cache", own]
+
+
+def cache_folders(folder: Path) -> list[Path]:
+    """Where what was made of data may be kept, the first choice first: with the data, else with the user."""
+    return _cache_folders(folder)[0 if _for_writing(folder) else 1 :]
 
 
 def _for_writing(folder: Path) -> bool:

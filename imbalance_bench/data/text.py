@@ -25,9 +25,10 @@ class RawTexts:
 class TextReader(Protocol):
     """A backbone that texts can be put into."""
 
-    def text_encoder(self, language: Language, folder: Path) -> Encoder:
+    def text_encoder(self, language: Language, folder: Path, device: str) -> Encoder:
         """What makes numbers of texts: vectors (n, d), or token ids (n, L), and then it has a method ``vocabulary``
-        (``TokenEncoder``). ``folder`` = ``paths.data`` has the cache of what is slow to make."""
+        (``TokenEncoder``). ``folder`` = ``paths.data`` has the cache of what is slow to make; ``device``: auto, cpu or
+        cuda."""
 
 
 class TokenEncoder(Encoder, Protocol):
@@ -37,7 +38,7 @@ class TokenEncoder(Encoder, Protocol):
         """What the ids mean that ``__call__`` gives for the same arguments."""
 
 
-def as_read_by(backbone: Any, dataset: Dataset, folder: Path) -> Dataset:
+def as_read_by(backbone: Any, dataset: Dataset, folder: Path, device: str) -> Dataset:
     """``dataset`` as ``backbone`` reads it. Raises BenchError where one is of texts and the other is not."""
     reads = hasattr(backbone, "text_encoder")
     if dataset.modality == "text":
@@ -46,7 +47,7 @@ def as_read_by(backbone: Any, dataset: Dataset, folder: Path) -> Dataset:
                 f"backbone={backbone.name} reads numbers, and dataset={dataset.name} has texts: set backbone=lsa "
                 "(vectors that need no weights), minilm or textcnn (docs/datasets.md lists all)"
             )
-        return replace(dataset, encode=backbone.text_encoder(dataset.language, folder))
+        return replace(dataset, encode=backbone.text_encoder(dataset.language, folder, device))
     if reads:
         raise BenchError(
             f"backbone={backbone.name} reads texts, and dataset={dataset.name} has none: set backbone=mlp for tables, "

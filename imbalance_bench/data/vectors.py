@@ -1,0 +1,185 @@
+"""Texts as vectors: TF-IDF with truncated SVD, or the hidden states of a frozen transformer, kept on disk once made."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from imbalance_bench.data.base import Language
+from imbalance_bench.data.fetch import cache_folders, cached
+from imbalance_bench.data.text import texts_hash
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger("imbalance_bench")
+
+_IN_MEMORY: dict[str, np.ndarray] = {}  # the last vectors: the folds of a cell, and the cells of a sweep, share them
+SHARD = 2048  # texts between two files on disk: what an interrupted encoding loses at most
+
+
+@dataclass(frozen=True)
+class LsaEncoder:
+    """Latent semantic analysis (Deerwester et al., 1990): TF-IDF with logarithmic counts, then the ``dims`` largest
+    singular directions, both from the training texts only. Words of fewer than ``min_df`` training texts are left out;
+    Chinese, which has no spaces, is counted by single and pairs of characters.
+
+    Where the training texts have fewer directions than ``dims``, the last columns are zero.
+    """
+
+    dims: int
+    min_df: int
+    language: Language
+    folder: Path
+
+    def __call__(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
+        key = texts_hash(x, self.dims, self.min_df, self.language, fit_rows.astype("<i8").tobytes())
+        return cached(self.folder, f"lsa-{key}", lambda: {"x": self._fitted(x, fit_rows)})["x"]
+
+    def _fitted(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
+        from sklearn.decomposition import TruncatedSVD
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
+        units: dict[str, Any] = {"analyzer": "char", "ngram_range": (1, 2)} if self.language == "zh" else {}
+        counts = TfidfVectorizer(sublinear_tf=True, min_df=min(self.min_df, len(fit_rows)), dtype=np.float32, **units)
+        out = np.zeros((len(x), self.dims), np.float32)
+        try:
+            known = counts.fit_transform(x[fit_rows])
+        except ValueError:  # no word is in min_df texts
+            return out
+        most = min(self.dims, min(known.shape) - 1)
+        if most > 0:
+            svd = TruncatedSVD(most, random_state=0).fit(known)
+            out[:, :most] = svd.transform(counts.transform(x))
+        return out
+
+
+@dataclass(frozen=True)
+class TransformerEncoder:
+    """Hidden states of the last layer of a frozen transformer: that of the first token ("cls"), or the mean over the
+    text's tokens ("mean"); ``normalise``: scaled to length one. Texts of more than ``max_length`` tokens are cut.
+
+    ``batch_tokens``: how many tokens, with padding, go through the network at once; texts of like length do, and
+    padding is masked, so that texts of a batch do not influence each other. ``precision``: bfloat16 computes products
+    so. ``identity``: what tells the model from others (``pretrained.fingerprint``).
+    """
+
+    model: str
+    pooling: Literal["cls", "mean"]
+    normalise: bool
+    max_length: int
+    batch_tokens: int
+    precision: Literal["float32", "bfloat16"]
+    identity: str
+    device: str
+    folder: Path
+
+    def __call__(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
+        name = f"vectors-{texts_hash(x, *self._settings)}"
+        if name not in _IN_MEMORY:
+            _IN_MEMORY.clear()
+            _IN_MEMORY[name] = cached(self.folder, name, lambda: {"x": self.encode(x, name)})["x"]
+            _Shards(self.folder, name).remove()
+        return _IN_MEMORY[name]
+
+    @property
+    def _settings(self) -> tuple[Any, ...]:
+        return self.identity, self.pooling, self.normalise, self.max_length, self.precision
+
+    def encode(self, texts: np.ndarray, name: str) -> np.ndarray:
+        """Vectors (n, d) of texts (n,); an interrupted call of the same ``name`` goes on where it was."""
+        from imbalance_bench.backbones.pretrained import load
+        from imbalance_bench.engine import choose_device
+
+        distinct, inverse = np.unique(texts, return_inverse=True)
+        tokenizer = load(self.model, "AutoTokenizer")
+        rows = tokenizer(distinct.tolist(), truncation=True, max_length=self.max_length, verbose=False)["input_ids"]
+        order = np.argsort([len(r) for r in rows], kind="stable")[::-1]  # the longest first: memory runs out at once
+        network = load(self.model, "AutoModel").to(choose_device(self.device)).eval()
+        kept = _Shards(self.folder, name)
+        shards = []
+        for i, shard in enumerate(np.split(order, range(SHARD, len(order), SHARD))):
+            made = kept.read(i)
+            if made is None:
+                batches = _batches([rows[j] for j in shard], self.batch_tokens)
+                made = np.concatenate([self._through(network, batch, tokenizer.pad_token_id) for batch in batches])
+                kept.write(i, made)
+                print(f"{self.model}: {min((i + 1) * SHARD, len(order))} of {len(order)} texts", file=sys.stderr)
+            shards.append(made)
+        vectors = np.concatenate(shards)
+        out = np.empty_like(vectors)
+        out[order] = vectors
+        log.info("%s: %d texts, %d different, vectors of %d", self.model, len(texts), len(distinct), out.shape[1])
+        return out[inverse]
+
+    def _through(self, network: Any, rows: Sequence[Sequence[int]], pad: int) -> np.ndarray:
+        """Vectors (B, d) of B rows of token ids."""
+        import torch
+
+        device = next(network.parameters()).device
+        tokens = [torch.tensor(r) for r in rows]
+        ids = torch.nn.utils.rnn.pad_sequence(tokens, batch_first=True, padding_value=pad or 0).to(device)
+        lengths = torch.tensor([len(r) for r in rows], device=device)
+        mask = torch.arange(ids.shape[1], device=device) < lengths[:, None]
+        bfloat16 = self.precision == "bfloat16"
+        with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bfloat16):
+            states = network(input_ids=ids, attention_mask=mask.long()).last_hidden_state
+        return self._pooled(states.float(), mask).cpu().numpy()
+
+    def _pooled(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Vectors (B, d) of hidden states (B, L, d), ``mask`` (B, L) true at real tokens."""
+        import torch
+
+        if self.pooling == "cls":
+            vectors = states[:, 0]
+        else:
+            vectors = (states * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True)
+        return torch.nn.functional.normalize(vectors, dim=1) if self.normalise else vectors
+
+
+class _Shards:
+    """Arrays that an unfinished piece of work has made so far, one file each."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folders = [home / f"{name}.parts" for home in cache_folders(folder)]
+
+    def read(self, i: int) -> np.ndarray | None:
+        for folder in self.folders:
+            try:
+                return np.load(folder / f"{i}.npy", allow_pickle=False)
+            except (OSError, ValueError, EOFError):
+                continue
+        return None
+
+    def write(self, i: int, array: np.ndarray) -> None:
+        for folder in self.folders:
+            part = folder / f".{i}.{os.getpid()}.npy"
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                np.save(part, array)
+                part.replace(folder / f"{i}.npy")
+                return
+            except OSError:
+                continue
+
+    def remove(self) -> None:
+        import shutil
+
+        for folder in self.folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _batches(rows: Sequence[Sequence[int]], tokens: int) -> Iterator[Sequence[Sequence[int]]]:
+    """Rows, longest first, in runs of at most ``tokens`` tokens with padding (one row at least)."""
+    start = 0
+    while start < len(rows):
+        size = max(1, tokens // len(rows[start]))
+        yield rows[start : start + size]
+        start += size
