@@ -261,7 +261,7 @@ def _run_facts(index: int, run: Run, classifier: Classifier, predictions: dict[s
         "train_counts": task.counts.tolist(),
         "subset_hash": subset_hash(task.train.ids),
         "test_hash": subset_hash(run.test.ids),
-        "info": classifier.info,
+        "info": classifier.info | ({"tokens": task.vocabulary.info} if task.vocabulary else {}),
     }
 
 

@@ -25,6 +25,7 @@ from imbalance_bench.errors import BenchError
 SITES = {
     "zenodo": "https://zenodo.org",
     "uci": "https://archive.ics.uci.edu",
+    "github": "https://raw.githubusercontent.com",
     "lisa": "http://www.iro.umontreal.ca/~lisa/icml2007data",
 }
 CHECKSUMS = "checksums.json"

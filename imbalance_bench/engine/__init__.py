@@ -87,7 +87,10 @@ class Engine:
 
     def together(self, backbone: Any, task: Task) -> int | None:
         """How many runs to train as one program where trainer.runs_together leaves it open (None: all of a cell). On
-        a CPU stacked convolutions are slower than one run after the other; a GPU is idle with one."""
+        a CPU stacked convolutions are slower than one run after the other; a GPU is idle with one. What cannot be
+        mapped over runs (``maps`` of the backbone) gains nothing anywhere."""
+        if not getattr(backbone, "maps", True):
+            return 1
         if self.device.type != "cpu":
             return None
         with torch.device("meta"):
