@@ -147,7 +147,7 @@ def test_every_table_preset_builds(paper, name, tmp_path):
     found, beside = set(), set()
     for labels in [c.labels for c in made.cells]:
         for row in [r for r in sections if r.partition("@")[0] == labels["method"]]:
-            place = printed.place(row, labels["dataset"], labels["ratio"], labels["backbone"])
+            place = printed.places(row, labels["dataset"], labels["ratio"], labels["backbone"])
             (beside if labels["dataset"] in stand_ins else found).add(place)
     if len(found) > 1:
         assert len(found - {None}) == printed.cells
