@@ -57,7 +57,9 @@ def smoke(cell: Cell, outputs: Path) -> Config:
 def check(cell: Cell, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     four = cell.labels["dataset"].endswith("_4") or cell.labels["dataset"].startswith("ag_news")
     source = type(DATASETS.build(cell.config["dataset"]))
-    monkeypatch.setattr(source, "load", lambda self, folder: tiny(cell.labels["dataset"], list("abcd" if four else "ab")))
+    monkeypatch.setattr(
+        source, "load", lambda self, folder: tiny(cell.labels["dataset"], list("abcd" if four else "ab"))
+    )
     outcome = run_cell(smoke(cell, outputs))
     assert outcome.status == "done", outcome.message
     assert not outcome.message
