@@ -59,7 +59,14 @@ class SetConv(Method):
     post_sizes: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        for key, least in (("width", 1), ("hidden", 1), ("output", 1), ("episodes", 1), ("support", 2), ("post_size", 2)):
+        for key, least in (
+            ("width", 1),
+            ("hidden", 1),
+            ("output", 1),
+            ("episodes", 1),
+            ("support", 2),
+            ("post_size", 2),
+        ):
             value = getattr(self, key)
             if value is not None and value < least:
                 raise BenchError(f"method.{key}={value} must be at least {least}")

@@ -94,7 +94,9 @@ class Claim:
             try:
                 iterate_title(side.partition("@")[2] or self.iterate)
             except BenchError as error:
-                raise BenchError(f"claim {self.id!r}: {side!r} must be a method label or label@iterate: {error}") from None
+                raise BenchError(
+                    f"claim {self.id!r}: {side!r} must be a method label or label@iterate: {error}"
+                ) from None
         if len(self.bounds or ()) != (2 if self.statistic == "gain_between" else 0):
             raise BenchError(f"claim {self.id!r}: bounds=[low, high] belongs to gain_between, and only to it")
 
