@@ -10,6 +10,7 @@ import scipy.linalg
 import scipy.special
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
 
 from imbalance_bench import metrics
 from imbalance_bench.backbones.setconv import SetConvNetwork
@@ -18,7 +19,12 @@ from imbalance_bench.engine.episodes import EpisodicTraining, distinct, drawn, s
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.setconv import against_rest
-from tests.cells import composed
+from imbalance_bench.report.frame import iterate_title
+from imbalance_bench.rescore import rescore
+from imbalance_bench.run import run_cell
+from imbalance_bench.scoring import score_predictions
+from imbalance_bench.store import Cell
+from tests.cells import cell, composed
 from tests.tasks import byte_image_task, method, task, trainer
 
 PAPER, CODE = SetConvNetwork(None, 5, None), SetConvNetwork(6, 5, 4)
@@ -369,3 +375,39 @@ def test_the_method_brings_its_trainer_which_the_command_line_changes():
     assert settings("method=setconv", "trainer=sgd", "trainer.epochs=3")[:3] == ("setconv", 3, 0.01)
     assert settings("method=setconv_code") == ("setconv_code", 20, 0.001, betas, "cosine", 5e-4)
     assert settings("method=setconv_lr_0001") == ("setconv", 20, 0.001, betas, "constant", 0.0)
+
+
+# What is recorded
+
+
+def test_a_cell_records_sizes_and_ranks_and_is_scored_again_to_the_same(tmp_path):
+    quick = ["trainer.epochs=1", "method.episodes=10", "method.post_sizes=[20]", "protocol.folds=2"]
+    outcome = run_cell(cell(tmp_path, "method=setconv", "dataset=wine", "ratio=native", *quick))
+    assert outcome.status == "done", outcome.message
+    with np.load(outcome.path / "predictions.npz", allow_pickle=False) as file:
+        saved = dict(file)
+    assert {"scores_last", "ranks_last", "scores_best", "ranks_best", "scores_post_20", "ranks_post_20"} < set(saved)
+    text = (outcome.path / "metrics.csv").read_text()
+    assert ",post_20,macro,auc_pr," in text
+    assert not rescore(Cell(outcome.path))
+    # Areas follow the ranks, decisions and calibration the log-probabilities.
+    turned = saved | {"ranks_last": -saved["ranks_last"]}
+    names, splits = ["a", "b", "c"], [(0, 0), (1, 0)]
+    rows = [score_predictions(arrays, splits, names, "classification") for arrays in (saved, turned)]
+    differ = {a["metric"] for a, b in zip(*rows) if a["iterate"] == "last" and a["value"] != b["value"]}
+    assert differ == {"auc_pr", "auc_roc"}
+    own = [
+        r["value"] for r in rows[1] if (r["iterate"], r["class_group"], r["metric"]) == ("last", "class:b", "auc_roc")
+    ]
+    first = saved["run"] == 0
+    expected = roc_auc_score(saved["label"][first] == 1, -saved["ranks_last"][first, 1])
+    assert own[0] == pytest.approx(expected)
+
+
+def test_reports_know_sizes_of_the_post_training_set():
+    assert iterate_title("post_300") == "last iterate, representatives of 300 rows"
+    for name in ("post_", "post_03", "post_x", "posts"):
+        with pytest.raises(
+            BenchError, match=f"unknown iterate '{name}': known are last, best, knn, lr and post_<rows>"
+        ):
+            iterate_title(name)
