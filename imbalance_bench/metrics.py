@@ -35,6 +35,7 @@ def evaluate(
     class_names: Sequence[str],
     kind: str = "classification",
     minority: Sequence[int] = (),
+    ranks: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """All metrics of one run's predictions.
 
@@ -44,6 +45,8 @@ def evaluate(
         class_names: C names, used in the group ``class:<name>``.
         kind: ``classification`` or ``regression``.
         minority: the minority classes of this run.
+        ranks: (n, C), what each class ranks rows by in areas under curves; None: ``ranking_scores`` of the
+            log-probabilities.
 
     Returns:
         One ``{"class_group", "metric", "value"}`` a number. Groups: ``positive`` (two classes only: class 1),
@@ -66,10 +69,11 @@ def evaluate(
     if not set(minority) < set(range(classes)):
         raise BenchError(f"minority classes {list(minority)} must be some, and not all, of 0..{classes - 1}")
     predicted = scores.argmax(axis=1)
-    table = [_one_vs_rest(labels == c, predicted == c, ranking_scores(scores, c)) for c in range(classes)]
+    ranked = [ranking_scores(scores, c) for c in range(classes)] if ranks is None else list(np.asarray(ranks).T)
+    table = [_one_vs_rest(labels == c, predicted == c, ranked[c]) for c in range(classes)]
     groups: dict[str, dict[str, float]] = {}
     if classes == 2:
-        groups["positive"] = table[1] | _curve_summaries(labels == 1, ranking_scores(scores, 1))
+        groups["positive"] = table[1] | _curve_summaries(labels == 1, ranked[1])
         groups["positive"]["g_mean"] = float(np.sqrt(table[1]["recall"] * table[1]["specificity"]))
     recalls = np.array([row["recall"] for row in table])
     recalls = recalls[~np.isnan(recalls)]

@@ -206,6 +206,9 @@ def predict(runs: Sequence[Run], classifiers: Sequence[Classifier]) -> dict[str,
         if all(iterate in c.iterates for _, _, c in good):
             scores = [c.scores(run.test.x, iterate) for _, run, c in good]
             arrays[f"scores_{iterate}"] = np.concatenate(scores).astype(np.float32)
+            ranks = [r for _, run, c in good if (r := c.ranks(run.test.x, iterate)) is not None]
+            if ranks:
+                arrays[f"ranks_{iterate}"] = np.concatenate(ranks).astype(np.float32)
     return arrays
 
 

@@ -21,18 +21,20 @@ def score_predictions(
 ) -> list[dict[str, Any]]:
     """The rows of metrics.csv: run, fold, repeat, iterate, class_group, metric, value.
 
-    ``arrays`` as in predictions.npz, ``scores_<iterate>`` for every iterate there is; ``runs``: (fold, repeat) of each
-    run of the cell; ``minority``: the minority classes of each run.
+    ``arrays`` as in predictions.npz, ``scores_<iterate>`` for every iterate there is, and ``ranks_<iterate>`` where
+    classes rank rows otherwise; ``runs``: (fold, repeat) of each run of the cell; ``minority``: the minority classes of
+    each run.
     """
     rows = []
     for iterate in [name.removeprefix("scores_") for name in arrays if name.startswith("scores_")]:
-        scores = arrays[f"scores_{iterate}"]
+        scores, ranks = arrays[f"scores_{iterate}"], arrays.get(f"ranks_{iterate}")
         for run in np.unique(arrays["run"]).tolist():
             mine = arrays["run"] == run
             fold, repeat = runs[run]
             where = {"run": run, "fold": fold, "repeat": repeat, "iterate": iterate}
             few = minority[run] if minority else ()
-            values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind, few)
+            ranked = None if ranks is None else ranks[mine]
+            values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind, few, ranked)
             rows += [{**where, **value} for value in values]
     return rows
 

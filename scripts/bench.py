@@ -5,15 +5,18 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
+import importlib
+
+SUBJECTS = ("tabular", "images", "episodes")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", nargs="*", metavar="tabular|images", help="what to measure (default: both)")
+    parser.add_argument("what", nargs="*", metavar="|".join(SUBJECTS), help="what to measure (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; the median is shown (default 5)")
     arguments = parser.parse_args()
-    if unknown := set(arguments.what) - {"tabular", "images"}:
-        parser.error(f"unknown {', '.join(sorted(unknown))}: choose tabular or images")
+    if unknown := set(arguments.what) - set(SUBJECTS):
+        parser.error(f"unknown {', '.join(sorted(unknown))}: choose from {', '.join(SUBJECTS)}")
     return arguments
 
 
@@ -21,12 +24,11 @@ if __name__ == "__main__":
     arguments = parse()
     import torch
 
-    from imbalance_bench.bench import images, tabular
     from imbalance_bench.identity import provenance
 
     torch.set_num_threads(1)
     hardware = provenance()["hardware"]
     print(f"{hardware}, one thread, torch {torch.__version__}; medians of {arguments.rounds} interleaved rounds")
-    for name, subject in (("tabular", tabular), ("images", images)):
+    for name in SUBJECTS:
         if not arguments.what or name in arguments.what:
-            subject.main(arguments.rounds)
+            importlib.import_module(f"imbalance_bench.bench.{name}").main(arguments.rounds)

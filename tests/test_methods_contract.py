@@ -31,6 +31,7 @@ QUICK = {
     },
     "mesa": {"random_steps": 10, "learned_steps": 10, "learners": 3, "hidden": 8, "batch_size": 16},
     "explicit_gradient": {"meta_epochs": 2},
+    "setconv": {"episodes": 10, "support": 16, "post_sizes": [20]},
 }  # fmt: skip
 REGRESSION = {"squared_error", "squared_error_train_valid", "explicit_gradient_sine"}
 DECLINED = {(label, made) for label in REGRESSION for made in TASKS} | {

@@ -1,4 +1,5 @@
-"""Optimisers over the rows of a flat parameter buffer, so that each run has its own moments and step count."""
+"""Optimisers over the rows of a flat parameter buffer, so that each run has its own moments and step count; over some
+of its columns where layers have rates of their own."""
 
 from __future__ import annotations
 
@@ -12,6 +13,8 @@ from imbalance_bench.engine.stack import Stack
 if TYPE_CHECKING:
     from imbalance_bench.config import Trainer
 
+EVERY = slice(None)
+
 
 class Adam:
     """Adam (Kingma & Ba, 2015) with coupled L2, as torch.optim.Adam computes it.
@@ -20,10 +23,12 @@ class Adam:
     rows of a tensor and needs a second of imports, the kernel takes one count a run.
     """
 
-    def __init__(self, stack: Stack, lr: float, betas: Sequence[float], weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, stack: Stack, lr: float, betas: Sequence[float], weight_decay: float = 0.0, columns: slice = EVERY
+    ) -> None:
         self.lr, (self.beta1, self.beta2), self.weight_decay = lr, betas, weight_decay
-        flat = stack.weights
-        buffers = (flat, stack.grad, torch.zeros_like(stack.grad), torch.zeros_like(stack.grad))  # the last: moments
+        flat, grad = stack.weights[:, columns], stack.grad[:, columns]
+        buffers = (flat, grad, torch.zeros_like(grad), torch.zeros_like(grad))  # the last: moments
         self.rows = [list(buffer.unbind(0)) for buffer in buffers]
         self.steps = [torch.zeros((), dtype=torch.float32, device=flat.device) for _ in flat]
 
@@ -56,9 +61,12 @@ class Adam:
 class SGD:
     """Gradient descent with momentum and coupled L2, as torch.optim.SGD computes it."""
 
-    def __init__(self, stack: Stack, lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, stack: Stack, lr: float, momentum: float = 0.0, weight_decay: float = 0.0, columns: slice = EVERY
+    ) -> None:
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
-        self.weights, self.grad, self.velocity = stack.weights, stack.grad, torch.zeros_like(stack.grad)
+        self.weights, self.grad = stack.weights[:, columns], stack.grad[:, columns]
+        self.velocity = torch.zeros_like(self.grad)
 
     @torch.no_grad()
     def step(self, active: Sequence[int] | None = None) -> None:
@@ -77,8 +85,8 @@ class SGD:
             self.weights[runs], self.velocity[runs] = weights, velocity
 
 
-def optimiser(stack: Stack, trainer: Trainer) -> Adam | SGD:
-    """The optimiser that ``trainer.optimiser`` names."""
+def optimiser(stack: Stack, trainer: Trainer, columns: slice = EVERY) -> Adam | SGD:
+    """The optimiser that ``trainer.optimiser`` names, of these columns of the parameters."""
     if trainer.optimiser == "adam":
-        return Adam(stack, trainer.lr, trainer.betas, trainer.weight_decay)
-    return SGD(stack, trainer.lr, trainer.momentum, trainer.weight_decay)
+        return Adam(stack, trainer.lr, trainer.betas, trainer.weight_decay, columns)
+    return SGD(stack, trainer.lr, trainer.momentum, trainer.weight_decay, columns)

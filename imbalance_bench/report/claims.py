@@ -2,7 +2,7 @@
 
 A claim compares one method with others over cells (data set × ratio, or those it lists). In a cell, the methods
 are compared on the runs (fold, repeat) that all of them have, by their means over these runs. A side is a method
-label, or ``label@iterate`` (last, best, knn, lr) where its iterate is not the claim's.
+label, or ``label@iterate`` (last, best, knn, lr, post_<n>) where its iterate is not the claim's.
 
 Verdicts: *holds*, *does not hold*, *not run*. On a partial grid, a claim about every cell is refuted by one
 cell, and one about most cells is decided as soon as the missing cells cannot change the majority; otherwise
@@ -23,7 +23,7 @@ import numpy as np
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
 from imbalance_bench.report import printed
-from imbalance_bench.report.frame import ITERATES, LOWER_IS_BETTER
+from imbalance_bench.report.frame import LOWER_IS_BETTER, iterate_title
 from imbalance_bench.report.scores import recorded
 from imbalance_bench.report.statistics import PairedDifference, friedman, paired_difference
 
@@ -75,7 +75,7 @@ class Claim:
     against: tuple[str, ...]
     metric: str
     class_group: str
-    iterate: Literal["last", "best", "knn", "lr"]
+    iterate: str
     datasets: tuple[str, ...] = ()
     ratios: tuple[str, ...] = ()
     cells: tuple[dict, ...] = ()
@@ -91,9 +91,12 @@ class Claim:
             if not {"dataset", "ratio"} <= cell.keys() <= set(PLACE):
                 raise BenchError(f"claim {self.id!r}: cell {cell} needs dataset and ratio, and may have {PLACE[2:]}")
         for side in self.sides:
-            if side.partition("@")[2] not in ("", *ITERATES):
-                iterates = ", ".join(f"label@{iterate}" for iterate in ITERATES)
-                raise BenchError(f"claim {self.id!r}: {side!r} must be a method label, or one of {iterates}")
+            try:
+                iterate_title(side.partition("@")[2] or self.iterate)
+            except BenchError as error:
+                raise BenchError(
+                    f"claim {self.id!r}: {side!r} must be a method label or label@iterate: {error}"
+                ) from None
         if len(self.bounds or ()) != (2 if self.statistic == "gain_between" else 0):
             raise BenchError(f"claim {self.id!r}: bounds=[low, high] belongs to gain_between, and only to it")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import nearest
-from imbalance_bench.report.frame import ITERATES, NothingRun
+from imbalance_bench.report.frame import NothingRun, iterate_title
 from imbalance_bench.report.render import FORMATS, Sheet, markdown, rendered
 from imbalance_bench.store import Store, atomic_write
 
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--figure", help="a number, or the name of a preset (convergence)")
     what.add_argument("--all", action="store_true", help="write every table, figure and the page of the paper")
     made.add_argument("--format", choices=FORMATS, help="md on the terminal; every format with --write")
-    made.add_argument("--iterate", choices=tuple(ITERATES), help="the preset's own, which is last")
+    made.add_argument("--iterate", help="last, best, knn, lr or post_<rows> (default: the preset's own, which is last)")
     made.add_argument("--outputs", default="outputs", help="paths.outputs of the runs (default: outputs)")
     made.add_argument("--write", action="store_true", help="store under outputs/tables and outputs/figures")
     made.add_argument("overrides", nargs="*", metavar="axis=values", help="narrow the grid, e.g. dataset=ecoli,oil")
@@ -56,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_intermixed_args(arguments)
     report = Report(options)
     try:
+        if options.iterate:
+            iterate_title(options.iterate)  # an unknown one is an error before anything else
         if options.paper:
             report.paper()
         elif options.table or options.figure or options.all:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,16 @@ ITERATES = {
     "knn": "k-nearest neighbours on deep features",
     "lr": "logistic regression on deep features",
 }
+POST = re.compile(r"post_([1-9]\d*)")
+
+
+def iterate_title(iterate: str) -> str:
+    """What tables call an iterate: one of ``ITERATES`` or "post_<n>". Raises BenchError where it is neither."""
+    if post := POST.fullmatch(iterate):
+        return f"last iterate, representatives of {post[1]} rows"
+    if iterate not in ITERATES:
+        raise BenchError(f"unknown iterate {iterate!r}: known are {', '.join(ITERATES)} and post_<rows>")
+    return ITERATES[iterate]
 
 
 class NothingRun(BenchError):

@@ -99,7 +99,9 @@ def score(
     if metric in FACTS:
         return replace(made, mean=FACTS[metric](result), sd=None, runs=len(runs), collapsed=0)
     if made.state == "done" and made.mean is None and not relative(metric):
-        what = f"{name} of class group {class_group}" + (f" by {frames.ITERATES[asked]}" if asked != iterate else "")
+        what = f"{name} of class group {class_group}" + (
+            f" by {frames.iterate_title(asked)}" if asked != iterate else ""
+        )
         return replace(made, state="n/a", reason=f"{what} is not in the record, or in no run defined")
     return made
 

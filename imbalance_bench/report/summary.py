@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import nearest
 from imbalance_bench.report import frame as frames
-from imbalance_bench.report.frame import ITERATES, Record
+from imbalance_bench.report.frame import Record, iterate_title
 from imbalance_bench.report.means import MeanRows
 from imbalance_bench.report.render import Footnotes, Sheet
 from imbalance_bench.report.scores import Score, mark_best, metric_title
@@ -57,7 +57,7 @@ def summary(store: Store, filters: Sequence[str] = (), iterate: str | None = Non
         notes += [f"{heading}: {note}" for note in mean_rows.notes()]
     return Sheet(
         name="summary",
-        title=f"Summary ({ITERATES[iterate]})",
+        title=f"Summary ({iterate_title(iterate)})",
         blocks=blocks,
         notes=notes + footnotes.lines(),
         provenance=frames.provenance_lines([r for r in records if r["status"] == "done"], command),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
 from imbalance_bench.report import frame as frames
-from imbalance_bench.report.frame import ITERATES, NothingRun, Outcome
+from imbalance_bench.report.frame import NothingRun, Outcome, iterate_title
 from imbalance_bench.report.means import MeanRows
 from imbalance_bench.report.printed import PrintedTable
 from imbalance_bench.report.render import Block, Footnotes, Item, Sheet, mean_sd, number
@@ -132,7 +132,7 @@ def table(preset: Preset, store: Store, iterate: str | None = None, command: str
     notes += [coverage(spec, results, printed), *footnotes.lines()]
     return Sheet(
         name=spec.table if iterate == spec.iterate else f"{spec.table}_{iterate}",
-        title=f"{spec.title} ({ITERATES[iterate]})",
+        title=f"{spec.title} ({iterate_title(iterate)})",
         blocks=blocks,
         notes=notes,
         provenance=frames.provenance_lines(records, command),
@@ -327,7 +327,7 @@ def item(score: Score | None, iterate: str, footnotes: Footnotes) -> Item:
         what = "at the last iterate they decide for half of the classes or fewer"
         text = footnotes.mark(text, f"{score.collapsed} of {score.of} runs collapsed: {what}")
     if score.iterate != (score.method.partition("@")[2] or iterate):
-        text = footnotes.mark(text, f"{ITERATES[score.iterate]}: this method keeps no other")
+        text = footnotes.mark(text, f"{iterate_title(score.iterate)}: this method keeps no other")
     return Item(text, aside, bold=score.best)
 
 

@@ -15,7 +15,7 @@ from imbalance_bench.report.figures.rounds import added_samples
 from imbalance_bench.report.figures.schematics import decision_boundaries, overloading, two_outputs
 from imbalance_bench.report.figures.sine import sine_fit, sine_grid
 from imbalance_bench.report.figures.style import Drawing, FigureSpec, finished, styled
-from imbalance_bench.report.frame import ITERATES, NothingRun, Outcome
+from imbalance_bench.report.frame import NothingRun, Outcome, iterate_title
 
 if TYPE_CHECKING:
     from imbalance_bench.grid import Preset
@@ -59,7 +59,7 @@ def figure(preset: Preset, store: Store, iterate: str | None = None, command: st
     drawn, caption = styled(lambda: DRAWINGS[spec.draw](spec, results, iterate))
     absent = [r.labels for r in results if r.state != "done"]
     missing = [f"{labels['method']} on {labels['dataset']} {labels['ratio']}" for labels in absent]
-    lines = [spec.caption, caption, f"{ITERATES[iterate].capitalize()}." if spec.draw not in OF_HISTORY else ""]
+    lines = [spec.caption, caption, f"{iterate_title(iterate).capitalize()}." if spec.draw not in OF_HISTORY else ""]
     if missing:
         shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
         lines.append(f"{len(records)} of {len(results)} cells were run; missing: {shown}.")
