@@ -105,7 +105,7 @@ def write(
     record = _record(made, "done") | {
         "seconds": seconds,
         "kind": kind,
-        "data": {"classes": 2} | (data or {}),
+        "data": {"classes": 2, "features": 8} | (data or {}),
         "device": "cpu",
         "headline": {"metric": metric, "class_group": class_group, "iterate": "last"},
         "runs": [

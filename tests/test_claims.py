@@ -365,7 +365,9 @@ def test_setconv_by_its_own_numbers():
     """Best in all three classes by F1, G-mean and AUC; of shooting, IHT takes fewer others for it by 0.002."""
     results = on_printed("setconv")
     printed = {name: r.verdict for name, r in results.items() if r.verdict != "not run"}
-    assert printed == dict.fromkeys([f"four_classes_{by}" for by in ("by_f1", "by_g_mean", "by_auc", "sens", "spec")], "holds")
+    assert printed == dict.fromkeys(
+        [f"four_classes_{by}" for by in ("by_f1", "by_g_mean", "by_auc", "sens", "spec")], "holds"
+    )
     fire, shooting, crash = (cell.gain.mean for cell in results["four_classes_by_f1"].cells)
     assert (fire, shooting, crash) == pytest.approx((0.041, 0.017, 0.229))
     worst = results["four_classes_spec"].cells[1]

@@ -32,6 +32,7 @@ QUICK = {
     "mesa": {"random_steps": 10, "learned_steps": 10, "learners": 3, "hidden": 8, "batch_size": 16},
     "explicit_gradient": {"meta_epochs": 2},
     "iht": {"trees": 5},
+    "setconv": {"episodes": 10, "support": 16, "post_sizes": [20]},
 }  # fmt: skip
 # Methods that draw nothing: equal rows, equal scores, whatever the seed.
 SEEDLESS = {"logistic_regression", "logistic_regression_balanced"}

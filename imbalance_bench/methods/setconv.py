@@ -28,12 +28,12 @@ NETS = 2**36  # times a class, added to a run's seed: each class's network draws
 class SetConv(Method):
     """Gao, Li, Lin, Aggarwal & Khan, "SetConv: A New Approach for Learning from Imbalanced Data", EMNLP 2020.
 
-    The layer (Eqs. 2-4) is in backbones/setconv.py, its training in engine/episodes.py. An episode has a support set
-    of ``support`` rows at the imbalance ratio of the training rows (N2 = max(1, round(support · share of the minority)),
-    N1 = support - N2), whose two representatives v_maj, v_min are compared with one query a class:
-    P(c | x) ∝ exp(x · v_c) (Eqs. 5-6), cross-entropy. The anchor Y is the mean of the minority's training rows. After
-    training the representatives are made once of S_post, ``post_size`` training rows at the same ratio, or of all rows
-    where there are fewer; test rows are sets of one.
+    The layer (Eqs. 2-4) is in backbones/setconv.py, its training in engine/episodes.py. An episode has a support set of
+    ``support`` rows at the imbalance ratio of the training rows (N2 = max(1, round(support · minority's share)), N1 =
+    support - N2), whose two representatives v_maj, v_min are compared with one query a class: P(c | x) ∝ exp(x · v_c)
+    (Eqs. 5-6), cross-entropy. The anchor Y is the mean of the minority's training rows. After training the
+    representatives are made once of S_post, ``post_size`` training rows at the same ratio, or of all rows where there
+    are fewer; test rows are sets of one.
 
     More than two classes (Section 3.4): a network a class, {y = c} against {y ≠ c}, the anchor from the smaller of the
     two. P(y = c | x) (Eq. 7) is what class c ranks rows by, and the highest one is the decision; only as
@@ -45,8 +45,8 @@ class SetConv(Method):
     - S_post is drawn from the run's own generator in an order of which a size takes the first rows, so that sizes in
       ``post_sizes`` differ in rows added, and not in the draw. "best" is the best epoch with S_post's representatives.
     - The step size and the scale of the features trade off: ``info`` has the mean norm of the training rows.
-    - The network of ``backbone``, and batch size and augmentation of ``trainer``, play no part. Any features are one
-      vector a row; images are divided by 255.
+    - The network of ``backbone`` plays no part, nor do batch size, augmentation and backend of ``trainer``. Any
+      features are one vector a row; images are divided by 255.
     """
 
     hidden: int | None
@@ -59,7 +59,14 @@ class SetConv(Method):
     post_sizes: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        for key, least in (("width", 1), ("hidden", 1), ("output", 1), ("episodes", 1), ("support", 2), ("post_size", 2)):
+        for key, least in (
+            ("width", 1),
+            ("hidden", 1),
+            ("output", 1),
+            ("episodes", 1),
+            ("support", 2),
+            ("post_size", 2),
+        ):
             value = getattr(self, key)
             if value is not None and value < least:
                 raise BenchError(f"method.{key}={value} must be at least {least}")

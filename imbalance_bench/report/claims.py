@@ -102,7 +102,9 @@ class Claim:
             try:
                 iterate_title(Side.of(side).iterate or self.iterate)
             except BenchError as error:
-                raise BenchError(f"claim {self.id!r}: {side!r} must be a method label or label@iterate: {error}") from None
+                raise BenchError(
+                    f"claim {self.id!r}: {side!r} must be a method label or label@iterate: {error}"
+                ) from None
         if len(self.bounds or ()) != (2 if sized else 0):
             raise BenchError(f"claim {self.id!r}: bounds=[low, high] belongs to (mean_)gain_between, and only to them")
 
@@ -304,9 +306,7 @@ def _rows_of(side: Side, here: list[dict[str, Any]], iterate: str, sign: float) 
     rows = [
         row
         for row in here
-        if row["method"] == side.method
-        and row["iterate"] == (side.iterate or iterate)
-        and side.holds(row["backbone"])
+        if row["method"] == side.method and row["iterate"] == (side.iterate or iterate) and side.holds(row["backbone"])
     ]
     if not side.chooses or not rows:
         return rows

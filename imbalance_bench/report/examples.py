@@ -70,7 +70,9 @@ def examples(preset: Preset, store: Store, command: str = "") -> Sheet:
             none.append(heading)
             continue
         numbers = _numbers(spec, values.get(record["id"]))
-        block = Block(f"{heading}: {numbers}" if numbers else heading, spec.header, 2, [_row(p, spec.width) for p in pairs])
+        block = Block(
+            f"{heading}: {numbers}" if numbers else heading, spec.header, 2, [_row(p, spec.width) for p in pairs]
+        )
         blocks.append(block)
         rows += [record["labels"] | {"iterate": "last", "source": source, "generated": made} for source, made in pairs]
     notes = [

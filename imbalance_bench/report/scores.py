@@ -112,10 +112,10 @@ def score(
         **scaled,
     )
     if metric in FACTS and made.mean is None:
-        return replace(made, mean=FACTS[metric](result), sd=None, runs=len(runs), collapsed=0)
+        made = replace(made, mean=FACTS[metric](result), sd=None, runs=len(runs), collapsed=0)
     if made.state == "done" and made.mean is None and not relative(metric):
         by = f" by {frames.iterate_title(asked)}" if asked != iterate else ""
-        what = f"{name} of class group {class_group}{by}"
+        what = name if metric in FACTS else f"{name} of class group {class_group}{by}"
         return replace(made, state="n/a", reason=f"{what} is not in the record, or in no run defined")
     return made
 

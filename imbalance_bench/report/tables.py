@@ -147,7 +147,7 @@ def table(
             mean_rows = MeanRows(spec.metrics[0], spec.sections[compared], scores, spec.restrict or {}, printed)
             parts = [replace(block, summary=mean_rows.rows(heads)) for block, heads in zip(parts, sections.values())]
             notes += mean_rows.notes()
-        blocks = [replace(block, heading=_heading(block.heading, compared)) for block in parts]
+        blocks = [replace(block, heading="" if spec.counted else _heading(block.heading, compared)) for block in parts]
     notes += _flags(spec, scores)
     notes += [coverage(spec, results, printed), *footnotes.lines()]
     return Sheet(
@@ -439,8 +439,8 @@ def coverage(spec: TableSpec, results: Sequence[Outcome], printed: PrintedTable 
         counts[result.state] = counts.get(result.state, 0) + 1
     words = {"declined": "n/a", "started": "not finished"}
     rest = ", ".join(f"{n} {words.get(state, state)}" for state, n in counts.items() if state != "done")
-    text = f"{counts.get('done', 0)} of {len(results)} cells of this grid run"
-    if printed:
+    text = f"{counts.get('done', 0)} of {len(results)} {'data sets are here' if spec.counted else 'cells of this grid run'}"
+    if printed and not spec.counted:
         ours = {
             place for result in results if result.state == "done" for place in _printed_places(spec, result, printed)
         }

@@ -69,7 +69,7 @@ def over_iterates(spec: FigureSpec, results: Sequence[Outcome], iterate: str) ->
     ``spec.iterates`` of the same trained runs; whiskers of one sd over runs."""
     places = spec.iterates or {}
     scores = _scores(spec, results, list(places))
-    named = _names(spec, results)
+    named = {i: name.replace("\n", " ") for i, name in _names(spec, results).items()}
     if len(spec.methods) > 1:
         named = {r.cell.id: f"{named[r.cell.id]}, {spec.methods[r.labels['method']]}" for r in results}
     lines = list(dict.fromkeys(named.values()))
@@ -90,7 +90,7 @@ def over_iterates(spec: FigureSpec, results: Sequence[Outcome], iterate: str) ->
                     label=line,
                 )
         axis.set_xscale("log")
-        axis.set_xticks(list(places.values()), [str(x) for x in places.values()])
+        axis.set_xticks(list(places.values()), [str(x) for x in places.values()], rotation=45)
         axis.minorticks_off()
         axis.set_ylim(0, 1.02)
 

@@ -183,6 +183,4 @@ def chain(axis: Axes, boxes: Sequence[Text]) -> None:
     """Arrows from each box to the next, from edge to edge."""
     for a, b in zip(boxes, boxes[1:]):
         ends: dict[str, Any] = {"patchA": a.get_bbox_patch(), "patchB": b.get_bbox_patch(), "shrinkA": 2, "shrinkB": 2}
-        axis.annotate(
-            "", b.get_position(), a.get_position(), arrowprops={"arrowstyle": "->", "linewidth": 0.8, **ends}
-        )
+        axis.annotate("", b.get_position(), a.get_position(), arrowprops={"arrowstyle": "->", "linewidth": 0.8, **ends})
