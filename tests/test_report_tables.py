@@ -524,7 +524,7 @@ def test_a_data_set_may_be_a_setting_and_a_metric_a_class_group():
     first = PrintedTable("setconv", "table_1", {"method": {"ours": ""}, "dataset": nyc, "class_group": groups})
     found = [first.find("ours", d, "native", "n_instances", g) for d in nyc for g in groups]
     assert [f and f.text for f in found] == ["1446", None, "1446", "45"]
-    assert first.place("ours", "nyc4", "native") == ("", "irt_nyc", "four classes")
+    assert first.places("ours", "nyc4", "native") == {("", "irt_nyc", "four classes")}
     assert {n["dataset"] for n in first.ours("") if n["class_group"] == "shooting" and "nyc" in n["dataset"]} == {
         "nyc4"
     }

@@ -56,16 +56,20 @@ class TextRNN(Unmapped):
         widths = [options.embedding] + [2 * hidden] * (options.layers - 1)
         self.forwards = nn.ModuleList(nn.LSTM(width, hidden, batch_first=True) for width in widths)
         self.backwards = nn.ModuleList(nn.LSTM(width, hidden, batch_first=True) for width in widths)
-        self.dropouts = nn.ModuleList(Dropout(options.dropout, by_place=True) for _ in widths)
+        self.between = nn.ModuleList(Dropout(options.dropout, by_place=True) for _ in widths[1:])
+        self.dropout = Dropout(options.dropout)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         length = (x != PAD).sum(1, keepdim=True).clamp(min=1)
         place = torch.arange(x.shape[1], device=x.device)
         reverse = torch.where(place < length, length - 1 - place, place)[..., None]  # its own inverse
         h = self.vectors(x)
-        for forward, backward, dropout in zip(self.forwards, self.backwards, self.dropouts):
+        for i, (forward, backward) in enumerate(zip(self.forwards, self.backwards)):
+            if i:
+                h = self.between[i - 1](h)
             there, _ = forward(h)
             back, _ = backward(h.take_along_dim(reverse, 1))
-            h = dropout(torch.cat([there, back.take_along_dim(reverse, 1)], 2))
+            h = torch.cat([there, back.take_along_dim(reverse, 1)], 2)
         half = h.shape[2] // 2
-        return torch.cat([h.take_along_dim(length[..., None] - 1, 1)[:, 0, :half], h[:, 0, half:]], 1)
+        ends = torch.cat([h.take_along_dim(length[..., None] - 1, 1)[:, 0, :half], h[:, 0, half:]], 1)
+        return self.dropout(ends)

@@ -28,7 +28,7 @@ class LearnedVocabulary:
         if self.length < 1:
             raise BenchError(f"backbone.length={self.length} must be at least 1")
 
-    def text_encoder(self, language: Language, folder: Path) -> LearnedTokens:
+    def text_encoder(self, language: Language, folder: Path, device: str) -> LearnedTokens:
         return LearnedTokens(self.vocabulary, self.length, self.stop_words, language, folder)
 
 
