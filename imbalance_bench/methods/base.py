@@ -50,7 +50,7 @@ class Method:
     ``initialise``, which see all runs. Methods of several stages override ``fit`` (``engine.begin``)."""
 
     name: ClassVar[str]  # set by the registry
-    head: ClassVar[str] = "linear"  # the last layer that the backbone is asked for: "linear" or "cosine"
+    head: ClassVar[str] = "linear"  # the backbone's last layer: "linear", "full" or "cosine"
     reads: ClassVar[Literal["any", "vectors", "tokens"]] = "any"  # vectors: it computes with features; tokens: with words
 
     def declines(self, task: Task) -> str | None:
