@@ -23,6 +23,8 @@ class Mixup(Method):
     """mixup (Zhang et al., 2018): rows λ x_i + (1 - λ) x_j with the loss λ L(y_i) + (1 - λ) L(y_j), where j is a
     permutation of the batch and λ ~ Beta(α, α), α = ``alpha``, is drawn once a batch."""
 
+    reads = "vectors"
+
     alpha: float
 
     def __post_init__(self) -> None:

@@ -75,6 +75,7 @@ class OverSampler(Method):
 class NeighbourSampler(OverSampler):
     """An over-sampler that interpolates between ``k_neighbors`` nearest rows of a class."""
 
+    reads = "vectors"
     interpolates: ClassVar[bool] = True
 
     k_neighbors: int
