@@ -136,7 +136,7 @@ class YelpPolaritySource(Choice):
     def _read(self, path: Path) -> Corpus:
         wanted = {"whole": ("train.csv", "test.csv"), "train": ("train.csv",), "test": ("test.csv",)}[self.part]
         parts: dict[str, list[Row]] = {}
-        with readable(path, again(path)), tarfile.open(path, "r|gz") as archive:
+        with readable(path, again(path)), tarfile.open(path) as archive:
             for member in archive:
                 name = Path(member.name).name
                 if name in wanted and (file := archive.extractfile(member)):
