@@ -33,9 +33,10 @@ QUICK = {
     "explicit_gradient": {"meta_epochs": 2},
     "iht": {"trees": 5},
     "setconv": {"episodes": 10, "support": 16, "post_sizes": [20]},
+    "iml": {"iterations": 2, "steps": 5},
 }  # fmt: skip
 # Methods that draw nothing: equal rows, equal scores, whatever the seed.
-SEEDLESS = {"logistic_regression", "logistic_regression_balanced"}
+SEEDLESS = {"logistic_regression", "logistic_regression_balanced", "iml"}
 REGRESSION = {"squared_error", "squared_error_train_valid", "explicit_gradient_sine"}
 DECLINED = {(label, made) for label in REGRESSION for made in TASKS} | {
     ("mesa", "images"), ("mesa", "bytes"),

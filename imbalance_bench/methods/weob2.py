@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
 ENSEMBLES = ("oob", "uob")
 NEWTON_STEPS = 5
+CHUNK = 256
+"""Rows of a stream that are made vectors on the device at a time."""
 
 
 @METHODS.register("weob2")
 @dataclass(frozen=True)
 class WEOB2(Method):
-    """WEOB2 (Wang, Minku & Yao, "Resampling-Based Ensemble Methods for Online Class Imbalance Learning", TKDE 2015), two
-    classes. The training rows are a stream, in an order drawn from the run's seed, gone through ``passes`` times.
+    """WEOB2 (Wang, Minku & Yao, "Resampling-Based Ensemble Methods for Online Class Imbalance Learning", TKDE 2015), of
+    two classes. The training rows are a stream, in an order drawn from the run's seed, gone through ``passes`` times.
 
     Sizes of the classes are tracked, w_k ← θ w_k + (1 - θ) [y = k] from w_k = 1/2, θ = ``theta``. Each of ``members``
     learners of OOB is trained on a row with weight Poisson(w_max / w_y), each of UOB with weight Poisson(w_min / w_y).
@@ -70,11 +72,9 @@ class WEOB2(Method):
         rngs = [np.random.default_rng(task.seed) for task in tasks]
         orders = [np.concatenate([g.permutation(len(s)) for _ in range(self.passes)]) for g, s in zip(rngs, sets)]
         labels = [rows.y[order] for rows, order in zip(sets, orders)]
-        draws = [
-            g.poisson(np.repeat(poisson_rates(y, self.theta), self.members, axis=1)) for g, y in zip(rngs, labels)
-        ]
-        store, starts = with_ones(sets, torch.zeros(0, dtype=engine.dtype, device=engine.device))
-        weights, seen = learn(store, [o + start for o, start in zip(orders, starts)], labels, draws, self.lr)
+        draws = [g.poisson(np.repeat(poisson_rates(y, self.theta), self.members, axis=1)) for g, y in zip(rngs, labels)]
+        like = torch.empty(0, dtype=engine.dtype, device=engine.device)
+        weights, seen = learn(sets, orders, draws, self.lr, like)
         return [self.finish(*run) for run in zip(tasks, sets, labels, weights, seen)]
 
     def finish(self, task: Task, rows: Part, labels: np.ndarray, weights: torch.Tensor, seen: np.ndarray) -> Classifier:
@@ -138,45 +138,46 @@ def tracked_recalls(labels: np.ndarray, hits: np.ndarray, theta: float) -> np.nd
     return recalls
 
 
-def with_ones(sets: Sequence[Part], like: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
-    """The vectors of all sets with a leading 1, (N, d + 1), each set once; and where each set begins."""
+def learn(
+    sets: Sequence[Part],
+    orders: Sequence[np.ndarray],
+    draws: Sequence[np.ndarray],
+    lr: float,
+    like: torch.Tensor,
+) -> tuple[torch.Tensor, list[np.ndarray]]:
+    """Streams of R runs through 2 M logistic regressions each, in the type and on the device of ``like``.
+
+    Run r meets rows ``orders[r]`` (n,) of ``sets[r]``; member j learns the t-th with weight ``draws[r]`` (n, 2 M).
+    Returns the weights (R, 2 M, d + 1) and, for each run, the probability of class 1 that each half of the members gave
+    each row before it was learned, (n, 2). A stream that is over learns with weight 0.
+    """
     import torch
 
     from imbalance_bench.methods.vectors import flat_vectors
 
-    distinct = list({id(s): s for s in sets}.values())
-    starts = dict(zip(map(id, distinct), np.cumsum([0] + [len(s) for s in distinct]).tolist()))
-    x = torch.cat([torch.from_numpy(flat_vectors(s.x)) for s in distinct]).to(like)
-    return torch.nn.functional.pad(x, (1, 0), value=1.0), [starts[id(s)] for s in sets]
-
-
-def learn(
-    store: torch.Tensor, orders: Sequence[np.ndarray], labels: Sequence[np.ndarray], draws: Sequence[np.ndarray], lr: float
-) -> tuple[torch.Tensor, list[np.ndarray]]:
-    """Streams of R runs through 2 M logistic regressions each.
-
-    Run r meets rows ``orders[r]`` (n,) of ``store`` (N, d + 1) with ``labels[r]`` (n,); member j learns row t with
-    weight ``draws[r]`` (n, 2 M). Returns the weights (R, 2 M, d + 1) and, for each run, the probability of class 1 that
-    each half of the members gave each row before it was learned, (n, 2). A stream that is over learns with weight 0.
-    """
-    import torch
-
     def padded(arrays: Sequence[np.ndarray]) -> torch.Tensor:
         """(steps, R, ...), zeros where a stream is over."""
-        tensors = [torch.from_numpy(np.ascontiguousarray(a)) for a in arrays]
-        return torch.nn.utils.rnn.pad_sequence(tensors).to(store.device)
+        return torch.nn.utils.rnn.pad_sequence([torch.from_numpy(a) for a in arrays]).to(like)
 
-    rows, signs, counts = padded(orders), 2 * padded(labels).to(store) - 1, padded(draws)
-    lengths = store.square().sum(1)[rows]
-    rates = lr / (lengths.double().cumsum(0) / torch.arange(1, len(rows) + 1, device=store.device)[:, None]).to(store)
-    weights = torch.zeros(len(orders), draws[0].shape[1], store.shape[1], dtype=store.dtype, device=store.device)
-    seen = torch.empty(*rows.shape, len(ENSEMBLES), dtype=store.dtype, device=store.device)
-    for t, (row, sign, count) in enumerate(zip(rows, signs[:, :, None], counts)):
-        x = store.index_select(0, row)
-        z = torch.bmm(weights, x[:, :, None]).squeeze(2)
-        seen[t] = torch.sigmoid(z).unflatten(1, (len(ENSEMBLES), -1)).mean(2)
-        gained = implicit_step(sign * z, count * (rates[t] * lengths[t])[:, None])
-        weights.baddbmm_((sign * gained / lengths[t][:, None])[:, :, None], x[:, None])
+    signs = 2 * padded([s.y[o] for s, o in zip(sets, orders)])[:, :, None] - 1
+    counts = padded(draws)
+    weights = like.new_zeros(len(sets), counts.shape[2], sets[0].x[0].size + 1)
+    seen = like.new_empty(*signs.shape[:2], len(ENSEMBLES))
+    total = torch.zeros(len(sets), dtype=torch.double, device=like.device)
+    for start in range(0, len(signs), CHUNK):
+        x = padded([flat_vectors(s.x[o[start : start + CHUNK]]) for s, o in zip(sets, orders)])
+        x = torch.nn.functional.pad(x, (1, 0), value=1.0)
+        lengths = x.square().sum(2)
+        totals = total + lengths.double().cumsum(0)
+        total = totals[-1]
+        rates = lr * torch.arange(start + 1, start + len(x) + 1, device=like.device)[:, None] / totals
+        reach = (rates.to(like) * lengths)[:, :, None]  # how far a step with weight 1 may move a row's own log-odds
+        for t in range(len(x)):
+            z = torch.bmm(weights, x[t, :, :, None]).squeeze(2)
+            sign = signs[start + t]
+            seen[start + t] = torch.sigmoid(z).unflatten(1, (len(ENSEMBLES), -1)).mean(2)
+            moved = sign * implicit_step(sign * z, counts[start + t] * reach[t])
+            weights.baddbmm_((moved / lengths[t, :, None])[:, :, None], x[t, :, None])
     return weights, [run[: len(order)] for run, order in zip(seen.double().cpu().numpy().swapaxes(0, 1), orders)]
 
 

@@ -180,7 +180,9 @@ def _scores(
         groups = spec.class_groups(labels["ratio"])
         for row, group, metric in itertools.product(spec.rows_of(labels["method"]), groups, spec.metrics):
             made = score(result, values, metric, group, iterate, section_of.get(row, "other"), row)
-            scores.append(_beside_printed(made, spec, printed) if printed else made)
+            made = _beside_printed(made, spec, printed) if printed else made
+            if made.mean is not None or made.published or not spec.counted:  # a class that a data set has not got
+                scores.append(made)
     return _differences(_relative_gaps(scores))
 
 
