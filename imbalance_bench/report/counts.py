@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from imbalance_bench.data.base import Dataset
     from imbalance_bench.grid import Cell
 
+ABSENT = "the data set does not lie here: python scripts/data.py fetch <its name>, or by hand (docs/datasets.md)"
+
 
 def counts_of(cells: Iterable[Cell], folder: Path) -> tuple[list[Outcome], dict[str, pd.DataFrame]]:
     """What became of each cell, ``done`` or ``absent``, and its numbers by cell id, in the form of ``frame.by_cell``.
@@ -32,9 +34,7 @@ def counts_of(cells: Iterable[Cell], folder: Path) -> tuple[list[Outcome], dict[
         source = DATASETS.build(cell.config["dataset"])
         find = getattr(source, "paths", None)  # what is built in has none
         if find and find(folder) is None:
-            label = cell.labels["dataset"]
-            reason = f"dataset={label} does not lie here (python scripts/data.py fetch {label}; docs/datasets.md)"
-            results.append(Outcome(cell, "absent", None, reason))
+            results.append(Outcome(cell, "absent", None, ABSENT))
             continue
         data, ratio = source.load(folder), RATIOS.build(cell.config["ratio"])
         kept = ratio.indices(data.y, ratio.seed) if ratio.apply_to == "all" else np.arange(len(data.y))

@@ -191,7 +191,9 @@ def _scores(
             if not spec.has(metric, labels | {"class_group": group}):
                 continue
             made = score(result, values, metric, group, iterate, section_of.get(row, "other"), row)
-            scores.append(_beside_printed(made, spec, printed) if printed else made)
+            made = _beside_printed(made, spec, printed) if printed else made
+            if made.mean is not None or made.published or not spec.counted:  # a class that a data set has not got
+                scores.append(made)
     return _differences(_relative_gaps(_best_networks(scores)))
 
 
