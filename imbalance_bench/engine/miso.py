@@ -220,7 +220,9 @@ class Side:
         while True:
             order = torch.randperm(len(self), generator=generator)[: len(self) // size * size]
             if bucketed:
-                order = torch.cat([part[self.lengths[part].argsort(stable=True)] for part in order.split(BUCKETS * size)])
+                order = torch.cat(
+                    [part[self.lengths[part].argsort(stable=True)] for part in order.split(BUCKETS * size)]
+                )
             batches = order.view(-1, size)
             for rows in batches[torch.randperm(len(batches), generator=generator)]:
                 yield self.take(rows)
@@ -307,7 +309,9 @@ class Generator:
             ]
             facts = {name: float(torch.stack([s[name] for s in steps]).mean()) for name in steps[0]}
             if bad := [name for name, value in facts.items() if not math.isfinite(value)]:
-                raise Diverged(f"{bad[0]} of the generator is {facts[bad[0]]} in its epoch {epoch + 1}: lower method.lr")
+                raise Diverged(
+                    f"{bad[0]} of the generator is {facts[bad[0]]} in its epoch {epoch + 1}: lower method.lr"
+                )
             last = epoch + 1 == o.epochs
             until = self.wanted * (epoch + 1) // o.epochs if o.schedule == "each_epoch" or last else done
             start = time.perf_counter()

@@ -37,7 +37,9 @@ def near_copies(made: Sequence[Words], given: Sequence[Words]) -> float:
     def sets(texts: Sequence[Words]) -> csr_matrix:
         columns = [sorted(set(text)) for text in texts]
         ends = np.cumsum([0, *map(len, columns)])
-        return csr_matrix((np.ones(ends[-1], np.float32), np.concatenate(columns).astype(int), ends), (len(texts), size))
+        return csr_matrix(
+            (np.ones(ends[-1], np.float32), np.concatenate(columns).astype(int), ends), (len(texts), size)
+        )
 
     of_made, of_given = sets(made), sets(given)
     widths, near = np.asarray(of_given.sum(1)).ravel(), 0

@@ -192,7 +192,11 @@ def printed_values(path: Path) -> pd.DataFrame:
         table = printed.PrintedTable(content["paper"], paper["published"], paper.get("published_as"))
         group = paper["class_group"] if isinstance(paper["class_group"], str) else ""
         for ours in table.ours(group):
-            name, scale = recorded(ours.pop("metric"))
+            metric = ours.pop("metric")
+            groups = (paper.get("only") or {}).get(metric, {}).get("class_group", [ours["class_group"]])
+            if ours["class_group"] not in groups:
+                continue
+            name, scale = recorded(metric)
             side = Side.of(ours.pop("row"))
             value = float(ours.pop("value")) / scale
             where = {"method": side.method, "iterate": side.iterate or "last", "metric": name, "value": value}
@@ -287,10 +291,10 @@ def _compare(claim: Claim, index: Index, place: dict[str, str], sign: float) -> 
             values = {setting: sorted({row[setting] for row in rows}) for setting in SETTINGS}
             several = ", ".join(f"{setting} {' and '.join(v)}" for setting, v in values.items() if len(v) > 1)
             raise BenchError(f"claim {claim.id!r}: {side} on {_name(place)} was run with {several}: say which by cells")
-    if not claim.against:
-        columns[ZERO] = dict.fromkeys(columns[claim.method], 0.0)
     if absent := [side for side, column in columns.items() if not column]:
         return ", ".join(absent)
+    if not claim.against:
+        columns[ZERO] = dict.fromkeys(columns[claim.method], 0.0)
     shared = sorted(set.intersection(*(set(column) for column in columns.values())))
     if not shared:
         return "no run that all sides share"
