@@ -124,8 +124,9 @@ class YelpPolaritySource(Choice):
 
     def load(self, folder: Path) -> Dataset:
         path = fetch_file(f"{SITES['fastai']}/{Path(YELP).name}", folder, YELP, YELP_SUM)
-        corpus = kept(folder, f"yelp_polarity_{self.part}", [path], lambda: self._read(path), self.part)
-        return Published("yelp_polarity", POLARITIES).dataset(corpus, self)
+        name = "yelp_polarity" if self.part == "whole" else f"yelp_polarity_{self.part}"
+        corpus = kept(folder, name, [path], lambda: self._read(path))
+        return Published(name, POLARITIES).dataset(corpus, self)
 
     def paths(self, folder: Path) -> list[Path] | None:
         return [folder / YELP] if (folder / YELP).exists() else None
