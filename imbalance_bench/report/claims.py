@@ -7,8 +7,8 @@ label, with networks or an iterate behind it where they are not the claim's (``s
 Verdicts: *holds*, *does not hold*, *not run*. On a partial grid, a claim about every cell is refuted by one
 cell, and one about most cells is decided as soon as the missing cells cannot change the majority; otherwise
 it is not run. The statistics over cells (``higher_on_average``, ``mean_gain_between``, ``ranks_differ``,
-``varies_least``) are judged once at least half of the cells were run. Claims about a trend over ratios (``gain_grows``, ``declines_least``) are judged for each
-data set (and network) that the cells name, and hold if they hold in every one.
+``varies_least``) are judged once at least half of the cells were run. Claims about a trend over ratios (``gain_grows``,
+``declines_least``) are judged for each data set (and network) that the cells name, and hold if they hold in every one.
 """
 
 from __future__ import annotations

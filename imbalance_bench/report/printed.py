@@ -32,8 +32,9 @@ class PrintedTable:
     "dataset", "metric", "class_group" (``macro`` is the file's "all"), "ratio" and "backbone"; the last two together
     are the file's ``setting`` ("4 minors, ResNet20"; ``native`` is the empty one). A name that one of our labels claims
     is not given to another of the same spelling (Table 1's "random_oversampling" is our ``balanced_batches``). A method
-    may stand for a printed row in some metrics only: ``{cnn@knn: {name: cnn_cl, metrics: [f1]}}``, in our names; a list of
-    such mappings: for several rows. A data set may be one setting of the file's, ``{irt_nyc_4: {name: irt_nyc, setting: four classes}}``, and a metric be that of
+    may stand for a printed row in some metrics only: ``{cnn@knn: {name: cnn_cl, metrics: [f1]}}``, in our names; a list
+    of such mappings: for several rows. A data set may be one setting of the file's,
+    ``{irt_nyc_4: {name: irt_nyc, setting: four classes}}``, and a metric that of
     one of its class groups, ``{n_minority: {name: n_instances, class_group: positive}}``.
     """
 

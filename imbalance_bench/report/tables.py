@@ -441,7 +441,8 @@ def coverage(spec: TableSpec, results: Sequence[Outcome], printed: PrintedTable 
         counts[result.state] = counts.get(result.state, 0) + 1
     words = {"declined": "n/a", "started": "not finished"}
     rest = ", ".join(f"{n} {words.get(state, state)}" for state, n in counts.items() if state != "done")
-    text = f"{counts.get('done', 0)} of {len(results)} {'data sets are here' if spec.counted else 'cells of this grid run'}"
+    what = "data sets are here" if spec.counted else "cells of this grid run"
+    text = f"{counts.get('done', 0)} of {len(results)} {what}"
     if printed and not spec.counted:
         ours = {
             place for result in results if result.state == "done" for place in _printed_places(spec, result, printed)

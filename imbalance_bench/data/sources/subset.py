@@ -46,7 +46,9 @@ class SubsetSource:
             ratio = ClassList(self.seed, "all", self.keep)
             return np.arange(0) if y is None else ratio.indices(y, self.seed)
         except BenchError as error:  # its keys are ours
-            raise BenchError(str(error).replace("ratio.", "dataset.").replace("ratio=class_list", self.name)) from None
+            raise BenchError(
+                str(error).replace("ratio.", "dataset.").replace("ratio=class_list", "name=subset")
+            ) from None
 
     def paths(self, folder: Path) -> list[Path] | None:
         """The other data set's files; None where one is missing."""
