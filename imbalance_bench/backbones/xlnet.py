@@ -42,8 +42,8 @@ class XLNetBackbone:
             raise BenchError(f"backbone.model={self.model} is a {config.model_type}; backbone=xlnet needs an xlnet")
         if len(tokenizer) > config.vocab_size or tokenizer.pad_token_id != config.pad_token_id:
             raise BenchError(
-                f"backbone.model={self.model}: its tokenizer ({len(tokenizer)} ids, padding {tokenizer.pad_token_id}) is "
-                f"not that of its network ({config.vocab_size} ids, padding {config.pad_token_id})"
+                f"backbone.model={self.model}: its tokenizer ({len(tokenizer)} ids, padding {tokenizer.pad_token_id}) "
+                f"is not that of its network ({config.vocab_size} ids, padding {config.pad_token_id})"
             )
         return PretrainedTokens(tokenizer, self.length, self.stop_words, language, folder)
 
@@ -61,7 +61,8 @@ class XLNetBackbone:
 class XLNet(Unmapped):
     """XLNet → the state of the text's last token (<cls>, which stands last) → linear, tanh, dropout → head. f (n, d) is
     what the head is given: the summary with which the authors fine-tune. It is new, as the head is; sizes and shares of
-    dropout are those of the model's configuration.
+    dropout are those of the model's configuration. Dropout of its relative positions depends on how long a batch is,
+    so that a run comes out the same only when it is trained by itself, as the engine does.
     """
 
     def __init__(self, body: Any, classes: int, head: str) -> None:
@@ -72,7 +73,7 @@ class XLNet(Unmapped):
         for module in [*body.modules()]:
             for name, layer in module.named_children():
                 if isinstance(layer, nn.Dropout):  # which draws from the global generator
-                    setattr(module, name, Dropout(layer.p, by_place=True))
+                    setattr(module, name, Dropout(layer.p))
         self.summary = nn.Linear(config.d_model, config.d_model)
         nn.init.normal_(self.summary.weight, std=config.initializer_range)
         nn.init.zeros_(self.summary.bias)

@@ -31,8 +31,8 @@ Tokenize = Callable[[list[str]], "list[Encoding]"]
 
 
 class Encoded(NamedTuple):
-    """``ids`` (n, length) int32; ``arrays``: what is kept of them: ``flat``, the tokens of all texts in a row; ``sizes``
-    (n,): tokens of each; ``cut`` and ``empty`` (n,): whether it was cut, whether nothing was left of it."""
+    """``ids`` (n, length) int32; ``arrays``: what is kept: ``flat``, the tokens of all texts in a row; ``sizes`` (n,):
+    tokens of each; ``cut`` and ``empty`` (n,): whether it was cut, whether nothing was left of it."""
 
     ids: np.ndarray
     arrays: dict[str, np.ndarray]
@@ -126,9 +126,9 @@ class Tokens(ABC):
 class LearnedTokens(Tokens):
     """Lower-cased words in subwords of ``size`` ids, learned from the training texts of each split.
 
-    Byte-pair encoding (Sennrich, Haddow & Birch, 2016) over characters, with a mark before each word. Not WordPiece: the
-    trainers of the tokenizers library number WordPiece's inner pieces in the order of a hash table, so that equal texts
-    give other ids in each process. At most half of the ids are single characters, the frequent ones; others are
+    Byte-pair encoding (Sennrich, Haddow & Birch, 2016) over characters, with a mark before each word. Not WordPiece:
+    the tokenizers library numbers WordPiece's inner pieces in the order of a hash table, so that equal texts give other
+    ids in each process. At most half of the ids are single characters, the frequent ones; others are
     unknown. ``size`` is the setting, and not how many ids a split happens to use, so that networks of all splits have
     one shape.
     """
@@ -165,7 +165,8 @@ class LearnedTokens(Tokens):
 
 
 def learn(lines: list[str], size: int) -> Tokenizer:
-    """Byte-pair encoding of at most ``size`` ids. Equal lines give equal ids. Raises BenchError where no word is left."""
+    """Byte-pair encoding of at most ``size`` ids; equal lines give equal ids. Raises BenchError where no word is
+    left."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     # The trainer breaks ties between rare characters at random, so they are chosen here.

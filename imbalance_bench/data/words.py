@@ -32,7 +32,7 @@ def segmenter(language: Language) -> Callable[[str], list[str]]:
         import jieba
     except ImportError:
         raise BenchError(
-            "Chinese texts are segmented by jieba, which is missing: pip install -e '.[chinese]'"
+            "Chinese texts are segmented by jieba, which is not here: pip install -e '.[chinese]'"
         ) from None
     jieba.setLogLevel(logging.WARNING)
     cutter = jieba.Tokenizer()  # not the module's own, to whose dictionary others may have added
