@@ -47,7 +47,9 @@ def test_list_says_what_lies_here(tmp_path, capsys):
     assert lines["svhn"][:5] == ["no", "99289", "3x32x32", "10", "3.03"]
     assert lines["cifar100"][:5] == ["no", "60000", "3x32x32", "100", "1.00"]
     assert lines["stl10"][:3] == ["no", "13000", "3x96x96"]
-    assert len(lines) == 39
+    assert lines["sms_spam"] == ["no", "5574", "text", "2", "6.46", "UCI"]
+    assert lines["irt_nyc_4"] == ["no", "1859", "text", "4", "32.13", "by", "hand"]
+    assert len(lines) == 74
 
 
 def test_fetch_then_verify(tmp_path, capsys, upstream):

@@ -74,6 +74,9 @@ class Source(Protocol):
     def fingerprint(self) -> dict[str, Any]:
         """What identifies the data besides the YAML keys (content hash of a user's file); mostly empty."""
 
+    # Published sets have ``paths(folder)``, too: their files, or None where one is missing; ``sums()``: name of a file
+    # → its pinned sum; and ``by_hand``: whether nothing fetches them.
+
 
 @dataclass(frozen=True)
 class Part:

@@ -16,13 +16,22 @@ import numpy as np
 
 from imbalance_bench.data.base import Dataset, Source
 from imbalance_bench.data.fetch import check_sum, recorded
+from imbalance_bench.data.sources import irt
 from imbalance_bench.data.sources.adult import AdultSource
+from imbalance_bench.data.sources.amazon import PRINTED as AMAZON
+from imbalance_bench.data.sources.amazon import AmazonMultidomainSource, AmazonSource
 from imbalance_bench.data.sources.back_rotation import BackRotationSource, GeneratedBackRotationSource
 from imbalance_bench.data.sources.cifar10_jpeg import Cifar10JpegSource
 from imbalance_bench.data.sources.imblearn import SETS, ImblearnSource
+from imbalance_bench.data.sources.imdb import ImdbSource
 from imbalance_bench.data.sources.mnist import MnistSource
+from imbalance_bench.data.sources.opinrank import OpinRankSource
+from imbalance_bench.data.sources.semeval import SemEvalSource
 from imbalance_bench.data.sources.sklearn import SklearnSource
+from imbalance_bench.data.sources.sms_spam import SmsSpamSource
 from imbalance_bench.data.sources.torchvision import TorchvisionSource
+from imbalance_bench.data.sources.toutiao import ToutiaoSource
+from imbalance_bench.data.sources.zhang import AgNewsSource, YelpPolaritySource, YelpSentencesSource
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import nearest
 
@@ -57,10 +66,63 @@ IMAGES: dict[str, tuple[Source, tuple[int, ...], tuple[int, ...] | None, str]] =
 }
 BACK_ROTATION_ROWS = 62_000
 
+WHOLE = (None, None, 0)  # no class against the rest, no draw
+BY_HAND = "by hand"
+SEMEVAL = ["2013train", "2013dev", "2013test", "2015train", "2015test", "2016train", "2016dev", "2016test"]
+
+# Texts a class, training and test set together, in the order of the classes.
+TEXTS: dict[str, tuple[Source, tuple[int, ...], str]] = {
+    "sms_spam": (SmsSpamSource(), (4827, 747), "UCI"),
+    "imdb": (ImdbSource(*WHOLE), (25_000, 25_000), "Stanford"),
+    "ag_news": (AgNewsSource(*WHOLE, "whole"), (31_900,) * 4, "GitHub"),
+    "ag_news_test": (AgNewsSource(*WHOLE, "test"), (1900,) * 4, "GitHub"),
+    "ag_news_subset": (AgNewsSource(*WHOLE, "subset"), (6550, 4725, 4723, 6783), f"{BY_HAND} (a part)"),
+    "yelp_polarity": (YelpPolaritySource(*WHOLE, "whole"), (299_000, 299_000), "fast.ai"),
+    "yelp_sentences": (YelpSentencesSource(*WHOLE), (114_597, 75_556), f"{BY_HAND} (a stand-in)"),
+    "toutiao": (
+        ToutiaoSource(*WHOLE, "whole"),
+        (
+            6273,
+            28_031,
+            39_396,
+            37_568,
+            27_085,
+            17_672,
+            35_785,
+            27_058,
+            41_543,
+            24_984,
+            21_422,
+            26_909,
+            340,
+            19_322,
+            29_300,
+        ),
+        "GitHub",
+    ),
+    "toutiao_subset": (
+        ToutiaoSource(*WHOLE, "subset"),
+        (978, 3468, 6148, 5585, 4239, 2561, 5481, 3942, 6051, 3526, 3441, 3516, 59, 3063, 4529),
+        f"{BY_HAND} (a part)",
+    ),
+    "opinrank": (OpinRankSource(), (228_991, 42_288), "GitHub"),
+    **{
+        f"amazon_{category}": (AmazonSource(category, list(counts), 0), counts, "SNAP")  # type: ignore[arg-type]
+        for category, counts in AMAZON.items()
+    },
+    "amazon_multidomain": (AmazonMultidomainSource("books"), (1000, 1000), f"{BY_HAND} (a stand-in)"),
+    "semeval": (SemEvalSource("negative_vs_rest", SEMEVAL, "drop"), (38_489, 7165), BY_HAND),
+    **{
+        f"irt_{city}{'_4' if classes == 4 else ''}": (irt.IrtSource(city, classes), counts, BY_HAND)  # type: ignore[arg-type]
+        for city, tasks in irt.PRINTED.items()
+        for classes, counts in tasks.items()
+    },
+}
+
 
 @dataclass(frozen=True)
 class Facts:
-    """What a set holds. ``shape``: of one row; ``counts``: rows a class, where they are known."""
+    """What a set holds. ``shape``: of one row, () of a text; ``counts``: rows a class, where they are known."""
 
     rows: int
     shape: tuple[int, ...]
@@ -81,11 +143,13 @@ class Facts:
         ir = f", IR {self.ratio:.2f}" if self.ratio else ""
         if len(self.shape) == 1:
             return f"{self.rows} rows, {self.shape[0]} features{ir}"
+        if not self.shape:
+            return f"{self.rows} texts, {self.classes} classes{ir}"
         return f"{self.rows} images of {_shape(self.shape)}, {self.classes} classes{ir}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
+    return "x".join(map(str, shape)) or "text"
 
 
 @dataclass(frozen=True)
@@ -104,7 +168,7 @@ class Entry:
 
 
 def entries() -> dict[str, Entry]:
-    """Every data set by name, in the order of the published table; images last."""
+    """Every data set by name, in the order of the published table; then images; texts last."""
     found = [
         Entry(
             name,
@@ -122,6 +186,8 @@ def entries() -> dict[str, Entry]:
     for name, (images, shape, counts, origin) in IMAGES.items():
         rows, classes = (sum(counts), len(counts)) if counts else (BACK_ROTATION_ROWS, 10)
         found.append(Entry(name, images, Facts(rows, shape, classes, counts), origin))
+    for name, (texts, counts, origin) in TEXTS.items():
+        found.append(Entry(name, texts, Facts(sum(counts), (), len(counts), counts), origin))
     return {e.name: e for e in found}
 
 
@@ -161,7 +227,7 @@ def verify(entry: Entry, folder: Path) -> str | None:
         raise BenchError(f"found {found}, expected {facts}")
     if facts.counts and found.counts != facts.counts:
         raise BenchError(f"found {found.counts} rows a class, expected {facts.counts}")
-    printed = _against_print(entry.name, found.rows, found.shape[0], found.ratio or 0)
+    printed = _against_print(entry.name, found.rows, found.shape[0], found.ratio or 0) if found.shape else ""
     return f"{found}; {summed}{printed}"
 
 
@@ -215,7 +281,7 @@ def _run(command: str, names: list[str], folder: Path) -> int:
     failed = 0
     for entry in chosen:
         if command == "fetch":
-            if not names and entry.files(folder) is None and isinstance(entry.source, Cifar10JpegSource):
+            if not names and entry.files(folder) is None and getattr(entry.source, "by_hand", False):
                 print(f"{entry.name}: is fetched from nowhere (docs/datasets.md)")
                 continue
             entry.source.load(folder)

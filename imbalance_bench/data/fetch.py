@@ -26,6 +26,10 @@ SITES = {
     "zenodo": "https://zenodo.org",
     "uci": "https://archive.ics.uci.edu",
     "lisa": "http://www.iro.umontreal.ca/~lisa/icml2007data",
+    "stanford": "https://ai.stanford.edu/~amaas/data/sentiment",
+    "snap": "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles",
+    "fastai": "https://s3.amazonaws.com/fast-ai-nlp",
+    "github": "https://github.com",
 }
 CHECKSUMS = "checksums.json"
 

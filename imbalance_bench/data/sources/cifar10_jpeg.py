@@ -7,7 +7,7 @@ import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ LOSSY = "JPEG of quality 75 with 4:2:0 chroma, about 30.6 dB from the originals:
 class Cifar10JpegSource:
     """Two .npz files of 50,000 training and 10,000 test images: ``jpeg`` (the bytes of all images in a row, uint8),
     ``offsets`` (n + 1,) where each begins, ``labels`` (n,), ``class_names`` (10,). Decoded once, then kept."""
+
+    by_hand: ClassVar[bool] = True
 
     def load(self, folder: Path) -> Dataset:
         files = self.paths(folder)

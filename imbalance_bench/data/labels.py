@@ -1,0 +1,56 @@
+"""Class indices out of a column of labels, and one class against the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MAX_CLASSES = 50  # a target with more is a number to predict, or an identifier
+
+
+def class_indices(target: pd.Series, positive: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Class indices (n,) and class names of the column that ``dataset.target`` names; see ``against_rest``. Raises
+    BenchError where a row has no class, or where there are too few or too many."""
+    import pandas as pd
+
+    column = target.name
+    if target.isna().any():
+        raise BenchError(
+            f"dataset.target={column}: {int(target.isna().sum())} of {len(target)} rows have no class, the "
+            f"first is row {int(target.isna().to_numpy().argmax())} (from 0): fill or remove them"
+        )
+    codes, values = pd.factorize(target, sort=True)
+    if values.dtype.kind == "f" and (values == np.floor(values)).all():
+        values = values.astype(np.int64)  # 0.0 and 1.0 are called 0 and 1
+    names = tuple(str(v) for v in values)
+    if len(names) < 2:
+        raise BenchError(f"dataset.target={column} has one class only ({names[0]!r}): nothing to tell apart")
+    if len(names) > MAX_CLASSES and positive is None:
+        raise BenchError(
+            f"dataset.target={column} has {len(names)} different values (at most {MAX_CLASSES}): is it a "
+            "class? Choose another dataset.target, or one value against the rest with dataset.positive=<value>"
+        )
+    return against_rest(codes.astype(np.int64), names, positive, f"value of {column}")
+
+
+def against_rest(
+    codes: np.ndarray, names: tuple[str, ...], positive: Any, what: str = "class"
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Class indices (n,) and names, of classes ``codes`` (n,) called ``names``: where ``positive`` is one of them it is
+    class 1 and all others are class 0. Where it is None the rarer of two is class 1, and several stay as they are."""
+    if positive is None:
+        if len(names) == 2 and (codes == 0).sum() < (codes == 1).sum():
+            return 1 - codes, (names[1], names[0])
+        return codes, names
+    if str(positive) not in names:
+        raise BenchError(f"dataset.positive={positive!r} is no {what}: {nearest(str(positive), names)}")
+    chosen = names.index(str(positive))
+    other = names[1 - chosen] if len(names) == 2 else "rest"
+    return (codes == chosen).astype(np.int64), (other, names[chosen])

@@ -1,0 +1,53 @@
+"""What the user's own files have in common: they are read whole, and known by what they hold."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class OwnFile:
+    """``path``: the file. Where it lies is no part of a result's identity, what it holds is."""
+
+    name: ClassVar[str]
+
+    path: str | None
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {"sha256": hashlib.sha256(self.content()).hexdigest()}
+
+    @property
+    def file(self) -> Path:
+        if self.path is None:
+            raise BenchError(f"dataset={self.name} needs a file: dataset.path=<file> dataset.target=<column>")
+        return Path(self.path).expanduser()
+
+    def content(self) -> bytes:
+        try:
+            return self.file.read_bytes()
+        except OSError as error:
+            raise BenchError(f"dataset.path={self.path} cannot be read: {error.strerror}") from error
+
+    def need(self, table: pd.DataFrame, **columns: Sequence[str | None]) -> None:
+        """Raises BenchError unless ``table`` has rows and the ``columns``: key of the YAML → those that it names."""
+        if not len(table):
+            raise BenchError(f"dataset.path={self.path} is empty: it has a header and no rows")
+        for key, wanted in columns.items():
+            for column in wanted:
+                if column is None:
+                    found = ", ".join(table.columns)
+                    raise BenchError(f"dataset={self.name} needs dataset.{key}=<column>: one of {found}")
+                if column not in table.columns:
+                    raise BenchError(
+                        f"dataset.{key}: {self.path} has no column {column!r}: {nearest(column, table.columns)}"
+                    )
