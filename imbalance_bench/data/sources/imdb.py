@@ -68,7 +68,7 @@ def _read(files: list[Path]) -> Corpus:
 
 
 def _archived(path: Path) -> Iterator[tuple[bool, int, int, str]]:
-    with tarfile.open(path, "r|gz") as archive:
+    with tarfile.open(path) as archive:
         for member in archive:
             if (match := REVIEW.search(member.name)) and (file := archive.extractfile(member)):
                 part, label, number = match.groups()

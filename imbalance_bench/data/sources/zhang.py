@@ -124,8 +124,9 @@ class YelpPolaritySource(Choice):
 
     def load(self, folder: Path) -> Dataset:
         path = fetch_file(f"{SITES['fastai']}/{Path(YELP).name}", folder, YELP, YELP_SUM)
-        corpus = kept(folder, f"yelp_polarity_{self.part}", [path], lambda: self._read(path), self.part)
-        return Published("yelp_polarity", POLARITIES).dataset(corpus, self)
+        name = "yelp_polarity" if self.part == "whole" else f"yelp_polarity_{self.part}"
+        corpus = kept(folder, name, [path], lambda: self._read(path))
+        return Published(name, POLARITIES).dataset(corpus, self)
 
     def paths(self, folder: Path) -> list[Path] | None:
         return [folder / YELP] if (folder / YELP).exists() else None
@@ -136,7 +137,7 @@ class YelpPolaritySource(Choice):
     def _read(self, path: Path) -> Corpus:
         wanted = {"whole": ("train.csv", "test.csv"), "train": ("train.csv",), "test": ("test.csv",)}[self.part]
         parts: dict[str, list[Row]] = {}
-        with readable(path, again(path)), tarfile.open(path, "r|gz") as archive:
+        with readable(path, again(path)), tarfile.open(path) as archive:
             for member in archive:
                 name = Path(member.name).name
                 if name in wanted and (file := archive.extractfile(member)):
