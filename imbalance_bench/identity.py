@@ -33,12 +33,19 @@ def cell_id(plain: dict[str, Any]) -> str:
     content: dict[str, Any] = {"schema": SCHEMA, "seed": plain["seed"]}
     for group in GROUPS:
         skip = {"label"} | NOT_IDENTITY.get(group, set())
-        content[group] = {k: v for k, v in plain[group].items() if k not in skip}
+        content[group] = {k: _unlabelled(v) for k, v in plain[group].items() if k not in skip}
     if "path" in plain["dataset"]:
         content["fingerprint"] = DATASETS.build(plain["dataset"]).fingerprint()
     if model := plain["backbone"].get("model"):
         content["weights"] = fingerprint(model)
     return digest(content)
+
+
+def _unlabelled(value: Any) -> Any:
+    """A component within another (method.resampler) without its label; other values as they are."""
+    if isinstance(value, dict) and "name" in value:
+        return {k: v for k, v in value.items() if k != "label"}
+    return value
 
 
 def digest(content: Any) -> str:

@@ -5,10 +5,10 @@ tie (binary: class 1 when p1 > 0.5). Of two classes, class 1 is the positive, ra
 
 Degenerate test parts give a documented value and never an error:
 
-* a class without test rows has nan for precision, recall, f1, auc_pr and auc_roc; macro values, balanced
+* a class without test rows has nan for precision, recall, f1, g_mean, auc_pr and auc_roc; macro values, balanced
   accuracy and the G-mean are then taken over the classes that do have rows (so is scikit-learn's balanced
   accuracy);
-* auc_roc and specificity of a class are nan when no row belongs to another class;
+* auc_roc, specificity and so g_mean of a class are nan when no row belongs to another class;
 * precision of a class that is present but never predicted is 0, and so is its f1 (as with scikit-learn's
   ``zero_division=0``);
 * scores that are all equal are one threshold: auc_pr is the share of positives, auc_roc is 0.5.
@@ -16,6 +16,7 @@ Degenerate test parts give a documented value and never an error:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -50,7 +51,7 @@ def evaluate(
 
     Returns:
         One ``{"class_group", "metric", "value"}`` a number. Groups: ``positive`` (two classes only: class 1),
-        ``macro`` (mean over classes, each against the rest; ``g_mean``: the recalls' geometric mean),
+        ``macro`` (mean over classes, each against the rest; but ``g_mean``: the geometric mean of all recalls),
         ``minority`` and ``majority`` (the same mean over these classes; so F1 is a mean of F1s, not that of mean
         precision and recall; absent without minority classes), ``class:<name>``, and ``all`` (what belongs to no
         class: accuracy, log loss, calibration, errors).
@@ -74,7 +75,6 @@ def evaluate(
     groups: dict[str, dict[str, float]] = {}
     if classes == 2:
         groups["positive"] = table[1] | _curve_summaries(labels == 1, ranked[1])
-        groups["positive"]["g_mean"] = float(np.sqrt(table[1]["recall"] * table[1]["specificity"]))
     recalls = np.array([row["recall"] for row in table])
     recalls = recalls[~np.isnan(recalls)]
     groups["macro"] = _mean_over(table)
@@ -202,11 +202,14 @@ def _one_vs_rest(positive: np.ndarray, predicted: np.ndarray, scores: np.ndarray
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     tp, fp = int((positive & predicted).sum()), int((~positive & predicted).sum())
     nan = float("nan")
+    recall = tp / n_positive if n_positive else nan
+    specificity = 1 - fp / n_negative if n_negative else nan
     return {
         "precision": (tp / (tp + fp) if tp else 0.0) if n_positive else nan,
-        "recall": tp / n_positive if n_positive else nan,
+        "recall": recall,
         "f1": 2 * tp / (n_positive + tp + fp) if n_positive else nan,
-        "specificity": 1 - fp / n_negative if n_negative else nan,
+        "specificity": specificity,
+        "g_mean": math.sqrt(recall * specificity),
         "auc_pr": _average_precision(*counts),
         "auc_roc": _auc_roc(*counts),
     }

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_bench.config import Config, from_omegaconf
+from imbalance_bench.grid import Cell, load_preset
+from tests import records
 from tests.tasks import CONF
 
 
@@ -21,3 +23,16 @@ def cell(outputs: Path, *overrides: str) -> Config:
     """A small cell on the CPU, two epochs long: what a test of the runner trains."""
     quick = [f"paths.outputs={outputs}", f"paths.data={outputs / 'data'}", "trainer.epochs=2", "device=cpu"]
     return from_omegaconf(composed(*quick, *overrides))
+
+
+def one_a_method(paper: str, name: str, methods: list[str]) -> list[Cell]:
+    """A cell of each of these methods (empty: of all): the first with the smallest network."""
+    from omegaconf import OmegaConf
+
+    grid = records.preset(paper, name)
+    axes = list(OmegaConf.select(OmegaConf.load(CONF / "paper" / paper / f"{name}.yaml"), "hydra.sweeper.params") or {})
+    found: dict[str, list[str]] = {}
+    for labels in [one.labels for one in grid.cells]:
+        if not methods or labels["method"] in methods:
+            found.setdefault(labels["method"], [f"{axis}={labels[axis]}" for axis in axes])
+    return [load_preset(paper, name, overrides).cells[0] for overrides in found.values()]

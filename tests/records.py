@@ -79,9 +79,11 @@ def write(
     kind: str = "classification",
     more: dict[tuple[str, str, str], list[float]] | None = None,
     collapsed: int = 0,
+    data: dict[str, Any] | None = None,
 ) -> Path:
     """Stores a finished cell: one run a value. ``values`` of auc_pr, or by metric; ``best``: auc_pr of that iterate;
-    ``more``: values by iterate, class group and metric; ``collapsed``: how many runs are marked so."""
+    ``more``: values by iterate, class group and metric; ``collapsed``: how many runs are marked so;
+    ``data``: facts of the data set."""
     by_metric = values if isinstance(values, dict) else {"auc_pr": values}
     runs = len(next(iter(by_metric.values())))
     rows = [
@@ -103,7 +105,7 @@ def write(
     record = _record(made, "done") | {
         "seconds": seconds,
         "kind": kind,
-        "data": {"classes": 2},
+        "data": {"classes": 2, "features": 8} | (data or {}),
         "device": "cpu",
         "headline": {"metric": metric, "class_group": class_group, "iterate": "last"},
         "runs": [
@@ -118,6 +120,7 @@ def write(
                 "n_train": 90,
                 "n_test": 10,
                 "collapsed": run < collapsed,
+                "info": {},
             }
             for run in range(runs)
         ],

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 
 from imbalance_bench.config import Config, Paths
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import RawPixels
-from imbalance_bench.grid import Cell, load_preset, presets
+from imbalance_bench.grid import Cell, presets
 from imbalance_bench.registry import DATASETS
 from imbalance_bench.run import run_cell
 from tests import records
-from tests.tasks import CONF
+from tests.cells import one_a_method
 
 PRESETS = [(paper, name) for paper in ("dos", "selectnet") for name in presets(paper)]
 GREY = ("mnist", "mnist_back_rotation")
@@ -59,17 +58,6 @@ def smoke(cell: Cell, outputs: Path) -> Config:
         cache="reuse",
         paths=Paths(data=str(outputs), outputs=str(outputs)),
     )
-
-
-def one_a_method(paper: str, name: str, methods: list[str]) -> list[Cell]:
-    """A cell of each of these methods (empty: of all): the first with the smallest network."""
-    grid = records.preset(paper, name)
-    axes = list(OmegaConf.select(OmegaConf.load(CONF / "paper" / paper / f"{name}.yaml"), "hydra.sweeper.params") or {})
-    found: dict[str, list[str]] = {}
-    for cell in grid.cells:
-        if not methods or cell.labels["method"] in methods:
-            found.setdefault(cell.labels["method"], [f"{axis}={cell.labels[axis]}" for axis in axes])
-    return [load_preset(paper, name, overrides).cells[0] for overrides in found.values()]
 
 
 def check(cell: Cell, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,13 +31,18 @@ QUICK = {
     },
     "mesa": {"random_steps": 10, "learned_steps": 10, "learners": 3, "hidden": 8, "batch_size": 16},
     "explicit_gradient": {"meta_epochs": 2},
+    "iht": {"trees": 5},
     "setconv": {"episodes": 10, "support": 16, "post_sizes": [20]},
+    "iml": {"iterations": 2, "steps": 5},
 }  # fmt: skip
+# Methods that draw nothing: equal rows, equal scores, whatever the seed.
+SEEDLESS = {"logistic_regression", "logistic_regression_balanced", "iml"}
 REGRESSION = {"squared_error", "squared_error_train_valid", "explicit_gradient_sine"}
 DECLINED = {(label, made) for label in REGRESSION for made in TASKS} | {
     ("mesa", "images"), ("mesa", "bytes"),
     ("cwgan", "bytes"),
     ("tau_norm", "table"), ("tau_norm_selected", "table"),
+    ("weob2", "images"), ("weob2", "bytes"),
 }  # fmt: skip
 
 
@@ -54,11 +59,16 @@ def chosen(label: str) -> dict[str, Any]:
     return OmegaConf.to_container(composed(f"method={label}"), resolve=True)
 
 
+def quick(options: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a method with less to do, and of one inside it (``method.resampler``)."""
+    inner = {key: quick(value) for key, value in options.items() if isinstance(value, dict) and "name" in value}
+    return options | inner | QUICK.get(options["name"], {})
+
+
 def built(label: str) -> tuple[Method, Watched]:
     """A method as its option has it, and the engine with what the option asks of the trainer (rows=train_valid)."""
-    options = chosen(label)["method"]
     settings = trainer(epochs=2, rows=chosen(label)["trainer"]["rows"])
-    return METHODS.build(options | QUICK.get(options["name"], {})), Watched(settings, "cpu")
+    return METHODS.build(quick(chosen(label)["method"])), Watched(settings, "cpu")
 
 
 def pair(made: str) -> list[Task]:
@@ -128,7 +138,7 @@ def test_contract(label, made):
     again = [c.scores(x) for c in method.fit(pair(made), network(made), built(label)[1])]
     np.testing.assert_array_equal(first, again[0])
     np.testing.assert_array_equal(second, again[1])
-    assert (first != second).any()
+    assert (first != second).any() == (label not in SEEDLESS)
 
 
 @pytest.mark.parametrize("label", LABELS)

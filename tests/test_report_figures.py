@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import build
 from imbalance_bench.report.figures import DRAWINGS, SCHEMATICS, figure
 from imbalance_bench.report.figures.across import _groups
 from imbalance_bench.report.figures.curves import RECALLS, _curves
+from imbalance_bench.report.figures.groups import grouped_bars
 from imbalance_bench.report.figures.rounds import ADDED
-from imbalance_bench.report.frame import NothingRun
+from imbalance_bench.report.figures.style import FigureSpec
+from imbalance_bench.report.frame import NothingRun, outcomes
 from imbalance_bench.store import Store
 from tests.records import FakePreset, cell, write
 
@@ -249,9 +253,84 @@ def test_added_samples_need_a_method_that_adds_some(tmp_path):
         figure(FakePreset(spec("added_samples", {"cross_entropy": "CE"}), [made]), Store(tmp_path))
 
 
+@pytest.fixture
+def texts(tmp_path):
+    """Two methods on two data sets with two encoders; "focal" was run on one of them, with one."""
+    cells = [
+        cell(m, d, "ir_10", backbone=b) for b in ("minilm", "lsa") for d in ("sms", "imdb") for m in ("ours", "focal")
+    ]
+    for i, made in enumerate(cells):
+        if made.labels["method"] == "ours" or made.labels["dataset"] == "sms" and made.labels["backbone"] == "lsa":
+            more = {(f"post_{n}", "positive", "f1"): [n / 5000, n / 5000] for n in (100, 4000)}
+            counts = [100, 10] if made.labels["dataset"] == "sms" else [126, 12]
+            values = {"f1": [0.1 * i, 0.1 * i + 0.2], "recall": [0.5, 0.5]}
+            write(tmp_path, made, values, more=more, data={"class_counts": counts})
+    return tmp_path, cells
+
+
+GROUPED = {"metric": "f1", "metrics": ["f1", "recall"], "across": "backbone", "titles": {"dataset": {"sms": "SMS"}}}
+
+
+def test_bars_are_grouped_by_data_set_with_its_imbalance_ratio(texts):
+    outputs, cells = texts
+    paper = spec("grouped_bars", {"ours": "Ours", "focal": "Focal"}, **GROUPED)
+    drawing = check(figure(FakePreset(paper, cells), Store(outputs)))
+    assert "The value in brackets is the imbalance ratio. Means over 2 runs; whiskers: one sd. Last iterate." in (
+        drawing.caption
+    )
+    assert "5 of 8 cells were run; missing: focal on sms ir_10" in drawing.caption
+    values = drawing.values.set_index(["metric", "backbone", "dataset", "method"])
+    assert len(values) == 16
+    assert values.loc[("f1", "lsa", "sms", "ours"), ["mean", "sd", "state"]].tolist() == pytest.approx(
+        [0.5, 0.2 / np.sqrt(2), "done"]
+    )
+    assert values.loc[("f1", "minilm", "sms", "focal"), "state"] == "not run"
+
+
+def test_the_axes_of_grouped_bars(texts):
+    """What stands where: a row a metric, a column an encoder; bars as high as the means."""
+    outputs, cells = texts
+    made = build(FigureSpec, spec("grouped_bars", {"ours": "Ours", "focal": "Focal"}, **GROUPED), "paper")
+    drawn = grouped_bars(made, outcomes(cells, Store(outputs)), "last").figure
+    axes = np.array(drawn.axes).reshape(2, 2)
+    assert [a.get_title() for a in axes[0]] == ["minilm", "lsa"]
+    assert [a.get_ylabel() for a in axes[:, 0]] == ["F1", "recall"]
+    assert [t.get_text() for t in axes[1, 0].get_xticklabels()] == ["SMS\n(10.0)", "imdb\n(10.5)"]
+    heights = [bar.get_height() for bars in axes[0, 1].containers if hasattr(bars, "patches") for bar in bars]
+    assert heights == pytest.approx([0.5, 0.7, 0.6])  # ours on both data sets, focal on SMS
+
+
+def test_lines_over_iterates_of_the_same_runs(texts):
+    outputs, cells = texts
+    ours = [c for c in cells if c.labels["method"] == "ours"]
+    places = {"iterates": {"post_100": 100, "last": 1000, "post_4000": 4000}, "x_title": "rows"}
+    paper = spec("over_iterates", {"ours": "Ours"}, **GROUPED | places | {"metrics": ["f1"]})
+    drawing = check(figure(FakePreset(paper, ours), Store(outputs)))
+    assert "iterate" not in drawing.caption
+    lines = drawing.values.set_index(["backbone", "dataset", "iterate"])["mean"]
+    assert lines.sort_index()["minilm", "imdb"].to_dict() == pytest.approx(
+        {"post_100": 0.02, "last": 0.3, "post_4000": 0.8}
+    )
+
+
+def test_values_are_stored_beside_the_figure(texts, tmp_path):
+    outputs, cells = texts
+    paper = spec("grouped_bars", {"ours": "Ours", "focal": "Focal"}, **GROUPED)
+    drawing = figure(FakePreset(paper, cells), Store(outputs), command="make it")
+    paths = drawing.write(tmp_path / "figures")
+    assert [p.suffix for p in paths] == [".png", ".svg", ".txt", ".csv"]
+    assert "# command: make it" in paths[3].read_text()
+    pd.testing.assert_frame_equal(pd.read_csv(paths[3], comment="#"), drawing.values, check_dtype=False)
+
+
 @pytest.mark.parametrize("draw", SCHEMATICS)
 def test_diagrams_need_no_run_and_say_so(draw, tmp_path):
-    options = {"backbone": {"conv": [6, 16], "hidden": [400, 120], "kernel": 5}, "method": {"k_minority": 5}}
+    encoder = {"model": "a/bert", "pooling": "cls", "normalise": False, "max_length": 512}
+    layer = {"support": 64, "post_size": 1000, "episodes": 1000, "hidden": 512, "width": 256, "output": 128}
+    options = {
+        "backbone": {"conv": [6, 16], "hidden": [400, 120], "kernel": 5, **encoder},
+        "method": {"k_minority": 5, **layer},
+    }
     paper = spec(draw, {"dos": "DOS"}, name="dos")
     drawing = figure(
         FakePreset(paper, [cell("dos", "mnist", options=options)]), Store(tmp_path), command="train; report"

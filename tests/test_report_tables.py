@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 
 import pandas as pd
@@ -504,6 +505,104 @@ def test_percentages_and_settings(tmp_path):
 def test_printed_values_of_the_image_papers_load(paper, name, rows, cells):
     printed = PrintedTable(paper, name)
     assert (len(printed.rows), printed.cells) == (rows, cells)
+
+
+def test_printed_values_of_setconv_load():
+    sizes = {
+        name: (len((t := PrintedTable("setconv", name)).rows), t.cells) for name in ("table_1", "table_2", "table_4")
+    }
+    assert sizes == {"table_1": (60, 20), "table_2": (12, 4), "table_4": (75, 5)}
+
+
+def test_a_data_set_may_be_a_setting_and_a_metric_a_class_group():
+    """IRT-NYC stands twice in Table 1, and Table 2 has the numbers of both classes under one name."""
+    nyc = {
+        "irt_nyc": {"name": "irt_nyc", "setting": "two classes"},
+        "nyc4": {"name": "irt_nyc", "setting": "four classes"},
+    }
+    groups = {"rest": "not_incident_related", "shooting": "shooting"}
+    first = PrintedTable("setconv", "table_1", {"method": {"ours": ""}, "dataset": nyc, "class_group": groups})
+    found = [first.find("ours", d, "native", "n_instances", g) for d in nyc for g in groups]
+    assert [f and f.text for f in found] == ["1446", None, "1446", "45"]
+    assert first.place("ours", "nyc4", "native") == ("", "irt_nyc", "four classes")
+    assert {n["dataset"] for n in first.ours("") if n["class_group"] == "shooting" and "nyc" in n["dataset"]} == {
+        "nyc4"
+    }
+    minority = {
+        "few": {"name": "n_instances", "class_group": "positive"},
+        "many": {"name": "n_instances", "class_group": "negative"},
+    }
+    renamed = {"method": {"ours": ""}, "metric": minority, "class_group": {"all": ""}}
+    second = PrintedTable("setconv", "table_2", renamed)
+    found = [second.find("ours", "amazon_books", "native", m, "all") for m in ("few", "many", "imbalance_ratio")]
+    assert [f and f.text for f in found] == ["7389", "72039", "9.75"]
+    assert {(n["metric"], n["value"]) for n in second.ours("all") if n["dataset"] == "amazon_books"} == {
+        ("few", "7389"), ("many", "72039"), ("imbalance_ratio", "9.75")
+    }  # fmt: skip
+
+
+def counting(ratio, dataset="breast_cancer"):
+    from tests.tasks import option
+
+    options = {"dataset": option("dataset", dataset), "ratio": option("ratio", ratio)}
+    return cell("cross_entropy", dataset, ratio, options=options)
+
+
+def test_a_table_of_data_sets_is_counted_on_loading(tmp_path):
+    """Breast cancer has 357 benign and 212 malignant rows; IR 20 leaves 17 of these. No run stands behind it."""
+    paper = PAPER | {
+        "counted": True,
+        "name": "setconv",
+        "published": "table_2",
+        "published_as": {
+            "method": {"cross_entropy": ""},
+            "dataset": {"ecoli": "semieval"},
+            "metric": {
+                "n_majority": {"name": "n_instances", "class_group": "negative"},
+                "n_minority": {"name": "n_instances", "class_group": "positive"},
+            },
+        },
+        "metrics": ["n_instances", "n_majority", "n_minority", "imbalance_ratio"],
+        "class_group": "all",
+        "rows": ["dataset", "ratio"],
+        "columns": ["metric"],
+        "sections": {"paper": {"cross_entropy": "instances"}},
+    }
+    cells = [counting("native"), counting("ir_20"), counting("native", "ecoli")]
+    sheet = table(FakePreset(paper, cells), Store(tmp_path), command="train; report", data=tmp_path)
+    assert [[i.text for i in row] for row in sheet.blocks[0].rows] == [
+        ["breast_cancer", "native", "569", "357", "212", "1.68"],
+        ["breast_cancer", "ir_20", "374", "357", "17", "21.00"],
+        ["ecoli", "native", "–", "absent [1]", "absent [1]", "–"],
+    ]
+    assert sheet.title == "Table 2"
+    assert sheet.provenance == ["command: report", "counted on loading: no run stands behind it"]
+    assert any(note.startswith("[1] the data set does not lie here") for note in sheet.notes)
+    classes = ["class:benign", "class:malignant"]
+    paper |= {"metrics": ["n_instances"], "class_group": classes, "rows": ["dataset"], "columns": ["class_group"]}
+    (row,) = table(FakePreset(paper, cells[:1]), Store(tmp_path)).blocks[0].rows
+    assert [i.text for i in row] == ["breast_cancer", "357", "212"]
+
+
+def test_width_and_norm_of_vectors(tmp_path):
+    made = cell("setconv", "imdb", backbone="lsa")
+    folder = write(tmp_path, made, {"f1": [0.5, 0.7]}, data={"features": 384})
+    record = json.loads((folder / "record.json").read_text())
+    for run, norm in zip(record["runs"], (1.0, 2.0)):
+        run["info"]["mean_norm"] = norm
+    (folder / "record.json").write_text(json.dumps(record))
+    other = cell("iht", "imdb", backbone="lsa")
+    write(tmp_path, other, {"f1": [0.5, 0.7]}, data={"features": 384})
+    paper = PAPER | {
+        "published": None,
+        "metrics": ["n_features", "mean_norm"],
+        "rows": ["method"],
+        "columns": ["metric"],
+        "sections": {"paper": {"setconv": "SetConv", "iht": "IHT"}},
+    }
+    ours, theirs = table(FakePreset(paper, [made, other]), Store(tmp_path)).blocks[0].rows
+    assert [i.text for i in ours] == ["SetConv", "384", "1.50"]
+    assert [i.text for i in theirs] == ["IHT", "384", "n/a [1]"]
 
 
 def test_csv_parses_and_is_tidy(outputs):

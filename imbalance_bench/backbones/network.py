@@ -14,14 +14,15 @@ Stage = Literal["logits", "embed", "head"]
 class Network(nn.Module):
     """x → f(x) → g(f(x)). A subclass defines ``embed``; the head is the method's choice.
 
-    Heads: ``linear`` (two classes: one log-odds z, given as logits [0, z]; C > 2: C logits; regression: one output) and
-    ``cosine`` (C cosines of feature and class weight, no bias; LDAM, Section 3.2 of Cao et al. 2019).
+    Heads: ``linear`` (two classes: one log-odds z, given as logits [0, z]; C > 2: C logits; regression: one output),
+    ``full`` (an output for each class, of two as well; CS-DMLP) and ``cosine`` (C cosines of feature and class weight,
+    no bias; LDAM, Section 3.2 of Cao et al. 2019).
     """
 
     def __init__(self, features: int, classes: int, head: str) -> None:
         super().__init__()
         self.classes, self.kind = classes, head
-        outputs = classes if head == "cosine" else {0: 1, 2: 1}.get(classes, classes)
+        outputs = {0: 1, 2: 1}.get(classes, classes) if head == "linear" else classes
         self.head = nn.Linear(features, outputs, bias=head != "cosine")
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
@@ -35,9 +36,9 @@ class Network(nn.Module):
         return self.padded(self.head(h))
 
     def padded(self, outputs: torch.Tensor) -> torch.Tensor:
-        """Logits of the head's outputs. Softmax over [0, z] is the sigmoid of z: two classes have one output, as the
-        papers have it, and losses see C logits always."""
-        return F.pad(outputs, (1, 0)) if self.classes == 2 and self.kind != "cosine" else outputs
+        """Logits of the head's outputs. Softmax over [0, z] is the sigmoid of z: a linear head has one output for two
+        classes, as the papers have it, and losses see C logits always."""
+        return F.pad(outputs, (1, 0)) if self.classes == 2 and self.kind == "linear" else outputs
 
     def forward(self, x: torch.Tensor, stage: Stage = "logits") -> torch.Tensor:
         """``logits``: g(f(x)); ``embed``: f(x); ``head``: g of features ``x``."""

@@ -35,6 +35,11 @@ def effective_number_weights(counts: torch.Tensor, beta: float) -> torch.Tensor:
     return weights * present.sum(-1, keepdim=True) / weights.sum(-1, keepdim=True)
 
 
+def inverse_frequency_weights(counts: torch.Tensor) -> torch.Tensor:
+    """n / (C n_c) (..., C) of class counts (..., C): inverse class frequency, of mean one over the samples."""
+    return counts.sum(-1, keepdim=True) / (counts.shape[-1] * counts.clamp(min=1))
+
+
 def log_prior(counts: torch.Tensor) -> torch.Tensor:
     """log π of class counts (..., C); a class without rows counts as one row."""
     counts = counts.clamp(min=1)

@@ -56,7 +56,7 @@ class Method:
     ``initialise``, which see all runs. Methods of several stages override ``fit`` (``engine.begin``)."""
 
     name: ClassVar[str]  # set by the registry
-    head: ClassVar[str] = "linear"  # the last layer that the backbone is asked for: "linear" or "cosine"
+    head: ClassVar[str] = "linear"  # the backbone's last layer: "linear", "full" or "cosine"
 
     def declines(self, task: Task) -> str | None:
         """Why this method cannot do this task (then the table prints n/a), or None."""

@@ -21,8 +21,6 @@ class ClassWeighted(Method):
     taken over samples, not divided by the batch's sum of weights."""
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor:
-        from imbalance_bench.engine.losses import cross_entropy, of_label
+        from imbalance_bench.engine.losses import cross_entropy, inverse_frequency_weights, of_label
 
-        counts = state.counts
-        weights = counts.sum(-1, keepdim=True) / (counts.shape[-1] * counts.clamp(min=1))
-        return of_label(weights, labels) * cross_entropy(logits, labels)
+        return of_label(inverse_frequency_weights(state.counts), labels) * cross_entropy(logits, labels)

@@ -155,16 +155,23 @@ def vote(votes: torch.Tensor, classes: int, bonus: float) -> torch.Tensor:
 
 class LogisticDecision:
     """Multinomial logistic regression with an L2 penalty of inverse strength ``c`` (scikit-learn's), on features
-    (n, d) as they are."""
+    (n, d) as they are, rows weighted by ``class_weight``."""
 
-    def __init__(self, features: torch.Tensor, labels: Any, c: float, classes: int) -> None:
+    def __init__(
+        self,
+        features: torch.Tensor,
+        labels: Any,
+        c: float,
+        classes: int,
+        class_weight: Literal["balanced"] | None = None,
+    ) -> None:
         from sklearn.linear_model import LogisticRegression
 
         if not c > 0:
             raise BenchError(f"a logistic regression of C={c} was asked for: C must be above 0")
         labels = np.asarray(labels)
         self.classes, self.known = classes, np.unique(labels)
-        self.model = LogisticRegression(C=c, max_iter=5000)
+        self.model = LogisticRegression(C=c, max_iter=5000, class_weight=class_weight)
         if len(self.known) > 1:
             self.model.fit(features.cpu().numpy(), labels)
 

@@ -6,9 +6,9 @@ label, or ``label@iterate`` (last, best, knn, lr, post_<n>) where its iterate is
 
 Verdicts: *holds*, *does not hold*, *not run*. On a partial grid, a claim about every cell is refuted by one
 cell, and one about most cells is decided as soon as the missing cells cannot change the majority; otherwise
-it is not run. The statistics over cells (``higher_on_average``, ``ranks_differ``) are judged once at least
-half of the cells were run. Claims about a trend over ratios (``gain_grows``, ``declines_least``) are judged for each
-data set (and network) that the cells name, and hold if they hold in every one.
+it is not run. The statistics over cells (``higher_on_average``, ``ranks_differ``, ``varies_least``) are judged once at
+least half of the cells were run. Claims about a trend over ratios (``gain_grows``, ``declines_least``) are judged for
+each data set (and network) that the cells name, and hold if they hold in every one.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class Claim:
     * ``higher_on_average``: for every other, the 95 % interval of the mean gain over the cells lies above 0;
     * ``ranks_differ``: p < 0.05 in Friedman's test, as Iman and Davenport correct it, over all the methods;
     * ``gain_grows``: the gain over the best other rises from each ratio to the next, in the order of the cells;
+    * ``varies_least``: the sd over the cells is smaller than that of every other;
     * ``declines_least``: from the first ratio to the last, less is lost than by every other.
     """
 
@@ -70,6 +71,7 @@ class Claim:
         "ranks_differ",
         "gain_grows",
         "declines_least",
+        "varies_least",
     ]
     method: str
     against: tuple[str, ...]
@@ -156,6 +158,11 @@ class ClaimResult:
 def read_claims(path: Path) -> list[dict[str, Any]]:
     """The claims declared in a claims.yaml, in order."""
     return _read(path)["claims"]
+
+
+def presets_tested(path: Path) -> list[str]:
+    """The presets whose records a claims.yaml is tested on (its key ``tested``); none named: the paper's tables."""
+    return _read(path).get("tested", [])
 
 
 def printed_values(path: Path) -> pd.DataFrame:
@@ -311,6 +318,13 @@ def _judge(
             return NOT_RUN, f"nothing to rank: {of}"
         detail = f"F({test.dof[0]}, {test.dof[1]}) = {test.f:.2f}, p = {test.p:.2g}, over {of}"
         return (HOLDS if test.p < 0.05 else DOES_NOT_HOLD), detail
+    if claim.statistic == "varies_least":
+        if run < 2:
+            return NOT_RUN, f"one cell does not vary: {of}"
+        spread = table.std(ddof=1).round(9)
+        other = min(claim.against, key=lambda side: spread[side])
+        detail = f"sd {spread[claim.method]:.3f}, that of {other} {spread[other]:.3f}, over {of}"
+        return (HOLDS if spread[claim.method] < spread[other] else DOES_NOT_HOLD), detail
     hardest = min(versus, key=lambda other: (versus[other].low, versus[other].mean))
     d = versus[hardest]
     detail = f"mean gain {d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}] over {hardest} on {of}"

@@ -46,6 +46,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--format", choices=FORMATS, help="md on the terminal; every format with --write")
     made.add_argument("--iterate", help="last, best, knn, lr or post_<rows> (default: the preset's own, which is last)")
     made.add_argument("--outputs", default="outputs", help="paths.outputs of the runs (default: outputs)")
+    made.add_argument(
+        "--data",
+        default=os.environ.get("IMBALANCE_BENCH_DATA", "data"),
+        help="paths.data, for tables that count data sets (IMBALANCE_BENCH_DATA, else ./data)",
+    )
     made.add_argument("--write", action="store_true", help="store under outputs/tables and outputs/figures")
     made.add_argument("overrides", nargs="*", metavar="axis=values", help="narrow the grid, e.g. dataset=ecoli,oil")
     return made
@@ -153,7 +158,8 @@ class Report:
     def _table(self, name: str, iterate: str | None) -> Sheet:
         from imbalance_bench.report.tables import table
 
-        return table(self._preset(name), self.store, iterate, self._command("table", name, iterate))
+        command = self._command("table", name, iterate)
+        return table(self._preset(name), self.store, iterate, command, Path(self.options.data))
 
     def _tables(self, iterate: str | None) -> list[Sheet]:
         names = presets(self.options.paper, "table")
@@ -169,7 +175,9 @@ class Report:
         return figure(self._preset(name), self.store, iterate, self._command("figure", name, iterate))
 
     def _claims(self) -> list[Sheet]:
-        """The paper's claims, tested on the cells of its tables; none where none are declared."""
+        """The paper's claims, tested on the cells of its tables, or of the presets that claims.yaml names; none where
+        none are declared."""
+        from imbalance_bench.report.claims import presets_tested
         from imbalance_bench.report.frame import done, outcomes
         from imbalance_bench.report.verdicts import verdicts
 
@@ -177,7 +185,8 @@ class Report:
         path = PAPERS / paper / "claims.yaml"
         if not path.exists():
             return []
-        cells = {cell.id: cell for name in presets(paper, "table") for cell in self._preset(name).cells}
+        names = presets_tested(path) or presets(paper, "table")
+        cells = {cell.id: cell for name in names for cell in self._preset(name).cells}
         title = f"{paper_title(paper)}: claims, tested"
         command = f"python scripts/report.py --paper {paper}"
         return [verdicts(path, title, done(outcomes(cells.values(), self.store)), command)]
@@ -248,5 +257,8 @@ def chosen(paper: str, kind: str, asked: str) -> str:
     for name in (asked, f"{kind}{asked}"):
         if name in known:
             return name
+        other = "figure" if kind == "table" else "table"
+        if name in presets(paper, other):
+            raise BenchError(f"{name} of {paper} is drawn as a {other}: --{other} {name}")
     near = nearest(f"{kind}{asked}" if asked.isdigit() else asked, known)
     raise BenchError(f"unknown --{kind} {asked} of {paper}: {near}")

@@ -157,7 +157,8 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one cell of a preset. ``state``: done | declined | failed | running | started | not run."""
+    """What became of one cell of a preset. ``state``: done | declined | failed | running | started | not run; of a data
+    set to be counted: done | absent."""
 
     cell: Cell
     state: str

@@ -32,7 +32,9 @@ class PrintedTable:
     "dataset", "metric", "class_group" (``macro`` is the file's "all"), "ratio" and "backbone"; the last two together
     are the file's ``setting`` ("4 minors, ResNet20"; ``native`` is the empty one). A name that one of our labels claims
     is not given to another of the same spelling (Table 1's "random_oversampling" is our ``balanced_batches``). A method
-    may stand for a printed row in some metrics only: ``{cnn@knn: {name: cnn_cl, metrics: [f1]}}``, in our names.
+    may stand for a printed row in some metrics only: ``{cnn@knn: {name: cnn_cl, metrics: [f1]}}``, in our names. A data
+    set may be one setting of the file's, ``{irt_nyc_4: {name: irt_nyc, setting: four classes}}``, and a metric that of
+    one of its class groups, ``{n_minority: {name: n_instances, class_group: positive}}``.
     """
 
     def __init__(self, paper: str, table: str, renamed: dict[str, dict[str, Any]] | None = None) -> None:
@@ -41,6 +43,8 @@ class PrintedTable:
         for label, name in self.renamed.get("method", {}).items():
             if isinstance(name, dict):
                 self.renamed["method"][label], self.only[label] = name["name"], name["metrics"]
+        self.settings = self._apart("dataset", "setting")
+        self.groups = self._apart("metric", "class_group")
         self.rows = read(paper, table)
         self._cells = {
             (r["row_method"], r["dataset"], r["setting"], r["class_group"], r["metric"]): Printed(
@@ -57,9 +61,17 @@ class PrintedTable:
         if metric not in self.only.get(method, [metric]):
             return None
         group = self.renamed.get("class_group", {}).get(class_group, "all" if class_group == "macro" else class_group)
+        group = self.groups.get(metric, group)
         name = self.renamed.get("metric", {}).get(metric, metric)
         place = self._place(method, dataset, ratio, backbone)
         return self._cells.get((*place, group if self._has_groups else "", name))
+
+    def _apart(self, axis: str, key: str) -> dict[str, str]:
+        """Our labels of an axis whose name in the file is a mapping → what it has for ``key``; the name stays."""
+        names = self.renamed.get(axis, {})
+        found = {label: name[key] for label, name in names.items() if isinstance(name, dict)}
+        names.update({label: names[label]["name"] for label in found})
+        return found
 
     def place(self, method: str, dataset: str, ratio: str, backbone: str = "") -> tuple[str, str, str] | None:
         """The paper's own names of this cell (row, data set, setting); None where it printed no number of it."""
@@ -78,15 +90,20 @@ class PrintedTable:
             if not r["value"] or _is_mean(r["dataset"]):
                 continue
             printed_groups = ["macro", "all"] if r["class_group"] == "all" else [r["class_group"] or class_group]
+            places = [
+                (dataset, *setting)
+                for dataset in self._labels("dataset", r["dataset"])
+                for setting in self._settings(r["setting"], dataset)
+            ]
             names = itertools.product(
                 self._labels("method", r["row_method"]),
-                self._labels("dataset", r["dataset"]),
-                self._settings(r["setting"]),
+                places,
                 self._labels("class_group", r["class_group"], printed_groups),
                 self._labels("metric", r["metric"]),
             )
-            for row, dataset, (ratio, backbone), group, metric in names:
-                if metric in self.only.get(row, [metric]):
+            for row, (dataset, ratio, backbone), group, metric in names:
+                of_group = self.groups.get(metric, r["class_group"]) == r["class_group"]
+                if of_group and metric in self.only.get(row, [metric]):
                     where = {"row": row, "dataset": dataset, "ratio": ratio, "backbone": backbone}
                     yield where | {"class_group": group, "metric": metric, "value": r["value"]}
 
@@ -94,8 +111,11 @@ class PrintedTable:
         """Our labels that the file calls ``name``; its own name where no label claims it."""
         return [ours for ours, theirs in self.renamed.get(axis, {}).items() if theirs == name] or otherwise or [name]
 
-    def _settings(self, setting: str) -> list[tuple[str, str]]:
-        """Our (ratio, backbone) that the file calls ``setting``; backbone "" where the table has one for all."""
+    def _settings(self, setting: str, dataset: str) -> list[tuple[str, str]]:
+        """Our (ratio, backbone) of a data set that the file calls ``setting``; backbone "" where the table has one for
+        all; none where the data set is another setting."""
+        if dataset in self.settings:
+            return [("native", "")] if self.settings[dataset] == setting else []
         backbones = self.renamed.get("backbone") or {"": ""}
         found = [
             (ratio, backbone)
@@ -117,6 +137,7 @@ class PrintedTable:
 
     def _place(self, method: str, dataset: str, ratio: str, backbone: str) -> tuple[str, str, str]:
         parts = [
+            self.settings.get(dataset, ""),
             self.renamed.get("ratio", {}).get(ratio, "" if ratio == "native" else ratio),
             self.renamed.get("backbone", {}).get(backbone, ""),
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -96,8 +97,11 @@ def _markdown_escape(text: str) -> str:
 
 def tidy_csv(sheet: Sheet) -> str:
     """The tidy numbers under a header of ``#`` lines (``pandas.read_csv(..., comment="#")``)."""
-    head = "".join(f"# {line}\n" for line in [sheet.title, *sheet.provenance, *sheet.notes])
-    return head + sheet.frame.to_csv(index=False, float_format="%.6g")
+    return commented_csv([sheet.title, *sheet.provenance, *sheet.notes], sheet.frame)
+
+
+def commented_csv(lines: Iterable[str], frame: pd.DataFrame) -> str:
+    return "".join(f"# {line}\n" for line in lines) + frame.to_csv(index=False, float_format="%.6g")
 
 
 _TEX = {

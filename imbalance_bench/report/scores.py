@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.report import frame as frames
-from imbalance_bench.report.frame import LOWER_IS_BETTER, Outcome
+from imbalance_bench.report.frame import LOWER_IS_BETTER, Outcome, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +17,8 @@ METRIC_TITLES = {
     "auc_pr": "AUC-PR", "auc_pr_trapezoid": "AUC-PR (trapezoid)", "auc_roc": "AUC-ROC", "ap_at_0.75": "AP@0.75",
     "ap_at_0.5": "AP@0.5", "ap_at_0.25": "AP@0.25", "f1": "F1", "g_mean": "G-mean", "mse": "MSE", "mae": "MAE",
     "balanced_accuracy": "balanced accuracy", "log_loss": "log loss", "ece": "ECE", "n_classes": "classes",
-    "n_train": "training images", "n_test": "test images",
+    "n_train": "training images", "n_test": "test images", "n_instances": "instances", "n_majority": "majority",
+    "n_minority": "minority", "imbalance_ratio": "IR", "n_features": "width", "mean_norm": "mean norm",
 }  # fmt: skip
 AXES = ("method", "dataset", "ratio", "backbone", "protocol", "trainer", "class_group", "metric")
 # What a table of settings shows: numbers of the configuration, and of the record where the cell was run.
@@ -27,7 +28,17 @@ FACTS: dict[str, Callable[[Outcome], float | None]] = {
     "n_classes": lambda o: o.record["data"]["classes"] if o.state == "done" and o.record else None,
     "n_train": lambda o: o.record["runs"][0]["n_train"] if o.state == "done" and o.record else None,
     "n_test": lambda o: o.record["runs"][0]["n_test"] if o.state == "done" and o.record else None,
+    "n_features": lambda o: o.record["data"]["features"] if o.state == "done" and o.record else None,
+    "mean_norm": lambda o: _mean_norm(o.record["runs"]) if o.state == "done" and o.record else None,
 }
+COUNTS = ("n_instances", "n_majority", "n_minority")
+DECIMALS = dict.fromkeys((*FACTS, *COUNTS), 0) | {"mean_norm": 2, "imbalance_ratio": 2}
+
+
+def _mean_norm(runs: list[Record]) -> float | None:
+    """Mean Euclidean norm of the training rows as the network sees them, over runs; of methods that record it."""
+    norms = [run["info"]["mean_norm"] for run in runs if "mean_norm" in run["info"]]
+    return sum(norms) / len(norms) if norms else None
 
 
 @dataclass(frozen=True)
@@ -97,11 +108,10 @@ def score(
         **scaled,
     )
     if metric in FACTS:
-        return replace(made, mean=FACTS[metric](result), sd=None, runs=len(runs), collapsed=0)
+        made = replace(made, mean=FACTS[metric](result), sd=None, runs=len(runs), collapsed=0)
     if made.state == "done" and made.mean is None and not relative(metric):
-        what = f"{name} of class group {class_group}" + (
-            f" by {frames.iterate_title(asked)}" if asked != iterate else ""
-        )
+        by = f" by {frames.iterate_title(asked)}" if asked != iterate else ""
+        what = name if metric in FACTS else f"{name} of class group {class_group}{by}"
         return replace(made, state="n/a", reason=f"{what} is not in the record, or in no run defined")
     return made
 
@@ -140,9 +150,9 @@ def _key(s: Score) -> tuple[str, ...]:
 
 
 def decimals(metric: str) -> int:
-    if relative(metric) or metric in FACTS:
-        return 1 if relative(metric) else 0
-    return 2 if recorded(metric)[1] == 100 else 3
+    if relative(metric):
+        return 1
+    return DECIMALS.get(metric, 2 if recorded(metric)[1] == 100 else 3)
 
 
 def as_printed(score: Score) -> float:

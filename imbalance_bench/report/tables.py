@@ -5,11 +5,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
 from imbalance_bench.report import frame as frames
+from imbalance_bench.report.counts import counts_of
 from imbalance_bench.report.frame import NothingRun, Outcome, iterate_title
 from imbalance_bench.report.means import MeanRows
 from imbalance_bench.report.printed import PrintedTable
@@ -45,7 +47,8 @@ class TableSpec:
     whose cells exist for some values of an axis only (they are not ranked); ``matched``: options of groups that go
     together (``sweep.excluded``); ``titles``: headings of labels, by axis; ``exchanged``: metric → the one whose
     printed numbers it may have been given on imbalanced data; ``stand_ins``: data sets beside which the numbers of
-    another stand, → what that is; ``readings``: what a reader must know of the settings, a line each.
+    another stand, → what that is; ``readings``: what a reader must know of the settings, a line each; ``counted``: a
+    table of the data sets themselves (``report.counts``), without runs.
     """
 
     name: str
@@ -66,6 +69,7 @@ class TableSpec:
     exchanged: dict | None = None
     stand_ins: dict | None = None
     readings: list | None = None
+    counted: bool = False
 
     def class_groups(self, ratio: str) -> list[str]:
         """Those shown of cells of a ratio; all there are where the ratio is none of the preset's."""
@@ -88,8 +92,10 @@ class TableSpec:
         return title or value
 
 
-def table(preset: Preset, store: Store, iterate: str | None = None, command: str = "") -> Sheet:
-    """The table of a preset, from records alone.
+def table(
+    preset: Preset, store: Store, iterate: str | None = None, command: str = "", data: Path = Path("data")
+) -> Sheet:
+    """The table of a preset, from records alone; one that is ``counted``, from the data sets under ``data``.
 
     Args:
         preset: a grid whose ``paper`` node is a ``TableSpec``.
@@ -103,20 +109,25 @@ def table(preset: Preset, store: Store, iterate: str | None = None, command: str
     spec = build(TableSpec, preset.paper, "paper")
     iterate = iterate or spec.iterate
     refuse_equal_labels(preset.cells)
-    results = frames.outcomes(preset.cells, store)
-    records = frames.done(results)
-    if not records:
-        raise NothingRun(spec.name, spec.table)
-    frames.refuse_mixed_rows(records)
+    if spec.counted:
+        results, values = counts_of(preset.cells, data)
+        provenance = [f"command: {command.rpartition('; ')[2]}", "counted on loading: no run stands behind it"]
+    else:
+        results = frames.outcomes(preset.cells, store)
+        records = frames.done(results)
+        if not records:
+            raise NothingRun(spec.name, spec.table)
+        frames.refuse_mixed_rows(records)
+        values, provenance = frames.by_cell(records), frames.provenance_lines(records, command)
     printed = PrintedTable(spec.name, spec.published, spec.published_as) if spec.published else None
     compared = next(iter(spec.sections))
-    scores = _scores(spec, results, printed, iterate)
+    scores = _scores(spec, results, values, printed, iterate)
     rows, columns = _axes(spec, scores)
     sections = _sections(spec, scores)
     placed = [a for a in (spec.blocks, *rows, *columns) if a and a != "method"]
     scores = mark_best(scores, lambda s: tuple(getattr(s, a) for a in placed) if s.section == compared else None)
     footnotes = Footnotes()
-    notes = [explain(scores, printed, placed), *(spec.readings or [])]
+    notes = [explain(scores, printed, placed, spec.counted), *(spec.readings or [])]
     mean_rows = None
     if spec.blocks:
         blocks, left_out = _split(spec, scores, rows, columns, iterate, footnotes)
@@ -127,15 +138,15 @@ def table(preset: Preset, store: Store, iterate: str | None = None, command: str
             mean_rows = MeanRows(spec.metrics[0], spec.sections[compared], scores, spec.restrict or {}, printed)
             parts = [replace(block, summary=mean_rows.rows(heads)) for block, heads in zip(parts, sections.values())]
             notes += mean_rows.notes()
-        blocks = [replace(block, heading=_heading(block.heading, compared)) for block in parts]
+        blocks = [replace(block, heading="" if spec.counted else _heading(block.heading, compared)) for block in parts]
     notes += _flags(spec, scores)
     notes += [coverage(spec, results, printed), *footnotes.lines()]
     return Sheet(
         name=spec.table if iterate == spec.iterate else f"{spec.table}_{iterate}",
-        title=f"{spec.title} ({iterate_title(iterate)})",
+        title=spec.title if spec.counted else f"{spec.title} ({iterate_title(iterate)})",
         blocks=blocks,
         notes=notes,
-        provenance=frames.provenance_lines(records, command),
+        provenance=provenance,
         frame=_frame(scores, mean_rows),
     )
 
@@ -155,8 +166,13 @@ def refuse_equal_labels(cells: Iterable[Any]) -> None:
             )
 
 
-def _scores(spec: TableSpec, results: Sequence[Outcome], printed: PrintedTable | None, iterate: str) -> list[Score]:
-    values = frames.by_cell(frames.done(results))
+def _scores(
+    spec: TableSpec,
+    results: Sequence[Outcome],
+    values: dict[str, pd.DataFrame],
+    printed: PrintedTable | None,
+    iterate: str,
+) -> list[Score]:
     section_of = {row: section for section, heads in spec.sections.items() for row in heads}
     scores = []
     for result in results:
@@ -164,7 +180,9 @@ def _scores(spec: TableSpec, results: Sequence[Outcome], printed: PrintedTable |
         groups = spec.class_groups(labels["ratio"])
         for row, group, metric in itertools.product(spec.rows_of(labels["method"]), groups, spec.metrics):
             made = score(result, values, metric, group, iterate, section_of.get(row, "other"), row)
-            scores.append(_beside_printed(made, spec, printed) if printed else made)
+            made = _beside_printed(made, spec, printed) if printed else made
+            if made.mean is not None or made.published or not spec.counted:  # a class that a data set has not got
+                scores.append(made)
     return _differences(_relative_gaps(scores))
 
 
@@ -355,9 +373,11 @@ def _flags(spec: TableSpec, scores: Sequence[Score]) -> list[str]:
     return [f"{FLAG} {spec.heading('dataset', d)}: {(spec.stand_ins or {})[d]}" for d in flagged]
 
 
-def explain(scores: Sequence[Score], printed: PrintedTable | None = None, placed: Sequence[str] = ()) -> str:
+def explain(
+    scores: Sequence[Score], printed: PrintedTable | None = None, placed: Sequence[str] = (), counted: bool = False
+) -> str:
     """How to read the numbers: over how many runs, of which classes, in which setting. ``placed``: axes of the table,
-    which says their values itself."""
+    which says their values itself; ``counted`` as in ``TableSpec``."""
 
     def distinct(field: str) -> str:
         return ", ".join(dict.fromkeys(getattr(s, field) for s in scores))
@@ -365,6 +385,8 @@ def explain(scores: Sequence[Score], printed: PrintedTable | None = None, placed
     runs = sorted({s.of for s in scores if s.mean is not None and s.of})
     over = f" over {' or '.join(map(str, runs))} runs a cell" if runs else ""
     theirs = "; in brackets the paper's printed value, and ours minus it" if printed else ""
+    if counted:
+        return f"Ours: counted on loading, before any split (ratio {distinct('ratio')}){theirs}."
     settings = "; ".join(f"{axis} {distinct(axis)}" for axis in ("ratio", "protocol", "backbone", "trainer"))
     classes = "" if "class_group" in placed else f", class group {distinct('class_group')}"
     which = "of the paper's methods" if printed else "of a row"
@@ -378,8 +400,9 @@ def coverage(spec: TableSpec, results: Sequence[Outcome], printed: PrintedTable 
         counts[result.state] = counts.get(result.state, 0) + 1
     words = {"declined": "n/a", "started": "not finished"}
     rest = ", ".join(f"{n} {words.get(state, state)}" for state, n in counts.items() if state != "done")
-    text = f"{counts.get('done', 0)} of {len(results)} cells of this grid run"
-    if printed:
+    what = "data sets are here" if spec.counted else "cells of this grid run"
+    text = f"{counts.get('done', 0)} of {len(results)} {what}"
+    if printed and not spec.counted:
         ours = {
             place for result in results if result.state == "done" for place in _printed_places(spec, result, printed)
         }

@@ -10,9 +10,17 @@ from imbalance_bench.registry import build, nearest
 from imbalance_bench.report import frame as frames
 from imbalance_bench.report.figures.across import critical_difference, performance_profile
 from imbalance_bench.report.figures.curves import convergence, precision_recall
+from imbalance_bench.report.figures.groups import grouped_bars, over_iterates
 from imbalance_bench.report.figures.overview import bars
 from imbalance_bench.report.figures.rounds import added_samples
 from imbalance_bench.report.figures.schematics import decision_boundaries, overloading, two_outputs
+from imbalance_bench.report.figures.setconv import (
+    anchor_relations,
+    computation_graph,
+    confusion_matrix,
+    episodes,
+    text_encoder,
+)
 from imbalance_bench.report.figures.sine import sine_fit, sine_grid
 from imbalance_bench.report.figures.style import Drawing, FigureSpec, finished, styled
 from imbalance_bench.report.frame import NothingRun, Outcome, iterate_title
@@ -23,16 +31,20 @@ if TYPE_CHECKING:
 
 __all__ = ["DRAWINGS", "Drawing", "bars", "figure"]
 
-# Each takes a preset's outcomes and returns a matplotlib figure and what its caption must add.
-DRAWINGS: dict[str, Callable[[FigureSpec, Sequence[Outcome], str], tuple[Any, str]]] = {
-    f.__name__: f
-    for f in (
-        *(sine_fit, sine_grid, precision_recall, performance_profile, critical_difference, convergence, added_samples),
-        *(two_outputs, overloading, decision_boundaries),
-    )
-}
-OF_HISTORY = ("convergence", "added_samples")  # they show what happened before there was an iterate
-SCHEMATICS = ("two_outputs", "overloading", "decision_boundaries")  # no run stands behind them
+# Each takes a preset's outcomes and returns a ``Drawn``, or its first two parts.
+Draw = Callable[[FigureSpec, Sequence[Outcome], str], tuple[Any, ...]]
+OF_RECORDS = (
+    *(sine_fit, sine_grid, precision_recall, performance_profile, critical_difference, convergence, added_samples),
+    *(grouped_bars, over_iterates),
+)
+DIAGRAMS = (
+    *(two_outputs, overloading, decision_boundaries),
+    *(episodes, anchor_relations, computation_graph, text_encoder, confusion_matrix),
+)
+DRAWINGS: dict[str, Draw] = {f.__name__: f for f in (*OF_RECORDS, *DIAGRAMS)}
+SCHEMATICS = tuple(f.__name__ for f in DIAGRAMS)  # no run stands behind them
+# What they show has no one iterate: it happened before there was one, or they show several.
+NO_ITERATE = ("convergence", "added_samples", "over_iterates")
 
 
 def figure(preset: Preset, store: Store, iterate: str | None = None, command: str = "") -> Drawing:
@@ -47,7 +59,7 @@ def figure(preset: Preset, store: Store, iterate: str | None = None, command: st
         raise BenchError(f"paper.draw={spec.draw!r} is no drawing: {nearest(spec.draw, DRAWINGS)}")
     results = frames.outcomes(preset.cells, store)
     if spec.draw in SCHEMATICS:
-        drawn, caption = styled(lambda: DRAWINGS[spec.draw](spec, results, spec.iterate))
+        drawn, caption, _ = styled(lambda: DRAWINGS[spec.draw](spec, results, spec.iterate))
         source = [f"command: {command.rpartition('; ')[2]}", "a diagram: no run stands behind it"]
         return finished(drawn, spec.figure, spec.title, f"{spec.caption} {caption}", source)
     records = frames.done(results)
@@ -56,13 +68,13 @@ def figure(preset: Preset, store: Store, iterate: str | None = None, command: st
     # A figure may sweep keys of the data set itself (Appendix A: numbers of points): those panels share no rows.
     frames.refuse_mixed_rows(records, lambda r: (frames.same_data(r), str(r["config"]["dataset"])))
     iterate = iterate or spec.iterate
-    drawn, caption = styled(lambda: DRAWINGS[spec.draw](spec, results, iterate))
+    drawn, caption, values = styled(lambda: DRAWINGS[spec.draw](spec, results, iterate))
     absent = [r.labels for r in results if r.state != "done"]
     missing = [f"{labels['method']} on {labels['dataset']} {labels['ratio']}" for labels in absent]
-    lines = [spec.caption, caption, f"{iterate_title(iterate).capitalize()}." if spec.draw not in OF_HISTORY else ""]
+    lines = [spec.caption, caption, f"{iterate_title(iterate).capitalize()}." if spec.draw not in NO_ITERATE else ""]
     if missing:
         shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
         lines.append(f"{len(records)} of {len(results)} cells were run; missing: {shown}.")
     caption = " ".join(line for line in lines if line)
     name = spec.figure if iterate == spec.iterate else f"{spec.figure}_{iterate}"
-    return finished(drawn, name, spec.title, caption, frames.provenance_lines(records, command))
+    return finished(drawn, name, spec.title, caption, frames.provenance_lines(records, command), values)

@@ -25,7 +25,7 @@ def bars(scores: Sequence[Score], title: str, provenance: list[str]) -> Drawing:
 
     More than ``MOST_PANELS`` panels are not drawn: a panel of means over data sets stands for those of a setting.
     """
-    drawn, caption = styled(lambda: _bars([s for s in scores if s.mean is not None]))
+    drawn, caption, _ = styled(lambda: _bars([s for s in scores if s.mean is not None]))
     return finished(drawn, "summary", title, caption, provenance)
 
 

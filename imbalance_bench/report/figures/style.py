@@ -6,14 +6,17 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.frame import Record
+from imbalance_bench.report.render import commented_csv
+from imbalance_bench.report.scores import metric_title
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -41,7 +44,9 @@ class FigureSpec:
 
     ``draw``: a name of ``DRAWINGS``; ``methods``: label → heading, in the order of the legend, ours first;
     ``published``: files of printed numbers, for a panel beside ours; ``caption``: what the paper's figure shows;
-    ``matched`` as in ``tables.TableSpec``.
+    ``matched`` and ``titles`` as in ``tables.TableSpec``; ``metrics``: one a row of panels, in place of ``metric``;
+    ``across``: an axis whose values get a column of panels each; ``iterates``: iterate → its place on the x-axis,
+    which ``x_title`` names.
     """
 
     name: str
@@ -55,11 +60,29 @@ class FigureSpec:
     caption: str
     published: list | None = None
     matched: dict | None = None
+    titles: dict | None = None
+    metrics: list | None = None
+    across: str | None = None
+    iterates: dict | None = None
+    x_title: str = ""
+
+    def heading(self, axis: str, value: str) -> str:
+        title = (self.titles or {}).get(axis, {}).get(value)
+        return title or (metric_title(value) if axis == "metric" else value)
+
+
+class Drawn(NamedTuple):
+    """What a drawing returns: the figure, what its caption must add, and the numbers shown where they stand nowhere
+    else."""
+
+    figure: Figure
+    caption: str
+    values: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A finished figure in both formats, its title, its caption, and the header of provenance."""
+    """A finished figure in both formats, its title, its caption, the header of provenance, and the numbers shown."""
 
     name: str
     title: str
@@ -67,26 +90,32 @@ class Drawing:
     provenance: list[str]
     svg: bytes
     png: bytes
+    values: pd.DataFrame | None = None
 
     def write(self, folder: Path) -> list[Path]:
-        """Stores ``<name>.svg``, ``<name>.png`` and ``<name>.txt`` (caption and provenance)."""
+        """Stores ``<name>.svg``, ``<name>.png``, ``<name>.txt`` (caption and provenance) and, where there are values,
+        ``<name>.csv``."""
         from imbalance_bench.store import atomic_write
 
         text = "\n".join([self.title, "", self.caption, "", *self.provenance]) + "\n"
         contents: dict[str, bytes | str] = {".png": self.png, ".svg": self.svg, ".txt": text}
+        if self.values is not None:
+            contents[".csv"] = commented_csv([self.title, *self.provenance, self.caption], self.values)
         for suffix, content in contents.items():
             atomic_write(folder / f"{self.name}{suffix}", content)
         return [folder / f"{self.name}{suffix}" for suffix in contents]
 
 
-def styled(draw: Callable[[], tuple[Figure, str]]) -> tuple[Figure, str]:
+def styled(draw: Callable[[], tuple[Any, ...]]) -> Drawn:
     import matplotlib
 
     with matplotlib.rc_context(STYLE):
-        return draw()
+        return Drawn(*draw())
 
 
-def finished(drawn: Figure, name: str, title: str, caption: str, provenance: list[str]) -> Drawing:
+def finished(
+    drawn: Figure, name: str, title: str, caption: str, provenance: list[str], values: pd.DataFrame | None = None
+) -> Drawing:
     """Both formats, without the date of drawing: the same records give the same bytes."""
     import matplotlib
 
@@ -96,7 +125,7 @@ def finished(drawn: Figure, name: str, title: str, caption: str, provenance: lis
             buffer = io.BytesIO()
             drawn.savefig(buffer, format=form, bbox_inches="tight", pad_inches=0.05, **options)
             files[form] = buffer.getvalue()
-    return Drawing(name, title, caption, provenance, files["svg"], files["png"])
+    return Drawing(name, title, caption, provenance, files["svg"], files["png"], values)
 
 
 def canvas(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:

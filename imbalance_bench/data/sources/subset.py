@@ -1,0 +1,59 @@
+"""A data set with fewer rows: what is left out is neither encoded nor in any pool."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.ratio import ClassList
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import DATASETS
+
+
+@DATASETS.register("subset")
+@dataclass(frozen=True)
+class SubsetSource:
+    """``of``: another data set's options; ``keep``: what stays of each class, as in ``ratio=class_list``; ``seed``:
+    which rows. For data sets of which a machine cannot encode or train on all; imbalance is what ratios are for."""
+
+    of: dict
+    keep: dict[int, float | int] | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        self._ratio()
+        if "path" in self.of:
+            raise BenchError("dataset.of is a published data set; of a table of your own, keep fewer rows in its file")
+
+    def load(self, folder: Path) -> Dataset:
+        whole = DATASETS.build(self.of).load(folder)
+        rows = self._ratio(whole.y)
+
+        def within(part: np.ndarray | None) -> np.ndarray | None:
+            return None if part is None else np.flatnonzero(np.isin(rows, part))
+
+        x = whole.x[rows] if isinstance(whole.x, np.ndarray) else whole.x.iloc[rows]
+        parts = {"test_rows": within(whole.test_rows), "valid_rows": within(whole.valid_rows)}
+        return replace(whole, x=x, y=whole.y[rows], **parts)
+
+    def _ratio(self, y: np.ndarray | None = None) -> np.ndarray:
+        """Rows that stay of labels ``y`` (n,); without any, whether ``keep`` and ``seed`` can be."""
+        try:
+            ratio = ClassList(self.seed, "all", self.keep)
+            return np.arange(0) if y is None else ratio.indices(y, self.seed)
+        except BenchError as error:  # its keys are ours
+            raise BenchError(
+                str(error).replace("ratio.", "dataset.").replace("ratio=class_list", "name=subset")
+            ) from None
+
+    def paths(self, folder: Path) -> list[Path] | None:
+        """The other data set's files; None where one is missing."""
+        find = getattr(DATASETS.build(self.of), "paths", None)
+        return find(folder) if find else []
+
+    def fingerprint(self) -> dict[str, Any]:
+        return DATASETS.build(self.of).fingerprint()

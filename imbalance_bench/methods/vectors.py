@@ -1,0 +1,48 @@
+"""What methods of plain vectors share: the vectors of rows, who has none, and a run that is a decision on them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imbalance_bench import scoring
+from imbalance_bench.data.base import Task
+from imbalance_bench.methods.base import Classifier, Iterate
+
+if TYPE_CHECKING:
+    from imbalance_bench.methods.deep_neighbours import Decision
+
+
+def flat_vectors(x: np.ndarray) -> np.ndarray:
+    """Rows (n, ...) as float32 vectors (n, d); bytes of images become numbers in [0, 1]."""
+    flat = np.ascontiguousarray(x.reshape(len(x), -1), np.float32)
+    return flat / np.float32(255) if x.dtype == np.uint8 else flat
+
+
+def needs_vectors(task: Task) -> str | None:
+    """Why a method of vectors cannot do this task, or None."""
+    dtype = task.train.x.dtype
+    if np.issubdtype(dtype, np.integer) and dtype != np.uint8:
+        return "needs vectors, and these rows are token ids: choose a backbone that reads texts as vectors"
+    return None
+
+
+class VectorClassifier(Classifier):
+    """A decision on the rows' own vectors."""
+
+    def __init__(self, decision: Decision, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.decision = decision
+
+    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
+        import torch
+
+        return self.decision.log_probs(torch.from_numpy(flat_vectors(x)))
+
+
+def valid_score(classifier: Classifier, task: Task) -> dict[str, float]:
+    """What history says of the validation part at the end; nothing where there is none."""
+    if not len(task.valid):
+        return {}
+    return {"valid_score": scoring.selection_score(task.valid.y, classifier.scores(task.valid.x), task.kind)}

@@ -1,0 +1,55 @@
+"""Tables of the data sets themselves: counted on loading, with no run behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imbalance_bench.registry import DATASETS, RATIOS
+from imbalance_bench.report.frame import COLUMNS, LABELS, Outcome
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imbalance_bench.data.base import Dataset
+    from imbalance_bench.grid import Cell
+
+ABSENT = "the data set does not lie here: python scripts/data.py fetch <its name>, or by hand (docs/datasets.md)"
+
+
+def counts_of(cells: Iterable[Cell], folder: Path) -> tuple[list[Outcome], dict[str, pd.DataFrame]]:
+    """What became of each cell, ``done`` or ``absent``, and its numbers by cell id, in the form of ``frame.by_cell``.
+
+    Counted are the rows that the cell's ratio leaves of its data set, before any split. ``folder``: ``paths.data``;
+    nothing is fetched.
+    """
+    import pandas as pd
+
+    results, values = [], {}
+    for cell in cells:
+        source = DATASETS.build(cell.config["dataset"])
+        find = getattr(source, "paths", None)  # what is built in has none
+        if find and find(folder) is None:
+            results.append(Outcome(cell, "absent", None, ABSENT))
+            continue
+        data, ratio = source.load(folder), RATIOS.build(cell.config["ratio"])
+        y = data.y[ratio.indices(data.y, ratio.seed)] if ratio.apply_to == "all" else data.y
+        labels = [cell.labels[label] for label in LABELS]
+        rows = [(cell.id, *labels, 0, 0, 0, "last", *fact, "") for fact in _facts(data, y)]
+        results.append(Outcome(cell, "done", None))
+        values[cell.id] = pd.DataFrame(rows, columns=list(COLUMNS))
+    return results, values
+
+
+def _facts(data: Dataset, y: np.ndarray) -> Iterator[tuple[str, str, float]]:
+    """(class group, metric, value)."""
+    counts = np.bincount(y, minlength=data.classes)
+    yield "all", "n_instances", len(y)
+    yield "all", "n_majority", counts.max()
+    yield "all", "n_minority", counts.min()
+    yield "all", "imbalance_ratio", counts.max() / counts.min()
+    for name, count in zip(data.class_names, counts):
+        yield f"class:{name}", "n_instances", count

@@ -1,0 +1,66 @@
+"""A data set with fewer rows, against the rows of the whole one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from imbalance_bench.data.sources.subset import SubsetSource
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import DATASETS
+from tests.tasks import option
+
+WHOLE = option("dataset", "breast_cancer")
+
+
+def subset(keep, seed=0, of=WHOLE):
+    return SubsetSource(of, keep, seed)
+
+
+def test_so_many_rows_of_each_class_stay_in_their_order():
+    whole, fewer = DATASETS.build(WHOLE).load(Path()), subset({0: 100, 1: 0.5}).load(Path())
+    assert np.bincount(fewer.y).tolist() == [100, 106]
+    place = {row.tobytes(): i for i, row in enumerate(whole.x)}
+    rows = [place[row.tobytes()] for row in fewer.x]
+    assert rows == sorted(set(rows))
+    np.testing.assert_array_equal(fewer.y, whole.y[rows])
+    assert (fewer.name, fewer.class_names, fewer.modality) == (whole.name, whole.class_names, whole.modality)
+
+
+def test_which_rows_is_drawn_by_the_seed_and_fewer_lie_within_more():
+    few, more, other = (subset({1: n}, seed).load(Path()).x for n, seed in ((20, 0), (40, 0), (20, 1)))
+    assert {row.tobytes() for row in few} < {row.tobytes() for row in more}
+    assert not np.array_equal(few, other)
+
+
+@pytest.mark.parametrize("frame", [False, True])
+def test_test_rows_stay_test_rows(monkeypatch, frame):
+    source = type(DATASETS.build(WHOLE))
+    whole = DATASETS.build(WHOLE).load(Path())
+    official = replace(
+        whole, x=pd.DataFrame(whole.x) if frame else whole.x, test_rows=np.arange(300, 569), valid_rows=np.arange(50)
+    )
+    monkeypatch.setattr(source, "load", lambda self, folder: official)
+    fewer = subset({0: 60, 1: 60}).load(Path())
+    x = np.asarray(fewer.x)
+    for rows, place in ((fewer.test_rows, official.test_rows), (fewer.valid_rows, official.valid_rows)):
+        known = {row.tobytes() for row in whole.x[place]}
+        assert [i for i, row in enumerate(x) if row.tobytes() in known] == rows.tolist()
+
+
+def test_it_lies_where_the_whole_one_lies(tmp_path):
+    assert subset({1: 5}).paths(tmp_path) == []
+    assert subset({1: 5}, of=option("dataset", "ecoli")).paths(tmp_path) is None
+
+
+def test_mistakes():
+    with pytest.raises(BenchError, match=r"dataset.keep\[1\]=5000 asks for more rows than class 1 has"):
+        subset({1: 5000}).load(Path())
+    with pytest.raises(BenchError, match="must be a fraction between 0 and 1 or a whole number of rows"):
+        subset({1: 2.5})
+    with pytest.raises(BenchError, match="dataset.of is a published data set"):
+        subset({1: 5}, of={"name": "csv", "path": "table.csv"})
