@@ -133,7 +133,7 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
         if reason := method.declines(run.task):
             raise Declined(reason)
     engine = Engine(trainer, config.device)
-    together = trainer.runs_together or engine.together(backbone, runs[0].task) or len(runs)
+    together = engine.together(backbone, runs[0].task) or len(runs)
     classifiers, together = fit_in_chunks(lambda tasks: method.fit(tasks, backbone, engine), runs, together)
     for run, classifier in zip(runs, classifiers):
         t = run.task
@@ -261,7 +261,7 @@ def _run_facts(index: int, run: Run, classifier: Classifier, predictions: dict[s
         "train_counts": task.counts.tolist(),
         "subset_hash": subset_hash(task.train.ids),
         "test_hash": subset_hash(run.test.ids),
-        "info": classifier.info,
+        "info": classifier.info | ({"tokens": task.vocabulary.info} if task.vocabulary else {}),
     }
 
 

@@ -7,7 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import argparse
 import importlib
 
-SUBJECTS = ("tabular", "images", "episodes")
+SUBJECTS = ("tabular", "images", "episodes", "texts")
 
 
 def parse() -> argparse.Namespace:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -17,7 +18,12 @@ class Network(nn.Module):
     Heads: ``linear`` (two classes: one log-odds z, given as logits [0, z]; C > 2: C logits; regression: one output),
     ``full`` (an output for each class, of two as well; CS-DMLP) and ``cosine`` (C cosines of feature and class weight,
     no bias; LDAM, Section 3.2 of Cao et al. 2019).
+
+    ``pad``: for networks of token ids, the id that fills texts up on the right. It must not influence what comes out,
+    and columns of nothing else are cut off before a batch gets here.
     """
+
+    pad: int | None = None
 
     def __init__(self, features: int, classes: int, head: str) -> None:
         super().__init__()
@@ -48,26 +54,44 @@ class Network(nn.Module):
         return h if stage == "embed" else self.classify(h)
 
 
+class Unmapped(Network):
+    """A network that torch.func.vmap cannot map over runs (a fused recurrence, code of others): runs are called one
+    after the other. ``maps = False`` tells the engine of it, on the dataclass that builds one."""
+
+    def batched(self, params: Mapping[str, torch.Tensor], x: torch.Tensor, stage: Stage = "logits") -> torch.Tensor:
+        """``forward`` of R networks: parameters (R, ...), inputs (R, n, ...) → (R, n, C)."""
+        call = torch.func.functional_call
+        return torch.stack([call(self, {n: v[r] for n, v in params.items()}, (x[r], stage)) for r in range(len(x))])
+
+
 class Dropout(nn.Module):
     """Dropout whose noise is a hash of (run, step, layer, unit), not a draw from the global generator.
 
     So what a run draws depends neither on the runs that are trained beside it nor on the device. The buffer ``key``
     starts from the run's seed and counts the training passes; it is a float so that it lies with the other state of
     the run, and stays below 2^24, up to where float32 holds every integer.
+
+    Units are numbered in the order of a batch, of which only the first axis may vary. ``by_place``: by a hash of their
+    place on each axis, for batches of texts, which are as long as the longest text of any run.
     """
 
     key: torch.Tensor
 
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: float, by_place: bool = False) -> None:
         super().__init__()
-        self.p = p
+        self.p, self.by_place = p, by_place
         self.register_buffer("key", torch.randint(1 << 23, ()).float())
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return x
         self.key.add_(1)
-        units = torch.arange(x.numel(), dtype=torch.int32, device=x.device)
+        if self.by_place:
+            units = torch.zeros((), dtype=torch.int32, device=x.device)
+            for size in x.shape:
+                units = units[..., None] * 0x01000193 + torch.arange(size, dtype=torch.int32, device=x.device)
+        else:
+            units = torch.arange(x.numel(), dtype=torch.int32, device=x.device)
         return x * _kept(units, self.key.int(), self.p).view(x.shape) / (1 - self.p)
 
 

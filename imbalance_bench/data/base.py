@@ -26,13 +26,15 @@ class Encoder(Protocol):
 @dataclass(frozen=True)
 class Vocabulary:
     """What the token ids of a text task mean: ``size`` ids 0..size-1; ``pad`` fills rows up on the right; a generated
-    text starts after ``begin`` and stops at ``end``. ``decode``: ids (n, L) → n texts, without special tokens."""
+    text starts after ``begin`` and stops at ``end``. ``decode``: ids (n, L) → n texts, without special tokens.
+    ``info``: facts for the record of a run (how many texts were cut)."""
 
     size: int
     pad: int
     begin: int
     end: int
     decode: Callable[[np.ndarray], list[str]]
+    info: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

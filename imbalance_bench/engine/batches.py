@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from imbalance_bench.data.base import Part
-from imbalance_bench.engine.stack import as_input, stored
+from imbalance_bench.engine.stack import as_input, lengths, stored
 
 Sampler = Callable[[torch.Tensor, int, torch.Generator], torch.Tensor]
 
@@ -84,16 +84,19 @@ class Batch(NamedTuple):
 
 class Rows:
     """Training sets of R runs, each stored once on the device however many runs share it (the same ``Part`` object);
-    images as bytes, of which only the batches become floats; token ids as ids."""
+    images as bytes, of which only the batches become floats; token ids as ids, of which a batch has as many columns as
+    its longest text, where ``pad`` says which id fills up the rest."""
 
-    def __init__(self, sets: Sequence[Part], device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, sets: Sequence[Part], device: torch.device, dtype: torch.dtype, pad: int | None = None) -> None:
         distinct = list({id(s): s for s in sets}.values())
         starts, total = {}, 0
         for part in distinct:
             starts[id(part)] = total
             total += len(part)
         self.like = torch.empty(0, dtype=dtype, device=device)
-        self.x = stored(torch.cat([torch.as_tensor(p.x) for p in distinct]), self.like)
+        x = torch.cat([torch.as_tensor(p.x) for p in distinct])
+        self.lengths = None if pad is None else lengths(x, pad)
+        self.x = stored(x, self.like)
         self.y = torch.cat([torch.as_tensor(p.y) for p in distinct]).to(device)
         if self.y.is_floating_point():
             self.y = self.y.to(dtype)
@@ -122,11 +125,16 @@ class Rows:
         sizes = real.sum(2)
         full = (sizes == sizes.amax(1, keepdim=True)).all(1).tolist()
         widths, counts = sizes.amax(1).tolist(), sizes.tolist()
-        rows = rows.clamp_(min=0).to(self.x.device)
+        rows = rows.clamp_(min=0)
+        # Known on the CPU: asking the device for it would hold up each step.
+        longest = None if self.lengths is None else (self.lengths[rows] * real).amax((1, 2)).tolist()
+        rows = rows.to(self.x.device)
         offsets = torch.tensor(self.offsets, device=self.x.device)[:, None]
         for s in range(steps):
             chosen = rows[s, :, : widths[s]]
             x, y = self.take(chosen)
+            if longest is not None:
+                x = x[..., : longest[s]]
             if full[s]:
                 yield Batch(x, y, chosen, None, None, offsets, counts[s])
                 continue

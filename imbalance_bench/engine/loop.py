@@ -134,7 +134,7 @@ class Training:
         """``epochs`` passes over ``sets``, one set a run. ``objective`` and ``sampler``: the method's own unless given.
         Returns early when no run is left alive."""
         trainer, method = self.trainer, self.method
-        rows = Rows(sets, self.stack.flat.device, self.stack.flat.dtype)
+        rows = Rows(sets, self.stack.flat.device, self.stack.flat.dtype, self.stack.pad)
         state = TrainState.of(sets, self.tasks[0].classes, trainer.epochs, self.stack.flat)
         augment = AUGMENTATIONS.get(trainer.augment)
         objective = objective or method.batch_loss

@@ -51,7 +51,7 @@ def _train_one(stack: Stack, r: int, method: Method, task: Task, part: Part, tra
             module.parameters(), lr=trainer.lr, momentum=trainer.momentum, weight_decay=trainer.weight_decay
         )
     generator = torch.Generator().manual_seed(task.seed)
-    rows = Rows([part], stack.flat.device, stack.flat.dtype)
+    rows = Rows([part], stack.flat.device, stack.flat.dtype, stack.pad)
     start = TrainState.of([part], task.classes, trainer.epochs, stack.flat)
     monitor = Monitor(single, [task])  # type: ignore[arg-type]
     drawing, moving = (torch.Generator().manual_seed(task.seed + offset) for offset in (2**34, 2**33))

@@ -11,6 +11,8 @@ from torch import nn
 
 Params = dict[str, torch.Tensor]
 
+TEXTS = 32  # texts that a network reads at once on a CPU: each token is some hundred numbers
+
 
 def as_input(x: Any, like: torch.Tensor) -> torch.Tensor:
     """What a network sees of rows ``x``: floats on the device of ``like``; images of bytes as numbers in [0, 1]; token
@@ -23,6 +25,11 @@ def stored(x: Any, like: torch.Tensor) -> torch.Tensor:
     """Rows ``x`` as they lie on the device of ``like``: bytes and token ids as they are, other numbers in its type."""
     x = torch.as_tensor(x)
     return x.to(like) if x.is_floating_point() else x.to(like.device, non_blocking=True)
+
+
+def lengths(x: torch.Tensor, pad: int) -> torch.Tensor:
+    """Tokens of each row of ids (n, L), (n,); at least 1."""
+    return (x != pad).sum(1).clamp_(min=1)
 
 
 class Stack:
@@ -94,6 +101,11 @@ class Stack:
     def __len__(self) -> int:
         return len(self.flat)
 
+    @property
+    def pad(self) -> int | None:
+        """The id that fills rows of token ids up, where the networks read such (``Network.pad``)."""
+        return getattr(self.module, "pad", None)
+
     def views(self, flat: torch.Tensor) -> Params:
         """The parameters and buffers, name → (R, *shape), that lie in rows (R, P + S)."""
         views, start = {}, 0
@@ -148,13 +160,24 @@ class Stack:
     @torch.no_grad()
     def predict(self, flat_row: torch.Tensor, x: Any, stage: str = "logits") -> torch.Tensor:
         """Outputs (n, ...) of one run with parameters and buffers (P + S,) on rows ``x`` (n, ...), as in evaluation,
-        in chunks that fit the cache."""
+        in chunks that fit the cache; of texts, in chunks of like length."""
         self._mode(False)
         state, x = self.views(flat_row[None]), torch.as_tensor(x)
         if not len(x):
             raise ValueError("no rows to predict")
-        chunk = max(128, min(8192, 2**18 // x[0].numel())) * (1 if self.flat.device.type == "cpu" else 16)
+        room = 1 if self.flat.device.type == "cpu" else 16
+        if self.pad is not None and stage != "head":
+            return self._predict_texts(state, x, stage, TEXTS * room)
+        chunk = max(128, min(8192, 2**18 // x[0].numel())) * room
         return torch.cat([self._run(state, as_input(part, self.flat)[None], stage)[0] for part in x.split(chunk)])
+
+    def _predict_texts(self, state: Params, x: torch.Tensor, stage: str, chunk: int) -> torch.Tensor:
+        """``predict`` for token ids (n, L), ``chunk`` rows at a time."""
+        longest, order = lengths(x, self.pad).sort(stable=True)  # type: ignore[arg-type]
+        ends = longest[chunk - 1 :: chunk].tolist() + longest[-1:].tolist()
+        parts = (x[rows, :end] for rows, end in zip(order.split(chunk), ends))
+        outputs = torch.cat([self._run(state, as_input(part, self.flat)[None], stage)[0] for part in parts])
+        return torch.empty_like(outputs).index_copy_(0, order.to(outputs.device), outputs)
 
     def _run(self, state: Params, x: torch.Tensor, stage: str) -> torch.Tensor:
         if self.channels_last and x.dim() == 5:

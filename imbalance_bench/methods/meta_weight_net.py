@@ -112,7 +112,7 @@ class Weighing:
         seeds = [t.seed + FRESH for t in tasks]
         self.vnet = Stack.create(lambda: MLP(1, (options.hidden,), "relu", 0, "linear"), seeds, like.device, like.dtype)
         self.descent = SGD(self.vnet, options.meta_lr, options.meta_momentum, options.meta_weight_decay)
-        self.meta = Rows(metas, like.device, like.dtype)
+        self.meta = Rows(metas, like.device, like.dtype, training.stack.pad)
         each = min(options.meta_per_class, max(1, training.trainer.batch_size // tasks[0].classes))
         drawing, self.moving = ([torch.Generator().manual_seed(s + k) for s in seeds] for k in (0, 1))
         self.plans = [endless(labels, each, g) for labels, g in zip(self.meta.labels, drawing)]

@@ -1,0 +1,65 @@
+"""TextCNN: Kim (2014), "Convolutional neural networks for sentence classification"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from imbalance_bench.backbones.network import Dropout, Network
+from imbalance_bench.backbones.texts import LearnedVocabulary, WordVectors
+from imbalance_bench.data.tokens import PAD
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import BACKBONES
+
+
+@BACKBONES.register("textcnn")
+@dataclass(frozen=True)
+class TextCNNBackbone(LearnedVocabulary):
+    """``embedding``: width of the word vectors; ``filters`` of each of the ``widths``; ``dropout`` before the head."""
+
+    embedding: int
+    widths: tuple[int, ...]
+    filters: int
+    dropout: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.widths or min(self.widths) < 1:
+            raise BenchError(f"backbone.widths={list(self.widths)} must be numbers of tokens, at least 1")
+
+    def build(self, shape: tuple[int, ...], classes: int, head: str = "linear") -> TextCNN:
+        """The CNN for token ids (n, L) and ``classes`` classes (0: regression)."""
+        return TextCNN(self, classes, head)
+
+
+class TextCNN(Network):
+    """Word vectors → convolutions of some widths → ReLU → the largest over the text → dropout → head; f (n, widths x
+    filters) is what the head is given. Trained from scratch (CNN-rand); without the paper's bound on the weights' norm.
+
+    A window counts where it lies within the text; of a text shorter than a window, the one that begins with it does,
+    filled up with zeros.
+    """
+
+    pad = PAD
+
+    def __init__(self, options: TextCNNBackbone, classes: int, head: str) -> None:
+        super().__init__(len(options.widths) * options.filters, classes, head)
+        self.vectors = WordVectors(options.vocabulary, options.embedding)
+        self.convolutions = nn.ModuleList(nn.Conv1d(options.embedding, options.filters, k) for k in options.widths)
+        self.widths = options.widths
+        self.dropout = Dropout(options.dropout)
+
+    def embed(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.pad(x, (0, max(0, max(self.widths) - x.shape[1])), value=PAD)
+        real = x != PAD
+        h = self.vectors(x).transpose(1, 2)
+        pooled = []
+        for k, convolution in zip(self.widths, self.convolutions):
+            windows = convolution(h)
+            # The window's last token is one of the text. After the ReLU nothing is below zero: zeros never win.
+            within = torch.cat([torch.ones_like(real[:, :1]), real[:, k:]], 1)
+            pooled.append((windows.relu() * within[:, None]).amax(2))
+        return self.dropout(torch.cat(pooled, 1))

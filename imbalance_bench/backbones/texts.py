@@ -1,0 +1,44 @@
+"""What the networks for texts of token ids have in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from imbalance_bench.data.base import Language
+from imbalance_bench.data.tokens import PAD, LearnedTokens
+from imbalance_bench.errors import BenchError
+
+
+@dataclass(frozen=True)
+class LearnedVocabulary:
+    """Texts as ids of ``vocabulary`` subwords that the training texts teach, the first ``length`` of each text;
+    ``stop_words``: whether stop words are left out before."""
+
+    vocabulary: int
+    length: int
+    stop_words: bool
+
+    def __post_init__(self) -> None:
+        if self.vocabulary < 16:
+            raise BenchError(f"backbone.vocabulary={self.vocabulary} must be at least 16")
+        if self.length < 1:
+            raise BenchError(f"backbone.length={self.length} must be at least 1")
+
+    def text_encoder(self, language: Language, folder: Path, device: str) -> LearnedTokens:
+        return LearnedTokens(self.vocabulary, self.length, self.stop_words, language, folder)
+
+
+class WordVectors(nn.Embedding):
+    """Vectors of ids, started from U(-0.25, 0.25) as Kim (2014) starts those of words that word2vec lacks; zeros for
+    padding. (With ``padding_idx`` instead, torch.func.vmap lets gradients reach the padding of all runs but the first.)
+    """
+
+    def reset_parameters(self) -> None:
+        nn.init.uniform_(self.weight, -0.25, 0.25)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * (x != PAD)[..., None]
