@@ -38,7 +38,11 @@ def saved(tmp_path_factory) -> Path:
 
     folder = tmp_path_factory.mktemp("xlnet")
     special = ["<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>"]
-    pieces = [*((name, 0.0) for name in special), *((f"▁{w}", -1.0) for w in WORDS), *((c, -9.0) for c in "abcdefghijklmno")]
+    pieces = [
+        *((name, 0.0) for name in special),
+        *((f"▁{w}", -1.0) for w in WORDS),
+        *((c, -9.0) for c in "abcdefghijklmno"),
+    ]
     tokenizer = XLNetTokenizer(vocab=pieces)
     tokenizer.save_pretrained(folder)
     torch.manual_seed(0)

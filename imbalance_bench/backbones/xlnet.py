@@ -68,7 +68,7 @@ class XLNet(Unmapped):
     def __init__(self, body: Any, classes: int, head: str) -> None:
         config = body.config
         super().__init__(config.d_model, classes, head)
-        self.pad = config.pad_token_id
+        self.pad: int = config.pad_token_id
         self.body = body
         for module in [*body.modules()]:
             for name, layer in module.named_children():
@@ -80,7 +80,7 @@ class XLNet(Unmapped):
         self.dropout = Dropout(config.summary_last_dropout)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        real = x != self.pad
+        real = torch.ne(x, self.pad)
         last = real.sum(1, keepdim=True).clamp(min=1) - 1
         segments = torch.zeros_like(last).expand(x.shape).scatter(1, last, CLS_SEGMENT)
         mask = real.to(self.summary.weight.dtype)

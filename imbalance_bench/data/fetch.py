@@ -25,7 +25,7 @@ from imbalance_bench.errors import BenchError
 SITES = {
     "zenodo": "https://zenodo.org",
     "uci": "https://archive.ics.uci.edu",
-    "github": "https://raw.githubusercontent.com",
+    "github_raw": "https://raw.githubusercontent.com",
     "lisa": "http://www.iro.umontreal.ca/~lisa/icml2007data",
     "stanford": "https://ai.stanford.edu/~amaas/data/sentiment",
     "snap": "https://snap.stanford.edu/data/amazon/productGraph/categoryFiles",
@@ -36,7 +36,7 @@ CHECKSUMS = "checksums.json"
 
 
 def fetch_file(
-    url: str, folder: Path, name: str, expected: str | None, check: Callable[[Path], None] = lambda _: None
+    url: str, folder: Path, name: str, expected: str | None, check: Callable[[Path], object] = lambda _: None
 ) -> Path:
     """``folder/name``, downloaded from ``url`` unless it lies there. ``expected``: the pinned sum, "sha256:..." or
     "md5:..."; where there is none, ``check`` raises BenchError for a download that is not worth keeping."""

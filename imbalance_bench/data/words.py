@@ -44,12 +44,12 @@ def stop_words(language: Language, folder: Path) -> frozenset[str]:
     place = folder / "stopwords"
     try:
         if language == "zh":
-            path = fetch_file(f"{SITES['github']}/{BAIDU}", folder, "stopwords/baidu_stopwords.txt", BAIDU_SUM)
+            path = fetch_file(f"{SITES['github_raw']}/{BAIDU}", folder, "stopwords/baidu_stopwords.txt", BAIDU_SUM)
             text = path.read_text("utf-8")
         elif (path := place / "nltk_english.txt").exists():
             text = path.read_text("utf-8")
         else:
-            text = _english(fetch_file(f"{SITES['github']}/{NLTK}", folder, "stopwords/nltk.zip", None, _english))
+            text = _english(fetch_file(f"{SITES['github_raw']}/{NLTK}", folder, "stopwords/nltk.zip", None, _english))
     except BenchError as error:
         remedy = "" if language == "zh" else f"a file of one word a line, {place / 'nltk_english.txt'}, does as well; "
         raise BenchError(f"stop words: {error}; {remedy}backbone.stop_words=false keeps them in the texts") from error

@@ -45,10 +45,9 @@ class SubsetSource:
         try:
             ratio = ClassList(self.seed, "all", self.keep)
             return np.arange(0) if y is None else ratio.indices(y, self.seed)
-        except BenchError as error:  # its keys are ours
-            raise BenchError(
-                str(error).replace("ratio.", "dataset.").replace("ratio=class_list", "name=subset")
-            ) from None
+        except BenchError as error:
+            own_keys = str(error).replace("ratio.", "dataset.").replace("ratio=class_list", "name=subset")
+            raise BenchError(own_keys) from None
 
     def paths(self, folder: Path) -> list[Path] | None:
         """The other data set's files; None where one is missing."""
