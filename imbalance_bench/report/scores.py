@@ -23,6 +23,7 @@ METRIC_TITLES = {
     "minority_share": "minority / majority", "words_mean": "mean words", "difficult_before": "difficult before",
     "difficult_after": "after", "difficult_change": "change", "near_copies": "near-copies",
     "distinct_1": "distinct-1", "distinct_2": "distinct-2",
+    "sources_distinct_2": "distinct-2 of the sources",
 }  # fmt: skip
 AXES = ("method", "dataset", "ratio", "backbone", "protocol", "trainer", "class_group", "metric")
 # What a table of settings shows: numbers of the configuration, and of the record where the cell was run.

@@ -90,6 +90,11 @@ class TableSpec:
         named = [row for heads in self.sections.values() for row in heads if Side.of(row).method == method]
         return [row for row in named if Side.of(row).holds(backbone)] or [f"{method}/{backbone}" if named else method]
 
+    @property
+    def order(self) -> dict[str, list[str]]:
+        """The order of what the preset lists itself, by axis."""
+        return {"metric": self.metrics, "class_group": self.class_group if isinstance(self.class_group, list) else []}
+
     def has(self, metric: str, labels: dict[str, str]) -> bool:
         """Whether a metric is one of a cell; ``labels``: by axis."""
         return all(labels[axis] in values for axis, values in ((self.only or {}).get(metric) or {}).items())
@@ -348,7 +353,8 @@ def grid(
     cells = {tuple(getattr(s, axis) for axis in (*rows, *columns)): s for s in scores}
 
     def values(axes: list[str]) -> list[tuple[str, ...]]:
-        options = [list(heads) if a == "method" else list(dict.fromkeys(getattr(s, a) for s in scores)) for a in axes]
+        declared = {"method": list(heads)} | (spec.order if spec else {})
+        options = [declared.get(a) or list(dict.fromkeys(getattr(s, a) for s in scores)) for a in axes]
         taken = {tuple(getattr(s, a) for a in axes) for s in scores}
         return [key for key in itertools.product(*options) if key in taken]
 
