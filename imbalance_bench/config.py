@@ -28,9 +28,9 @@ class Trainer:
     """How networks are trained. ``rows``: the part that methods learn from. ``validate_every``: epochs between two
     looks at the validation part. ``schedule`` and the four keys after it: see ``engine/schedule.py``; ``augment``: see
     ``engine/augment.py``. ``precision``: bfloat16 is for convolutions and products only. ``runs_together``: how many
-    runs share a program (null: all of a cell; on a CPU, one at a time of a network with convolutions); it,
-    ``backend``, ``channels_last`` and ``compile`` change no result beyond rounding and are not part of a cell's
-    identity."""
+    runs share a program (null: all of a cell; on a CPU, one at a time of a network with convolutions; LSTMs and
+    transformers: one at a time always); it, ``backend``, ``channels_last`` and ``compile`` change no result beyond
+    rounding and are not part of a cell's identity."""
 
     epochs: int
     batch_size: int

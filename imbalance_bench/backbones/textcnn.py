@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from imbalance_bench.backbones.network import Dropout, Network
-from imbalance_bench.backbones.texts import LearnedVocabulary, word_vectors
+from imbalance_bench.backbones.texts import LearnedVocabulary, WordVectors
 from imbalance_bench.data.tokens import PAD
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import BACKBONES
@@ -47,7 +47,7 @@ class TextCNN(Network):
 
     def __init__(self, options: TextCNNBackbone, classes: int, head: str) -> None:
         super().__init__(len(options.widths) * options.filters, classes, head)
-        self.vectors = word_vectors(options.vocabulary, options.embedding)
+        self.vectors = WordVectors(options.vocabulary, options.embedding)
         self.convolutions = nn.ModuleList(nn.Conv1d(options.embedding, options.filters, k) for k in options.widths)
         self.widths = options.widths
         self.dropout = Dropout(options.dropout)

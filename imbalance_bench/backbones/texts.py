@@ -28,15 +28,17 @@ class LearnedVocabulary:
         if self.length < 1:
             raise BenchError(f"backbone.length={self.length} must be at least 1")
 
-    def text_encoder(self, language: Language, folder: Path) -> LearnedTokens:
+    def text_encoder(self, language: Language, folder: Path, device: str) -> LearnedTokens:
         return LearnedTokens(self.vocabulary, self.length, self.stop_words, language, folder)
 
 
-def word_vectors(vocabulary: int, d: int) -> nn.Embedding:
-    """Vectors of ids, drawn from U(-0.25, 0.25) as Kim (2014) draws those of words that word2vec lacks; the padding's
-    is zero and stays so."""
-    vectors = nn.Embedding(vocabulary, d, padding_idx=PAD)
-    with torch.no_grad():
-        nn.init.uniform_(vectors.weight, -0.25, 0.25)
-        vectors.weight[PAD] = 0
-    return vectors
+class WordVectors(nn.Embedding):
+    """Vectors of ids, started from U(-0.25, 0.25) as Kim (2014) starts those of words that word2vec lacks; zeros for
+    padding. (With ``padding_idx`` instead, torch.func.vmap lets gradients reach the padding of all runs but the first.)
+    """
+
+    def reset_parameters(self) -> None:
+        nn.init.uniform_(self.weight, -0.25, 0.25)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return super().forward(x) * (x != PAD)[..., None]

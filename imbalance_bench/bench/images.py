@@ -82,7 +82,7 @@ def ours(tasks: list[Task], label: str, settings: Any, device: torch.device, met
     """(c) This package, all tasks as one program, or one after the other where the engine says so (CPU)."""
     engine = Engine(settings, device.type)
     net = BACKBONES.build(option("backbone", label))
-    together = settings.runs_together or engine.together(net, tasks[0]) or len(tasks)
+    together = engine.together(net, tasks[0]) or len(tasks)
     method = method or METHODS.get("cross_entropy")()
     for first in range(0, len(tasks), together):
         method.fit(tasks[first : first + together], net, engine)

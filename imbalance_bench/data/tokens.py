@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -27,13 +27,15 @@ PAD, UNKNOWN, BEGIN, END = range(4)
 SPACE = "▁"  # begins a word; in a text it is a space
 AT_ONCE = 4096  # texts given to a tokenizer in one call
 
+Tokenize = Callable[[list[str]], "list[Encoding]"]
+
 
 class Encoded(NamedTuple):
-    """``ids`` (n, length) int32; ``counts`` (n,): tokens of each text before it was cut; ``extra``: what else is kept."""
+    """``ids`` (n, length) int32; ``arrays``: what is kept: ``flat``, the tokens of all texts in a row; ``sizes`` (n,):
+    tokens of each; ``cut`` and ``empty`` (n,): whether it was cut, whether nothing was left of it."""
 
     ids: np.ndarray
-    counts: np.ndarray
-    extra: dict[str, np.ndarray]
+    arrays: dict[str, np.ndarray]
 
 
 class Tokens(ABC):
@@ -70,8 +72,8 @@ class Tokens(ABC):
         """What makes of a text what the tokenizer is given."""
 
     @abstractmethod
-    def tokenize(self, lines: list[str], fit_rows: np.ndarray) -> tuple[Iterator[Encoding], dict[str, np.ndarray]]:
-        """The tokens of each line, and what else is kept with them."""
+    def tokenizer(self, lines: list[str], fit_rows: np.ndarray) -> tuple[Tokenize, dict[str, np.ndarray]]:
+        """What makes tokens of lines, of at most ``length``, and what is kept with them."""
 
     def encoded(self, x: np.ndarray, fit_rows: np.ndarray) -> Encoded:
         """What is made of texts ``x`` when rows ``fit_rows`` are the training rows."""
@@ -81,27 +83,21 @@ class Tokens(ABC):
         name = f"tokens_{texts_hash([self._hash], settings)}"
         if self._last is None or self._last[0] != name:
             arrays = cached(self.folder, name, lambda: self._make(fit_rows))
-            counts, flat = arrays.pop("counts"), arrays.pop("flat")
             ids = np.full((len(x), self.length), self.pad, np.int32)
-            ids[np.arange(self.length) < counts.clip(1, self.length)[:, None]] = flat
-            self._last = name, Encoded(ids, counts, arrays)
-            cut, empty = self.losses(counts)
+            ids[np.arange(self.length) < arrays["sizes"][:, None]] = arrays["flat"]
+            self._last = name, Encoded(ids, arrays)
+            cut, empty = int(arrays["cut"].sum()), int(arrays["empty"].sum())
             if cut or empty:
                 log.info("%d of %d texts cut to %d tokens, %d without a token", cut, len(x), self.length, empty)
         return self._last[1]
 
-    def losses(self, counts: np.ndarray) -> tuple[int, int]:
-        """How many texts are cut, and how many have no token."""
-        return int((counts > self.length).sum()), int((counts == 0).sum())
-
-    def info(self, counts: np.ndarray, **facts: Any) -> dict[str, Any]:
+    def info(self, arrays: dict[str, np.ndarray], **facts: Any) -> dict[str, Any]:
         """Facts for the record of a run; counts are over all rows of the data set."""
-        cut, empty = self.losses(counts)
         return {
-            "texts": len(counts),
-            "texts_cut": cut,
-            "texts_without_tokens": empty,
-            "tokens_mean": round(float(counts.mean()), 2),
+            "texts": len(arrays["sizes"]),
+            "cut": int(arrays["cut"].sum()),
+            "empty": int(arrays["empty"].sum()),
+            "tokens_mean": round(float(arrays["sizes"].mean()), 2),
             "stop_words": len(self.stop),
             **facts,
         }
@@ -114,20 +110,25 @@ class Tokens(ABC):
     def _make(self, fit_rows: np.ndarray) -> dict[str, np.ndarray]:
         if self._lines is None:
             self._lines = list(map(self.reader(), map(_clean, self._texts)))  # type: ignore[arg-type]
-        encodings, extra = self.tokenize(self._lines, fit_rows)
-        counts, flat = [], []
-        for encoding in encodings:
-            counts.append(len(encoding.ids) + sum(map(len, encoding.overflowing)))
-            flat.append(np.array(encoding.ids[: self.length] or [self.unknown], np.int32))
-        return {"counts": np.array(counts, np.int32), "flat": np.concatenate(flat), **extra}
+        tokenize, extra = self.tokenizer(self._lines, fit_rows)
+        flat, sizes, cut, empty = [], [], [], []
+        for i in range(0, len(self._lines), AT_ONCE):
+            for encoding in tokenize(self._lines[i : i + AT_ONCE]):
+                ids = encoding.ids or [self.unknown]
+                flat.append(np.array(ids, np.int32))
+                sizes.append(len(ids))
+                cut.append(bool(encoding.overflowing))
+                empty.append(len(encoding.ids) == sum(encoding.special_tokens_mask))
+        columns = {"sizes": np.array(sizes), "cut": np.array(cut), "empty": np.array(empty)}
+        return {"flat": np.concatenate(flat), **columns, **extra}
 
 
 class LearnedTokens(Tokens):
     """Lower-cased words in subwords of ``size`` ids, learned from the training texts of each split.
 
-    Byte-pair encoding (Sennrich, Haddow & Birch, 2016) over characters, with a mark before each word. Not WordPiece: the
-    trainers of the tokenizers library number WordPiece's inner pieces in the order of a hash table, so that equal texts
-    give other ids in each process. At most half of the ids are single characters, the frequent ones; others are
+    Byte-pair encoding (Sennrich, Haddow & Birch, 2016) over characters, with a mark before each word. Not WordPiece:
+    the tokenizers library numbers WordPiece's inner pieces in the order of a hash table, so that equal texts give other
+    ids in each process. At most half of the ids are single characters, the frequent ones; others are
     unknown. ``size`` is the setting, and not how many ids a split happens to use, so that networks of all splits have
     one shape.
     """
@@ -145,30 +146,27 @@ class LearnedTokens(Tokens):
         split = self.kept_words()
         return lambda text: " ".join(split(text.lower()))
 
-    def tokenize(self, lines: list[str], fit_rows: np.ndarray) -> tuple[Iterator[Encoding], dict[str, np.ndarray]]:
-        tokenizer = learn([lines[row] for row in np.sort(fit_rows)], self.size)
-        parts = (lines[i : i + AT_ONCE] for i in range(0, len(lines), AT_ONCE))
-        encodings = (encoding for part in parts for encoding in tokenizer.encode_batch_fast(part))
-        return encodings, {"tokenizer": np.frombuffer(tokenizer.to_str().encode(), np.uint8)}
+    def tokenizer(self, lines: list[str], fit_rows: np.ndarray) -> tuple[Tokenize, dict[str, np.ndarray]]:
+        learned = learn([lines[row] for row in np.sort(fit_rows)], self.size)
+        learned.enable_truncation(self.length)
+        return learned.encode_batch_fast, {"tokenizer": np.frombuffer(learned.to_str().encode(), np.uint8)}
 
     def vocabulary(self, x: np.ndarray, fit_rows: np.ndarray) -> Vocabulary:
-        """Decoded texts have spaces between words (Chinese ones too: the words are Jieba's), so that they give the same
-        ids again."""
+        """Decoded texts have spaces between words (Chinese ones too: the words are Jieba's)."""
         from tokenizers import Tokenizer
 
-        _, counts, extra = self.encoded(x, fit_rows)
-        tokenizer = Tokenizer.from_str(extra["tokenizer"].tobytes().decode())
+        arrays = self.encoded(x, fit_rows).arrays
+        learned = Tokenizer.from_str(arrays["tokenizer"].tobytes().decode())
 
         def decode(ids: np.ndarray) -> list[str]:
-            return tokenizer.decode_batch(ids.tolist())
+            return learned.decode_batch(ids.tolist())
 
-        return Vocabulary(
-            self.size, PAD, BEGIN, END, decode, self.info(counts, tokens_learned=tokenizer.get_vocab_size())
-        )
+        return Vocabulary(self.size, PAD, BEGIN, END, decode, self.info(arrays, learned=learned.get_vocab_size()))
 
 
 def learn(lines: list[str], size: int) -> Tokenizer:
-    """Byte-pair encoding of at most ``size`` ids. Equal lines give equal ids. Raises BenchError where no word is left."""
+    """Byte-pair encoding of at most ``size`` ids; equal lines give equal ids. Raises BenchError where no word is
+    left."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     # The trainer breaks ties between rare characters at random, so they are chosen here.
@@ -194,38 +192,34 @@ def learn(lines: list[str], size: int) -> Tokenizer:
 
 
 class PretrainedTokens(Tokens):
-    """The ids of a pretrained network's own ``tokenizer`` (transformers, the fast kind), with its special tokens, which
-    a text that is cut keeps. Texts are given as they are, or, without stop words, as the words that are left."""
+    """The ids of a pretrained network's own tokenizer (``own``, of transformers), with its special tokens, which a text
+    that is cut keeps. Texts are given as they are, or, without stop words, as the words that are left."""
 
-    def __init__(self, tokenizer: Any, *args: Any) -> None:
+    def __init__(self, own: Any, *args: Any) -> None:
         super().__init__(*args)
-        self.tokenizer = tokenizer
-        self.pad, self.unknown = tokenizer.pad_token_id, tokenizer.unk_token_id
+        self.own = own
+        self.pad, self.unknown = own.pad_token_id, own.unk_token_id
 
     def settings(self, fit_rows: np.ndarray) -> Any:
-        versions = version("transformers"), version("jieba") if self.stop and self.language == "zh" else None
-        return *versions, self.tokenizer.backend_tokenizer.to_str()
+        segments = version("jieba") if self.stop and self.language == "zh" else None
+        return version("transformers"), segments, self.own.backend_tokenizer.to_str()
 
     def reader(self) -> Callable[[str], str]:
         if not self.stop:
-            return lambda text: text
+            return str
         split, between = self.kept_words(), "" if self.language == "zh" else " "
         return lambda text: between.join(split(text))
 
-    def tokenize(self, lines: list[str], fit_rows: np.ndarray) -> tuple[Iterator[Encoding], dict[str, np.ndarray]]:
-        parts = (lines[i : i + AT_ONCE] for i in range(0, len(lines), AT_ONCE))
-        made = (self.tokenizer(part, truncation=True, max_length=self.length) for part in parts)
-        return (encoding for batch in made for encoding in batch.encodings), {}
+    def tokenizer(self, lines: list[str], fit_rows: np.ndarray) -> tuple[Tokenize, dict[str, np.ndarray]]:
+        return lambda part: self.own(part, truncation=True, max_length=self.length).encodings, {}
 
     def vocabulary(self, x: np.ndarray, fit_rows: np.ndarray) -> Vocabulary:
-        t = self.tokenizer
+        own, info = self.own, self.info(self.encoded(x, fit_rows).arrays)
 
         def decode(ids: np.ndarray) -> list[str]:
-            return t.batch_decode(ids, skip_special_tokens=True)
+            return own.batch_decode(ids, skip_special_tokens=True)
 
-        return Vocabulary(
-            len(t), t.pad_token_id, t.bos_token_id, t.eos_token_id, decode, self.info(self.encoded(x, fit_rows).counts)
-        )
+        return Vocabulary(len(own), own.pad_token_id, own.bos_token_id, own.eos_token_id, decode, info)
 
 
 def _clean(text: str) -> str:

@@ -31,7 +31,9 @@ def segmenter(language: Language) -> Callable[[str], list[str]]:
     try:
         import jieba
     except ImportError:
-        raise BenchError("Chinese texts are segmented by jieba, which is missing: pip install -e '.[chinese]'") from None
+        raise BenchError(
+            "Chinese texts are segmented by jieba, which is not here: pip install -e '.[chinese]'"
+        ) from None
     jieba.setLogLevel(logging.WARNING)
     cutter = jieba.Tokenizer()  # not the module's own, to whose dictionary others may have added
     return lambda text: [word for word in cutter.lcut(text) if not word.isspace()]

@@ -86,11 +86,13 @@ class Engine:
         return Training(self.stack(method, tasks, backbone), method, tasks, self.trainer)
 
     def together(self, backbone: Any, task: Task) -> int | None:
-        """How many runs to train as one program where trainer.runs_together leaves it open (None: all of a cell). On
-        a CPU stacked convolutions are slower than one run after the other; a GPU is idle with one. What cannot be
-        mapped over runs (``maps`` of the backbone) gains nothing anywhere."""
+        """How many runs to train as one program (None: all of a cell): what trainer.runs_together says; where it leaves
+        that open, one on a CPU for convolutions, which are slower stacked, and all on a GPU, which is idle with one.
+        What cannot be mapped over runs (``maps`` of the backbone) is trained one run at a time always."""
         if not getattr(backbone, "maps", True):
             return 1
+        if self.trainer.runs_together is not None:
+            return self.trainer.runs_together
         if self.device.type != "cpu":
             return None
         with torch.device("meta"):

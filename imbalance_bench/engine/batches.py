@@ -87,9 +87,7 @@ class Rows:
     images as bytes, of which only the batches become floats; token ids as ids, of which a batch has as many columns as
     its longest text, where ``pad`` says which id fills up the rest."""
 
-    def __init__(
-        self, sets: Sequence[Part], device: torch.device, dtype: torch.dtype, pad: int | None = None
-    ) -> None:
+    def __init__(self, sets: Sequence[Part], device: torch.device, dtype: torch.dtype, pad: int | None = None) -> None:
         distinct = list({id(s): s for s in sets}.values())
         starts, total = {}, 0
         for part in distinct:

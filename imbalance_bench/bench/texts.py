@@ -1,0 +1,92 @@
+"""Texts a second: TextCNN as people train it, and as this package does, alone, in turn and together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from imbalance_bench.bench.compare import compare, counted, option, show, trainer
+from imbalance_bench.data.base import Part, Task
+from imbalance_bench.data.tokens import PAD, SPECIAL
+from imbalance_bench.engine import Engine, choose_device
+from imbalance_bench.registry import BACKBONES, METHODS
+
+RUNS = 5
+LENGTH = 128
+LENGTHS = {"messages": 16, "reviews": 300}  # mean tokens a text: SMS Spam without stop words; most reviews are cut
+
+
+def setting(n: int, mean: int, seed: int) -> Task:
+    """n texts of random ids of two classes, a tenth of the second, and as good as no validation part."""
+    rng = np.random.default_rng(seed)
+
+    def part(n: int) -> Part:
+        sizes = rng.gamma(2, mean / 2, n).astype(int).clip(1, LENGTH)
+        ids = rng.integers(len(SPECIAL), 10_000, (n, LENGTH), dtype=np.int32)
+        ids[np.arange(LENGTH) >= sizes[:, None]] = PAD
+        return Part(ids, (rng.random(n) < 0.1).astype(np.int64), np.arange(n))
+
+    return Task(part(n), part(64), None, 2, "classification", 0, 0, seed, minority_classes=(1,))
+
+
+def loader_loop(task: Task, settings: Any, device: torch.device, trim: bool) -> None:
+    """The loop as it is usually written: a DataLoader over lists of ids that are padded to 128 tokens, or (``trim``) to
+    the longest text of the batch."""
+    from torch.utils.data import DataLoader
+
+    texts = [(row[row != PAD].tolist(), int(label)) for row, label in zip(task.train.x, task.train.y)]
+
+    def collate(batch: list[tuple[list[int], int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        longest = max(5, *(len(ids) for ids, _ in batch)) if trim else LENGTH
+        rows = [ids + [PAD] * (longest - len(ids)) for ids, _ in batch]
+        return torch.tensor(rows), torch.tensor([label for _, label in batch])
+
+    net = BACKBONES.build(option("backbone", "textcnn")).build((LENGTH,), 2).to(device)
+    optimiser = torch.optim.Adam(net.parameters(), lr=settings.lr)
+    for x, y in DataLoader(texts, settings.batch_size, shuffle=True, collate_fn=collate):  # type: ignore[arg-type]
+        optimiser.zero_grad()
+        loss = F.cross_entropy(net(x.to(device)), y.to(device))
+        loss.backward()
+        optimiser.step()
+        loss.item()
+
+
+def ours(tasks: list[Task], device: torch.device, together: int) -> None:
+    settings = trainer("textcnn", 1, runs_together=together)
+    net = BACKBONES.build(option("backbone", "textcnn"))
+    for first in range(0, len(tasks), together):
+        METHODS.get("cross_entropy")().fit(tasks[first : first + together], net, Engine(settings, device.type))
+
+
+def throughput(n: int, mean: int, device: torch.device, rounds: int) -> dict[str, float]:
+    """Texts a second of one pass, all runs counted."""
+    tasks = [setting(n, mean, seed) for seed in range(RUNS)]
+    plain = trainer("textcnn", 1)
+
+    def of(count: int, together: int) -> Callable[[], int]:
+        return counted(lambda: ours(tasks[:count], device, together), n * count)
+
+    return compare(
+        {
+            "(a) DataLoader, padded to 128": counted(lambda: loader_loop(tasks[0], plain, device, False), n),
+            "(b) DataLoader, to the longest": counted(lambda: loader_loop(tasks[0], plain, device, True), n),
+            "(c) ours, one run": of(1, 1),
+            f"(d) ours, {RUNS} runs in turn": of(RUNS, 1),
+            f"(e) ours, {RUNS} runs together": of(RUNS, RUNS),
+        },
+        rounds,
+    )
+
+
+def main(rounds: int) -> None:
+    """Prints the comparison."""
+    device = choose_device("auto")
+    gpu = device.type == "cuda"
+    n = 12_800 if gpu else 128
+    print(f"Texts on {torch.cuda.get_device_name() if gpu else 'the CPU'}: texts a second, all runs counted")
+    results = {f"{name}, {mean} tokens": throughput(n, mean, device, rounds) for name, mean in LENGTHS.items()}
+    show(f"textcnn, batch 64, {n} texts a run and pass", results)
