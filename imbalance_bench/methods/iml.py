@@ -90,7 +90,8 @@ class IML(Method):
         pulls = (mapped[:, None] - mapped[target_neighbours(mapped, y, self.targets)[0]]).square().sum(-1)
         scale = pulls[pulls > 0].mean().rsqrt() if (pulls > 0).any() else 1.0
         mapped, basis = mapped * scale, basis * scale
-        maps, history = [], []
+        maps: list[torch.Tensor] = []
+        history: list[dict[str, float]] = []
         for t in range(self.iterations):
             step, loss = lmnn(mapped, y, self.targets, self.mu, self.steps)
             mapped = mapped @ step.T
@@ -179,7 +180,8 @@ def lmnn_loss(
     import torch
 
     loss, gradient = z.new_zeros(()), torch.zeros_like(z)
-    lengths, differences = z.square().sum(1), z[:, None] - z[targets]
+    lengths = z.square().sum(1)
+    differences = z[:, None] - z.index_select(0, targets.flatten()).unflatten(0, targets.shape)
     pulls = differences.square().sum(-1)
     weights = torch.full_like(pulls, 1 - mu)  # of a target's squared distance in the loss
     reach = torch.where(real, 1 + pulls, -torch.inf)  # what a row of another class must be away
@@ -199,7 +201,7 @@ def lmnn_loss(
             gradient[foreign] -= 2 * mu * (pushes.sum(0)[:, None] * there - pushes.T @ z[rows])
     drawn = 2 * weights[:, :, None] * differences
     gradient += drawn.sum(1)
-    gradient.index_add_(0, targets.flatten(), -drawn.flatten(0, 1))
+    gradient.index_add_(0, targets.flatten(), drawn.flatten(0, 1), alpha=-1)
     return loss + (1 - mu) * pulls.sum(), gradient
 
 

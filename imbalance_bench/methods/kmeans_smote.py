@@ -77,7 +77,9 @@ class ClusterSampler:
         for c, wanted in self.targets.items():
             own = np.flatnonzero(y == c)
             groups = kept_clusters(y == c, clusters, options.threshold)
-            log.info("KMeans-SMOTE: class %d is filled up in %d clusters%s", c, len(groups), "" if groups else ": SMOTE")
+            log.info(
+                "KMeans-SMOTE: class %d is filled up in %d clusters%s", c, len(groups), "" if groups else ": SMOTE"
+            )
             groups = groups or [own]
             weights = np.array([log_sparsity(x[rows], exponent) for rows in groups] if len(groups) > 1 else [0.0])
             for rows, count in zip(groups, allotted(weights, wanted - len(own))):

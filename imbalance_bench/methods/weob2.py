@@ -27,8 +27,8 @@ CHUNK = 256
 @METHODS.register("weob2")
 @dataclass(frozen=True)
 class WEOB2(Method):
-    """WEOB2 (Wang, Minku & Yao, "Resampling-Based Ensemble Methods for Online Class Imbalance Learning", TKDE 2015), two
-    classes. The training rows are a stream, in an order drawn from the run's seed, gone through ``passes`` times.
+    """WEOB2 (Wang, Minku & Yao, "Resampling-Based Ensemble Methods for Online Class Imbalance Learning", TKDE 2015), of
+    two classes. The training rows are a stream, in an order drawn from the run's seed, gone through ``passes`` times.
 
     Sizes of the classes are tracked, w_k ← θ w_k + (1 - θ) [y = k] from w_k = 1/2, θ = ``theta``. Each of ``members``
     learners of OOB is trained on a row with weight Poisson(w_max / w_y), each of UOB with weight Poisson(w_min / w_y).
@@ -72,9 +72,7 @@ class WEOB2(Method):
         rngs = [np.random.default_rng(task.seed) for task in tasks]
         orders = [np.concatenate([g.permutation(len(s)) for _ in range(self.passes)]) for g, s in zip(rngs, sets)]
         labels = [rows.y[order] for rows, order in zip(sets, orders)]
-        draws = [
-            g.poisson(np.repeat(poisson_rates(y, self.theta), self.members, axis=1)) for g, y in zip(rngs, labels)
-        ]
+        draws = [g.poisson(np.repeat(poisson_rates(y, self.theta), self.members, axis=1)) for g, y in zip(rngs, labels)]
         like = torch.empty(0, dtype=engine.dtype, device=engine.device)
         weights, seen = learn(sets, orders, draws, self.lr, like)
         return [self.finish(*run) for run in zip(tasks, sets, labels, weights, seen)]
