@@ -22,9 +22,12 @@ def score_predictions(
     """The rows of metrics.csv: run, fold, repeat, iterate, class_group, metric, value.
 
     ``arrays`` as in predictions.npz, ``scores_<iterate>`` for every iterate there is; ``runs``: (fold, repeat) of each
-    run of the cell; ``minority``: the minority classes of each run.
+    run of the cell; ``minority``: the minority classes of each run. Where texts were marked (``difficult.py``), the
+    group ``minority_difficult`` also has the shares of such samples in the training part: ``share``, and, at the last
+    iterate, ``share_own``, by the network's own features.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    marks = arrays.get("difficult")
     for iterate in [name.removeprefix("scores_") for name in arrays if name.startswith("scores_")]:
         scores = arrays[f"scores_{iterate}"]
         for run in np.unique(arrays["run"]).tolist():
@@ -32,8 +35,13 @@ def score_predictions(
             fold, repeat = runs[run]
             where = {"run": run, "fold": fold, "repeat": repeat, "iterate": iterate}
             few = minority[run] if minority else ()
-            values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind, few)
+            difficult = None if marks is None else marks[mine]
+            values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind, few, difficult)
             rows += [{**where, **value} for value in values]
+            for metric in ["share", "share_own"] if iterate == "last" else ["share"]:
+                if (name := f"difficult_{metric}") in arrays:
+                    value = float(arrays[name][run])
+                    rows.append({**where, "class_group": "minority_difficult", "metric": metric, "value": value})
     return rows
 
 
