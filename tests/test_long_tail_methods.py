@@ -24,8 +24,8 @@ from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods import mixup
 from imbalance_bench.methods.class_balanced import sigmoid_focal
-from imbalance_bench.methods.crt import FRESH
 from imbalance_bench.methods.meta_weight_net import Weighing
+from imbalance_bench.methods.two_stages import FRESH
 from tests.tasks import backbone, byte_image_task, method, task, trainer
 
 # Runs of different lengths: other numbers of steps an epoch, other last batches.
@@ -210,7 +210,7 @@ def test_tau_is_chosen_by_the_mean_accuracy_of_the_classes_on_validation_rows():
         for iterate in ("last", "best"):
             w, b = (views(plain, iterate)[f"head.{k}"].numpy() for k in ("weight", "bias"))
             h, best = plain.features(t.valid.x, iterate).numpy(), (-1.0, 0.0)
-            for step in range(21):
+            for step in range(11):
                 tau = step / 10
                 z = h @ (w / np.linalg.norm(w, axis=1, keepdims=True) ** tau).T + b * (tau == 0)
                 recalls = [(z.argmax(1) == t.valid.y)[t.valid.y == k].mean() for k in range(3)]
@@ -228,8 +228,14 @@ def test_tau_is_never_chosen_without_rows_that_were_not_trained_on():
     assert fit("tau_norm", [bare])[0].iterates == ("last",)
 
 
-def test_two_classes_have_no_lengths_to_compare():
-    assert "more than two classes" in method("tau_norm").declines(BINARY[0])
+def test_two_classes_have_an_output_each_whose_lengths_are_compared():
+    x = BINARY[2].valid.x
+    for c, plain in zip(fit("tau_norm", BINARY), fit("tau_norm", BINARY, options={"tau": 0.0})):
+        w = views(plain)["head.weight"].numpy()
+        assert w.shape[0] == 2
+        z = plain.features(x).numpy() @ (w / np.linalg.norm(w, axis=1, keepdims=True)).T
+        np.testing.assert_allclose(c.logits(x), z, rtol=1e-10)
+        np.testing.assert_allclose(np.exp(c.scores(x)).sum(1), 1)
 
 
 # cRT

@@ -41,7 +41,6 @@ REGRESSION = {"squared_error", "squared_error_train_valid", "explicit_gradient_s
 DECLINED = {(label, made) for label in REGRESSION for made in TASKS} | {
     ("mesa", "images"), ("mesa", "bytes"),
     ("cwgan", "bytes"),
-    ("tau_norm", "table"), ("tau_norm_selected", "table"),
     ("weob2", "images"), ("weob2", "bytes"),
 }  # fmt: skip
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -57,10 +57,24 @@ class Method:
 
     name: ClassVar[str]  # set by the registry
     head: ClassVar[str] = "linear"  # the backbone's last layer: "linear", "full" or "cosine"
+    reads: ClassVar[Literal["any", "vectors", "tokens"]] = (
+        "any"  # vectors: it computes with features; tokens: with words
+    )
 
     def declines(self, task: Task) -> str | None:
         """Why this method cannot do this task (then the table prints n/a), or None."""
-        return "classification only" if task.kind == "regression" else None
+        return "classification only" if task.kind == "regression" else self.unreadable(task)
+
+    def unreadable(self, task: Task) -> str | None:
+        """Why this method cannot compute with the rows of this task, or None: ``reads``, for ``declines``."""
+        if self.reads == "vectors" and task.vocabulary is not None:
+            return (
+                "interpolates or compares features, and token ids are no numbers: there is none in between. Set "
+                "backbone=lsa, or another that makes vectors of texts"
+            )
+        if self.reads == "tokens" and task.vocabulary is None:
+            return "needs texts as token ids: set backbone=textcnn, textrnn or xlnet"
+        return None
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         """Trains one run a task, all together."""
@@ -102,13 +116,16 @@ class Method:
 
 def resampling_info(task: Task, rows: Part) -> dict[str, Any]:
     """What resampling did, so that a method that claims to be SMOTE can be seen to be SMOTE: rows a class before and
-    after, how many rows were made (id -1), and how far each made row is from the nearest given row of its class."""
+    after, how many rows were made (id -1), and, of rows of numbers, how far each made row is from the nearest given row
+    of its class."""
     info: dict[str, Any] = {"train_counts": task.counts.tolist()}
     if task.kind == "regression":
         return info
     info["fitted_counts"] = np.bincount(rows.y, minlength=task.classes).tolist()
     made = rows.ids < 0
-    if made.any():
+    if made.any() and task.vocabulary is not None:
+        info["synthetic"] = {"rows": int(made.sum())}
+    elif made.any():
         from sklearn.neighbors import NearestNeighbors
 
         distances = []

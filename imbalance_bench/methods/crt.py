@@ -3,117 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from imbalance_bench.data.base import Part, Task
-from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.data.base import Part
+from imbalance_bench.methods.two_stages import TwoStages, embedded
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
     import torch
 
-    from imbalance_bench.engine import Engine
-    from imbalance_bench.engine.batches import Batch
-    from imbalance_bench.engine.loop import Training, TrainState
-    from imbalance_bench.engine.stack import Stack
-
-FRESH = 2**35  # added to a run's seed: what the second stage draws is its own
+    from imbalance_bench.engine.loop import Training
 
 
 @METHODS.register("crt")
 @dataclass(frozen=True)
-class CRT(Method):
+class CRT(TwoStages):
     """Classifier re-training (Kang et al., 2020): plain training; then a fresh head is trained on batches in which
     every class is equally likely, while the body stays as it is.
 
-    The last ``share`` of ``trainer.epochs`` is the second stage, so that there are as many passes as other methods
-    make. Each stage goes through the learning rate's schedule from its start (the second without warm-up). "best" is
-    the second stage's best epoch.
-
-    Unlike in the released code, where the statistics of batch normalisation follow the balanced batches and dropout
-    stays active, the body is that of evaluation: without augmentation its features are thus computed once.
+    In the released code the statistics of batch normalisation follow the balanced batches and dropout stays active;
+    here they rest, and without augmentation features are thus computed once.
     """
 
-    share: float
+    def second_sets(self, body: Training, sets: Sequence[Part]) -> Sequence[Part] | None:
+        if body.trainer.augment != "none":
+            return None
+        return [embedded(body, r, rows) for r, rows in enumerate(sets)]
 
-    def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise BenchError(f"method.share={self.share} must lie between 0 and 1: a share of trainer.epochs")
-
-    def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
-        from imbalance_bench.engine.loop import Training
-
-        epochs = engine.trainer.epochs
-        second = max(1, round(self.share * epochs))
-        if second == epochs:
-            raise BenchError(f"method=crt trains in two stages: trainer.epochs={epochs} must be at least 2")
-        sets = [engine.rows_of(t) for t in tasks]
-        stage = replace(engine.trainer, epochs=epochs - second)
-        body = Training(engine.stack(self, tasks, backbone), self, tasks, stage)
-        body.run(sets, stage.epochs)
-        heads = self.retrain(body, sets, backbone, engine, second)
-        self.put_on(heads, body)
-        classifiers = engine.classifiers(body.stack, body.monitor)
-        for classifier, task, rows in zip(classifiers, tasks, sets):
-            classifier.info |= resampling_info(task, rows) | {"stage_epochs": [stage.epochs, second]}
-        return list(classifiers)
-
-    def retrain(self, body: Training, sets: Sequence[Part], backbone: Any, engine: Engine, epochs: int) -> Training:
-        """The second stage: networks that are nothing but a head, trained on features (n, d)."""
-        from imbalance_bench.backbones.mlp import MLP
+    def second_sampler(self, labels: torch.Tensor, batch_size: int, generator: torch.Generator) -> torch.Tensor:
         from imbalance_bench.engine.batches import class_aware
-        from imbalance_bench.engine.loop import Training
-        from imbalance_bench.engine.stack import Stack
-        from imbalance_bench.methods.heads import head_of
 
-        tasks = [replace(t, seed=t.seed + FRESH) for t in body.tasks]
-        # Initialised as the backbone initialises its head.
-        fresh = head_of(engine.stack(self, tasks, backbone).params, self.name)
-        classes, d = tasks[0].classes, fresh[0].shape[-1]
-        stack = Stack.create(
-            lambda: MLP(d, (), "relu", classes, self.head), [t.seed for t in tasks], engine.device, engine.dtype
-        )
-        for mine, drawn in zip(head_of(stack.params, self.name), fresh):
-            mine.data.copy_(drawn)
-        tasks = [replace(t, valid=embedded(body.stack, r, t.valid)) for r, t in enumerate(tasks)]
-        trainer = replace(engine.trainer, epochs=epochs, warmup_epochs=0)
-        heads = Training(stack, self, tasks, trainer)
-        heads.monitor.failures = list(body.monitor.failures)
-        objective = None
-        if trainer.augment == "none":
-            sets = [embedded(body.stack, r, rows) for r, rows in enumerate(sets)]
-        else:
-            objective = self.over(body.stack)
-        heads.run(sets, epochs, objective, class_aware, phase="classifier training")
-        return heads
-
-    def over(self, body: Stack) -> Any:
-        """The loss of heads on what the body makes of a batch of images."""
-        import torch
-
-        def loss(heads: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
-            features = [body.predict(flat, x, "embed") for flat, x in zip(body.flat.detach(), batch.x)]
-            return batch.mean(self.loss(heads(torch.stack(features)), batch.y, state))
-
-        return loss
-
-    def put_on(self, heads: Training, body: Training) -> None:
-        """Puts the heads onto the bodies, and what was watched of them after what was watched before."""
-        stack, monitor = body.stack, body.monitor
-        monitor.best.copy_(stack.flat.detach())
-        for whole, of_heads in ((stack.flat.detach(), heads.stack.flat.detach()), (monitor.best, heads.monitor.best)):
-            views = stack.views(whole)
-            for name, trained in heads.stack.views(of_heads).items():
-                views[name].copy_(trained)
-        monitor.best_score, monitor.failures = heads.monitor.best_score, heads.monitor.failures
-        for before, after in zip(monitor.history, heads.monitor.history):
-            before += [{**row, "epoch": row["epoch"] + body.epoch} for row in after]
-
-
-def embedded(stack: Stack, run: int, rows: Part) -> Part:
-    """Rows with the features (n, d) that a run's network has for them, as in evaluation."""
-    if not len(rows):
-        return rows
-    return Part(stack.predict(stack.flat[run].detach(), rows.x, "embed").cpu().numpy(), rows.y, rows.ids)
+        return class_aware(labels, batch_size, generator)

@@ -45,6 +45,8 @@ class CWGAN(Method):
     method is binary.
     """
 
+    reads = "vectors"
+
     amount: Amount
     epochs: int
     batch_size: int

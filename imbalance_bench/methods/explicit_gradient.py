@@ -40,6 +40,8 @@ class ExplicitGradient(Method):
     of Section 4, whose start points come with the data.
     """
 
+    reads = "vectors"
+
     eta1: float
     eta2: float
     c: float
@@ -62,7 +64,7 @@ class ExplicitGradient(Method):
     def declines(self, task: Task) -> str | None:
         if (task.kind == "regression") != (self.objective == "squared_error"):
             return f"method.objective={self.objective} does not fit a {task.kind} task"
-        return None
+        return self.unreadable(task)
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor:
         from imbalance_bench.engine import losses

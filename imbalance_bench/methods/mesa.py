@@ -46,6 +46,8 @@ class Mesa(Method):
     bootstrapped value would grow without meaning to 1 / (1 - γ) times it.
     """
 
+    reads = "vectors"
+
     learners: int
     bins: int
     sigma: float

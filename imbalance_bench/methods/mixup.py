@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,8 @@ class Mixup(Method):
     """mixup (Zhang et al., 2018): rows λ x_i + (1 - λ) x_j with the loss λ L(y_i) + (1 - λ) L(y_j), where j is a
     permutation of the batch and λ ~ Beta(α, α), α = ``alpha``, is drawn once a batch."""
 
+    reads = "vectors"
+
     alpha: float
 
     def __post_init__(self) -> None:
@@ -34,12 +37,23 @@ class Mixup(Method):
 
         # Pads mix row 0 with itself.
         partners = batch.draw(state.generators, lambda n, g: torch.randperm(n, generator=g))
-        drawn = batch.draw(state.generators, lambda n, g: beta(self.alpha, n, g)).to(batch.x)
+        drawn = batch.draw(state.generators, self.shares).to(stack.flat)
         runs = torch.arange(len(batch.y), device=batch.x.device)[:, None]
-        other, y = batch.x[runs, partners], batch.y[runs, partners]
-        logits = stack(torch.lerp(other, batch.x, drawn.view(*drawn.shape, *[1] * (batch.x.dim() - 2))))
+
+        def mix(x: torch.Tensor) -> torch.Tensor:
+            return torch.lerp(x[runs, partners], x, drawn.view(*drawn.shape, *[1] * (x.dim() - 2)))
+
+        logits, y = self.mixed(stack, batch.x, mix), batch.y[runs, partners]
         share = self.label_share(drawn, batch.y, y, state.counts)
         return batch.mean(share * self.loss(logits, batch.y, state) + (1 - share) * self.loss(logits, y, state))
+
+    def shares(self, n: int, generator: torch.Generator) -> torch.Tensor:
+        """λ of the n rows (n,) of a run's batch."""
+        return beta(self.alpha, n, generator)
+
+    def mixed(self, stack: Stack, x: torch.Tensor, mix: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """Logits (R, B, C) of rows ``x`` (R, B, ...) after ``mix`` has mixed them with their partners somewhere."""
+        return stack(mix(x))
 
     def label_share(
         self, drawn: torch.Tensor, first: torch.Tensor, second: torch.Tensor, counts: torch.Tensor

@@ -75,16 +75,21 @@ class OverSampler(Method):
 class NeighbourSampler(OverSampler):
     """An over-sampler that interpolates between ``k_neighbors`` nearest rows of a class."""
 
+    reads = "vectors"
     interpolates: ClassVar[bool] = True
 
     k_neighbors: int
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+        self.check_all([engine.rows_of(t) for t in tasks])
+        return super().fit(tasks, backbone, engine)
+
+    def check_all(self, sets: Sequence[Part]) -> None:
+        """``check`` for the training sets of all runs."""
         # The smallest fold first, so that what the error suggests serves all of them.
-        for rows in sorted(map(engine.rows_of, tasks), key=lambda rows: np.bincount(rows.y).min()):
+        for rows in sorted(sets, key=lambda rows: np.bincount(rows.y).min()):
             if targets := target_counts(rows.y, self.amount):
                 self.check(np.bincount(rows.y), targets)
-        return super().fit(tasks, backbone, engine)
 
     def check(self, counts: np.ndarray, targets: dict[int, int]) -> None:
         fewest = min(targets, key=lambda c: counts[c])

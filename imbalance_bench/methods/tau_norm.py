@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from imbalance_bench.engine import Engine, NetworkClassifier
     from imbalance_bench.engine.stack import Stack
 
-TAUS = tuple(i / 10 for i in range(21))
-"""What τ is chosen from: the grid of the released code."""
+TAUS = tuple(i / 10 for i in range(11))
+"""What τ is chosen from: the paper's interval [0, 1], in steps of the released code, whose grid goes on to 2."""
 
 
 @METHODS.register("tau_norm")
@@ -28,22 +28,19 @@ TAUS = tuple(i / 10 for i in range(21))
 class TauNorm(Method):
     """τ-normalisation (Kang et al., 2020): plain training, then each class's weights become w_c / ‖w_c‖^τ and the
     biases 0, as in the released code, since weights of classes with more rows tend to be longer. τ = ``tau`` = 0 is
-    the plain network, biases and all.
+    the plain network, biases and all. Two classes have an output each here, since one output has one length only.
 
-    ``tau`` null: the τ of 0, 0.1, ..., 2 with the highest mean of the class accuracies on the validation part, the
+    ``tau`` null: the τ of 0, 0.1, ..., 1 with the highest mean of the class accuracies on the validation part, the
     smallest of equals, for each iterate by itself.
     """
+
+    head: ClassVar[str] = "full"
 
     tau: float | None
 
     def __post_init__(self) -> None:
         if self.tau is not None and not self.tau >= 0:
             raise BenchError(f"method.tau={self.tau} must be 0 or above (null: chosen on the validation part)")
-
-    def declines(self, task: Task) -> str | None:
-        if task.classes == 2:
-            return "needs more than two classes: two have one output, whose weights have one length"
-        return super().declines(task)
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         if self.tau is None and (engine.trainer.rows != "train" or not all(len(t.valid) for t in tasks)):

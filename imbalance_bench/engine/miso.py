@@ -1,0 +1,458 @@
+"""The networks of MISO and how they are trained and generate; the methods miso and cag are made of them."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from imbalance_bench.data.base import Vocabulary
+from imbalance_bench.engine.mine import MINE
+from imbalance_bench.engine.seq2seq import Decoder, Encoder, Memory
+from imbalance_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    from imbalance_bench.engine import Engine
+    from imbalance_bench.methods.miso import CAG
+
+log = logging.getLogger("imbalance_bench")
+
+LOOK = 50  # steps of pre-training whose mean loss is looked at
+BUCKETS = 4  # batches whose rows are sorted by length together
+AT_ONCE = 512  # texts read at a time where no gradient is taken
+
+
+class Diverged(BenchError):
+    """A loss of the generator is not finite."""
+
+
+class Texts(NamedTuple):
+    """``ids`` (b, l), of which ``real`` (b, l) are no padding. ``soft`` (real words, V): Gumbel-softmax of the words that
+    were drawn, through which gradients flow."""
+
+    ids: torch.Tensor
+    real: torch.Tensor
+    soft: torch.Tensor | None = None
+
+    def embedded(self, words: torch.Tensor) -> torch.Tensor:
+        """Rows (b, l, d) of ``words`` (V, d) for the ids. Straight-through: the gradient of Σ_v soft_v words_v takes
+        the place of the choice's, which has none."""
+        hard = F.embedding(self.ids, words)
+        if self.soft is None:
+            return hard
+        soft = self.soft @ words.detach()
+        return hard.index_put(self.real.nonzero(as_tuple=True), soft - soft.detach(), accumulate=True)
+
+    def fixed(self) -> Texts:
+        return Texts(self.ids, self.real)
+
+
+def entangled(q: torch.Tensor, k: torch.Tensor, tau: float) -> torch.Tensor:
+    """Q̄ = [softmax(Q Kᵀ / √τ) Q] softmax(Qᵀ K / √τ) of one head or of each, (..., b, d), for Q, K (..., b, d), whose
+    rows are paired (Section 4.2). With τ → ∞ both softmaxes are uniform: every entry is the mean of Q."""
+    across = (q @ k.mT / math.sqrt(tau)).softmax(-1)
+    within = (q.mT @ k / math.sqrt(tau)).softmax(-1)
+    return across @ q @ within
+
+
+class SemanticFusion(nn.Module):
+    """SFM, S_σ: ``entangled`` of each head's share of the sentence states, and a feed-forward layer. Q, K (b, width) →
+    Q̄ (b, width)."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.units = units(width, width)
+
+    def forward(self, q: torch.Tensor, k: torch.Tensor, tau: float) -> torch.Tensor:
+        q, k = (s.unflatten(1, (self.heads, -1)).transpose(0, 1) for s in (q, k))
+        return self.units(entangled(q, k, tau).transpose(0, 1).flatten(1))
+
+
+def units(inputs: int, width: int) -> nn.Sequential:
+    """A feed-forward layer, on the scale of sentence states."""
+    return nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.LayerNorm(width))
+
+
+class Discriminator(nn.Module):
+    """D_φ: the log-odds (b,) that texts are given ones and not written ones; one hidden layer, of ``width`` units on each
+    three words in a row, whose mean over the text decides."""
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocabulary, width)
+        self.hidden = nn.Conv1d(width, width, 3, padding=1)
+        self.out = nn.Linear(width, 1)
+
+    def forward(self, texts: Texts) -> torch.Tensor:
+        real = texts.real[..., None]
+        h = self.hidden((texts.embedded(self.words.weight) * real).mT).relu().mT
+        return self.out((h * real).sum(1) / real.sum(1)).squeeze(1)
+
+    def loss(self, given: Texts, written: Texts) -> torch.Tensor:
+        """What φ descends: -E[log D(x)] - E[log(1 - D(E(x)))]; 2 log 2 where D knows nothing."""
+        return F.softplus(-self(given)).mean() + F.softplus(self(written.fixed())).mean()
+
+    def deceived(self, written: Texts) -> torch.Tensor:
+        """What ψ descends: E[log(1 - D(E(x)))]."""
+        return -F.softplus(self(written)).mean()
+
+
+class EncoderDecoders(nn.Module):
+    """One encoder, which both sides share, and two decoders: the majority's, which writes from the encoder's states of
+    the words, and the minority's, which writes from a latent variable (b, width) unfolded to ``heads`` states.
+
+    A word is looked up in one table by the encoder, by the decoders and where they choose the next word. Sentence
+    states, Q and K, are means over the words. ``length``: tokens of the longest text.
+    """
+
+    barred: torch.Tensor
+
+    def __init__(self, vocabulary: Vocabulary, length: int, width: int, heads: int, layers: int, fused: bool) -> None:
+        super().__init__()
+        self.length, self.heads = length, heads
+        self.pad, self.begin, self.end = vocabulary.pad, vocabulary.begin, vocabulary.end
+        self.words = nn.Embedding(vocabulary.size, width)
+        nn.init.normal_(self.words.weight, std=width**-0.5)
+        self.places = nn.Parameter(0.1 * torch.randn(length + 1, width))
+        self.encoder = Encoder(width, heads, layers)
+        self.sentence = nn.LayerNorm(width)
+        self.minority, self.majority = (Decoder(width, heads, layers) for _ in range(2))
+        self.unfold = nn.Linear(width, heads * width)
+        self.fusion = SemanticFusion(width, heads) if fused else None
+        self.imitation = units(2 * width, width) if fused else None
+        barred = torch.zeros(vocabulary.size)
+        barred[[self.pad, self.begin]] = -torch.inf
+        self.register_buffer("barred", barred)
+
+    def read(self, texts: Texts) -> tuple[torch.Tensor, torch.Tensor]:
+        """States of words (b, l, width) and of sentences (b, width)."""
+        states = self.encoder(self._placed(texts.embedded(self.words.weight)), texts.real)
+        real = texts.real[..., None]
+        return states, self.sentence((states * real).sum(1) / real.sum(1))
+
+    def imitated(self, q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        """Q̃ (b, width), which stands for the fusion while that is frozen; Q where nothing is fused."""
+        return q if self.imitation is None else self.imitation(torch.cat([k, q], 1))
+
+    def latent(self, q: torch.Tensor, k: torch.Tensor, tau: float) -> torch.Tensor:
+        """Q̄ (b, width); Q where nothing is fused."""
+        return q if self.fusion is None else self.fusion(q, k, tau)
+
+    def unfolded(self, latent: torch.Tensor) -> Memory:
+        """What the minority's decoder attends to."""
+        return Memory(self.unfold(latent).unflatten(1, (self.heads, -1)))
+
+    def predicted(self, decoder: Decoder, texts: Texts, memory: Memory) -> torch.Tensor:
+        """Logits (real words, V) of each word of ``texts`` given those before it."""
+        told = F.pad(texts.ids[:, :-1], (1, 0), value=self.begin)
+        states = decoder(self._placed(F.embedding(told, self.words.weight)), memory)
+        return self.logits(states[texts.real])
+
+    def reconstruction(self, decoder: Decoder, texts: Texts, memory: Memory) -> torch.Tensor:
+        """Mean cross-entropy of the words of given texts, the end included, given those before."""
+        ended = self.ended(texts)
+        return F.cross_entropy(self.predicted(decoder, ended, memory), ended.ids[ended.real])
+
+    def ended(self, texts: Texts) -> Texts:
+        """Given texts with the end that written ones have."""
+        ids = F.pad(texts.ids.masked_fill(~texts.real, self.pad), (0, 1), value=self.pad)
+        return Texts(ids.scatter(1, texts.real.sum(1, keepdim=True), self.end), F.pad(texts.real, (1, 0), value=True))
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Of the next word, (..., V); it is never the padding or the begin."""
+        return states @ self.words.weight.T + self.barred
+
+    @torch.no_grad()
+    def write(
+        self, decoder: Decoder, memory: Memory, steps: int, generator: torch.Generator | None = None
+    ) -> tuple[Texts, torch.Tensor | None]:
+        """Texts of at most ``steps`` words, the end included, each word given those before it: the likeliest one, or one
+        drawn by adding Gumbel noise of ``generator`` to the logits; and that noise (real words, V). A text has at least
+        one word before its end."""
+        ids = torch.full((len(memory.states),), self.begin, device=self.barred.device)
+        going = torch.ones_like(ids, dtype=torch.bool)
+        writer, words, real, noises = decoder.writer(memory), [], [], []
+        for place in range(steps):
+            embedded = self._placed(F.embedding(ids, self.words.weight)[:, None], place)
+            logits = self.logits(writer.next(embedded[:, 0]))
+            if generator is not None:
+                uniform = torch.rand(logits.shape, generator=generator, dtype=logits.dtype, device=logits.device)
+                noises.append(uniform.clamp_(min=1e-30).log_().neg_().log_().neg_())
+                logits += noises[-1]
+            if not place:
+                logits[:, self.end] = -torch.inf
+            ids = logits.argmax(-1).masked_fill(~going, self.pad)
+            words.append(ids)
+            real.append(going)
+            going = going & (ids != self.end)
+            if not going.any():
+                break
+        texts = Texts(torch.stack(words, 1), torch.stack(real, 1))
+        return texts, torch.stack(noises, 1)[texts.real] if noises else None
+
+    def drawn(self, decoder: Decoder, memory: Memory, steps: int, generator: torch.Generator) -> Texts:
+        """Texts as the decoder draws them, that pass gradients on to it: Gumbel-softmax at temperature 1 of each word, in
+        which the words before it are constants, so that all are computed at once."""
+        texts, noise = self.write(decoder, memory, steps, generator)
+        return texts._replace(soft=(self.predicted(decoder, texts, memory) + noise).softmax(-1))
+
+    def _placed(self, embedded: torch.Tensor, first: int = 0) -> torch.Tensor:
+        places = self.places[first : first + embedded.shape[1]]
+        return embedded * embedded.shape[-1] ** 0.5 + places
+
+
+class Side:
+    """The texts of one side on the device: ``x`` (n, L) padded on the right with ``pad``."""
+
+    def __init__(self, x: np.ndarray, pad: int, device: torch.device) -> None:
+        self.lengths = torch.as_tensor((x != pad).sum(1)).clamp(min=1)
+        self.ids = torch.as_tensor(x).to(device)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, rows: torch.Tensor) -> Texts:
+        """Rows (b,), cut to the longest of them."""
+        lengths = self.lengths[rows]
+        ids = self.ids[rows.to(self.ids.device), : int(lengths.max())]
+        return Texts(ids, torch.arange(ids.shape[1], device=ids.device) < lengths.to(ids.device)[:, None])
+
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[Texts]:
+        """Full batches without end, in shuffled passes, each of texts of about one length."""
+        while True:
+            order = torch.randperm(len(self), generator=generator)[: len(self) // size * size]
+            pools = order.split(BUCKETS * size)
+            batches = torch.cat([pool[self.lengths[pool].argsort(stable=True)] for pool in pools]).view(-1, size)
+            for rows in batches[torch.randperm(len(batches), generator=generator)]:
+                yield self.take(rows)
+
+
+class Generator:
+    """Algorithm 1 with the ``options`` of the method, on the texts of one minority class (n+, L) and those of the others
+    (n-, L), in a run. ``wanted``: anchors t that balance the two. Everything is drawn from ``seed``.
+
+    ``history``: a dict an epoch: tau, alpha, discriminator losses, bounds of MI (nats), anchors so far.
+    """
+
+    def __init__(
+        self,
+        options: CAG,
+        vocabulary: Vocabulary,
+        minority: np.ndarray,
+        majority: np.ndarray,
+        wanted: int,
+        seed: np.random.SeedSequence,
+        engine: Engine,
+    ) -> None:
+        self.options, self.wanted, self.device = options, wanted, engine.device
+        # The networks know the words of these texts only: choosing among all of a large vocabulary is what takes long.
+        special = [vocabulary.pad, vocabulary.begin, vocabulary.end]
+        self.known = np.unique(np.concatenate([special, minority.ravel(), majority.ravel()]))
+        self.pad, begin, end = np.searchsorted(self.known, special).tolist()
+        vocabulary = replace(vocabulary, size=len(self.known), pad=self.pad, begin=begin, end=end)
+        self.minority, self.majority = self.side(minority), self.side(majority)
+        self.size = min(options.batch_size, len(self.minority), len(self.majority))
+        first, second, third = (int(s) >> 1 for s in seed.generate_state(3, np.uint64))
+        width = options.width
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(first)
+            self.networks = EncoderDecoders(
+                vocabulary, minority.shape[1], width, options.heads, options.layers, options.fused
+            ).to(engine.device, engine.dtype)
+            self.critics = nn.ModuleList(Discriminator(vocabulary.size, width) for _ in range(2))
+            self.critics.to(engine.device, engine.dtype)
+            share = width // options.heads
+            self.mines = nn.ModuleList(MINE(share, share, width) for _ in range(2 if options.fused else 0))
+            self.mines.to(engine.device, engine.dtype)
+        self.shuffling = torch.Generator().manual_seed(second)
+        # Too many numbers to be drawn on the CPU and sent: those of a device are its own.
+        self.noise = torch.Generator(engine.device).manual_seed(third)
+        self.history: list[dict[str, float]] = []
+        self.steps = 0
+
+    def side(self, x: np.ndarray) -> Side:
+        """Texts (n, L) in ids of the networks."""
+        return Side(np.searchsorted(self.known, x), self.pad, self.device)
+
+    def pretrain(self) -> None:
+        """Lines 1 and 2: encoder and decoders learn to write what they read, the minority's from Q̃; lines 3 and 4: the
+        MINEs learn Q, Q̃ and K. ``steps``: how many the former took."""
+        net, o = self.networks, self.options
+        optimiser = torch.optim.Adam(net.parameters(), o.pretrain_lr)
+        losses: list[torch.Tensor] = []
+        for few, many in self._pairs(o.pretrain_steps):
+            (_, q), (states, k) = net.read(few), net.read(many)
+            of_few = net.reconstruction(net.minority, few, net.unfolded(net.imitated(q, k)))
+            of_many = net.reconstruction(net.majority, many, Memory(states, many.real))
+            _descend(optimiser, of_few + of_many)
+            losses.append(of_few.detach())
+            if len(losses) % LOOK == 0 and self._settled(losses[-LOOK:]):
+                break
+        self.steps = len(losses)
+        if self.mines:
+            optimiser = torch.optim.Adam(self.mines.parameters(), o.lr)
+            for few, many in self._pairs(o.mine_steps):
+                with torch.no_grad():
+                    q, k = (net.read(texts)[1] for texts in (few, many))
+                    fused = net.imitated(q, k)
+                _descend(optimiser, -self._ascents(q, fused, k))
+
+    def train(self, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Lines 5 to 12: anchors (t, L) made from minority rows ``sources``, which are gone through again and again, and
+        which row each was made from, (t,)."""
+        o, rows = self.options, torch.as_tensor(sources)
+        passes = -(-self.wanted // len(rows))
+        order = torch.cat([torch.randperm(len(rows), generator=self.shuffling) for _ in range(passes)])
+        order = rows[order[: self.wanted]]
+        of_critics = torch.optim.Adam(self.critics.parameters(), o.lr)
+        of_networks = torch.optim.Adam(self.networks.parameters(), o.lr)
+        of_mines = torch.optim.Adam(self.mines.parameters(), o.lr) if self.mines else None
+        made: list[np.ndarray] = []
+        done, seconds = 0, 0.0
+        for epoch in range(o.epochs):
+            tau = (len(self.minority) + self.wanted) / (len(self.minority) + done)
+            steps = [
+                self._iterate(few, many, tau, of_critics, of_networks, of_mines)
+                for few, many in self._pairs(o.epoch_steps)
+            ]
+            facts = {name: float(torch.stack([s[name] for s in steps]).mean()) for name in steps[0]}
+            if bad := [name for name, value in facts.items() if not math.isfinite(value)]:
+                raise Diverged(
+                    f"{bad[0]} of the generator is {facts[bad[0]]} in its epoch {epoch + 1}: lower method.lr"
+                )
+            last = epoch + 1 == o.epochs
+            until = self.wanted * (epoch + 1) // o.epochs if o.schedule == "each_epoch" or last else done
+            start = time.perf_counter()
+            if until > done:
+                made.append(self._write(order[done:until], tau))
+            seconds += time.perf_counter() - start
+            done = until
+            self.history.append({"epoch": epoch + 1, "tau": tau, **facts, "anchors": done})
+        anchors = np.concatenate(made)
+        tokens = int((anchors != self.known[self.pad]).sum())
+        log.info("%d anchors, %d tokens, %.0f tokens/s", len(anchors), tokens, tokens / max(seconds, 1e-9))
+        return anchors, order.numpy()
+
+    @torch.no_grad()
+    def states(self, x: np.ndarray) -> torch.Tensor:
+        """Sentence states (n, width) of texts (n, L)."""
+        side = self.side(x)
+        order = side.lengths.argsort(stable=True)
+        states = torch.cat([self.networks.read(side.take(rows))[1] for rows in order.split(AT_ONCE)])
+        return torch.empty_like(states).index_copy_(0, order.to(states.device), states)
+
+    @torch.no_grad()
+    def accuracy(self, tau: float | None = None) -> float:
+        """Share of the words of minority texts that the decoder finds, given those before, from Q̃ (from Q̄, given τ)."""
+        net, right = self.networks, []
+        for few, many in self._pairs(-(-len(self.minority) // self.size)):
+            q, k = (net.read(texts)[1] for texts in (few, many))
+            latent = net.imitated(q, k) if tau is None else net.latent(q, k, tau)
+            ended = net.ended(few)
+            logits = net.predicted(net.minority, ended, net.unfolded(latent))
+            right.append(logits.argmax(-1) == ended.ids[ended.real])
+        return float(torch.cat(right).double().mean())
+
+    def _pairs(self, steps: int) -> Iterator[tuple[Texts, Texts]]:
+        """Batches of both sides, whose rows are paired at random."""
+        sides = (side.batches(self.size, self.shuffling) for side in (self.minority, self.majority))
+        return islice(zip(*sides), steps)
+
+    def _settled(self, losses: list[torch.Tensor]) -> bool:
+        mean = float(torch.stack(losses).mean())
+        if not math.isfinite(mean):
+            raise Diverged(f"the reconstruction loss of the generator is {mean}: lower method.pretrain_lr")
+        return mean < self.options.pretrain_until
+
+    def _iterate(
+        self,
+        few: Texts,
+        many: Texts,
+        tau: float,
+        of_critics: torch.optim.Optimizer,
+        of_networks: torch.optim.Optimizer,
+        of_mines: torch.optim.Optimizer | None,
+    ) -> dict[str, torch.Tensor]:
+        """Lines 6 to 8 on one batch."""
+        net = self.networks
+        (_, q), (states, k) = net.read(few), net.read(many)
+        fused = net.latent(q, k, tau)
+        pairs = []
+        for decoder, memory, texts in (
+            (net.minority, net.unfolded(fused), few),
+            (net.majority, Memory(states, many.real), many),
+        ):
+            pairs.append((net.ended(texts), net.drawn(decoder, memory, texts.ids.shape[1] + 1, self.noise)))
+        of_few, of_many = (critic.loss(*pair) for critic, pair in zip(self.critics, pairs))
+        _descend(of_critics, of_few + of_many)
+        facts = {"critic_minority": of_few.detach(), "critic_majority": of_many.detach()}
+
+        deceived = sum(critic.deceived(written) for critic, (_, written) in zip(self.critics, pairs))
+        of_mi, of_texts = self.options.weights(tau)
+        loss = of_texts * deceived
+        if of_mines is not None:
+            to_minority, to_majority = (m.bound(*p) for m, p in zip(self.mines, self._triples(q, fused, k)))
+            loss = loss + of_mi * (to_majority - to_minority)
+            facts |= {"mi_minority": to_minority.detach(), "mi_majority": to_majority.detach()}
+        _descend(of_networks, loss)
+        if of_mines is not None:
+            _descend(of_mines, -self._ascents(q.detach(), fused.detach(), k.detach()))
+        return facts
+
+    def _triples(self, q: torch.Tensor, fused: torch.Tensor, k: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
+        """(Q, Q̄) and (K, Q̄) of each text and head, (b·h, d/h), and the order that takes Q̄ from another text, of the
+        same head, for the product of the marginals."""
+        heads = torch.arange(self.options.heads)
+        pairs = []
+        for other in (q, k):
+            order = torch.randperm(len(q), generator=self.shuffling)[:, None] * len(heads) + heads
+            x, y = (states.unflatten(1, (len(heads), -1)).flatten(0, 1) for states in (other, fused))
+            pairs.append((x, y, order.flatten().to(x.device)))
+        return pairs
+
+    def _ascents(self, *states: torch.Tensor) -> torch.Tensor:
+        """What both MINEs ascend."""
+        return sum((m.ascent(*p) for m, p in zip(self.mines, self._triples(*states))), torch.zeros(()))
+
+    @torch.no_grad()
+    def _write(self, rows: torch.Tensor, tau: float) -> np.ndarray:
+        """An anchor (n, L) from each minority row (n,), beside majority rows that are drawn anew. Fusion looks across a
+        batch, in which equal rows get equal latents: so no batch has a row twice, and other minority rows fill it up."""
+        net, anchors = self.networks, []
+        for chosen in _without_repeats(rows, self.size):
+            others = torch.randint(len(self.minority), (self.size - len(chosen),), generator=self.shuffling)
+            beside = torch.randint(len(self.majority), (self.size,), generator=self.shuffling)
+            q, k = net.read(self.minority.take(torch.cat([chosen, others])))[1], net.read(self.majority.take(beside))[1]
+            latent = net.latent(q, k, tau)[: len(chosen)]
+            ids = net.write(net.minority, net.unfolded(latent), net.length)[0].ids
+            ids = F.pad(ids.masked_fill(ids == net.end, net.pad), (0, net.length - ids.shape[1]), value=net.pad)
+            anchors.append(self.known[ids.cpu().numpy()])
+        return np.concatenate(anchors).astype(np.int32)
+
+
+def _without_repeats(rows: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
+    """``rows`` in their order, at most ``size`` at a time and none twice."""
+    chosen: list[int] = []
+    for row in rows.tolist():
+        if len(chosen) == size or row in chosen:
+            yield torch.tensor(chosen)
+            chosen = []
+        chosen.append(row)
+    if chosen:
+        yield torch.tensor(chosen)
+
+
+def _descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()

@@ -1,0 +1,228 @@
+"""MISO: the minority is filled up with generated texts, anchors, that leave the region where classes overlap."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+
+from imbalance_bench.data.base import Part, Task
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.anchors import anchor_facts, difficult, warnings_of
+from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.methods.oversampling import target_counts
+from imbalance_bench.registry import METHODS
+
+if TYPE_CHECKING:
+    from imbalance_bench.engine import Engine
+
+log = logging.getLogger("imbalance_bench")
+
+SHOWN = 200  # pairs of source and anchor that are kept as text
+
+
+@METHODS.register("cag")
+@dataclass(frozen=True)
+class CAG(Method):
+    """Coupled Adversarial Generator (Tian et al., "Difficult Samples Re-embedding via Mutual Information Constrained
+    Semantically Oversampling", EMNLP 2021, Sections 4.2 and 7.2): MISO without semantic fusion and MI loss.
+
+    X+ are the texts of a minority class, X- all others. A shared encoder and a decoder a side, E_ψ+ and E_ψ-, first
+    learn to write what they read (cross-entropy of each word); then they and discriminators D_φ play, for each side,
+
+        min_ψ max_φ  E_N[log D_φ(x)] + E_U[log(1 - D_φ(E_ψ(x)))].
+
+    The minority's decoder writes anchors, by argmax, from difficult texts, those with a majority text among their
+    ``neighbours`` nearest sentence states after pre-training (from all of them where none is), again and again until
+    n+ + t = n-. Then the backbone is trained by cross-entropy on the training part and the anchors. Without fusion a
+    source gives the same anchor until the decoder has moved.
+
+    Readings. The paper gives ``batch_size``, ``lr``, ``width`` and ``heads``; layers, optimiser (Adam), numbers of
+    steps and how gradients pass a chosen word (straight-through Gumbel-softmax at temperature 1) are ours.
+    ``schedule``: "each_epoch": after each of ``epochs`` rounds of ``epoch_steps`` iterations an equal share of the
+    anchors is made, and τ = n- / (n+ + anchors so far) falls, since the paper's τ is that "of the current epoch";
+    "at_end": all are made at the end, as in Algorithm 1, and τ is constant. ``sources``: the difficult texts, or all
+    of the minority. ``keep_minority``: false leaves the given minority texts out of the classifier's training set
+    (control). Pre-training ends early once the mean of the minority's loss over 50 steps is below ``pretrain_until``
+    nats a token. Several classes: each minority class in turn against all others, filled up to the largest class.
+
+    The record has shares of difficult texts before and after (``difficult_before``: pre-trained encoder;
+    ``difficult_after``: final encoder, anchors counting as minority; ``difficult_classifier``: the same in the
+    classifier's own embedding), copies, distinct-n, how much the decoder reconstructs; the artifacts have the anchors.
+    """
+
+    reads = "tokens"
+    fused: ClassVar[bool] = False
+
+    batch_size: int
+    lr: float
+    width: int
+    heads: int
+    layers: int
+    pretrain_lr: float
+    pretrain_steps: int
+    pretrain_until: float
+    epochs: int
+    epoch_steps: int
+    schedule: Literal["each_epoch", "at_end"]
+    sources: Literal["difficult", "all"]
+    neighbours: int
+    keep_minority: bool
+
+    def __post_init__(self) -> None:
+        for key in ("batch_size", "width", "heads", "layers", "pretrain_steps", "epochs", "epoch_steps", "neighbours"):
+            if getattr(self, key) < 1:
+                raise BenchError(f"method.{key}={getattr(self, key)} must be at least 1")
+        for key in ("lr", "pretrain_lr"):
+            if not getattr(self, key) > 0:
+                raise BenchError(f"method.{key}={getattr(self, key)} must be above 0")
+        if self.width % self.heads:
+            raise BenchError(f"method.width={self.width} must be a multiple of method.heads={self.heads}")
+
+    def weights(self, tau: float) -> tuple[float, float]:
+        """Of the MI loss and of the adversarial losses in what encoder and decoders descend."""
+        return 0.0, 1.0
+
+    def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+        """The generators one after the other, then the classifiers of all runs together."""
+        parts = [engine.rows_of(task) for task in tasks]
+        made = [self.generate(task, rows, engine) for task, rows in zip(tasks, parts)]
+        sets = [self.training_set(task, rows, m) for task, rows, m in zip(tasks, parts, made)]
+        classifiers = engine.train(self, tasks, sets, backbone)
+        for classifier, task, rows, anchors, learned in zip(classifiers, tasks, parts, made, sets):
+            classifier.failure = anchors.failure or classifier.failure
+            classifier.info |= resampling_info(task, learned) | anchors.info
+            classifier.artifacts |= anchors.artifacts
+            if classifier.failure is None and anchors.by_class:
+                classifier.info["difficult_classifier"] = {
+                    str(c): self.difficult_share(classifier.features, rows, c, x) for c, x in anchors.by_class.items()
+                }
+        return list(classifiers)
+
+    def training_set(self, task: Task, rows: Part, made: Anchors) -> Part:
+        """What the classifier learns: ``rows`` and anchors, under ids -1."""
+        kept = rows if self.keep_minority else rows.take(~np.isin(rows.y, list(made.by_class)))
+        return kept.join(*(Part(x, np.full(len(x), c), np.full(len(x), -1)) for c, x in made.by_class.items()))
+
+    def difficult_share(self, embed: Any, rows: Part, label: int, anchors: np.ndarray) -> float:
+        """Share of a class's texts that are difficult among ``rows`` and ``anchors`` in an embedding."""
+        own = rows.y == label
+        minority, others, majority = (embed(x) for x in (rows.x[own], anchors, rows.x[~own]))
+        return float(difficult(minority, [others], majority, self.neighbours).mean())
+
+    def generate(self, task: Task, rows: Part, engine: Engine) -> Anchors:
+        """Anchors for each minority class of a run that is smaller than the largest class."""
+        from imbalance_bench.engine.miso import Diverged
+
+        targets = target_counts(rows.y, "balanced")
+        made = Anchors()
+        for label in (c for c in task.minority_classes if c in targets):
+            n = int((rows.y == label).sum())
+            if n < 2:
+                raise BenchError(
+                    f"method={self.name} needs at least 2 texts of each class that it fills up, and fold {task.fold} has "
+                    f"{n} of class {label}: choose a lower ratio, or fewer protocol.folds"
+                )
+            try:
+                self.generate_class(task, rows, label, targets[label] - n, engine, made)
+            except Diverged as error:
+                return Anchors(failure=str(error))
+        return made
+
+    def generate_class(self, task: Task, rows: Part, label: int, wanted: int, engine: Engine, made: Anchors) -> None:
+        """Puts ``wanted`` anchors of a class, and what there is to know of them, into ``made``."""
+        from imbalance_bench.engine.miso import Generator
+
+        vocabulary = task.vocabulary
+        assert vocabulary is not None
+        own = np.flatnonzero(rows.y == label)
+        texts, others = rows.x[own], rows.x[rows.y != label]
+        seed = np.random.SeedSequence([task.seed, label])
+        generator = Generator(self, vocabulary, texts, others, wanted, seed, engine)
+        generator.pretrain()
+        few, many = generator.states(texts), generator.states(others)
+        before = difficult(few, [], many, self.neighbours)
+        pretrained = generator.accuracy()
+        hard = np.flatnonzero(before) if self.sources == "difficult" and before.any() else np.arange(len(own))
+        anchors, source = generator.train(hard)
+        last = generator.history[-1]
+        facts = anchor_facts(anchors, texts[source], rows.x, vocabulary.pad) | {
+            "sources": len(hard),
+            "difficult_before": float(before.mean()),
+            "difficult_after": self.difficult_share(generator.states, rows, label, anchors),
+            "pretrained_steps": generator.steps,
+            "reconstruction_pretrained": pretrained,
+            "reconstruction_final": generator.accuracy(last["tau"]),
+            **{name: value for name, value in last.items() if name.startswith(("mi_", "critic_"))},
+        }
+        for warning in warnings_of(facts):
+            made.info.setdefault("warnings", []).append(f"class {label}: {warning}")
+            log.warning("fold %d repeat %d class %d: %s", task.fold, task.repeat, label, warning)
+        log.info("fold %d repeat %d class %d: %s", task.fold, task.repeat, label, facts)
+        made.info.setdefault("generator", {})[str(label)] = facts
+        made.by_class[label] = anchors
+        shown = slice(None, None, -(-len(anchors) // SHOWN))
+        pairs = [vocabulary.decode(x[shown]) for x in (texts[source], anchors)]
+        made.artifacts |= {
+            f"anchors_class{label}": anchors,
+            f"sources_class{label}": rows.ids[own][source],
+            f"texts_class{label}": np.array(pairs, dtype=np.str_).T,
+        } | {
+            f"generator_{name}_class{label}": np.array([row[name] for row in generator.history])
+            for name in last
+            if name != "epoch"
+        }
+
+
+@dataclass
+class Anchors:
+    """What a run's generators made: texts (t, L) of each class, facts, arrays for the artifacts; ``failure``: why a
+    generator diverged."""
+
+    by_class: dict[int, np.ndarray] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+    artifacts: dict[str, np.ndarray] = field(default_factory=dict)
+    failure: str | None = None
+
+
+@METHODS.register("miso")
+@dataclass(frozen=True)
+class MISO(CAG):
+    """Mutual Information constrained Semantically Oversampling (Tian et al., EMNLP 2021), Algorithm 1: ``CAG``, whose
+    minority decoder writes from fused semantics.
+
+    With sentence states Q of minority and K of majority texts, (b, d), paired at random in a batch, the semantic
+    fusion module gives, in each of h heads of d/h units,
+
+        Q̄ = [softmax(Q Kᵀ / √τ) Q] softmax(Qᵀ K / √τ)
+
+    and a feed-forward layer; the decoder writes from that. MINEs T_ω+ and T_ω- bound I(Q; Q̄) and I(K; Q̄) from b·h
+    triples. Encoder, decoders and fusion descend
+
+        (1 - α) [I(K; Q̄) - I(Q; Q̄)] + α [adversarial losses of both sides],
+
+    α = 1/τ, or ``alpha`` where that is not null; the MINEs ascend both bounds (as printed they would descend a
+    difference of lower bounds). While fusion is frozen, in pre-training, a feed-forward layer of (K, Q) stands for it
+    and the MINEs learn its output for ``mine_steps``. Marginals are drawn within heads: a bound of the mean over heads.
+
+    An anchor depends on the majority text and the batch beside its source, both drawn anew for each.
+    """
+
+    fused: ClassVar[bool] = True
+
+    mine_steps: int
+    alpha: float | None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mine_steps < 0:
+            raise BenchError(f"method.mine_steps={self.mine_steps} must be 0 or above")
+        if self.alpha is not None and not 0 <= self.alpha <= 1:
+            raise BenchError(f"method.alpha={self.alpha} must lie between 0 and 1 (null: 1/tau)")
+
+    def weights(self, tau: float) -> tuple[float, float]:
+        alpha = 1 / tau if self.alpha is None else self.alpha
+        return 1 - alpha, alpha

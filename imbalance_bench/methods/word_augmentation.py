@@ -1,0 +1,55 @@
+"""Word-level augmentation, the simplest way to new texts: a control for generated ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from imbalance_bench.data.base import Part, Task
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.base import Method
+from imbalance_bench.methods.oversampling import Amount, target_counts
+from imbalance_bench.registry import METHODS
+
+
+@METHODS.register("word_augmentation")
+@dataclass(frozen=True)
+class WordAugmentation(Method):
+    """Random deletion and random swap (two operations of EDA, Wei & Zou, 2019), on token ids: rows of the smaller classes
+    are drawn with replacement, each token is left out with probability ``delete``, one at least staying, and then
+    ``swap`` times the length, rounded up, two tokens of what is left change places."""
+
+    reads = "tokens"
+
+    amount: Amount
+    delete: float
+    swap: float
+
+    def __post_init__(self) -> None:
+        for key in ("delete", "swap"):
+            if not 0 <= getattr(self, key) <= 1:
+                raise BenchError(f"method.{key}={getattr(self, key)} must lie between 0 and 1")
+
+    def resample(self, task: Task, rows: Part) -> Part:
+        assert task.vocabulary is not None
+        pad, rng = task.vocabulary.pad, np.random.default_rng(task.seed)
+        made = [rows]
+        for label, wanted in target_counts(rows.y, self.amount).items():
+            own = np.flatnonzero(rows.y == label)
+            drawn = rows.x[rng.choice(own, wanted - len(own))]
+            x = np.stack([self.changed(text, pad, rng) for text in drawn])
+            made.append(Part(x, np.full(len(x), label), np.full(len(x), -1)))
+        return made[0].join(*made[1:])
+
+    def changed(self, text: np.ndarray, pad: int, rng: np.random.Generator) -> np.ndarray:
+        """A text (L,) with tokens left out and swapped."""
+        tokens = text[text != pad]
+        kept = rng.random(len(tokens)) >= self.delete
+        if len(tokens) and not kept.any():
+            kept[rng.integers(len(tokens))] = True
+        tokens = tokens[kept]
+        for _ in range(int(np.ceil(self.swap * len(tokens))) if len(tokens) > 1 else 0):
+            places = rng.choice(len(tokens), 2, replace=False)
+            tokens[places] = tokens[places[::-1]]
+        return np.concatenate([tokens, np.full(len(text) - len(tokens), pad, text.dtype)])
