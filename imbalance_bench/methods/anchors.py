@@ -37,7 +37,9 @@ def near_copies(made: Sequence[Words], given: Sequence[Words]) -> float:
     def sets(texts: Sequence[Words]) -> csr_matrix:
         columns = [sorted(set(text)) for text in texts]
         ends = np.cumsum([0, *map(len, columns)])
-        return csr_matrix((np.ones(ends[-1], np.float32), np.concatenate(columns).astype(int), ends), (len(texts), size))
+        return csr_matrix(
+            (np.ones(ends[-1], np.float32), np.concatenate(columns).astype(int), ends), (len(texts), size)
+        )
 
     of_made, of_given = sets(made), sets(given)
     widths, near = np.asarray(of_given.sum(1)).ravel(), 0
@@ -67,8 +69,8 @@ def warnings_of(facts: dict[str, Any]) -> list[str]:
     if facts["distinct_2"] >= COLLAPSED * facts["sources_distinct_2"]:
         return []
     return [
-        f"the generator has collapsed: distinct-2 of its {facts['anchors']} anchors is {facts['distinct_2']:.4f}, that of "
-        f"the texts they were made from {facts['sources_distinct_2']:.4f}"
+        f"the generator has collapsed: distinct-2 of its {facts['anchors']} anchors is {facts['distinct_2']:.4f}, that "
+        f"of the texts they were made from {facts['sources_distinct_2']:.4f}"
     ]
 
 
