@@ -36,8 +36,8 @@ class Diverged(BenchError):
 
 
 class Texts(NamedTuple):
-    """``ids`` (b, l), of which ``real`` (b, l) are no padding. ``soft`` (real words, V): Gumbel-softmax of the words that
-    were drawn, through which gradients flow."""
+    """``ids`` (b, l), of which ``real`` (b, l) are no padding. ``soft`` (real words, V): Gumbel-softmax of the words
+    that were drawn, through which gradients flow."""
 
     ids: torch.Tensor
     real: torch.Tensor
@@ -84,8 +84,8 @@ def units(inputs: int, width: int) -> nn.Sequential:
 
 
 class Discriminator(nn.Module):
-    """D_φ: the log-odds (b,) that texts are given ones and not written ones; one hidden layer, of ``width`` units on each
-    three words in a row, whose mean over the text decides."""
+    """D_φ: the log-odds (b,) that texts are given ones and not written ones; one hidden layer, of ``width`` units on
+    each three words in a row, whose mean over the text decides."""
 
     def __init__(self, vocabulary: int, width: int) -> None:
         super().__init__()
@@ -176,9 +176,9 @@ class EncoderDecoders(nn.Module):
     def write(
         self, decoder: Decoder, memory: Memory, steps: int, generator: torch.Generator | None = None
     ) -> tuple[Texts, torch.Tensor | None]:
-        """Texts of at most ``steps`` words, the end included, each word given those before it: the likeliest one, or one
-        drawn by adding Gumbel noise of ``generator`` to the logits; and that noise (real words, V). A text has at least
-        one word before its end."""
+        """Texts of at most ``steps`` words, the end included, each word given those before it: the likeliest one, or
+        one drawn by adding Gumbel noise of ``generator`` to the logits; and that noise (real words, V). A text has at
+        least one word before its end."""
         ids = torch.full((len(memory.states),), self.begin, device=self.barred.device)
         going = torch.ones_like(ids, dtype=torch.bool)
         writer, words, real, noises = decoder.writer(memory), [], [], []
@@ -201,8 +201,8 @@ class EncoderDecoders(nn.Module):
         return texts, torch.stack(noises, 1)[texts.real] if noises else None
 
     def drawn(self, decoder: Decoder, memory: Memory, steps: int, generator: torch.Generator) -> Texts:
-        """Texts as the decoder draws them, that pass gradients on to it: Gumbel-softmax at temperature 1 of each word, in
-        which the words before it are constants, so that all are computed at once."""
+        """Texts as the decoder draws them, that pass gradients on to it: Gumbel-softmax at temperature 1 of each word,
+        in which the words before it are constants, so that all are computed at once."""
         texts, noise = self.write(decoder, memory, steps, generator)
         return texts._replace(soft=(self.predicted(decoder, texts, memory) + noise).softmax(-1))
 
@@ -238,8 +238,8 @@ class Side:
 
 
 class Generator:
-    """Algorithm 1 with the ``options`` of the method, on the texts of one minority class (n+, L) and those of the others
-    (n-, L), in a run. ``wanted``: anchors t that balance the two. Everything is drawn from ``seed``.
+    """Algorithm 1 with the ``options`` of the method, in one run, on the texts of one minority class (n+, L) and those
+    of the others (n-, L). ``wanted``: anchors t that balance the two. Everything is drawn from ``seed``.
 
     ``history``: a dict an epoch: tau, alpha, discriminator losses, bounds of MI (nats), anchors so far.
     """
@@ -308,8 +308,8 @@ class Generator:
                 _descend(optimiser, -self._ascents(q, fused, k))
 
     def train(self, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lines 5 to 12: anchors (t, L) made from minority rows ``sources``, which are gone through again and again, and
-        which row each was made from, (t,)."""
+        """Lines 5 to 12: anchors (t, L) made from minority rows ``sources``, which are gone through again and again,
+        and which row each was made from, (t,)."""
         o, rows = self.options, torch.as_tensor(sources)
         passes = -(-self.wanted // len(rows))
         order = torch.cat([torch.randperm(len(rows), generator=self.shuffling) for _ in range(passes)])
@@ -427,7 +427,7 @@ class Generator:
     @torch.no_grad()
     def _write(self, rows: torch.Tensor, tau: float) -> np.ndarray:
         """An anchor (n, L) from each minority row (n,), beside majority rows that are drawn anew. Fusion looks across a
-        batch, in which equal rows get equal latents: so no batch has a row twice, and other minority rows fill it up."""
+        batch, in which equal rows get equal latents: so no batch has a row twice; other minority rows fill it up."""
         net, anchors = self.networks, []
         for chosen in _without_repeats(rows, self.size):
             others = torch.randint(len(self.minority), (self.size - len(chosen),), generator=self.shuffling)
