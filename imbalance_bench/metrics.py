@@ -37,6 +37,7 @@ def evaluate(
     kind: str = "classification",
     minority: Sequence[int] = (),
     ranks: np.ndarray | None = None,
+    difficult: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """All metrics of one run's predictions.
 
@@ -48,12 +49,15 @@ def evaluate(
         minority: the minority classes of this run.
         ranks: (n, C), what each class ranks rows by in areas under curves; None: ``ranking_scores`` of the
             log-probabilities.
+        difficult: (n,) bool, which minority rows are difficult, where that is known.
 
     Returns:
         One ``{"class_group", "metric", "value"}`` a number. Groups: ``positive`` (two classes only: class 1),
         ``macro`` (mean over classes, each against the rest; but ``g_mean``: the geometric mean of all recalls),
         ``minority`` and ``majority`` (the same mean over these classes; so F1 is a mean of F1s, not that of mean
-        precision and recall; absent without minority classes), ``class:<name>``, and ``all`` (what belongs to no
+        precision and recall; absent without minority classes), ``minority_difficult`` and
+        ``minority_other`` (F1 and recall of difficult and of other minority rows against all majority rows, the mean
+        over the minority classes; absent where ``difficult`` is), ``class:<name>``, and ``all`` (what belongs to no
         class: accuracy, log loss, calibration, errors).
 
     Raises:
@@ -83,6 +87,11 @@ def evaluate(
     if minority:
         groups["minority"] = _mean_over([table[c] for c in minority])
         groups["majority"] = _mean_over([table[c] for c in range(classes) if c not in minority])
+    if minority and difficult is not None:
+        rivals = ~np.isin(labels, minority)
+        for group, rows in (("minority_difficult", difficult), ("minority_other", ~difficult)):
+            parts = [_of_part((labels == c) & rows, rivals, predicted == c) for c in minority]
+            groups[group] = _mean_over(parts)
     for name, row in zip(class_names, table):
         groups[f"class:{name}"] = row
     groups["all"] = {
@@ -213,6 +222,12 @@ def _one_vs_rest(positive: np.ndarray, predicted: np.ndarray, scores: np.ndarray
         "auc_pr": _average_precision(*counts),
         "auc_roc": _auc_roc(*counts),
     }
+
+
+def _of_part(positive: np.ndarray, negative: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+    """F1 and recall of some of a class's rows against some others; nan without rows."""
+    n, tp, fp = int(positive.sum()), int((positive & predicted).sum()), int((negative & predicted).sum())
+    return {"f1": 2 * tp / (n + tp + fp), "recall": tp / n} if n else {"f1": float("nan"), "recall": float("nan")}
 
 
 def _curve_summaries(positive: np.ndarray, scores: np.ndarray) -> dict[str, float]:

@@ -120,6 +120,7 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
     """Everything of a cell but the facts that are common to all records; writes all files but record.json."""
     from imbalance_bench.data.tasks import make_runs
     from imbalance_bench.data.text import as_read_by
+    from imbalance_bench.difficult import difficulty
     from imbalance_bench.engine import Engine
 
     # The tracker too: what it lacks is known before anything is trained.
@@ -145,6 +146,8 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
         for run, classifier in zip(runs, classifiers):
             classifier.artifacts |= {f"{n}_x": p.x for n, p in _parts(run)} | {f"{n}_y": p.y for n, p in _parts(run)}
     predictions = predict(runs, classifiers)
+    if dataset.modality == "text" and dataset.kind == "classification":
+        predictions |= difficulty(dataset, runs, classifiers, folder)
     splits = [(run.task.fold, run.task.repeat) for run in runs]
     minority = [run.task.minority_classes for run in runs]
     rows = scoring.score_predictions(predictions, splits, dataset.class_names, dataset.kind, minority)

@@ -23,9 +23,11 @@ def score_predictions(
 
     ``arrays`` as in predictions.npz, ``scores_<iterate>`` for every iterate there is, and ``ranks_<iterate>`` where
     classes rank rows otherwise; ``runs``: (fold, repeat) of each run of the cell; ``minority``: the minority classes of
-    each run.
+    each run. Where texts were marked (``difficult.py``), the group ``minority_difficult`` also has the shares of such
+    samples in the training part: ``share``, and, at the last iterate, ``share_own``, by the network's own features.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    marks = arrays.get("difficult")
     for iterate in [name.removeprefix("scores_") for name in arrays if name.startswith("scores_")]:
         scores, ranks = arrays[f"scores_{iterate}"], arrays.get(f"ranks_{iterate}")
         for run in np.unique(arrays["run"]).tolist():
@@ -33,9 +35,13 @@ def score_predictions(
             fold, repeat = runs[run]
             where = {"run": run, "fold": fold, "repeat": repeat, "iterate": iterate}
             few = minority[run] if minority else ()
-            ranked = None if ranks is None else ranks[mine]
-            values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind, few, ranked)
+            ranked, difficult = (None if a is None else a[mine] for a in (ranks, marks))
+            values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind, few, ranked, difficult)
             rows += [{**where, **value} for value in values]
+            for metric in ["share", "share_own"] if iterate == "last" else ["share"]:
+                if (name := f"difficult_{metric}") in arrays:
+                    value = float(arrays[name][run])
+                    rows.append({**where, "class_group": "minority_difficult", "metric": metric, "value": value})
     return rows
 
 

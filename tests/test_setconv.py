@@ -14,7 +14,6 @@ from sklearn.metrics import roc_auc_score
 
 from imbalance_bench import metrics
 from imbalance_bench.backbones.setconv import SetConvNetwork
-from imbalance_bench.data.base import Vocabulary
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.episodes import EpisodicTraining, distinct, drawn, shares
 from imbalance_bench.engine.stack import Stack
@@ -348,15 +347,6 @@ def test_a_class_without_training_rows_is_named():
     made = task(0, (90, 20, 12))
     with pytest.raises(BenchError, match=r"every class, and fold 0 has \[90, 20, 0\]: choose a lower ratio"):
         fit([replace(made, train=made.train.take(np.flatnonzero(made.train.y < 2)))])
-
-
-def test_token_ids_are_declined():
-    vocabulary = Vocabulary(size=9, pad=0, begin=1, end=2, decode=lambda ids: [""] * len(ids))
-    assert method("setconv").declines(task(0)) is None
-    assert "a vector of each text" in method("setconv").declines(replace(task(0), vocabulary=vocabulary))
-
-
-# Options
 
 
 @pytest.mark.parametrize(

@@ -56,14 +56,6 @@ def test_bytes_become_numbers_between_zero_and_one():
     assert flat_vectors(x).dtype == np.float32
 
 
-@pytest.mark.parametrize("label", BASELINES)
-def test_token_ids_are_declined(label):
-    t = task(n=(20, 10))
-    ids = replace(t, train=replace(t.train, x=np.zeros((30, 4), np.int32)))
-    assert method(label).declines(t) is None
-    assert "token ids" in method(label).declines(ids)
-
-
 # Logistic regression
 
 

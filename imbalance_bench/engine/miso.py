@@ -6,6 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("imbalance_bench")
 
 LOOK = 50  # steps of pre-training whose mean loss is looked at
-BUCKETS = 16  # batches whose rows are sorted by length together
+BUCKETS = 4  # batches whose rows are sorted by length together
 AT_ONCE = 512  # texts read at a time where no gradient is taken
 
 
@@ -35,8 +36,8 @@ class Diverged(BenchError):
 
 
 class Texts(NamedTuple):
-    """``ids`` (b, l), of which ``real`` (b, l) are no padding. ``soft`` (b, l, V): the probabilities that the words were
-    drawn from, through which gradients flow."""
+    """``ids`` (b, l), of which ``real`` (b, l) are no padding. ``soft`` (real words, V): Gumbel-softmax of the words
+    that were drawn, through which gradients flow."""
 
     ids: torch.Tensor
     real: torch.Tensor
@@ -49,7 +50,7 @@ class Texts(NamedTuple):
         if self.soft is None:
             return hard
         soft = self.soft @ words.detach()
-        return hard + (soft - soft.detach())
+        return hard.index_put(self.real.nonzero(as_tuple=True), soft - soft.detach(), accumulate=True)
 
     def fixed(self) -> Texts:
         return Texts(self.ids, self.real)
@@ -83,8 +84,8 @@ def units(inputs: int, width: int) -> nn.Sequential:
 
 
 class Discriminator(nn.Module):
-    """D_φ: the log-odds (b,) that texts are given ones and not written ones; one hidden layer, of ``width`` units on each
-    three words in a row, whose mean over the text decides."""
+    """D_φ: the log-odds (b,) that texts are given ones and not written ones; one hidden layer, of ``width`` units on
+    each three words in a row, whose mean over the text decides."""
 
     def __init__(self, vocabulary: int, width: int) -> None:
         super().__init__()
@@ -151,14 +152,16 @@ class EncoderDecoders(nn.Module):
         """What the minority's decoder attends to."""
         return Memory(self.unfold(latent).unflatten(1, (self.heads, -1)))
 
-    def reconstruction(self, decoder: Decoder, texts: Texts, memory: Memory) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cross-entropy of each word, the end included, given those before it, and whether the likeliest is right; both
-        (words of the batch,)."""
-        start = texts.ids.new_full((len(texts.ids), 1), self.begin)
-        told = Texts(torch.cat([start, texts.ids], 1), F.pad(texts.real, (1, 0), value=True))
-        wanted = self.ended(texts).ids[told.real]
-        logits = self.logits(decoder(self._placed(told.embedded(self.words.weight)), memory)[told.real])
-        return F.cross_entropy(logits, wanted, reduction="none"), logits.argmax(-1) == wanted
+    def predicted(self, decoder: Decoder, texts: Texts, memory: Memory) -> torch.Tensor:
+        """Logits (real words, V) of each word of ``texts`` given those before it."""
+        told = F.pad(texts.ids[:, :-1], (1, 0), value=self.begin)
+        states = decoder(self._placed(F.embedding(told, self.words.weight)), memory)
+        return self.logits(states[texts.real])
+
+    def reconstruction(self, decoder: Decoder, texts: Texts, memory: Memory) -> torch.Tensor:
+        """Mean cross-entropy of the words of given texts, the end included, given those before."""
+        ended = self.ended(texts)
+        return F.cross_entropy(self.predicted(decoder, ended, memory), ended.ids[ended.real])
 
     def ended(self, texts: Texts) -> Texts:
         """Given texts with the end that written ones have."""
@@ -169,30 +172,39 @@ class EncoderDecoders(nn.Module):
         """Of the next word, (..., V); it is never the padding or the begin."""
         return states @ self.words.weight.T + self.barred
 
-    def write(self, decoder: Decoder, memory: Memory, steps: int, generator: torch.Generator | None = None) -> Texts:
-        """Texts of at most ``steps`` words, the end included, each word given those before it: the likeliest one, or one
-        drawn by ``generator`` (Gumbel-softmax at temperature 1, straight-through). A text has at least one word."""
-        b = len(memory.states)
-        word = Texts(torch.full((b, 1), self.begin, device=self.barred.device), self.barred.new_ones(b, 1).bool())
-        unended = self.barred.clone()
-        unended[self.end] = -torch.inf
-        writer, going, written = decoder.writer(memory), word.real, []
+    @torch.no_grad()
+    def write(
+        self, decoder: Decoder, memory: Memory, steps: int, generator: torch.Generator | None = None
+    ) -> tuple[Texts, torch.Tensor | None]:
+        """Texts of at most ``steps`` words, the end included, each word given those before it: the likeliest one, or
+        one drawn by adding Gumbel noise of ``generator`` to the logits; and that noise (real words, V). A text has at
+        least one word before its end."""
+        ids = torch.full((len(memory.states),), self.begin, device=self.barred.device)
+        going = torch.ones_like(ids, dtype=torch.bool)
+        writer, words, real, noises = decoder.writer(memory), [], [], []
         for place in range(steps):
-            embedded = word.embedded(self.words.weight)
-            states = writer.next(self._placed(embedded, place)[:, 0])
-            logits = self.logits(states) if place else self.logits(states) + unended
-            soft = None
+            embedded = self._placed(F.embedding(ids, self.words.weight)[:, None], place)
+            logits = self.logits(writer.next(embedded[:, 0]))
             if generator is not None:
-                noise = torch.empty_like(logits).exponential_(generator=generator)
-                logits = logits - noise.clamp_(min=1e-30).log_()
-                soft = logits.softmax(-1)[:, None]
-            word = Texts(logits.argmax(-1, keepdim=True).masked_fill(~going, self.pad), going, soft)
-            written.append(word)
-            going = going & (word.ids != self.end)
+                uniform = torch.rand(logits.shape, generator=generator, dtype=logits.dtype, device=logits.device)
+                noises.append(uniform.clamp_(min=1e-30).log_().neg_().log_().neg_())
+                logits += noises[-1]
+            if not place:
+                logits[:, self.end] = -torch.inf
+            ids = logits.argmax(-1).masked_fill(~going, self.pad)
+            words.append(ids)
+            real.append(going)
+            going = going & (ids != self.end)
             if not going.any():
                 break
-        ids, real = (torch.cat([getattr(w, name) for w in written], 1) for name in ("ids", "real"))
-        return Texts(ids, real, None if generator is None else torch.cat([w.soft for w in written], 1))
+        texts = Texts(torch.stack(words, 1), torch.stack(real, 1))
+        return texts, torch.stack(noises, 1)[texts.real] if noises else None
+
+    def drawn(self, decoder: Decoder, memory: Memory, steps: int, generator: torch.Generator) -> Texts:
+        """Texts as the decoder draws them, that pass gradients on to it: Gumbel-softmax at temperature 1 of each word,
+        in which the words before it are constants, so that all are computed at once."""
+        texts, noise = self.write(decoder, memory, steps, generator)
+        return texts._replace(soft=(self.predicted(decoder, texts, memory) + noise).softmax(-1))
 
     def _placed(self, embedded: torch.Tensor, first: int = 0) -> torch.Tensor:
         places = self.places[first : first + embedded.shape[1]]
@@ -204,7 +216,7 @@ class Side:
 
     def __init__(self, x: np.ndarray, pad: int, device: torch.device) -> None:
         self.lengths = torch.as_tensor((x != pad).sum(1)).clamp(min=1)
-        self.ids = torch.as_tensor(x.astype(np.int64)).to(device)
+        self.ids = torch.as_tensor(x).to(device)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -215,22 +227,19 @@ class Side:
         ids = self.ids[rows.to(self.ids.device), : int(lengths.max())]
         return Texts(ids, torch.arange(ids.shape[1], device=ids.device) < lengths.to(ids.device)[:, None])
 
-    def batches(self, size: int, generator: torch.Generator, bucketed: bool = False) -> Iterator[Texts]:
-        """Full batches without end, in shuffled passes; ``bucketed``: of texts of about one length."""
+    def batches(self, size: int, generator: torch.Generator) -> Iterator[Texts]:
+        """Full batches without end, in shuffled passes, each of texts of about one length."""
         while True:
             order = torch.randperm(len(self), generator=generator)[: len(self) // size * size]
-            if bucketed:
-                order = torch.cat(
-                    [part[self.lengths[part].argsort(stable=True)] for part in order.split(BUCKETS * size)]
-                )
-            batches = order.view(-1, size)
+            pools = order.split(BUCKETS * size)
+            batches = torch.cat([pool[self.lengths[pool].argsort(stable=True)] for pool in pools]).view(-1, size)
             for rows in batches[torch.randperm(len(batches), generator=generator)]:
                 yield self.take(rows)
 
 
 class Generator:
-    """Algorithm 1 with the ``options`` of the method, on the texts of one minority class (n+, L) and those of the others
-    (n-, L), in a run. ``wanted``: anchors t that balance the two. Everything is drawn from ``seed``.
+    """Algorithm 1 with the ``options`` of the method, in one run, on the texts of one minority class (n+, L) and those
+    of the others (n-, L). ``wanted``: anchors t that balance the two. Everything is drawn from ``seed``.
 
     ``history``: a dict an epoch: tau, alpha, discriminator losses, bounds of MI (nats), anchors so far.
     """
@@ -245,8 +254,13 @@ class Generator:
         seed: np.random.SeedSequence,
         engine: Engine,
     ) -> None:
-        self.options, self.wanted = options, wanted
-        self.minority, self.majority = (Side(x, vocabulary.pad, engine.device) for x in (minority, majority))
+        self.options, self.wanted, self.device = options, wanted, engine.device
+        # The networks know the words of these texts only: choosing among all of a large vocabulary is what takes long.
+        special = [vocabulary.pad, vocabulary.begin, vocabulary.end]
+        self.known = np.unique(np.concatenate([special, minority.ravel(), majority.ravel()]))
+        self.pad, begin, end = np.searchsorted(self.known, special).tolist()
+        vocabulary = replace(vocabulary, size=len(self.known), pad=self.pad, begin=begin, end=end)
+        self.minority, self.majority = self.side(minority), self.side(majority)
         self.size = min(options.batch_size, len(self.minority), len(self.majority))
         first, second, third = (int(s) >> 1 for s in seed.generate_state(3, np.uint64))
         width = options.width
@@ -266,16 +280,20 @@ class Generator:
         self.history: list[dict[str, float]] = []
         self.steps = 0
 
+    def side(self, x: np.ndarray) -> Side:
+        """Texts (n, L) in ids of the networks."""
+        return Side(np.searchsorted(self.known, x), self.pad, self.device)
+
     def pretrain(self) -> None:
         """Lines 1 and 2: encoder and decoders learn to write what they read, the minority's from Q̃; lines 3 and 4: the
         MINEs learn Q, Q̃ and K. ``steps``: how many the former took."""
         net, o = self.networks, self.options
         optimiser = torch.optim.Adam(net.parameters(), o.pretrain_lr)
         losses: list[torch.Tensor] = []
-        for few, many in self._pairs(o.pretrain_steps, bucketed=True):
+        for few, many in self._pairs(o.pretrain_steps):
             (_, q), (states, k) = net.read(few), net.read(many)
-            of_few = net.reconstruction(net.minority, few, net.unfolded(net.imitated(q, k)))[0].mean()
-            of_many = net.reconstruction(net.majority, many, Memory(states, many.real))[0].mean()
+            of_few = net.reconstruction(net.minority, few, net.unfolded(net.imitated(q, k)))
+            of_many = net.reconstruction(net.majority, many, Memory(states, many.real))
             _descend(optimiser, of_few + of_many)
             losses.append(of_few.detach())
             if len(losses) % LOOK == 0 and self._settled(losses[-LOOK:]):
@@ -290,8 +308,8 @@ class Generator:
                 _descend(optimiser, -self._ascents(q, fused, k))
 
     def train(self, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Lines 5 to 12: anchors (t, L) made from minority rows ``sources``, which are gone through again and again, and
-        which row each was made from, (t,)."""
+        """Lines 5 to 12: anchors (t, L) made from minority rows ``sources``, which are gone through again and again,
+        and which row each was made from, (t,)."""
         o, rows = self.options, torch.as_tensor(sources)
         passes = -(-self.wanted // len(rows))
         order = torch.cat([torch.randperm(len(rows), generator=self.shuffling) for _ in range(passes)])
@@ -321,14 +339,14 @@ class Generator:
             done = until
             self.history.append({"epoch": epoch + 1, "tau": tau, **facts, "anchors": done})
         anchors = np.concatenate(made)
-        tokens = int((anchors != self.networks.pad).sum())
+        tokens = int((anchors != self.known[self.pad]).sum())
         log.info("%d anchors, %d tokens, %.0f tokens/s", len(anchors), tokens, tokens / max(seconds, 1e-9))
         return anchors, order.numpy()
 
     @torch.no_grad()
     def states(self, x: np.ndarray) -> torch.Tensor:
         """Sentence states (n, width) of texts (n, L)."""
-        side = Side(x, self.networks.pad, self.networks.barred.device)
+        side = self.side(x)
         order = side.lengths.argsort(stable=True)
         states = torch.cat([self.networks.read(side.take(rows))[1] for rows in order.split(AT_ONCE)])
         return torch.empty_like(states).index_copy_(0, order.to(states.device), states)
@@ -340,12 +358,14 @@ class Generator:
         for few, many in self._pairs(-(-len(self.minority) // self.size)):
             q, k = (net.read(texts)[1] for texts in (few, many))
             latent = net.imitated(q, k) if tau is None else net.latent(q, k, tau)
-            right.append(net.reconstruction(net.minority, few, net.unfolded(latent))[1])
+            ended = net.ended(few)
+            logits = net.predicted(net.minority, ended, net.unfolded(latent))
+            right.append(logits.argmax(-1) == ended.ids[ended.real])
         return float(torch.cat(right).double().mean())
 
-    def _pairs(self, steps: int, bucketed: bool = False) -> Iterator[tuple[Texts, Texts]]:
+    def _pairs(self, steps: int) -> Iterator[tuple[Texts, Texts]]:
         """Batches of both sides, whose rows are paired at random."""
-        sides = (side.batches(self.size, self.shuffling, bucketed) for side in (self.minority, self.majority))
+        sides = (side.batches(self.size, self.shuffling) for side in (self.minority, self.majority))
         return islice(zip(*sides), steps)
 
     def _settled(self, losses: list[torch.Tensor]) -> bool:
@@ -372,7 +392,7 @@ class Generator:
             (net.minority, net.unfolded(fused), few),
             (net.majority, Memory(states, many.real), many),
         ):
-            pairs.append((net.ended(texts), net.write(decoder, memory, texts.ids.shape[1] + 1, self.noise)))
+            pairs.append((net.ended(texts), net.drawn(decoder, memory, texts.ids.shape[1] + 1, self.noise)))
         of_few, of_many = (critic.loss(*pair) for critic, pair in zip(self.critics, pairs))
         _descend(of_critics, of_few + of_many)
         facts = {"critic_minority": of_few.detach(), "critic_majority": of_many.detach()}
@@ -406,18 +426,30 @@ class Generator:
 
     @torch.no_grad()
     def _write(self, rows: torch.Tensor, tau: float) -> np.ndarray:
-        """An anchor (n, L) from each minority row (n,), beside majority rows that are drawn anew; the batches are those of
-        training, as the fusion looks across them."""
-        net, n = self.networks, len(rows)
-        anchors = np.full((n, net.length), net.pad, np.int32)
-        filled = rows[torch.arange(-(-n // self.size) * self.size) % n]
-        for first, chosen in zip(range(0, n, self.size), filled.split(self.size)):
+        """An anchor (n, L) from each minority row (n,), beside majority rows that are drawn anew. Fusion looks across a
+        batch, in which equal rows get equal latents: so no batch has a row twice; other minority rows fill it up."""
+        net, anchors = self.networks, []
+        for chosen in _without_repeats(rows, self.size):
+            others = torch.randint(len(self.minority), (self.size - len(chosen),), generator=self.shuffling)
             beside = torch.randint(len(self.majority), (self.size,), generator=self.shuffling)
-            q, k = (net.read(side.take(r))[1] for side, r in ((self.minority, chosen), (self.majority, beside)))
-            written = net.write(net.minority, net.unfolded(net.latent(q, k, tau)), net.length)
-            ids = written.ids.masked_fill(written.ids == net.end, net.pad).cpu().numpy()[: n - first]
-            anchors[first : first + len(ids), : ids.shape[1]] = ids
-        return anchors
+            q, k = net.read(self.minority.take(torch.cat([chosen, others])))[1], net.read(self.majority.take(beside))[1]
+            latent = net.latent(q, k, tau)[: len(chosen)]
+            ids = net.write(net.minority, net.unfolded(latent), net.length)[0].ids
+            ids = F.pad(ids.masked_fill(ids == net.end, net.pad), (0, net.length - ids.shape[1]), value=net.pad)
+            anchors.append(self.known[ids.cpu().numpy()])
+        return np.concatenate(anchors).astype(np.int32)
+
+
+def _without_repeats(rows: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
+    """``rows`` in their order, at most ``size`` at a time and none twice."""
+    chosen: list[int] = []
+    for row in rows.tolist():
+        if len(chosen) == size or row in chosen:
+            yield torch.tensor(chosen)
+            chosen = []
+        chosen.append(row)
+    if chosen:
+        yield torch.tensor(chosen)
 
 
 def _descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:

@@ -55,8 +55,9 @@ class Layer(nn.Module):
         memory: tuple[KeysValues, torch.Tensor | None] | None = None,
         past: list[KeysValues] | None = None,
     ) -> torch.Tensor:
-        """(b, l, width). ``real`` (b, l): no padding (else the text is written from left to right). ``memory``: its keys
-        and which of it is real. ``past``: keys of the words before, to which those of ``x``, the next one, are added."""
+        """(b, l, width). ``real`` (b, l): no padding (None: the text is written from left to right). ``memory``: its
+        keys and which of it is real. ``past``: keys of the words before, to which those of the next one, ``x``, are
+        added."""
         h = self.norms[0](x)
         keys = self.itself.keys(h)
         if past is not None:

@@ -69,8 +69,8 @@ def warnings_of(facts: dict[str, Any]) -> list[str]:
     if facts["distinct_2"] >= COLLAPSED * facts["sources_distinct_2"]:
         return []
     return [
-        f"the generator has collapsed: distinct-2 of its {facts['anchors']} anchors is {facts['distinct_2']:.4f}, that of "
-        f"the texts they were made from {facts['sources_distinct_2']:.4f}"
+        f"the generator has collapsed: distinct-2 of its {facts['anchors']} anchors is {facts['distinct_2']:.4f}, that "
+        f"of the texts they were made from {facts['sources_distinct_2']:.4f}"
     ]
 
 

@@ -57,9 +57,7 @@ class Method:
 
     name: ClassVar[str]  # set by the registry
     head: ClassVar[str] = "linear"  # the backbone's last layer: "linear", "full" or "cosine"
-    reads: ClassVar[Literal["any", "vectors", "tokens"]] = (
-        "any"  # vectors: it computes with features; tokens: with words
-    )
+    reads: ClassVar[Literal["any", "vectors", "tokens"]] = "any"  # vectors: computes with numbers; tokens: with words
 
     def declines(self, task: Task) -> str | None:
         """Why this method cannot do this task (then the table prints n/a), or None."""

@@ -24,6 +24,8 @@ class IHT(Method):
     apart (p = 1 for most rows) little is cut.
     """
 
+    reads = "vectors"
+
     trees: int
     folds: int
 
@@ -31,11 +33,6 @@ class IHT(Method):
         for key, least in (("trees", 1), ("folds", 2)):
             if getattr(self, key) < least:
                 raise BenchError(f"method.{key}={getattr(self, key)} must be at least {least}")
-
-    def declines(self, task: Task) -> str | None:
-        from imbalance_bench.methods.vectors import needs_vectors
-
-        return super().declines(task) or needs_vectors(task)
 
     def resample(self, task: Task, rows: Part) -> Part:
         from imblearn.under_sampling import InstanceHardnessThreshold

@@ -48,6 +48,8 @@ class IML(Method):
     selected from all rows.
     """
 
+    reads = "vectors"
+
     pca: int | None
     targets: int
     mu: float
@@ -66,11 +68,6 @@ class IML(Method):
         for key in ("mu", "overlap"):
             if not 0 <= getattr(self, key) <= 1:
                 raise BenchError(f"method.{key}={getattr(self, key)} must lie between 0 and 1")
-
-    def declines(self, task: Task) -> str | None:
-        from imbalance_bench.methods.vectors import needs_vectors
-
-        return super().declines(task) or needs_vectors(task)
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         return [self.fit_one(task, engine.rows_of(task), engine) for task in tasks]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
-from imbalance_bench.data.base import Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.oversampling import OverSampler
 from imbalance_bench.registry import METHODS
@@ -34,7 +33,7 @@ class KMeansSMOTE(OverSampler):
     number of clusters, a third of all rows and more, where the paper tries 2 to 500.
     """
 
-    interpolates: ClassVar[bool] = True
+    reads = "vectors"
 
     clusters: int
     k_neighbors: int
@@ -49,11 +48,6 @@ class KMeansSMOTE(OverSampler):
             raise BenchError(f"method.threshold={self.threshold} must be above 0")
         if self.exponent is not None and not self.exponent >= 0:
             raise BenchError(f"method.exponent={self.exponent} must be 0 or above (null: the number of features)")
-
-    def declines(self, task: Task) -> str | None:
-        from imbalance_bench.methods.vectors import needs_vectors
-
-        return super().declines(task) or needs_vectors(task)
 
     def make(self, targets: dict[int, int], seed: int) -> Any:
         return ClusterSampler(self, targets, seed)

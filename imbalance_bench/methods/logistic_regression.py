@@ -30,6 +30,8 @@ class LogisticRegression(Method):
     near-linear), and puts the same classifier behind any other: ``+method@method.resampler=smote_balanced``.
     """
 
+    reads = "vectors"
+
     c: float
     class_weight: Literal["balanced"] | None
     resampler: dict[str, Any] | None
@@ -55,9 +57,7 @@ class LogisticRegression(Method):
         return made
 
     def declines(self, task: Task) -> str | None:
-        from imbalance_bench.methods.vectors import needs_vectors
-
-        return super().declines(task) or needs_vectors(task) or self.resampling.declines(task)
+        return super().declines(task) or self.resampling.declines(task)
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         return [self.fit_one(task, self.resampling.resample(task, engine.rows_of(task))) for task in tasks]

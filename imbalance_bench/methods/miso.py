@@ -123,8 +123,8 @@ class CAG(Method):
             n = int((rows.y == label).sum())
             if n < 2:
                 raise BenchError(
-                    f"method={self.name} needs at least 2 texts of each class that it fills up, and fold {task.fold} has "
-                    f"{n} of class {label}: choose a lower ratio, or fewer protocol.folds"
+                    f"method={self.name} needs at least 2 texts of each class that it fills up, and fold {task.fold} "
+                    f"has {n} of class {label}: choose a lower ratio, or fewer protocol.folds"
                 )
             try:
                 self.generate_class(task, rows, label, targets[label] - n, engine, made)

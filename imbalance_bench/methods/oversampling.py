@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -34,10 +34,8 @@ def target_counts(labels: np.ndarray, amount: Amount) -> dict[int, int]:
 
 @dataclass(frozen=True)
 class OverSampler(Method):
-    """Adds what an imbalanced-learn sampler makes; a subclass says which. ``interpolates``: it computes with features,
-    so that images of bytes become numbers first, and what it makes is rounded to bytes again."""
-
-    interpolates: ClassVar[bool] = False
+    """Adds what an imbalanced-learn sampler makes; a subclass says which. For one that ``reads`` vectors, images of
+    bytes become numbers first, and what it makes is rounded to bytes again."""
 
     amount: Amount
 
@@ -51,7 +49,7 @@ class OverSampler(Method):
             return rows
         self.check(np.bincount(rows.y, minlength=task.classes), targets)
         flat = rows.x.reshape(len(rows), -1)
-        if self.interpolates and flat.dtype == np.uint8:
+        if self.reads == "vectors" and flat.dtype == np.uint8:
             flat = flat.astype(np.float32)
         try:
             x, y = self.make(targets, task.seed % 2**32).fit_resample(flat, rows.y)
@@ -76,7 +74,6 @@ class NeighbourSampler(OverSampler):
     """An over-sampler that interpolates between ``k_neighbors`` nearest rows of a class."""
 
     reads = "vectors"
-    interpolates: ClassVar[bool] = True
 
     k_neighbors: int
 

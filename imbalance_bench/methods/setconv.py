@@ -49,6 +49,8 @@ class SetConv(Method):
       features are one vector a row; images are divided by 255.
     """
 
+    reads = "vectors"
+
     hidden: int | None
     width: int
     output: int | None
@@ -76,11 +78,6 @@ class SetConv(Method):
             raise BenchError(f"method.output_rate={self.output_rate} must be above 0")
         if self.output is None and self.output_rate != 1:
             raise BenchError(f"method.output_rate={self.output_rate} is of a layer that method.output=null leaves out")
-
-    def declines(self, task: Task) -> str | None:
-        if task.vocabulary is not None:
-            return "features only, and token ids are none: choose a backbone that makes a vector of each text"
-        return super().declines(task)
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         from imbalance_bench.backbones.setconv import SetConvNetwork

@@ -1,4 +1,4 @@
-"""What methods of plain vectors share: the vectors of rows, who has none, and a run that is a decision on them."""
+"""What methods of plain vectors share: the vectors of rows, and a run that is a decision on them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,6 @@ def flat_vectors(x: np.ndarray) -> np.ndarray:
     """Rows (n, ...) as float32 vectors (n, d); bytes of images become numbers in [0, 1]."""
     flat = np.ascontiguousarray(x.reshape(len(x), -1), np.float32)
     return flat / np.float32(255) if x.dtype == np.uint8 else flat
-
-
-def needs_vectors(task: Task) -> str | None:
-    """Why a method of vectors cannot do this task, or None."""
-    dtype = task.train.x.dtype
-    if np.issubdtype(dtype, np.integer) and dtype != np.uint8:
-        return "needs vectors, and these rows are token ids: choose a backbone that reads texts as vectors"
-    return None
 
 
 class VectorClassifier(Classifier):

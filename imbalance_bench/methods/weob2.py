@@ -43,6 +43,8 @@ class WEOB2(Method):
     nowhere. ε = ``lr`` over the mean ‖x‖² so far, x with a leading 1. All members of all runs take a step together.
     """
 
+    reads = "vectors"
+
     members: int
     theta: float
     window: int
@@ -59,11 +61,9 @@ class WEOB2(Method):
             raise BenchError(f"method.lr={self.lr} must be above 0")
 
     def declines(self, task: Task) -> str | None:
-        from imbalance_bench.methods.vectors import needs_vectors
-
         if task.classes > 2:
             return "two classes only: it weighs over- against under-sampling of one of two"
-        return super().declines(task) or needs_vectors(task)
+        return super().declines(task)
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         import torch

@@ -16,9 +16,9 @@ from imbalance_bench.registry import METHODS
 @METHODS.register("word_augmentation")
 @dataclass(frozen=True)
 class WordAugmentation(Method):
-    """Random deletion and random swap (two operations of EDA, Wei & Zou, 2019), on token ids: rows of the smaller classes
-    are drawn with replacement, each token is left out with probability ``delete``, one at least staying, and then
-    ``swap`` times the length, rounded up, two tokens of what is left change places."""
+    """Random deletion and random swap (two operations of EDA, Wei & Zou, 2019), on token ids: rows of the smaller
+    classes are drawn with replacement, each token is left out with probability ``delete``, one at least staying, and
+    then ``swap`` times the length, rounded up, two tokens of what is left change places."""
 
     reads = "tokens"
 

@@ -1,0 +1,77 @@
+"""Difficult samples of texts: minority rows with a majority row among their nearest training rows (MISO, 7.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+    from imbalance_bench.data.base import Dataset, Part
+    from imbalance_bench.data.tasks import Run
+    from imbalance_bench.methods.base import Classifier
+
+NEIGHBOURS = 5
+DIMS, MIN_DF = 100, 2  # of the vectors that texts are compared by
+
+
+def difficulty(
+    dataset: Dataset, runs: Sequence[Run], classifiers: Sequence[Classifier], folder: Path
+) -> dict[str, np.ndarray]:
+    """Arrays for predictions.npz; none where no run has minority classes.
+
+    ``difficult``: which test rows of the runs that did not diverge are of a minority class and difficult. Texts are
+    compared by the direction of their LSA vectors, fitted on the training part (kept under ``folder``): so the marks
+    are those of the split, whatever network or method was trained. ``difficult_share`` (R,): the share of the training
+    part's minority rows that are difficult, each leaving itself out; ``difficult_share_own`` (R,): the same by the
+    Euclidean distance of the trained network's own features, where there are such, else nan.
+    """
+    import torch
+
+    from imbalance_bench.data.vectors import LsaEncoder
+    from imbalance_bench.engine import NetworkClassifier
+
+    if not all(run.task.minority_classes for run in runs):
+        return {}
+    encode = LsaEncoder(DIMS, MIN_DF, dataset.language, folder)
+    known: dict[int, tuple[np.ndarray, float]] = {}  # repeats share their split
+    marks, shares, own = [], np.full(len(runs), np.nan), np.full(len(runs), np.nan)
+    for r, (run, classifier) in enumerate(zip(runs, classifiers)):
+        train, test = run.task.train, run.test
+        few = run.task.minority_classes
+        if id(train) not in known:
+            vectors = torch.nn.functional.normalize(torch.from_numpy(encode(dataset.x, train.ids)), dim=1)
+            of_test, features = vectors[test.ids], vectors[train.ids]
+            known[id(train)] = marked(of_test, test, features, train, few), share(features, train, few)
+        mark, shares[r] = known[id(train)]
+        if classifier.failure:
+            continue
+        marks.append(mark)
+        if isinstance(classifier, NetworkClassifier):
+            own[r] = share(classifier.features(train.x), train, few)
+    return {"difficult": np.concatenate(marks), "difficult_share": shares, "difficult_share_own": own}
+
+
+def marked(rows: torch.Tensor, part: Part, features: torch.Tensor, train: Part, minority: Sequence[int]) -> np.ndarray:
+    """Which of the rows (n, d) of ``part`` are of a minority class and have a row of another among the nearest of
+    ``train``'s ``features`` (m, d)."""
+    from imbalance_bench.methods.deep_neighbours import nearest
+
+    few = np.isin(part.y, minority)
+    out = few.copy()
+    if few.any():
+        _, found = nearest(rows[few], features, min(NEIGHBOURS, len(train)))
+        out[few] = ~np.isin(train.y[found.cpu().numpy()], minority).all(1)
+    return out
+
+
+def share(features: torch.Tensor, train: Part, minority: Sequence[int]) -> float:
+    """The share of difficult rows among the minority rows of ``train``, by its ``features`` (n, d)."""
+    from imbalance_bench.methods.anchors import difficult
+
+    few = np.isin(train.y, minority)
+    return float(difficult(features[few], [], features[~few], NEIGHBOURS).mean())
