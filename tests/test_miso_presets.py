@@ -1,5 +1,5 @@
-"""Every table and figure of the MISO paper is a preset, and its cells run: at smoke size, on made-up texts, with a small
-TextCNN in place of whatever reads them."""
+"""Every table and figure of the MISO paper is a preset, and its cells run: at smoke size, on made-up texts, with a
+small TextCNN in place of whatever reads them."""
 
 from __future__ import annotations
 

@@ -49,8 +49,8 @@ class Claim:
 
     ``where``: its place in the paper. ``source``: the paper's own claim, or a control that we run beside it.
     ``cells``: mappings of ``PLACE``, in place of ``datasets`` × ``ratios``. ``table``: the preset whose printed numbers
-    it is tested on; null: all those that claims.yaml names. ``against``: where none is named the gain is over zero, and a
-    claim with bounds is about the size of the number itself. ``statistic``:
+    it is tested on; null: all those that claims.yaml names. ``against``: where none is named the gain is over zero, and
+    bounds are about the size of the number itself. ``statistic``:
 
     * ``best_on_all``: strictly better than every other in every cell;
     * ``best_on_most``: strictly better than every other in more than half of the cells;

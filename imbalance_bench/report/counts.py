@@ -56,6 +56,6 @@ def _facts(data: Dataset, kept: np.ndarray) -> Iterator[tuple[str, str, float]]:
     yield "all", "n_classes", data.classes
     if data.modality == "text":
         words = segmenter(data.language)
-        yield "all", "words_mean", np.mean([len(words(text)) for text in data.x[kept]])
+        yield "all", "words_mean", float(np.mean([len(words(text)) for text in data.x[kept]]))
     for name, count in zip(data.class_names, counts):
         yield f"class:{name}", "n_instances", count

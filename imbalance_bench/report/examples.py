@@ -76,8 +76,8 @@ def examples(preset: Preset, store: Store, command: str = "") -> Sheet:
         blocks.append(block)
         rows += [record["labels"] | {"iterate": "last", "source": source, "generated": made} for source, made in pairs]
     notes = [
-        f"At most {spec.examples} examples a cell, evenly spaced over its runs and over the pairs that they keep, none "
-        f"chosen by hand; texts are decoded from the tokens that the networks see, and cut after {spec.width} characters.",
+        f"At most {spec.examples} examples a cell, evenly spaced over its runs and the pairs that they keep, none chosen by "
+        f"hand; texts are decoded from the tokens that the networks see, and cut after {spec.width} characters.",
         *(spec.readings or []),
     ]
     if none:
@@ -94,12 +94,10 @@ def _pairs(record: Record, wanted: int) -> list[tuple[str, str]]:
     path = record["path"] / "artifacts.npz"
     kept = arrays(record, path.name) if path.exists() else {}
     groups = [kept[name] for name in sorted(filter(TEXTS.fullmatch, kept), key=_run_and_class) if len(kept[name])]
-    if not groups:
-        return []
     found = []
     for group, many in zip(groups, _shares(wanted, len(groups))):
-        places = np.unique(np.linspace(0, len(group) - 1, many).astype(int)) if many else []
-        found += [(str(group[i][0]), str(group[i][1])) for i in places]
+        places = np.unique(np.linspace(0, len(group) - 1, many).astype(int))
+        found += [(str(source), str(made)) for source, made in group[places]]
     return found
 
 

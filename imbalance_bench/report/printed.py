@@ -28,14 +28,14 @@ class Printed:
 class PrintedTable:
     """A printed table, addressed by our labels.
 
-    ``renamed`` maps our names to the file's where they differ, by axis: "method" (as tables address rows, ``sides.Side``),
-    "dataset", "metric", "class_group" (``macro`` is the file's "all"), "ratio" and "backbone"; the last two together
-    are the file's ``setting`` ("4 minors, ResNet20"; ``native`` is the empty one). A name that one of our labels claims
+    ``renamed`` maps our names to the file's where they differ, by axis: "method" (rows as in ``sides.Side``), "dataset",
+    "metric", "class_group" (``macro`` is the file's "all"), "ratio" and "backbone"; the last two together are the
+    file's ``setting`` ("4 minors, ResNet20"; ``native`` is the empty one). A name that one of our labels claims
     is not given to another of the same spelling (Table 1's "random_oversampling" is our ``balanced_batches``). A method
     may stand for a printed row in some metrics only: ``{cnn@knn: {name: cnn_cl, metrics: [f1]}}``, in our names; a list
     of such mappings: for several rows. A data set may be one setting of the file's,
-    ``{irt_nyc_4: {name: irt_nyc, setting: four classes}}``, and a metric that of
-    one of its class groups, ``{n_minority: {name: n_instances, class_group: positive}}``.
+    ``{irt_nyc_4: {name: irt_nyc, setting: four classes}}``, and a metric that of one of its class groups,
+    ``{n_minority: {name: n_instances, class_group: positive}}``.
     """
 
     def __init__(self, paper: str, table: str, renamed: dict[str, dict[str, Any]] | None = None) -> None:

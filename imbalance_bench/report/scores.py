@@ -48,8 +48,9 @@ def _mean_norm(runs: list[Record]) -> float | None:
 
 @dataclass(frozen=True)
 class Score:
-    """One number of a table. ``method``: how the table addresses its row (``sides.Side``); ``iterate`` is the one met; ``runs`` of ``of`` runs gave a number, ``collapsed`` of them decide for few classes only; ``state`` as
-    in ``Outcome``, or "reference" for the method that a relative gap is measured from; sd over runs with n - 1;
+    """One number of a table. ``method``: how the table addresses its row (``sides.Side``); ``iterate`` is the one met;
+    ``runs`` of ``of`` runs gave a number, ``collapsed`` of them decide for few classes only; ``state`` as in
+    ``Outcome``, or "reference" for the method that a relative gap is measured from; sd over runs with n - 1;
     ``exchanged``: what the paper printed as the metric that it seems to have exchanged with this one; ``stand_in``:
     what it printed is of another data set; ``chosen``: of which networks this one is the best."""
 
@@ -91,8 +92,8 @@ def score(
 ) -> Score:
     """The mean over a cell's runs, or why there is none.
 
-    ``values``: ``frame.by_cell`` of the records; ``row``: how the row is addressed (``sides.Side``), where that says more
-    than the label of the cell's method.
+    ``values``: ``frame.by_cell`` of the records; ``row``: how the row is addressed (``sides.Side``), where that says
+    more than the label of the cell's method.
     """
     labels: dict[str, Any] = {axis: result.labels[axis] for axis in frames.LABELS}
     runs = result.record["runs"] if result.state == "done" and result.record else []

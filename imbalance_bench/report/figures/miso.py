@@ -61,7 +61,8 @@ def _difficult(minor: np.ndarray, major: np.ndarray, k: int) -> np.ndarray:
     """Which rows of ``minor`` (n, 2) have a row of ``major`` among their k nearest others."""
     distances = np.linalg.norm(minor[:, None] - np.r_[minor, major][None], axis=2)
     distances[np.arange(len(minor)), np.arange(len(minor))] = np.inf
-    return (np.argsort(distances, axis=1)[:, :k] >= len(minor)).any(axis=1)
+    of_majority = np.argsort(distances, axis=1)[:, :k] >= len(minor)
+    return np.asarray(of_majority.any(axis=1))
 
 
 def semantic_oversampling(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
