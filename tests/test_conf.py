@@ -17,6 +17,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.grid import load_preset, presets
 from imbalance_bench.identity import cell_id
 from imbalance_bench.registry import METHODS, Registry, build
+from imbalance_bench.sweep import keys_of
 from tests import records
 from tests.cells import cell, composed
 from tests.tasks import CONF
@@ -134,6 +135,13 @@ def test_an_unknown_preset_or_option_offers_the_nearest():
         load_preset("explicit_gradient", "tabel1", [])
     with pytest.raises(BenchError, match="unknown dataset=ecolli: did you mean ecoli"):
         load_preset("explicit_gradient", "table2", ["dataset=oil,ecolli"])
+
+
+def test_the_keys_of_a_group_are_known_whatever_else_an_option_sets():
+    """method=setconv has a trainer of its own, whose keys are not the method's."""
+    keys = keys_of("method")
+    assert {"gamma", "pretrain_steps", "post_size"} <= keys
+    assert "width" in keys_of("method", "miso")  # what it is based on
 
 
 # Identity

@@ -28,7 +28,7 @@ class Printed:
 class PrintedTable:
     """A printed table, addressed by our labels.
 
-    ``renamed`` maps our names to the file's where they differ, by axis: "method" (rows as in ``sides.Side``), "dataset",
+    ``renamed`` maps our names to the file's where they differ, by axis: "method" (``sides.Side``), "dataset",
     "metric", "class_group" (``macro`` is the file's "all"), "ratio" and "backbone"; the last two together are the
     file's ``setting`` ("4 minors, ResNet20"; ``native`` is the empty one). A name that one of our labels claims
     is not given to another of the same spelling (Table 1's "random_oversampling" is our ``balanced_batches``). A method
