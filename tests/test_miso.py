@@ -432,7 +432,12 @@ def described():
 
 def test_the_minority_decoder_learns_to_write_what_it_reads():
     t = described()
-    g = generator(t, method("miso", width=32, heads=4, layers=1, pretrain_steps=600, pretrain_lr=3e-3, mine_steps=0))
+    g = generator(
+        t,
+        method(
+            "miso", width=32, heads=4, layers=1, pretrain_steps=600, pretrain_lr=3e-3, pretrain_until=0.3, mine_steps=0
+        ),
+    )
     assert g.accuracy() < 0.1
     g.pretrain()
     assert g.accuracy() > 0.9
