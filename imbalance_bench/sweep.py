@@ -221,7 +221,7 @@ def keys_of(group: str, option: str | None = None) -> set[str]:
     def read(name: str) -> dict[str, Any]:
         content = yaml.safe_load((CONF / group / f"{name}.yaml").read_text()) or {}
         content |= content.get(group) or {}  # options that set more than their own group
-        bases = [b for b in content.get("defaults", []) if isinstance(b, str) and b != "_self_"]
+        bases = [b for b in content.get("defaults", []) if isinstance(b, str) and b != "_self_" and b[0] != "/"]
         return {k: v for base in bases for k, v in read(base.partition("@")[0]).items()} | content
 
     if not group:

@@ -80,10 +80,11 @@ def write(
     more: dict[tuple[str, str, str], list[float]] | None = None,
     collapsed: int = 0,
     data: dict[str, Any] | None = None,
+    infos: list[dict[str, Any]] | None = None,
 ) -> Path:
     """Stores a finished cell: one run a value. ``values`` of auc_pr, or by metric; ``best``: auc_pr of that iterate;
     ``more``: values by iterate, class group and metric; ``collapsed``: how many runs are marked so;
-    ``data``: facts of the data set."""
+    ``data``: facts of the data set; ``infos``: what each run's method says of itself."""
     by_metric = values if isinstance(values, dict) else {"auc_pr": values}
     runs = len(next(iter(by_metric.values())))
     rows = [
@@ -120,7 +121,7 @@ def write(
                 "n_train": 90,
                 "n_test": 10,
                 "collapsed": run < collapsed,
-                "info": {},
+                "info": infos[run] if infos else {},
             }
             for run in range(runs)
         ],

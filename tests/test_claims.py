@@ -8,6 +8,7 @@ import pytest
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.claims import evaluate_claims, evaluate_on_printed, read_claims
+from imbalance_bench.report.sides import ANY, Side
 from imbalance_bench.report.statistics import friedman
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -307,6 +308,49 @@ def test_decisions_on_deep_features_are_sides():
     assert verdict(knn, values).cells[0].best_other == "b@knn"
 
 
+def networks(means):
+    """``means``: method → backbone → mean, in one cell."""
+    frames = [
+        table({method: [mean]}).assign(backbone=backbone)
+        for method, many in means.items()
+        for backbone, mean in many.items()
+    ]
+    return pd.concat(frames)
+
+
+def test_a_side_is_the_best_of_its_networks():
+    values = networks({"a": {"cnn": 0.6, "rnn": 0.7}, "b": {"cnn": 0.65, "rnn": 0.5, "large": 0.9}, "c": {"": 0.1}})
+    here = listed({"dataset": "d0", "ratio": "native"})
+    with pytest.raises(BenchError, match="was run with backbone cnn and rnn"):
+        verdict(here | {"against": ["b/cnn"]}, values)
+    best = verdict(here | {"method": "a/*", "against": ["b/cnn|rnn", "c/*"]}, values)
+    assert best.verdict == "holds" and best.cells[0].values == pytest.approx(
+        {"a/*": 0.7, "b/cnn|rnn": 0.65, "c/*": 0.1}
+    )
+    assert verdict(here | {"method": "a/*", "against": ["b/*"]}, values).verdict == "does not hold"
+    assert verdict(here | {"method": "a/rnn", "against": ["b/rnn"]}, values).gain.mean == pytest.approx(0.2)
+    lower = networks({"a": {"cnn": 0.6, "rnn": 0.7}, "b": {"cnn": 0.65}}).assign(metric="log_loss")
+    mine = verdict(here | {"method": "a/*", "against": ["b/*"], "metric": "log_loss"}, lower)
+    assert mine.cells[0].values["a/*"] == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(("bounds", "expected"), [([0.05, 0.15], "holds"), ([0.11, 0.2], "does not hold")])
+def test_the_mean_gain_may_have_bounds(bounds, expected):
+    """Gains 0.2 and 0: each cell may lie outside."""
+    values = table({"a": [0.9, 0.5], "b": [0.7, 0.5], "c": [0.1, 0.1]})
+    result = verdict(claim("mean_gain_between", ["d0", "d1"], bounds=bounds), values)
+    assert result.verdict == expected and result.gain.mean == pytest.approx(0.1)
+    assert verdict(claim("mean_gain_between", [f"d{i}" for i in range(5)], bounds=bounds), values).verdict == "not run"
+
+
+def test_a_number_itself_may_have_bounds():
+    values = table({"a": [-0.1, -0.2]}, metric="difficult_change")
+    c = claim("mean_gain_between", ["d0", "d1"], bounds=[0.1, 0.2], against=[], metric="difficult_change")
+    result = verdict(c, values)  # less is better: it fell by 0.15
+    assert result.verdict == "holds" and result.gain.mean == pytest.approx(0.15)
+    assert verdict(c, values.iloc[:0]).missing == ("d0 native: a", "d1 native: a")
+
+
 # On the papers' own numbers
 
 
@@ -374,11 +418,30 @@ def test_setconv_by_its_own_numbers():
     assert worst.best_other == "iht" and worst.gain.mean == pytest.approx(-0.002)
 
 
+def test_miso_by_its_own_numbers():
+    """The differences that its text quotes: 2.7, 3.5, 13.7, 1.1, 3.8 and 1.1 points."""
+    results = on_printed("miso")
+    assert {r.verdict for r in results.values() if r.claim.source == "paper"} == {"holds"}
+    assert {r.verdict for r in results.values() if r.claim.source == "control"} == {"not run"}
+    quoted = {
+        "over_two_stages": 0.0274, "where_data_are_sparse": 0.0353, "difficult_fall": 0.1373,
+        "difficult_stay_with_cag": 0.0108, "over_cag": 0.0384, "cag_behind_baselines": -0.0110,
+    }  # fmt: skip
+    assert {name: results[name].gain.mean for name in quoted} == pytest.approx(quoted, abs=1e-4)
+    assert [cell.values["miso/textcnn|textrnn"] for cell in results["without_pretraining"].cells] == [
+        0.960, 0.890, 0.623, 0.784
+    ]  # fmt: skip
+    assert len(results["others_not_worse"].cells) == 27
+
+
 @pytest.mark.parametrize("paper", CLAIMS)
 def test_claims_name_options_that_exist(paper):
     """A misspelt label would read "not run" for ever."""
     for declared in read_claims(CLAIMS[paper]):
-        methods = {side.partition("@")[0] for side in [declared["method"], *declared["against"]]}
+        sides = [Side.of(side) for side in [declared["method"], *declared["against"]]]
+        methods = {side.method for side in sides}
+        networks = {network for side in sides for network in side.networks} - {ANY}
+        assert networks <= {p.stem for p in (CONF / "backbone").glob("*.yaml")}, declared["id"]
         places = declared.get("cells") or [
             {"dataset": d, "ratio": r} for d in declared["datasets"] for r in declared["ratios"]
         ]

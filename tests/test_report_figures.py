@@ -329,7 +329,7 @@ def test_diagrams_need_no_run_and_say_so(draw, tmp_path):
     layer = {"support": 64, "post_size": 1000, "episodes": 1000, "hidden": 512, "width": 256, "output": 128}
     options = {
         "backbone": {"conv": [6, 16], "hidden": [400, 120], "kernel": 5, **encoder},
-        "method": {"k_minority": 5, **layer},
+        "method": {"k_minority": 5, **layer, "neighbours": 5, "layers": 2, "heads": 8, "batch_size": 64},
     }
     paper = spec(draw, {"dos": "DOS"}, name="dos")
     drawing = figure(

@@ -524,7 +524,7 @@ def test_a_data_set_may_be_a_setting_and_a_metric_a_class_group():
     first = PrintedTable("setconv", "table_1", {"method": {"ours": ""}, "dataset": nyc, "class_group": groups})
     found = [first.find("ours", d, "native", "n_instances", g) for d in nyc for g in groups]
     assert [f and f.text for f in found] == ["1446", None, "1446", "45"]
-    assert first.place("ours", "nyc4", "native") == ("", "irt_nyc", "four classes")
+    assert first.places("ours", "nyc4", "native") == {("", "irt_nyc", "four classes")}
     assert {n["dataset"] for n in first.ours("") if n["class_group"] == "shooting" and "nyc" in n["dataset"]} == {
         "nyc4"
     }
@@ -603,6 +603,105 @@ def test_width_and_norm_of_vectors(tmp_path):
     ours, theirs = table(FakePreset(paper, [made, other]), Store(tmp_path)).blocks[0].rows
     assert [i.text for i in ours] == ["SetConv", "384", "1.50"]
     assert [i.text for i in theirs] == ["IHT", "384", "n/a [1]"]
+
+
+# Rows of chosen networks, and numbers of generated rows (MISO)
+
+SHARES = ["difficult_before_pct", "difficult_after_pct", "difficult_change_pct"]
+TEXTS = {
+    "name": "miso",
+    "table": "table4",
+    "title": "Table 4",
+    "published": "table_4",
+    "published_as": {
+        "method": {
+            "cross_entropy/textcnn": "textcnn",
+            "miso/textcnn": [
+                {"name": "miso_cnn", "metrics": ["f1_pct"]},
+                {"name": "no_oversampling", "metrics": SHARES[:1]},
+                {"name": "miso", "metrics": SHARES[1:]},
+            ],
+        },
+        "ratio": {"native": "natural imbalance"},
+        "class_group": {"minority_difficult": "difficult", "minority": "difficult"},
+        "metric": dict(zip(SHARES, ["percentage", "percentage", "percentage_change"])),
+    },
+    "metrics": [*SHARES, "f1_pct"],
+    "class_group": ["minority", "minority_difficult"],
+    "only": {
+        **dict.fromkeys(SHARES, {"class_group": ["minority"], "method": ["miso"]}),
+        "f1_pct": {"class_group": ["minority_difficult"]},
+    },
+    "iterate": "last",
+    "rows": ["method"],
+    "columns": ["class_group", "metric"],
+    "titles": {"class_group": {"minority": "", "minority_difficult": "difficult"}},
+    "sections": {"paper": {"cross_entropy/textcnn": "TextCNN", "miso/textcnn": "M-CNN"}},
+}
+
+
+def text_cell(outputs, method, backbone, f1, infos=None):
+    made = cell(method, "sms_spam", backbone=backbone, trainer="textcnn")
+    write(outputs, made, {"f1": f1}, class_group="minority_difficult", infos=infos)
+    return made
+
+
+def generated(*shares):
+    return [{"generator": {"1": {"difficult_before": a, "difficult_after": b, "warning": "text"}}} for a, b in shares]
+
+
+def test_shares_of_generated_rows_stand_beside_the_printed_rows_that_have_them(tmp_path):
+    plain = text_cell(tmp_path, "cross_entropy", "textcnn", [0.5, 0.7])
+    made = text_cell(tmp_path, "miso", "textcnn", [0.6, 0.8], generated((0.4, 0.3), (0.5, 0.2)))
+    sheet = table(FakePreset(TEXTS, [plain, made]), Store(tmp_path))
+    heads = ["method", "difficult before (%)", "after (%)", "change (%)", "difficult F1 (%)"]
+    assert sheet.blocks[0].header == heads
+    rows = texts(sheet)
+    assert [i.text for i in rows["TextCNN"]] == ["–", "–", "–", "60.00 ± 14.14"]
+    assert [i.text for i in rows["M-CNN"]] == ["45.00 ± 7.07", "25.00 ± 7.07", "-20.00 ± 14.14", "70.00 ± 14.14"]
+    assert [i.aside for i in rows["M-CNN"]] == ["(42.1, +2.9)", "(22.0, +3.0)", "(-22.1, +2.1)", "(62.1, +7.9)"]
+    assert rows["TextCNN"][3].aside == "(61.9, -1.9)"
+    assert "of which 4 are run" in next(n for n in sheet.notes if "cells of this grid" in n)
+
+
+def test_numbers_of_generated_rows_are_means_over_classes():
+    assert frames._generated({}) == {}
+    info = {"generator": {"1": {"copies": 0.2, "anchors": 3}, "2": {"copies": 0.4}}}
+    assert frames._generated(info) == pytest.approx({"copies": 0.3})
+
+
+def test_a_row_may_be_the_best_of_several_networks(tmp_path):
+    named = {"crt/*": "crt", "focal/textcnn|textrnn": "focal"}
+    paper = TEXTS | {
+        "published": "table_3",
+        "published_as": {"method": named, "ratio": {"native": "natural imbalance"}},
+        "metrics": ["f1_pct", "recall_pct"],
+        "class_group": "minority_difficult",
+        "columns": ["metric"],
+        "only": None,
+        "sections": {"paper": {"focal/textcnn|textrnn": "Focal", "crt/*": "cRT", "crt/textcnn": "cRT, TextCNN"}},
+    }
+    values = {("crt", "textcnn"): (0.5, 0.9), ("crt", "textrnn"): (0.6, 0.1), ("focal", "textcnn"): (0.7, 0.7)}
+    cells = [cell(m, "sms_spam", backbone=b) for m in ("focal", "crt") for b in ("textcnn", "textrnn", "xlnet")]
+    for made in cells:
+        if found := values.get((made.labels["method"], made.labels["backbone"])):
+            numbers = {name: [v, v] for name, v in zip(("f1", "recall"), found)}
+            write(tmp_path, made, numbers, class_group="minority_difficult")
+    sheet = table(FakePreset(paper, cells), Store(tmp_path))
+    rows = texts(sheet)
+    # the network of the better F1, whatever its recall
+    assert [i.text for i in rows["cRT"]] == ["60.00 ± 0.00 [1]", "10.00 ± 0.00 [1]"]
+    assert "[1] best of textcnn, textrnn: textrnn" in sheet.notes
+    assert rows["cRT"][0].aside == "(87.2, -27.2)" and rows["Focal"][0].aside == "(86.6, -16.6)"
+    assert [i.text for i in rows["Focal"]] == ["70.00 ± 0.00", "70.00 ± 0.00"]  # the other was not run
+    assert [i.text for i in rows["cRT, TextCNN"]] == ["50.00 ± 0.00", "90.00 ± 0.00"]
+    assert [i.text for i in texts(sheet, 1)["focal/xlnet"]] == ["not run", "not run"]  # no row was declared for it
+
+
+def test_printed_values_of_miso_load():
+    tables = {n: PrintedTable("miso", f"table_{n}") for n in range(1, 6)}
+    sizes = {n: (len(t.rows), t.cells) for n, t in tables.items()}
+    assert sizes == {1: (36, 9), 2: (45, 9), 3: (135, 117), 4: (135, 72), 5: (135, 72)}
 
 
 def test_csv_parses_and_is_tidy(outputs):

@@ -2,13 +2,13 @@
 
 A claim compares one method with others over cells (data set × ratio, or those it lists). In a cell, the methods
 are compared on the runs (fold, repeat) that all of them have, by their means over these runs. A side is a method
-label, or ``label@iterate`` (last, best, knn, lr, post_<n>) where its iterate is not the claim's.
+label, with networks or an iterate behind it where they are not the claim's (``sides.Side``).
 
 Verdicts: *holds*, *does not hold*, *not run*. On a partial grid, a claim about every cell is refuted by one
 cell, and one about most cells is decided as soon as the missing cells cannot change the majority; otherwise
-it is not run. The statistics over cells (``higher_on_average``, ``ranks_differ``, ``varies_least``) are judged once at
-least half of the cells were run. Claims about a trend over ratios (``gain_grows``, ``declines_least``) are judged for
-each data set (and network) that the cells name, and hold if they hold in every one.
+it is not run. The statistics over cells (``higher_on_average``, ``mean_gain_between``, ``ranks_differ``,
+``varies_least``) are judged once at least half of the cells were run. Claims about a trend over ratios (``gain_grows``,
+``declines_least``) are judged for each data set (and network) that the cells name, and hold if they hold in every one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from imbalance_bench.registry import build
 from imbalance_bench.report import printed
 from imbalance_bench.report.frame import LOWER_IS_BETTER, iterate_title
 from imbalance_bench.report.scores import recorded
+from imbalance_bench.report.sides import ANY, Side
 from imbalance_bench.report.statistics import PairedDifference, friedman, paired_difference
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ NOT_RUN: Verdict = "not run"
 
 KEYS = ["method", "dataset", "ratio", "fold", "repeat", "iterate", "class_group", "metric"]
 SETTINGS = ("backbone", "protocol", "trainer")  # of a record; "" where nothing is said of it, as by a printed table
+ZERO = "0"
 PLACE = ("dataset", "ratio", "backbone", "trainer", "class_group")
 Index = dict[tuple[str, str, str], list[dict[str, Any]]]  # (metric, dataset, ratio) → numbers, columns as names
 
@@ -47,11 +49,13 @@ class Claim:
 
     ``where``: its place in the paper. ``source``: the paper's own claim, or a control that we run beside it.
     ``cells``: mappings of ``PLACE``, in place of ``datasets`` × ``ratios``. ``table``: the preset whose printed numbers
-    it is tested on; null: all those that claims.yaml names. ``statistic``:
+    it is tested on; null: all those that claims.yaml names. ``against``: where none is named the gain is over zero, and a
+    claim with bounds is about the size of the number itself. ``statistic``:
 
     * ``best_on_all``: strictly better than every other in every cell;
     * ``best_on_most``: strictly better than every other in more than half of the cells;
     * ``gain_between``: in every cell, the gain over the best other lies in ``bounds`` = [low, high];
+    * ``mean_gain_between``: the mean over the cells of the gain over the best other lies in ``bounds``;
     * ``higher_on_average``: for every other, the 95 % interval of the mean gain over the cells lies above 0;
     * ``ranks_differ``: p < 0.05 in Friedman's test, as Iman and Davenport correct it, over all the methods;
     * ``gain_grows``: the gain over the best other rises from each ratio to the next, in the order of the cells;
@@ -67,6 +71,7 @@ class Claim:
         "best_on_all",
         "best_on_most",
         "gain_between",
+        "mean_gain_between",
         "higher_on_average",
         "ranks_differ",
         "gain_grows",
@@ -85,7 +90,8 @@ class Claim:
     table: str | None = None
 
     def __post_init__(self) -> None:
-        if not (self.against and (self.cells or (self.datasets and self.ratios))):
+        sized = self.statistic in ("gain_between", "mean_gain_between")
+        if not ((self.against or sized) and (self.cells or (self.datasets and self.ratios))):
             raise BenchError(
                 f"claim {self.id!r}: against, and cells or datasets and ratios, need at least one entry each"
             )
@@ -94,17 +100,21 @@ class Claim:
                 raise BenchError(f"claim {self.id!r}: cell {cell} needs dataset and ratio, and may have {PLACE[2:]}")
         for side in self.sides:
             try:
-                iterate_title(side.partition("@")[2] or self.iterate)
+                iterate_title(Side.of(side).iterate or self.iterate)
             except BenchError as error:
                 raise BenchError(
                     f"claim {self.id!r}: {side!r} must be a method label or label@iterate: {error}"
                 ) from None
-        if len(self.bounds or ()) != (2 if self.statistic == "gain_between" else 0):
-            raise BenchError(f"claim {self.id!r}: bounds=[low, high] belongs to gain_between, and only to it")
+        if len(self.bounds or ()) != (2 if sized else 0):
+            raise BenchError(f"claim {self.id!r}: bounds=[low, high] belongs to (mean_)gain_between, and only to them")
 
     @property
     def sides(self) -> tuple[str, ...]:
         return (self.method, *self.against)
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        return self.against or (ZERO,)
 
     @property
     def places(self) -> list[dict[str, str]]:
@@ -182,11 +192,17 @@ def printed_values(path: Path) -> pd.DataFrame:
         table = printed.PrintedTable(content["paper"], paper["published"], paper.get("published_as"))
         group = paper["class_group"] if isinstance(paper["class_group"], str) else ""
         for ours in table.ours(group):
-            name, scale = recorded(ours.pop("metric"))
-            method, _, iterate = ours.pop("row").partition("@")
+            metric = ours.pop("metric")
+            groups = (paper.get("only") or {}).get(metric, {}).get("class_group", [ours["class_group"]])
+            if ours["class_group"] not in groups:
+                continue
+            name, scale = recorded(metric)
+            side = Side.of(ours.pop("row"))
             value = float(ours.pop("value")) / scale
-            where = {"method": method, "iterate": iterate or "last", "metric": name, "value": value}
-            rows.append(ours | where | {"fold": 0, "repeat": 0, "protocol": "", "trainer": "", "table": preset})
+            where = {"method": side.method, "iterate": side.iterate or "last", "metric": name, "value": value}
+            where |= {"fold": 0, "repeat": 0, "protocol": "", "trainer": "", "table": preset}
+            networks = [n for n in side.networks if n != ANY] or [ours["backbone"]]
+            rows += [ours | where | {"backbone": network} for network in networks]
     return pd.DataFrame(rows)
 
 
@@ -253,8 +269,8 @@ def _evaluate(claim: Claim, index: Index) -> ClaimResult:
         nothing = f"none of {len(claim.places)} cells has every method"
         return ClaimResult(claim, NOT_RUN, nothing, len(claim.places), (), tuple(missing), None, {})
     table = sign * pd.DataFrame([cell.values for cell in cells])
-    gain = paired_difference(table[claim.method], table[list(claim.against)].max(axis=1))
-    versus = {other: paired_difference(table[claim.method], table[other]) for other in claim.against}
+    gain = paired_difference(table[claim.method], table[list(claim.others)].max(axis=1))
+    versus = {other: paired_difference(table[claim.method], table[other]) for other in claim.others}
     verdict, detail = _judge(claim, cells, table, gain, versus)
     return ClaimResult(claim, verdict, detail, len(claim.places), tuple(cells), tuple(missing), gain, versus)
 
@@ -269,8 +285,7 @@ def _compare(claim: Claim, index: Index, place: dict[str, str], sign: float) -> 
     ]
     columns: dict[str, dict[tuple[int, int], float]] = {}
     for side in claim.sides:
-        method, _, iterate = side.partition("@")
-        rows = [row for row in here if row["method"] == method and row["iterate"] == (iterate or claim.iterate)]
+        rows = _rows_of(Side.of(side), here, claim.iterate, sign)
         columns[side] = {(row["fold"], row["repeat"]): row["value"] for row in rows}
         if len(columns[side]) < len(rows):
             values = {setting: sorted({row[setting] for row in rows}) for setting in SETTINGS}
@@ -278,14 +293,31 @@ def _compare(claim: Claim, index: Index, place: dict[str, str], sign: float) -> 
             raise BenchError(f"claim {claim.id!r}: {side} on {_name(place)} was run with {several}: say which by cells")
     if absent := [side for side, column in columns.items() if not column]:
         return ", ".join(absent)
+    if not claim.against:
+        columns[ZERO] = dict.fromkeys(columns[claim.method], 0.0)
     shared = sorted(set.intersection(*(set(column) for column in columns.values())))
     if not shared:
         return "no run that all sides share"
     runs = {side: np.array([column[run] for run in shared]) for side, column in columns.items()}
     means = {side: float(values.mean()) for side, values in runs.items()}
-    best = max(claim.against, key=lambda side: sign * means[side])
+    best = max(claim.others, key=lambda side: sign * means[side])
     gain = paired_difference(sign * runs[claim.method], sign * runs[best])
     return CellComparison(place, len(shared), means, best, gain)
+
+
+def _rows_of(side: Side, here: list[dict[str, Any]], iterate: str, sign: float) -> list[dict[str, Any]]:
+    """The numbers of a side among those of a place; of several networks it chooses from, those of the best mean."""
+    rows = [
+        row
+        for row in here
+        if row["method"] == side.method and row["iterate"] == (side.iterate or iterate) and side.holds(row["backbone"])
+    ]
+    if not side.chooses or not rows:
+        return rows
+    networks: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        networks.setdefault(row["backbone"], []).append(row)
+    return max(networks.values(), key=lambda some: sign * float(np.mean([row["value"] for row in some])))
 
 
 def _judge(
@@ -302,7 +334,8 @@ def _judge(
         return _on_all(gain.wins, run, needed), f"strictly best in {gain.wins} of {of}"
     if claim.statistic == "best_on_most":
         return _on_most(gain.wins, run, needed), f"strictly best in {gain.wins} of {of}"
-    if claim.bounds:
+    if claim.statistic == "gain_between":
+        assert claim.bounds
         low, high = claim.bounds
         gains = [round(cell.gain.mean, 9) for cell in cells]  # bounds are met in spite of rounding
         within = sum(low <= g <= high for g in gains)
@@ -312,6 +345,12 @@ def _judge(
         return _trend(claim, cells, -1.0 if claim.metric in LOWER_IS_BETTER else 1.0)
     if 2 * run < needed:
         return NOT_RUN, f"{of}: fewer than half"
+    if claim.statistic == "mean_gain_between":
+        assert claim.bounds
+        low, high = claim.bounds
+        mean = round(gain.mean, 9)
+        detail = f"mean gain {mean:+.4f} on {of}; in [{low:g}, {high:g}]: {'yes' if low <= mean <= high else 'no'}"
+        return (HOLDS if low <= mean <= high else DOES_NOT_HOLD), detail
     if claim.statistic == "ranks_differ":
         test = friedman(table)
         if np.isnan(test.p):

@@ -156,10 +156,13 @@ class Report:
         return self._presets[name]
 
     def _table(self, name: str, iterate: str | None) -> Sheet:
+        from imbalance_bench.report.examples import examples
         from imbalance_bench.report.tables import table
 
-        command = self._command("table", name, iterate)
-        return table(self._preset(name), self.store, iterate, command, Path(self.options.data))
+        preset, command = self._preset(name), self._command("table", name, iterate)
+        if "examples" in preset.paper:
+            return examples(preset, self.store, command)
+        return table(preset, self.store, iterate, command, Path(self.options.data))
 
     def _tables(self, iterate: str | None) -> list[Sheet]:
         names = presets(self.options.paper, "table")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imbalance_bench.data.words import segmenter
 from imbalance_bench.registry import DATASETS, RATIOS
 from imbalance_bench.report.frame import COLUMNS, LABELS, Outcome
 
@@ -36,20 +37,25 @@ def counts_of(cells: Iterable[Cell], folder: Path) -> tuple[list[Outcome], dict[
             results.append(Outcome(cell, "absent", None, ABSENT))
             continue
         data, ratio = source.load(folder), RATIOS.build(cell.config["ratio"])
-        y = data.y[ratio.indices(data.y, ratio.seed)] if ratio.apply_to == "all" else data.y
+        kept = ratio.indices(data.y, ratio.seed) if ratio.apply_to == "all" else np.arange(len(data.y))
         labels = [cell.labels[label] for label in LABELS]
-        rows = [(cell.id, *labels, 0, 0, 0, "last", *fact, "") for fact in _facts(data, y)]
+        rows = [(cell.id, *labels, 0, 0, 0, "last", *fact, "") for fact in _facts(data, kept)]
         results.append(Outcome(cell, "done", None))
         values[cell.id] = pd.DataFrame(rows, columns=list(COLUMNS))
     return results, values
 
 
-def _facts(data: Dataset, y: np.ndarray) -> Iterator[tuple[str, str, float]]:
-    """(class group, metric, value)."""
-    counts = np.bincount(y, minlength=data.classes)
-    yield "all", "n_instances", len(y)
+def _facts(data: Dataset, kept: np.ndarray) -> Iterator[tuple[str, str, float]]:
+    """(class group, metric, value) of rows ``kept``."""
+    counts = np.bincount(data.y[kept], minlength=data.classes)
+    yield "all", "n_instances", len(kept)
     yield "all", "n_majority", counts.max()
     yield "all", "n_minority", counts.min()
     yield "all", "imbalance_ratio", counts.max() / counts.min()
+    yield "all", "minority_share", counts.min() / counts.max()
+    yield "all", "n_classes", data.classes
+    if data.modality == "text":
+        words = segmenter(data.language)
+        yield "all", "words_mean", np.mean([len(words(text)) for text in data.x[kept]])
     for name, count in zip(data.class_names, counts):
         yield f"class:{name}", "n_instances", count

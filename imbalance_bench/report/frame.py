@@ -22,7 +22,7 @@ LABELS = ("method", "dataset", "ratio", "backbone", "protocol", "trainer")
 COLUMNS = (
     "id", *LABELS, "run", "fold", "repeat", "iterate", "class_group", "metric", "value", "subset_hash"
 )  # fmt: skip
-LOWER_IS_BETTER = {"mse", "mae", "log_loss", "ece"}
+LOWER_IS_BETTER = {"mse", "mae", "log_loss", "ece", "difficult_before", "difficult_after", "difficult_change"}
 ITERATES = {
     "last": "last iterate",
     "best": "best iterate on validation",
@@ -50,7 +50,8 @@ class NothingRun(BenchError):
 
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a number, columns ``COLUMNS``: what ``metrics.csv`` of every finished record holds.
+    """One row a number, columns ``COLUMNS``: what ``metrics.csv`` of every finished record holds, and what its runs'
+    info has of generated rows (``_generated``).
 
     ``subset_hash`` is that of the run's training rows before any resampling. Declined records have no rows.
     """
@@ -89,16 +90,33 @@ def _metrics(record: Record) -> list[tuple[Any, ...]]:
     path = record["path"] / "metrics.csv"
     labels = [record["labels"][label] for label in LABELS]
     hashes = {run["run"]: run["subset_hash"] for run in record["runs"]}
-    rows = []
+    rows, places = [], {}
     try:
         with path.open(newline="", encoding="utf-8") as file:
             for r in csv.DictReader(file):
                 run = int(r["run"])
-                where = (run, int(r["fold"]), int(r["repeat"]), r["iterate"], r["class_group"], r["metric"])
-                rows.append((record["id"], *labels, *where, float(r["value"] or "nan"), hashes[run]))
+                place = (record["id"], *labels, run, int(r["fold"]), int(r["repeat"]), r["iterate"])
+                places[place] = run
+                rows.append((*place, r["class_group"], r["metric"], float(r["value"] or "nan"), hashes[run]))
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise BenchError(f"{path} cannot be read ({error}): delete its folder and train the cell again") from error
+    facts = {run["run"]: _generated(run.get("info") or {}) for run in record["runs"]}
+    for place, run in places.items():  # whichever iterate is asked for
+        rows += [(*place, "minority", name, value, hashes[run]) for name, value in facts[run].items()]
     return rows
+
+
+def _generated(info: dict[str, Any]) -> dict[str, float]:
+    """What a method that generates rows says of them (``info["generator"]``: class → facts), each number as its mean
+    over the classes; where there is a share of difficult samples before and after, ``difficult_change`` is how much it
+    rose."""
+    classes = list(info.get("generator", {}).values())
+    numbers = [{k for k, v in facts.items() if isinstance(v, (int, float))} for facts in classes]
+    shared = sorted(set.intersection(*numbers)) if numbers else []
+    means = {name: sum(facts[name] for facts in classes) / len(classes) for name in shared}
+    if {"difficult_before", "difficult_after"} <= means.keys():
+        means["difficult_change"] = means["difficult_after"] - means["difficult_before"]
+    return means
 
 
 def same_data(record: Record) -> Any:

@@ -28,21 +28,23 @@ class Printed:
 class PrintedTable:
     """A printed table, addressed by our labels.
 
-    ``renamed`` maps our names to the file's where they differ, by axis: "method" (labels, or ``label@iterate``),
+    ``renamed`` maps our names to the file's where they differ, by axis: "method" (as tables address rows, ``sides.Side``),
     "dataset", "metric", "class_group" (``macro`` is the file's "all"), "ratio" and "backbone"; the last two together
     are the file's ``setting`` ("4 minors, ResNet20"; ``native`` is the empty one). A name that one of our labels claims
     is not given to another of the same spelling (Table 1's "random_oversampling" is our ``balanced_batches``). A method
-    may stand for a printed row in some metrics only: ``{cnn@knn: {name: cnn_cl, metrics: [f1]}}``, in our names. A data
-    set may be one setting of the file's, ``{irt_nyc_4: {name: irt_nyc, setting: four classes}}``, and a metric that of
+    may stand for a printed row in some metrics only: ``{cnn@knn: {name: cnn_cl, metrics: [f1]}}``, in our names; a list
+    of such mappings: for several rows. A data set may be one setting of the file's,
+    ``{irt_nyc_4: {name: irt_nyc, setting: four classes}}``, and a metric that of
     one of its class groups, ``{n_minority: {name: n_instances, class_group: positive}}``.
     """
 
     def __init__(self, paper: str, table: str, renamed: dict[str, dict[str, Any]] | None = None) -> None:
         self.renamed = {axis: dict(names) for axis, names in (renamed or {}).items()}
-        self.only: dict[str, list[str]] = {}
-        for label, name in self.renamed.get("method", {}).items():
-            if isinstance(name, dict):
-                self.renamed["method"][label], self.only[label] = name["name"], name["metrics"]
+        # Our rows → the file's, each with the metrics that it is the file's in; None: all.
+        self.methods = {
+            label: [(n["name"], n["metrics"]) if isinstance(n, dict) else (n, None) for n in _listed(names)]
+            for label, names in self.renamed.pop("method", {}).items()
+        }
         self.settings = self._apart("dataset", "setting")
         self.groups = self._apart("metric", "class_group")
         self.rows = read(paper, table)
@@ -58,13 +60,11 @@ class PrintedTable:
     def find(
         self, method: str, dataset: str, ratio: str, metric: str, class_group: str = "", backbone: str = ""
     ) -> Printed | None:
-        if metric not in self.only.get(method, [metric]):
-            return None
         group = self.renamed.get("class_group", {}).get(class_group, "all" if class_group == "macro" else class_group)
         group = self.groups.get(metric, group)
         name = self.renamed.get("metric", {}).get(metric, metric)
-        place = self._place(method, dataset, ratio, backbone)
-        return self._cells.get((*place, group if self._has_groups else "", name))
+        rest = (*self._place(dataset, ratio, backbone), group if self._has_groups else "", name)
+        return next((cell for row in self._rows(method, metric) if (cell := self._cells.get((row, *rest)))), None)
 
     def _apart(self, axis: str, key: str) -> dict[str, str]:
         """Our labels of an axis whose name in the file is a mapping → what it has for ``key``; the name stays."""
@@ -73,15 +73,15 @@ class PrintedTable:
         names.update({label: names[label]["name"] for label in found})
         return found
 
-    def place(self, method: str, dataset: str, ratio: str, backbone: str = "") -> tuple[str, str, str] | None:
-        """The paper's own names of this cell (row, data set, setting); None where it printed no number of it."""
-        place = self._place(method, dataset, ratio, backbone)
-        return place if place in self._places else None
+    def places(self, method: str, dataset: str, ratio: str, backbone: str = "") -> set[tuple[str, str, str]]:
+        """The paper's own names of this cell (row, data set, setting); none where it printed no number of it."""
+        place = self._place(dataset, ratio, backbone)
+        return self._places & {(row, *place) for row in self._rows(method)}
 
     def summary(self, method: str, metric: str) -> Printed | None:
         """A number of the printed mean rows (``metric``: the table's own, or mean_rank)."""
-        name = self._name("method", method)
-        return next((c for k, c in self._cells.items() if k[0] == name and _is_mean(k[1]) and k[4] == metric), None)
+        rows = self._rows(method, metric)
+        return next((c for k, c in self._cells.items() if k[0] in rows and _is_mean(k[1]) and k[4] == metric), None)
 
     def ours(self, class_group: str) -> Iterator[dict[str, str]]:
         """Every printed number once for each set of our names that stands for it: row, dataset, ratio, backbone,
@@ -96,14 +96,14 @@ class PrintedTable:
                 for setting in self._settings(r["setting"], dataset)
             ]
             names = itertools.product(
-                self._labels("method", r["row_method"]),
+                self._methods(r["row_method"]),
                 places,
                 self._labels("class_group", r["class_group"], printed_groups),
                 self._labels("metric", r["metric"]),
             )
             for row, (dataset, ratio, backbone), group, metric in names:
                 of_group = self.groups.get(metric, r["class_group"]) == r["class_group"]
-                if of_group and metric in self.only.get(row, [metric]):
+                if of_group and r["row_method"] in self._rows(row, metric):
                     where = {"row": row, "dataset": dataset, "ratio": ratio, "backbone": backbone}
                     yield where | {"class_group": group, "metric": metric, "value": r["value"]}
 
@@ -135,19 +135,33 @@ class PrintedTable:
         """How many method × dataset × setting cells hold a number (mean rows left out)."""
         return len(self._places)
 
-    def _place(self, method: str, dataset: str, ratio: str, backbone: str) -> tuple[str, str, str]:
+    def _place(self, dataset: str, ratio: str, backbone: str) -> tuple[str, str]:
         parts = [
             self.settings.get(dataset, ""),
             self.renamed.get("ratio", {}).get(ratio, "" if ratio == "native" else ratio),
             self.renamed.get("backbone", {}).get(backbone, ""),
         ]
-        return self._name("method", method), self._name("dataset", dataset), ", ".join(filter(None, parts))
+        return self._name("dataset", dataset), ", ".join(filter(None, parts))
+
+    def _rows(self, method: str, metric: str | None = None) -> list[str]:
+        """The file's rows that one of ours stands for (in a metric); its own name where no label claims that."""
+        if method in self.methods:
+            return [row for row, metrics in self.methods[method] if not (metric and metrics) or metric in metrics]
+        return [] if self._methods(method) != [method] else [method]
+
+    def _methods(self, row: str) -> list[str]:
+        """Our rows that stand for one of the file's; its own name where no label claims it."""
+        return [label for label, rows in self.methods.items() if row in [name for name, _ in rows]] or [row]
 
     def _name(self, axis: str, label: str) -> str:
         names = self.renamed.get(axis, {})
         if label in names:
             return names[label]
         return "" if label in names.values() else label
+
+
+def _listed(names: Any) -> list[Any]:
+    return names if isinstance(names, list) else [names]
 
 
 def _is_mean(dataset: str) -> bool:

@@ -36,7 +36,8 @@ class Block:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table as it is read: blocks, the notes below them, the header of provenance; ``frame`` is the same, tidy."""
+    """A table as it is read: blocks, the notes below them, the header of provenance; ``frame`` is the same, tidy.
+    ``prose``: cells hold sentences, which are to be broken into lines."""
 
     name: str
     title: str
@@ -44,6 +45,7 @@ class Sheet:
     notes: list[str]
     provenance: list[str]
     frame: pd.DataFrame
+    prose: bool = False
 
 
 class Footnotes:
@@ -87,8 +89,8 @@ def markdown(sheet: Sheet) -> str:
 
 
 def _markdown_item(item: Item) -> str:
-    text = f"**{item.text}**" if item.bold else item.text
-    return _markdown_escape(f"{text} {item.aside}".strip())
+    text = re.sub(r"([\\`*<])", r"\\\1", item.text)
+    return _markdown_escape(f"{f'**{text}**' if item.bold else text} {item.aside}".strip())
 
 
 def _markdown_escape(text: str) -> str:
@@ -122,7 +124,8 @@ def latex(sheet: Sheet) -> str:
     lines.append(r"% \usepackage{booktabs,graphicx}")
     for index, block in enumerate(sheet.blocks):
         caption = sheet.title + (f": {block.heading}" if block.heading else "")
-        columns = "l" * block.keys + "r" * (len(block.header) - block.keys)
+        key = rf"p{{{0.9 / block.keys:.2f}\textwidth}}" if sheet.prose else "l"
+        columns = key * block.keys + "r" * (len(block.header) - block.keys)
         lines += [
             r"\begin{table*}[t]",
             r"\centering\footnotesize",

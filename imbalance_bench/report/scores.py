@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.report import frame as frames
 from imbalance_bench.report.frame import LOWER_IS_BETTER, Outcome, Record
+from imbalance_bench.report.sides import Side
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,10 @@ METRIC_TITLES = {
     "balanced_accuracy": "balanced accuracy", "log_loss": "log loss", "ece": "ECE", "n_classes": "classes",
     "n_train": "training images", "n_test": "test images", "n_instances": "instances", "n_majority": "majority",
     "n_minority": "minority", "imbalance_ratio": "IR", "n_features": "width", "mean_norm": "mean norm",
+    "minority_share": "minority / majority", "words_mean": "mean words", "difficult_before": "difficult before",
+    "difficult_after": "after", "difficult_change": "change", "near_copies": "near-copies",
+    "distinct_1": "distinct-1", "distinct_2": "distinct-2",
+    "sources_distinct_2": "distinct-2 of the sources",
 }  # fmt: skip
 AXES = ("method", "dataset", "ratio", "backbone", "protocol", "trainer", "class_group", "metric")
 # What a table of settings shows: numbers of the configuration, and of the record where the cell was run.
@@ -32,7 +37,7 @@ FACTS: dict[str, Callable[[Outcome], float | None]] = {
     "mean_norm": lambda o: _mean_norm(o.record["runs"]) if o.state == "done" and o.record else None,
 }
 COUNTS = ("n_instances", "n_majority", "n_minority")
-DECIMALS = dict.fromkeys((*FACTS, *COUNTS), 0) | {"mean_norm": 2, "imbalance_ratio": 2}
+DECIMALS = dict.fromkeys((*FACTS, *COUNTS), 0) | {"mean_norm": 2, "imbalance_ratio": 2, "words_mean": 0}
 
 
 def _mean_norm(runs: list[Record]) -> float | None:
@@ -43,11 +48,10 @@ def _mean_norm(runs: list[Record]) -> float | None:
 
 @dataclass(frozen=True)
 class Score:
-    """One number of a table. ``method``: how the table addresses its row, a label or ``label@iterate``; ``iterate`` is
-    the one met; ``runs`` of ``of`` runs gave a number, ``collapsed`` of them decide for few classes only; ``state`` as
+    """One number of a table. ``method``: how the table addresses its row (``sides.Side``); ``iterate`` is the one met; ``runs`` of ``of`` runs gave a number, ``collapsed`` of them decide for few classes only; ``state`` as
     in ``Outcome``, or "reference" for the method that a relative gap is measured from; sd over runs with n - 1;
     ``exchanged``: what the paper printed as the metric that it seems to have exchanged with this one; ``stand_in``:
-    what it printed is of another data set."""
+    what it printed is of another data set; ``chosen``: of which networks this one is the best."""
 
     section: str
     method: str
@@ -73,6 +77,7 @@ class Score:
     best: bool = False
     collapsed: int = 0
     stand_in: bool = False
+    chosen: str = ""
 
 
 def score(
@@ -86,13 +91,13 @@ def score(
 ) -> Score:
     """The mean over a cell's runs, or why there is none.
 
-    ``values``: ``frame.by_cell`` of the records; ``row``: the address ``label@iterate``, where it says more than the
-    label of the cell's method.
+    ``values``: ``frame.by_cell`` of the records; ``row``: how the row is addressed (``sides.Side``), where that says more
+    than the label of the cell's method.
     """
     labels: dict[str, Any] = {axis: result.labels[axis] for axis in frames.LABELS}
     runs = result.record["runs"] if result.state == "done" and result.record else []
     name, scale = recorded(metric)
-    asked = row.partition("@")[2] or iterate
+    asked = Side.of(row).iterate or iterate
     found = frames.average(values.get(result.cell.id), name, class_group, asked)
     scaled = {k: scale * v if k in ("mean", "sd") and v is not None else v for k, v in found.items()}
     made = Score(
@@ -107,7 +112,7 @@ def score(
         id=result.cell.id,
         **scaled,
     )
-    if metric in FACTS:
+    if metric in FACTS and made.mean is None:
         made = replace(made, mean=FACTS[metric](result), sd=None, runs=len(runs), collapsed=0)
     if made.state == "done" and made.mean is None and not relative(metric):
         by = f" by {frames.iterate_title(asked)}" if asked != iterate else ""

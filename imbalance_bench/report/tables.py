@@ -12,7 +12,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
 from imbalance_bench.report import frame as frames
 from imbalance_bench.report.counts import counts_of
-from imbalance_bench.report.frame import NothingRun, Outcome, iterate_title
+from imbalance_bench.report.frame import LOWER_IS_BETTER, NothingRun, Outcome, iterate_title
 from imbalance_bench.report.means import MeanRows
 from imbalance_bench.report.printed import PrintedTable
 from imbalance_bench.report.render import Block, Footnotes, Item, Sheet, mean_sd, number
@@ -23,9 +23,11 @@ from imbalance_bench.report.scores import (
     decimals,
     mark_best,
     metric_title,
+    recorded,
     relative,
     score,
 )
+from imbalance_bench.report.sides import Side
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,8 +44,9 @@ class TableSpec:
 
     ``published``: the file of printed numbers; ``published_as``: our labels → its names, by axis
     (``report.printed.PrintedTable``); ``rows`` and ``columns``: axes of ``AXES``; ``blocks``: an axis whose values get
-    a grid each; ``class_group``: one, several, or by ratio label; ``sections``: title → {row: heading}, a row being a
-    method label or ``label@iterate``, the first holds what is compared, the others are set apart; ``restrict``: methods
+    a grid each; ``class_group``: one, several, or by ratio label; ``sections``: title → {row: heading}, rows as in
+    ``sides.Side``, the first holds what is compared, the others are set apart; ``only``: metrics that there are for some
+    values of an axis → {axis: values}; ``restrict``: methods
     whose cells exist for some values of an axis only (they are not ranked); ``matched``: options of groups that go
     together (``sweep.excluded``); ``titles``: headings of labels, by axis; ``exchanged``: metric → the one whose
     printed numbers it may have been given on imbalanced data; ``stand_ins``: data sets beside which the numbers of
@@ -65,6 +68,7 @@ class TableSpec:
     published_as: dict | None = None
     restrict: dict | None = None
     matched: dict | None = None
+    only: dict | None = None
     titles: dict | None = None
     exchanged: dict | None = None
     stand_ins: dict | None = None
@@ -80,16 +84,26 @@ class TableSpec:
         every = list(dict.fromkeys(itertools.chain.from_iterable(self.class_group.values())))
         return self.class_group.get(ratio, every)
 
-    def rows_of(self, method: str) -> list[str]:
-        """The rows that cells of a method have, e.g. cnn → cnn, cnn@knn, cnn@lr."""
-        named = [row for heads in self.sections.values() for row in heads if row.partition("@")[0] == method]
-        return named or [method]
+    def rows_of(self, labels: dict[str, str]) -> list[str]:
+        """The rows that a cell has, e.g. method cnn → cnn, cnn@knn, cnn@lr; one of its own where none is declared."""
+        method, backbone = labels["method"], labels["backbone"]
+        named = [row for heads in self.sections.values() for row in heads if Side.of(row).method == method]
+        return [row for row in named if Side.of(row).holds(backbone)] or [f"{method}/{backbone}" if named else method]
+
+    @property
+    def order(self) -> dict[str, list[str]]:
+        """The order of what the preset lists itself, by axis."""
+        return {"metric": self.metrics, "class_group": self.class_group if isinstance(self.class_group, list) else []}
+
+    def has(self, metric: str, labels: dict[str, str]) -> bool:
+        """Whether a metric is one of a cell; ``labels``: by axis."""
+        return all(labels[axis] in values for axis, values in ((self.only or {}).get(metric) or {}).items())
 
     def heading(self, axis: str, value: str) -> str:
         title = (self.titles or {}).get(axis, {}).get(value)
         if title is None and axis in ("metric", "class_group"):
             return metric_title(value) if axis == "metric" else class_title(value)
-        return title or value
+        return value if title is None else title
 
 
 def table(
@@ -178,12 +192,42 @@ def _scores(
     for result in results:
         labels = result.labels
         groups = spec.class_groups(labels["ratio"])
-        for row, group, metric in itertools.product(spec.rows_of(labels["method"]), groups, spec.metrics):
+        for row, group, metric in itertools.product(spec.rows_of(labels), groups, spec.metrics):
+            if not spec.has(metric, labels | {"class_group": group}):
+                continue
             made = score(result, values, metric, group, iterate, section_of.get(row, "other"), row)
             made = _beside_printed(made, spec, printed) if printed else made
             if made.mean is not None or made.published or not spec.counted:  # a class that a data set has not got
                 scores.append(made)
-    return _differences(_relative_gaps(scores))
+    return _differences(_relative_gaps(_best_networks(scores)))
+
+
+def _best_networks(scores: list[Score]) -> list[Score]:
+    """Of each row that is the best of several networks, in each place, the numbers of one of them: that of the best
+    mean of the first metric and class group."""
+    choices: dict[tuple[str, ...], dict[str, Score]] = {}
+
+    def place(s: Score) -> tuple[str, ...]:
+        return (s.method, s.dataset, s.ratio, s.protocol)
+
+    for s in scores:
+        if Side.of(s.method).chooses:
+            choices.setdefault(place(s), {}).setdefault(s.id, s)
+
+    def worth(s: Score) -> tuple[bool, float, bool]:
+        lower = recorded(s.metric)[0] in LOWER_IS_BETTER
+        return s.mean is not None, (-s.mean if lower else s.mean) if s.mean is not None else 0.0, s.state != "not run"
+
+    kept = {where: max(cells.values(), key=worth) for where, cells in choices.items()}
+    made = []
+    for s in scores:
+        best = kept.get(place(s))
+        if best is None:
+            made.append(s)
+        elif s.id == best.id:
+            run = [c.backbone for c in choices[place(s)].values() if c.mean is not None]
+            made.append(replace(s, chosen=f"best of {', '.join(run)}: {s.backbone}") if len(run) > 1 else s)
+    return made
 
 
 def _beside_printed(s: Score, spec: TableSpec, printed: PrintedTable) -> Score:
@@ -309,7 +353,8 @@ def grid(
     cells = {tuple(getattr(s, axis) for axis in (*rows, *columns)): s for s in scores}
 
     def values(axes: list[str]) -> list[tuple[str, ...]]:
-        options = [list(heads) if a == "method" else list(dict.fromkeys(getattr(s, a) for s in scores)) for a in axes]
+        declared = {"method": list(heads)} | (spec.order if spec else {})
+        options = [declared.get(a) or list(dict.fromkeys(getattr(s, a) for s in scores)) for a in axes]
         taken = {tuple(getattr(s, a) for a in axes) for s in scores}
         return [key for key in itertools.product(*options) if key in taken]
 
@@ -325,7 +370,7 @@ def grid(
         body.append(names + [item(cells.get((*down, *key)), iterate, footnotes) for key in across])
     words = {"class_group": "classes"}
     header = [words.get(axis, axis) for axis in rows] + [
-        " ".join(title(axis, value) for axis, value in zip(columns, key)) for key in across
+        " ".join(filter(None, (title(axis, value) for axis, value in zip(columns, key)))) for key in across
     ]
     return Block(section, header, len(rows), body)
 
@@ -344,7 +389,9 @@ def item(score: Score | None, iterate: str, footnotes: Footnotes) -> Item:
     if score.collapsed:
         what = "at the last iterate they decide for half of the classes or fewer"
         text = footnotes.mark(text, f"{score.collapsed} of {score.of} runs collapsed: {what}")
-    if score.iterate != (score.method.partition("@")[2] or iterate):
+    if score.chosen:
+        text = footnotes.mark(text, score.chosen)
+    if score.iterate != (Side.of(score.method).iterate or iterate):
         text = footnotes.mark(text, f"{iterate_title(score.iterate)}: this method keeps no other")
     return Item(text, aside, bold=score.best)
 
@@ -416,7 +463,7 @@ def _printed_places(spec: TableSpec, result: Outcome, printed: PrintedTable) -> 
     if labels["dataset"] in (spec.stand_ins or {}):
         return set()
     where = (labels["dataset"], labels["ratio"], labels["backbone"])
-    return {place for row in spec.rows_of(labels["method"]) if (place := printed.place(row, *where))}
+    return {place for row in spec.rows_of(labels) for place in printed.places(row, *where)}
 
 
 def _frame(scores: Sequence[Score], mean_rows: MeanRows | None) -> pd.DataFrame:

@@ -38,7 +38,8 @@ def verdicts(path: Path, title: str, records: Sequence[Record], command: str) ->
         "Gain: over the best of the others in each cell, paired over cells (over the runs where there is one cell); "
         "positive is better. Which iterate: last, unless the claim says otherwise.",
     ]
-    return Sheet("claims", title, blocks, notes, frames.provenance_lines(records, command), _frame(results, printed))
+    provenance = frames.provenance_lines(records, command)
+    return Sheet("claims", title, blocks, notes, provenance, _frame(results, printed), prose=True)
 
 
 def _row(result: ClaimResult, printed: ClaimResult) -> list[Item]:

@@ -11,6 +11,7 @@ from imbalance_bench.report import frame as frames
 from imbalance_bench.report.figures.across import critical_difference, performance_profile
 from imbalance_bench.report.figures.curves import convergence, precision_recall
 from imbalance_bench.report.figures.groups import grouped_bars, over_iterates
+from imbalance_bench.report.figures.miso import overlap, semantic_oversampling
 from imbalance_bench.report.figures.overview import bars
 from imbalance_bench.report.figures.rounds import added_samples
 from imbalance_bench.report.figures.schematics import decision_boundaries, overloading, two_outputs
@@ -40,6 +41,7 @@ OF_RECORDS = (
 DIAGRAMS = (
     *(two_outputs, overloading, decision_boundaries),
     *(episodes, anchor_relations, computation_graph, text_encoder, confusion_matrix),
+    *(overlap, semantic_oversampling),
 )
 DRAWINGS: dict[str, Draw] = {f.__name__: f for f in (*OF_RECORDS, *DIAGRAMS)}
 SCHEMATICS = tuple(f.__name__ for f in DIAGRAMS)  # no run stands behind them

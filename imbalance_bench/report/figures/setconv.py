@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imbalance_bench.report.figures.style import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, FigureSpec, canvas
+from imbalance_bench.report.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    SKY,
+    VERMILLION,
+    FigureSpec,
+    box,
+    canvas,
+    chain,
+    plain,
+)
 from imbalance_bench.report.frame import Outcome
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Text
 
 
 def episodes(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
@@ -43,9 +53,9 @@ def episodes(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tupl
         ),
     }
     for axis, (title, (boxes, end)) in zip(axes[0], parts.items()):
-        _plain(axis, (-1, 1), (-3.2, 0.5))
+        plain(axis, (-1, 1), (-3.2, 0.5))
         axis.set_title(title)
-        _chain(axis, [_box(axis, 0, -i, text, colour) for i, (text, colour) in enumerate(boxes)])
+        chain(axis, [box(axis, 0, -i, text, colour) for i, (text, colour) in enumerate(boxes)])
         axis.text(0, -2.6, end, ha="center", va="top", fontsize=8)
     return drawn, f"Sizes are those of method={method['label']}; {method['episodes']} episodes are an epoch."
 
@@ -76,17 +86,17 @@ def computation_graph(spec: FigureSpec, results: Sequence[Outcome], iterate: str
     width = method["width"]
     drawn, axes = canvas(1, 1, 2.5)
     axis = axes[0, 0]
-    _plain(axis, (-0.6, 4.9), (-1.6, 1.5))
+    plain(axis, (-0.6, 4.9), (-1.6, 1.5))
     before = f"\nlinear {method['hidden']}, ReLU" if method["hidden"] else ""
     after = f"\nlinear {method['output']}, ReLU" if method["output"] else ""
-    rows = _box(axis, 0, 1, "set X  (N × d)" + before, BLACK)
-    anchor = _box(axis, 0, -1, "anchor Y  (1 × d)" + before, BLACK)
-    way = _box(axis, 1.5, 0, "Y - X\n(N × d)", BLACK)
-    g1 = _box(axis, 2.9, 0, f"g1: linear\n(N × {width})", BLUE)
-    g2 = _box(axis, 2.9, -1.1, f"g2: softmax of W\nover inputs (d × {width})", VERMILLION)
-    out = _box(axis, 4.4, 0, f"mean of X · (g1 ⊙ g2)\n(1 × {width}){after}", GREEN)
-    for chain in ([rows, way, g1, out], [anchor, way], [g2, out], [rows, out]):
-        _chain(axis, chain)
+    rows = box(axis, 0, 1, "set X  (N × d)" + before, BLACK)
+    anchor = box(axis, 0, -1, "anchor Y  (1 × d)" + before, BLACK)
+    way = box(axis, 1.5, 0, "Y - X\n(N × d)", BLACK)
+    g1 = box(axis, 2.9, 0, f"g1: linear\n(N × {width})", BLUE)
+    g2 = box(axis, 2.9, -1.1, f"g2: softmax of W\nover inputs (d × {width})", VERMILLION)
+    out = box(axis, 4.4, 0, f"mean of X · (g1 ⊙ g2)\n(1 × {width}){after}", GREEN)
+    for boxes in ([rows, way, g1, out], [anchor, way], [g2, out], [rows, out]):
+        chain(axis, boxes)
     caption = f"Layers of method={method['label']}; ⊙ is the Khatri-Rao product of Eq. 4, d the width of the vectors."
     return drawn, caption
 
@@ -105,8 +115,8 @@ def text_encoder(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> 
     drawn, axes = canvas(1, 1, 1.3)
     axis = axes[0, 0]
     places = [0.0, 0.95, 2.75, 4.55, 5.8]
-    _plain(axis, (-0.5, 6.4), (-0.8, 0.8))
-    _chain(axis, [_box(axis, x, 0, text, colour) for x, (text, colour) in zip(places, steps)])
+    plain(axis, (-0.5, 6.4), (-0.8, 0.8))
+    chain(axis, [box(axis, x, 0, text, colour) for x, (text, colour) in zip(places, steps)])
     return drawn, f"backbone={encoder['label']}: each text is encoded once, and the vectors are kept for all methods."
 
 
@@ -114,7 +124,7 @@ def confusion_matrix(spec: FigureSpec, results: Sequence[Outcome], iterate: str)
     """Table 3: the four counts of one class against the rest, and what is made of them."""
     drawn, axes = canvas(1, 1, 1.7)
     axis = axes[0, 0]
-    _plain(axis, (0, 7.6), (0, 3.3))
+    plain(axis, (0, 7.6), (0, 3.3))
     heads = {(2.3, 2.9): "predicted = c", (3.9, 2.9): "predicted ≠ c", (0.7, 2.0): "true = c", (0.7, 0.9): "true ≠ c"}
     for (x, y), text in heads.items():
         axis.text(x, y, text, ha="center", va="center", fontsize=8)
@@ -124,28 +134,10 @@ def confusion_matrix(spec: FigureSpec, results: Sequence[Outcome], iterate: str)
         (2.3, 0.9): ("false positive\nFP", VERMILLION),
         (3.9, 0.9): ("true negative\nTN", GREEN),
     }.items():
-        _box(axis, x, y, text, colour)
+        box(axis, x, y, text, colour)
     formulae = (
         "Spec = TN / (TN + FP)\nSens = recall = TP / (TP + FN)\nprecision = TP / (TP + FP)\n"
         "F1 = 2 precision · recall / (precision + recall)\nG-mean = √(Spec · Sens)"
     )
     axis.text(5.0, 1.5, formulae, va="center", fontsize=8)
     return drawn, "Of several classes each has its own counts, against all others together."
-
-
-def _plain(axis: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
-    axis.axis("off")
-    axis.set_xlim(*x)
-    axis.set_ylim(*y)
-
-
-def _box(axis: Axes, x: float, y: float, text: str, colour: str) -> Text:
-    style = {"boxstyle": "round,pad=0.4", "facecolor": "#F7F7F7", "edgecolor": colour, "linewidth": 0.9}
-    return axis.text(x, y, text, ha="center", va="center", fontsize=7.5, bbox=style)
-
-
-def _chain(axis: Axes, boxes: Sequence[Text]) -> None:
-    """Arrows from each box to the next, from edge to edge."""
-    for a, b in zip(boxes, boxes[1:]):
-        ends: dict[str, Any] = {"patchA": a.get_bbox_patch(), "patchB": b.get_bbox_patch(), "shrinkA": 2, "shrinkB": 2}
-        axis.annotate("", b.get_position(), a.get_position(), arrowprops={"arrowstyle": "->", "linewidth": 0.8, **ends})

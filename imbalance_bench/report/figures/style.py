@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 # Okabe and Ito's colours, told apart by the colour-blind and in grey; ours is always the first.
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
@@ -163,3 +164,23 @@ def arrays(record: Record, name: str) -> dict[str, np.ndarray]:
 def line_style(spec: FigureSpec, method: str) -> dict[str, Any]:
     index = list(spec.methods).index(method) if method in spec.methods else len(spec.methods)
     return {"color": COLOURS[index % len(COLOURS)], "linestyle": DASHES[index % len(DASHES)]}
+
+
+def plain(axis: Axes, x: tuple[float, float], y: tuple[float, float]) -> None:
+    """Makes an axis a canvas for boxes, from x[0] to x[1] and from y[0] to y[1]."""
+    axis.axis("off")
+    axis.set_xlim(*x)
+    axis.set_ylim(*y)
+
+
+def box(axis: Axes, x: float, y: float, text: str, colour: str) -> Text:
+    """Text in a box around (x, y)."""
+    style = {"boxstyle": "round,pad=0.4", "facecolor": "#F7F7F7", "edgecolor": colour, "linewidth": 0.9}
+    return axis.text(x, y, text, ha="center", va="center", fontsize=7.5, bbox=style)
+
+
+def chain(axis: Axes, boxes: Sequence[Text]) -> None:
+    """Arrows from each box to the next, from edge to edge."""
+    for a, b in zip(boxes, boxes[1:]):
+        ends: dict[str, Any] = {"patchA": a.get_bbox_patch(), "patchB": b.get_bbox_patch(), "shrinkA": 2, "shrinkB": 2}
+        axis.annotate("", b.get_position(), a.get_position(), arrowprops={"arrowstyle": "->", "linewidth": 0.8, **ends})
