@@ -391,9 +391,9 @@ def test_word_augmentation_leaves_out_and_swaps():
     assert (dataclasses.replace(m, delete=1.0).changed(text, 0, rng) > 0).sum() == 1
 
 
-def test_text_oversampling_draws_texts_again():
+def test_random_oversampling_balanced_draws_texts_again():
     t = text_task()
-    rows = method("text_oversampling").resample(t, t.train)
+    rows = method("random_oversampling_balanced").resample(t, t.train)
     assert rows.x.dtype == np.int32
     assert np.bincount(rows.y).tolist() == [40, 40]
     own = {x.tobytes() for x in t.train.x[t.train.y == 1]}
