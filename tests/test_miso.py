@@ -207,7 +207,7 @@ def test_who_is_moved_by_what():
     g.pretrain()
 
     def parameters():
-        parts = {"networks": g.networks, "critics": g.critics, "mines": g.mines}
+        parts = {"networks": g.networks} | {n: torch.nn.ModuleList(getattr(g, n)) for n in ("critics", "mines")}
         return {f"{part}.{n}": p.detach().clone() for part, m in parts.items() for n, p in m.named_parameters()}
 
     before = parameters()
