@@ -207,7 +207,7 @@ def test_who_is_moved_by_what():
     g.pretrain()
 
     def parameters():
-        parts = {"networks": g.networks, "critics": g.critics, "mines": g.mines}
+        parts = {"networks": g.networks} | {n: torch.nn.ModuleList(getattr(g, n)) for n in ("critics", "mines")}
         return {f"{part}.{n}": p.detach().clone() for part, m in parts.items() for n, p in m.named_parameters()}
 
     before = parameters()
@@ -391,9 +391,9 @@ def test_word_augmentation_leaves_out_and_swaps():
     assert (dataclasses.replace(m, delete=1.0).changed(text, 0, rng) > 0).sum() == 1
 
 
-def test_text_oversampling_draws_texts_again():
+def test_random_oversampling_balanced_draws_texts_again():
     t = text_task()
-    rows = method("text_oversampling").resample(t, t.train)
+    rows = method("random_oversampling_balanced").resample(t, t.train)
     assert rows.x.dtype == np.int32
     assert np.bincount(rows.y).tolist() == [40, 40]
     own = {x.tobytes() for x in t.train.x[t.train.y == 1]}
@@ -432,7 +432,12 @@ def described():
 
 def test_the_minority_decoder_learns_to_write_what_it_reads():
     t = described()
-    g = generator(t, method("miso", width=32, heads=4, layers=1, pretrain_steps=600, pretrain_lr=3e-3, mine_steps=0))
+    g = generator(
+        t,
+        method(
+            "miso", width=32, heads=4, layers=1, pretrain_steps=600, pretrain_lr=3e-3, pretrain_until=0.3, mine_steps=0
+        ),
+    )
     assert g.accuracy() < 0.1
     g.pretrain()
     assert g.accuracy() > 0.9

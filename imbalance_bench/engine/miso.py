@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -204,6 +204,7 @@ class EncoderDecoders(nn.Module):
         """Texts as the decoder draws them, that pass gradients on to it: Gumbel-softmax at temperature 1 of each word,
         in which the words before it are constants, so that all are computed at once."""
         texts, noise = self.write(decoder, memory, steps, generator)
+        assert noise is not None
         return texts._replace(soft=(self.predicted(decoder, texts, memory) + noise).softmax(-1))
 
     def _placed(self, embedded: torch.Tensor, first: int = 0) -> torch.Tensor:
@@ -269,11 +270,10 @@ class Generator:
             self.networks = EncoderDecoders(
                 vocabulary, minority.shape[1], width, options.heads, options.layers, options.fused
             ).to(engine.device, engine.dtype)
-            self.critics = nn.ModuleList(Discriminator(vocabulary.size, width) for _ in range(2))
-            self.critics.to(engine.device, engine.dtype)
+            self.critics = [Discriminator(vocabulary.size, width).to(engine.device, engine.dtype) for _ in range(2)]
             share = width // options.heads
-            self.mines = nn.ModuleList(MINE(share, share, width) for _ in range(2 if options.fused else 0))
-            self.mines.to(engine.device, engine.dtype)
+            mines = 2 if options.fused else 0
+            self.mines = [MINE(share, share, width).to(engine.device, engine.dtype) for _ in range(mines)]
         self.shuffling = torch.Generator().manual_seed(second)
         # Too many numbers to be drawn on the CPU and sent: those of a device are its own.
         self.noise = torch.Generator(engine.device).manual_seed(third)
@@ -288,7 +288,7 @@ class Generator:
         """Lines 1 and 2: encoder and decoders learn to write what they read, the minority's from Q̃; lines 3 and 4: the
         MINEs learn Q, Q̃ and K. ``steps``: how many the former took."""
         net, o = self.networks, self.options
-        optimiser = torch.optim.Adam(net.parameters(), o.pretrain_lr)
+        optimiser = _adam([net], o.pretrain_lr)
         losses: list[torch.Tensor] = []
         for few, many in self._pairs(o.pretrain_steps):
             (_, q), (states, k) = net.read(few), net.read(many)
@@ -300,8 +300,8 @@ class Generator:
                 break
         self.steps = len(losses)
         if self.mines:
-            optimiser = torch.optim.Adam(self.mines.parameters(), o.lr)
-            for few, many in self._pairs(o.mine_steps):
+            optimiser = _adam(self.mines, o.lr)
+            for few, many in self._pairs(o.mine_steps):  # type: ignore[attr-defined]  # MISO, which has MINEs
                 with torch.no_grad():
                     q, k = (net.read(texts)[1] for texts in (few, many))
                     fused = net.imitated(q, k)
@@ -314,9 +314,9 @@ class Generator:
         passes = -(-self.wanted // len(rows))
         order = torch.cat([torch.randperm(len(rows), generator=self.shuffling) for _ in range(passes)])
         order = rows[order[: self.wanted]]
-        of_critics = torch.optim.Adam(self.critics.parameters(), o.lr)
-        of_networks = torch.optim.Adam(self.networks.parameters(), o.lr)
-        of_mines = torch.optim.Adam(self.mines.parameters(), o.lr) if self.mines else None
+        of_critics = _adam(self.critics, o.lr)
+        of_networks = _adam([self.networks], o.lr)
+        of_mines = _adam(self.mines, o.lr) if self.mines else None
         made: list[np.ndarray] = []
         done, seconds = 0, 0.0
         for epoch in range(o.epochs):
@@ -397,7 +397,7 @@ class Generator:
         _descend(of_critics, of_few + of_many)
         facts = {"critic_minority": of_few.detach(), "critic_majority": of_many.detach()}
 
-        deceived = sum(critic.deceived(written) for critic, (_, written) in zip(self.critics, pairs))
+        deceived = torch.stack([c.deceived(written) for c, (_, written) in zip(self.critics, pairs)]).sum()
         of_mi, of_texts = self.options.weights(tau)
         loss = of_texts * deceived
         if of_mines is not None:
@@ -409,7 +409,9 @@ class Generator:
             _descend(of_mines, -self._ascents(q.detach(), fused.detach(), k.detach()))
         return facts
 
-    def _triples(self, q: torch.Tensor, fused: torch.Tensor, k: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
+    def _triples(
+        self, q: torch.Tensor, fused: torch.Tensor, k: torch.Tensor
+    ) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """(Q, Q̄) and (K, Q̄) of each text and head, (b·h, d/h), and the order that takes Q̄ from another text, of the
         same head, for the product of the marginals."""
         heads = torch.arange(self.options.heads)
@@ -420,9 +422,9 @@ class Generator:
             pairs.append((x, y, order.flatten().to(x.device)))
         return pairs
 
-    def _ascents(self, *states: torch.Tensor) -> torch.Tensor:
+    def _ascents(self, q: torch.Tensor, fused: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
         """What both MINEs ascend."""
-        return sum((m.ascent(*p) for m, p in zip(self.mines, self._triples(*states))), torch.zeros(()))
+        return torch.stack([m.ascent(*p) for m, p in zip(self.mines, self._triples(q, fused, k))]).sum()
 
     @torch.no_grad()
     def _write(self, rows: torch.Tensor, tau: float) -> np.ndarray:
@@ -450,6 +452,10 @@ def _without_repeats(rows: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
         chosen.append(row)
     if chosen:
         yield torch.tensor(chosen)
+
+
+def _adam(modules: Sequence[nn.Module], lr: float) -> torch.optim.Adam:
+    return torch.optim.Adam([p for module in modules for p in module.parameters()], lr)
 
 
 def _descend(optimiser: torch.optim.Optimizer, loss: torch.Tensor) -> None:

@@ -100,9 +100,14 @@ class Decoder(nn.Module):
 
     def forward(self, x: torch.Tensor, memory: Memory) -> torch.Tensor:
         """All words at once, which are known (teacher forcing)."""
-        for layer in self.layers:
-            x = layer(x, memory=(layer.memory.keys(memory.states), memory.real))
+        for layer, remembered in zip(self.layers, self.remembered(memory)):
+            x = layer(x, memory=remembered)
         return self.norm(x)
+
+    def remembered(self, memory: Memory) -> list[tuple[KeysValues, torch.Tensor | None]]:
+        """What each layer attends to of a memory."""
+        attentions: list[Attention] = [layer.memory for layer in self.layers]  # type: ignore[misc]
+        return [(attention.keys(memory.states), memory.real) for attention in attentions]
 
     def writer(self, memory: Memory) -> Writer:
         """For words that come one by one."""
@@ -114,7 +119,7 @@ class Writer:
 
     def __init__(self, decoder: Decoder, memory: Memory) -> None:
         self.decoder = decoder
-        self.memory = [(layer.memory.keys(memory.states), memory.real) for layer in decoder.layers]
+        self.memory = decoder.remembered(memory)
         self.past: list[list[KeysValues]] = [[] for _ in decoder.layers]
 
     def next(self, x: torch.Tensor) -> torch.Tensor:

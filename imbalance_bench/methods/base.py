@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from imbalance_bench.engine.loop import TrainState
     from imbalance_bench.engine.stack import Stack
 
+Reads = Literal["any", "vectors", "tokens"]
+"""What a method computes with: "vectors" of features, "tokens" (ids of words), or "any" that its backbone reads."""
 Iterate = str
 """What of a trained run is scored: "last", "best" (on validation), or another decision: "knn", "lr", "post_100"."""
 
@@ -57,7 +59,7 @@ class Method:
 
     name: ClassVar[str]  # set by the registry
     head: ClassVar[str] = "linear"  # the backbone's last layer: "linear", "full" or "cosine"
-    reads: ClassVar[Literal["any", "vectors", "tokens"]] = "any"  # vectors: computes with numbers; tokens: with words
+    reads: ClassVar[Reads] = "any"
 
     def declines(self, task: Task) -> str | None:
         """Why this method cannot do this task (then the table prints n/a), or None."""

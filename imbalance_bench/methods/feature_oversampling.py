@@ -25,7 +25,7 @@ class FeatureOverSampler(TwoStages, NeighbourSampler):
     trained on these and on what was made. So texts, of which there is none in between, can be interpolated: the vectors
     are those of the sentences. Augmentation of images is for the first stage only."""
 
-    reads = "any"  # type: ignore[assignment]  # what is interpolated are vectors
+    reads = "any"  # what is interpolated are vectors
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         self.check_all([engine.rows_of(t) for t in tasks])  # before the first stage is paid for

@@ -30,7 +30,7 @@ class MixText(Mixup):
     neither, and the paper itself reports TMix for that case. The released code leaves λ' = λ when it runs TMix.
     """
 
-    reads = "any"  # type: ignore[assignment]  # what is mixed are vectors
+    reads = "any"  # what is mixed are vectors
 
     def shares(self, n: int, generator: torch.Generator) -> torch.Tensor:
         drawn = super().shares(n, generator)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Method
+from imbalance_bench.methods.base import Method, Reads
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Mixup(Method):
     """mixup (Zhang et al., 2018): rows λ x_i + (1 - λ) x_j with the loss λ L(y_i) + (1 - λ) L(y_j), where j is a
     permutation of the batch and λ ~ Beta(α, α), α = ``alpha``, is drawn once a batch."""
 
-    reads = "vectors"
+    reads: ClassVar[Reads] = "vectors"
 
     alpha: float
 

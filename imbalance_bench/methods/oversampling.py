@@ -10,13 +10,13 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Classifier, Method
+from imbalance_bench.methods.base import Classifier, Method, Reads
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine
@@ -73,7 +73,7 @@ class OverSampler(Method):
 class NeighbourSampler(OverSampler):
     """An over-sampler that interpolates between ``k_neighbors`` nearest rows of a class."""
 
-    reads = "vectors"
+    reads: ClassVar[Reads] = "vectors"
 
     k_neighbors: int
 
