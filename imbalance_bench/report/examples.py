@@ -77,7 +77,7 @@ def examples(preset: Preset, store: Store, command: str = "") -> Sheet:
         rows += [record["labels"] | {"iterate": "last", "source": source, "generated": made} for source, made in pairs]
     notes = [
         f"At most {spec.examples} examples a cell, evenly spaced over its runs and the pairs that they keep, none "
-        f"chosen by hand; texts are decoded from the tokens that the networks see, and cut after {spec.width} characters.",
+        f"chosen by hand; texts are decoded from the tokens that networks see, and cut after {spec.width} characters.",
         *(spec.readings or []),
     ]
     if none:
