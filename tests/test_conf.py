@@ -156,6 +156,7 @@ def test_no_two_options_share_an_id(tmp_path):
         Image.new("RGB", (4, 4)).save(tmp_path / "pets" / name / "1.png")
     extra = {
         ("dataset", "csv"): [f"dataset.path={table}", "dataset.target=b"],
+        ("dataset", "texts"): [f"dataset.path={table}", "dataset.text=a", "dataset.target=b"],
         ("dataset", "image_folder"): [f"dataset.path={tmp_path / 'pets'}"],
     }
     ids: dict[str, list[str]] = {}
