@@ -48,8 +48,8 @@ def test_equal_rows_do_not_take_the_place_of_the_row_itself():
     assert share(torch.cat([x, 5 + x[:2]]), part([1] * 20 + [0] * 2), (1,)) == 0
 
 
-def values(*arguments):
-    return {(r["class_group"], r["metric"]): r["value"] for r in metrics.evaluate(*arguments)}
+def values(*arguments, **marks):
+    return {(r["class_group"], r["metric"]): r["value"] for r in metrics.evaluate(*arguments, **marks)}
 
 
 def test_the_positives_are_the_difficult_rows_and_the_negatives_all_majority_rows():
@@ -57,14 +57,14 @@ def test_the_positives_are_the_difficult_rows_and_the_negatives_all_majority_row
     labels, decided = rng.integers(0, 2, 60), rng.integers(0, 2, 60)
     difficult = (labels == 1) & (rng.random(60) < 0.4)
     logs = np.log(np.eye(2)[decided] * 0.8 + 0.1)
-    found = values(labels, logs, ["a", "b"], "classification", (1,), difficult)
+    found = values(labels, logs, ["a", "b"], "classification", (1,), difficult=difficult)
     for group, rows in (("minority_difficult", difficult), ("minority_other", (labels == 1) & ~difficult)):
         kept = rows | (labels == 0)
         assert found[group, "f1"] == pytest.approx(f1_score(labels[kept], decided[kept]))
         assert found[group, "recall"] == pytest.approx(recall_score(labels[kept], decided[kept]))
     plain = values(labels, logs, ["a", "b"], "classification", (1,))
     assert plain == {k: v for k, v in found.items() if not k[0].startswith("minority_")}
-    none = values(labels, logs, ["a", "b"], "classification", (1,), np.zeros(60, bool))
+    none = values(labels, logs, ["a", "b"], "classification", (1,), difficult=np.zeros(60, bool))
     assert np.isnan(none["minority_difficult", "f1"])
     assert none["minority_other", "f1"] == pytest.approx(none["positive", "f1"])
 
@@ -74,7 +74,7 @@ def test_several_minority_classes_are_averaged():
     labels, decided = rng.integers(0, 4, 80), rng.integers(0, 4, 80)
     difficult = np.isin(labels, (1, 3)) & (rng.random(80) < 0.5)
     logs = np.log(np.eye(4)[decided] * 0.6 + 0.1)
-    found = values(labels, logs, list("abcd"), "classification", (1, 3), difficult)
+    found = values(labels, logs, list("abcd"), "classification", (1, 3), difficult=difficult)
     scores = []
     for c in (1, 3):
         kept = (difficult & (labels == c)) | np.isin(labels, (0, 2))

@@ -191,7 +191,7 @@ def test_a_folder_without_weights_or_config_is_an_error_that_says_so(bert, tmp_p
 
 
 def test_a_hub_that_cannot_be_reached_says_how_to_do_without(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(BenchError, match="set backbone.model to a local folder"):
         pretrained.load("nobody/no-such-model", "AutoTokenizer")
 
