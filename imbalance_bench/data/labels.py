@@ -30,6 +30,12 @@ def class_indices(target: pd.Series, positive: Any) -> tuple[np.ndarray, tuple[s
     if values.dtype.kind == "f" and (values == np.floor(values)).all():
         values = values.astype(np.int64)  # 0.0 and 1.0 are called 0 and 1
     names = tuple(str(v) for v in values)
+    if len(set(names)) < len(names):
+        alike = next(n for n in names if names.count(n) > 1)
+        raise BenchError(
+            f"dataset.target={column} has different values that are both written {alike!r}, a number and a word, say: "
+            "write them alike"
+        )
     if len(names) < 2:
         raise BenchError(f"dataset.target={column} has one class only ({names[0]!r}): nothing to tell apart")
     if len(names) > MAX_CLASSES and positive is None:

@@ -55,6 +55,10 @@ class Protocol:
         too few rows for every part to have one."""
         if kind == "regression":
             return [own_rows(y, test_rows, valid_rows)]
+        counts = np.bincount(y)
+        if (counts == 1).any():
+            what = f"class {(counts == 1).argmax()} has a single row, and a training and a test part need one each"
+            raise too_few(y, what, "leave the class out of the data, or set one against all others (dataset.positive)")
         found = [Split(*(np.sort(part).astype(np.int64) for part in s)) for s in self._splits(y, test_rows, valid_rows)]
         for split in found:
             for part, rows in zip(Split._fields, split):

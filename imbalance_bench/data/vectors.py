@@ -15,6 +15,7 @@ import numpy as np
 from imbalance_bench.data.base import Language
 from imbalance_bench.data.fetch import cache_folders, cached
 from imbalance_bench.data.text import texts_hash
+from imbalance_bench.errors import BenchError
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("imbalance_bench")
 
 _IN_MEMORY: dict[str, np.ndarray] = {}  # the last vectors: the folds of a cell, and the cells of a sweep, share them
+LSA_FORMAT = 1  # of what is kept on disk: raised when LSA is computed in another way
 SHARD = 2048  # texts between two files on disk: what an interrupted encoding loses at most
 
 
@@ -40,7 +42,7 @@ class LsaEncoder:
     folder: Path
 
     def __call__(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
-        key = texts_hash(x, self.dims, self.min_df, self.language, fit_rows.astype("<i8").tobytes())
+        key = texts_hash(x, LSA_FORMAT, self.dims, self.min_df, self.language, fit_rows.astype("<i8").tobytes())
         return cached(self.folder, f"lsa-{key}", lambda: {"x": self._fitted(x, fit_rows)})["x"]
 
     def _fitted(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
@@ -49,11 +51,14 @@ class LsaEncoder:
 
         units: dict[str, Any] = {"analyzer": "char", "ngram_range": (1, 2)} if self.language == "zh" else {}
         counts = TfidfVectorizer(sublinear_tf=True, min_df=min(self.min_df, len(fit_rows)), dtype=np.float32, **units)
-        out = np.zeros((len(x), self.dims), np.float32)
         try:
             known = counts.fit_transform(x[fit_rows])
-        except ValueError:  # no word is in min_df texts
-            return out
+        except ValueError as error:
+            raise BenchError(
+                f"backbone=lsa finds no word that is in at least {self.min_df} of {len(fit_rows)} training texts: set "
+                "backbone.min_df=1, or another backbone"
+            ) from error
+        out = np.zeros((len(x), self.dims), np.float32)
         most = min(self.dims, min(known.shape) - 1)
         if most > 0:
             svd = TruncatedSVD(most, random_state=0).fit(known)
@@ -98,11 +103,14 @@ class TransformerEncoder:
         from imbalance_bench.backbones.pretrained import load
         from imbalance_bench.engine import choose_device
 
+        network = load(self.model, "AutoModel").to(choose_device(self.device)).eval()
+        most = getattr(network.config, "max_position_embeddings", None) or self.max_length
+        if self.max_length > most:
+            raise BenchError(f"backbone.max_length={self.max_length}, but {self.model} reads {most} tokens at most")
         distinct, inverse = np.unique(texts, return_inverse=True)
         tokenizer = load(self.model, "AutoTokenizer")
         rows = tokenizer(distinct.tolist(), truncation=True, max_length=self.max_length, verbose=False)["input_ids"]
         order = np.argsort([len(r) for r in rows], kind="stable")[::-1]  # the longest first: memory runs out at once
-        network = load(self.model, "AutoModel").to(choose_device(self.device)).eval()
         kept = _Shards(self.folder, name)
         shards = []
         for i, shard in enumerate(np.split(order, range(SHARD, len(order), SHARD))):
@@ -110,6 +118,11 @@ class TransformerEncoder:
             if made is None:
                 batches = _batches([rows[j] for j in shard], self.batch_tokens)
                 made = np.concatenate([self._through(network, batch, tokenizer.pad_token_id) for batch in batches])
+                if not np.isfinite(made).all():
+                    raise BenchError(
+                        f"backbone.model={self.model} gives vectors that are not finite numbers, and none is "
+                        "kept: set backbone.precision=float32, or look at its weights"
+                    )
                 kept.write(i, made)
                 print(f"{self.model}: {min((i + 1) * SHARD, len(order))} of {len(order)} texts", file=sys.stderr)
             shards.append(made)
@@ -180,6 +193,6 @@ def _batches(rows: Sequence[Sequence[int]], tokens: int) -> Iterator[Sequence[Se
     """Rows, longest first, in runs of at most ``tokens`` tokens with padding (one row at least)."""
     start = 0
     while start < len(rows):
-        size = max(1, tokens // len(rows[start]))
+        size = max(1, tokens // max(1, len(rows[start])))
         yield rows[start : start + size]
         start += size

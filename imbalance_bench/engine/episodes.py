@@ -14,11 +14,10 @@ from imbalance_bench.engine.losses import cross_entropy
 from imbalance_bench.engine.optim import optimiser
 from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack
+from imbalance_bench.seeds import POST_TRAINING, derived
 
 if TYPE_CHECKING:
     from imbalance_bench.config import Trainer
-
-POSTS = 2**33  # added to a run's seed: what is drawn for the post-training sets is apart from the episodes
 
 
 def shares(total: int, labels: torch.Tensor) -> tuple[int, int]:
@@ -93,7 +92,7 @@ class EpisodicTraining:
         # One order a class: a larger post-training set holds the smaller one.
         self.orders = []
         for net, labels in zip(nets, self.labels):
-            generator = torch.Generator().manual_seed(net.seed + POSTS)
+            generator = torch.Generator().manual_seed(derived(net.seed, POST_TRAINING))
             rows = [torch.nonzero(labels == c).squeeze(1) for c in (0, 1)]
             self.orders.append([r[torch.randperm(len(r), generator=generator)] for r in rows])
 

@@ -12,6 +12,7 @@ from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Iterate, Method
 from imbalance_bench.registry import METHODS
+from imbalance_bench.seeds import ONE_AGAINST_REST, derived
 
 if TYPE_CHECKING:
     import torch
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from imbalance_bench.engine import Engine, NetworkClassifier
     from imbalance_bench.engine.episodes import EpisodicTraining
     from imbalance_bench.engine.stack import Stack
-
-NETS = 2**36  # times a class, added to a run's seed: each class's network draws for itself
 
 
 @METHODS.register("setconv")
@@ -36,8 +35,8 @@ class SetConv(Method):
     are fewer; test rows are sets of one.
 
     More than two classes (Section 3.4): a network a class, {y = c} against {y ≠ c}, the anchor from the smaller of the
-    two. P(y = c | x) (Eq. 7) is what class c ranks rows by, and the highest one is the decision; only as
-    log-probabilities are they scaled to sum to one. Each network has its own best epoch.
+    two. P(y = c | x) (Eq. 7) is what class c ranks rows by, and the highest one is the decision; scores are in
+    proportion to P / (1 - P), so that they sum to one. Each network has its own best epoch.
 
     - Readings: ``hidden`` and ``output`` are layers that the authors' code has and Eq. 4 has not (conf/method
       setconv_code); the anchor minus the sample, as printed; a query is not in its own support where its class has
@@ -146,7 +145,7 @@ def against_rest(task: Task, rows: Part, c: int) -> Task:
     def relabelled(part: Part) -> Part:
         return Part(part.x, ((part.y == c) == one).astype(np.int64), part.ids)
 
-    seed = task.seed if task.classes == 2 else task.seed + c * NETS
+    seed = task.seed if task.classes == 2 else derived(task.seed, ONE_AGAINST_REST, c)
     return replace(task, train=relabelled(rows), valid=relabelled(task.valid), classes=2, seed=seed)
 
 
@@ -192,9 +191,9 @@ class AgainstRest(Classifier):
     def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
         odds = self.log_odds(x, iterate)
         if len(self.networks) == 1:
-            odds = np.concatenate([-odds, odds], 1)
-        log_probs = -np.logaddexp(0, -odds)
-        return log_probs - np.logaddexp.reduce(log_probs, axis=1, keepdims=True)
+            return -np.logaddexp(0, np.concatenate([odds, -odds], 1))
+        # P / (1 - P) ranks classes as P does, and does not become 1 for several of them where numbers are rounded.
+        return odds - np.logaddexp.reduce(odds, axis=1, keepdims=True)
 
     def ranks(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray | None:
         return None if len(self.networks) == 1 else self.log_odds(x, iterate)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imbalance_bench.engine import Engine
 
 ENSEMBLES = ("oob", "uob")
-NEWTON_STEPS = 5
+NEWTON_STEPS = 12
 CHUNK = 256
 """Rows of a stream that are made vectors on the device at a time."""
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imbalance_bench.data.words import segmenter
+from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS, RATIOS
 from imbalance_bench.report.frame import COLUMNS, LABELS, Outcome
 
@@ -36,8 +37,12 @@ def counts_of(cells: Iterable[Cell], folder: Path) -> tuple[list[Outcome], dict[
         if find and find(folder) is None:
             results.append(Outcome(cell, "absent", None, ABSENT))
             continue
-        data, ratio = source.load(folder), RATIOS.build(cell.config["ratio"])
-        kept = ratio.indices(data.y, ratio.seed) if ratio.apply_to == "all" else np.arange(len(data.y))
+        try:
+            data, ratio = source.load(folder), RATIOS.build(cell.config["ratio"])
+            kept = ratio.indices(data.y, ratio.seed) if ratio.apply_to == "all" else np.arange(len(data.y))
+        except BenchError as error:  # one damaged file, and the others are counted all the same
+            results.append(Outcome(cell, "absent", None, str(error)))
+            continue
         labels = [cell.labels[label] for label in LABELS]
         rows = [(cell.id, *labels, 0, 0, 0, "last", *fact, "") for fact in _facts(data, kept)]
         results.append(Outcome(cell, "done", None))

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.corpus import Corpus, Published, Row, again, expect_rows, readable
@@ -24,7 +24,10 @@ CLASSES = ("ham", "spam")
 @DATASETS.register("sms_spam")
 @dataclass(frozen=True)
 class SmsSpamSource:
-    """UCI's archive, or the file that is in it: a line a message, its class, a tab, its text."""
+    """UCI's archive, or the file that is in it: a line a message, its class, a tab, its text. ``duplicates``: whether a
+    text that comes again is dropped or kept, so that it may be in two parts of a split."""
+
+    duplicates: Literal["drop", "keep"]
 
     def load(self, folder: Path) -> Dataset:
         path = self._file(folder)
@@ -36,7 +39,7 @@ class SmsSpamSource:
                 content = path.read_bytes()
             corpus = Corpus.of(_messages(content.decode("utf-8"), path))
         expect_rows(path, len(corpus.texts), ROWS)
-        return Published("sms_spam", CLASSES).dataset(corpus)
+        return Published("sms_spam", CLASSES).dataset(corpus.distinct() if self.duplicates == "drop" else corpus)
 
     def fingerprint(self) -> dict[str, Any]:
         return {}

@@ -119,9 +119,10 @@ def _decoded(content: bytes, file: Path, encoding: str) -> str:
         raise BenchError(f"dataset.encoding={encoding} is unknown: utf-8, latin-1, gbk, ...") from error
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
+        likely = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1 (western), gbk (Chinese)"
         raise BenchError(
-            f"{file}, line {line}: byte {content[error.start]:#04x} (the {error.start + 1}th of the file) is no "
-            f"{encoding}: set dataset.encoding, e.g. latin-1 (western), gbk (Chinese)"
+            f"{file}, line {line}: byte {content[error.start]:#04x} (number {error.start + 1} of the file) is no "
+            f"{encoding}: set dataset.encoding, e.g. {likely}"
         ) from error
 
 

@@ -1,0 +1,16 @@
+"""Seeds of streams that do not know of each other.
+
+torch's CPU generator looks at the low 32 bits of a seed only: adding a large number to one changes nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# What draws for itself, beside a run's shuffling and initialisation, which take the run's own seed.
+POST_TRAINING, ONE_AGAINST_REST = 1, 2
+
+
+def derived(seed: int, *stream: int) -> int:
+    """A 32-bit seed of ``stream`` (one of the names above, and what tells several such apart) of a run's ``seed``."""
+    return int(np.random.SeedSequence([seed, *stream]).generate_state(1)[0])
