@@ -43,7 +43,7 @@ def finished(folder: Path) -> dict[str, bytes]:
     "arguments, message",
     [
         (["method=smotte"], "error: unknown method=smotte: did you mean smote, "),
-        (["-m", "dataset=wine,brest_cancer"], "error: unknown dataset=brest_cancer: did you mean breast_cancer?"),
+        (["-m", "dataset=wine,brest_cancer"], "error: unknown dataset=brest_cancer: did you mean breast_cancer, "),
         (["ratio=ir_5"], "error: unknown ratio=ir_5: did you mean ir_50"),
         (["+paper=explicit_gradient/tabel2"], "error: unknown paper=explicit_gradient/tabel2: did you mean "),
         (["trainer.epoch=3"], "error: unknown key trainer.epoch: did you mean epochs, "),
