@@ -6,6 +6,7 @@ import dataclasses
 import math
 import re
 from functools import cache
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -382,13 +383,13 @@ def test_word_augmentation_leaves_out_and_swaps():
         assert real.any()
         assert any(set(x[real].tolist()) <= words for words in own)
     rng, text = np.random.default_rng(0), np.array([4, 5, 6, 7, 8, 0], np.int32)
-    assert m.changed(text, 0, rng).dtype == np.int32
+    assert m.changed(text, [0], rng).dtype == np.int32
     keep = dataclasses.replace(m, delete=0.0)
     for _ in range(20):
-        changed = keep.changed(text, 0, rng)
+        changed = keep.changed(text, [0], rng)
         assert (changed != text).sum() == 2
         assert sorted(changed) == sorted(text)
-    assert (dataclasses.replace(m, delete=1.0).changed(text, 0, rng) > 0).sum() == 1
+    assert (dataclasses.replace(m, delete=1.0).changed(text, [0], rng) > 0).sum() == 1
 
 
 def test_random_oversampling_balanced_draws_texts_again():
@@ -455,3 +456,27 @@ def test_spam_is_reconstructed(real_data):
     g = generator(t, method("miso", mine_steps=0))
     g.pretrain()
     assert g.accuracy() > 0.9
+
+
+def test_rows_of_two_sides_are_paired_whatever_their_lengths():
+    rng = np.random.default_rng(0)
+    ids = np.full((640, 20), 0)
+    for row, length in zip(ids, rng.integers(2, 20, 640)):
+        row[:length] = rng.integers(3, 9, length)
+    generator = torch.Generator().manual_seed(0)
+    side = Side(ids, 0, torch.device("cpu"))
+    pairs = zip(side.batches(32, generator), side.batches(32, generator))
+    lengths = [np.stack([few.real.sum(1), many.real.sum(1)]) for few, many in islice(pairs, 20)]
+    assert np.mean([abs(np.corrcoef(both)[0, 1]) for both in lengths]) < 0.3
+
+
+def test_made_texts_close_as_a_pretrained_tokenizer_closes_texts():
+    texts = np.array([[5, 6, 4, 7, 3, 0], [5, 6, 7, 8, 9, 5], [0, 0, 0, 0, 0, 0]], np.int32)
+    assert anchors.closed(texts, 0, (4, 3)).tolist() == [[5, 6, 7, 4, 3, 0], [5, 6, 7, 8, 4, 3], [4, 3, 0, 0, 0, 0]]
+    assert anchors.closed(texts, 0, ()) is texts
+
+
+def test_a_task_without_minority_classes_says_so():
+    t = dataclasses.replace(text_task(0), minority_classes=())
+    with pytest.raises(BenchError, match="fills up minority classes, and fold 0 has none: choose a ratio"):
+        method("miso").generate(t, t.train, Engine(trainer(), "cpu"))

@@ -26,8 +26,9 @@ class Encoder(Protocol):
 @dataclass(frozen=True)
 class Vocabulary:
     """What the token ids of a text task mean: ``size`` ids 0..size-1; ``pad`` fills rows up on the right; a generated
-    text starts after ``begin`` and stops at ``end``. ``decode``: ids (n, L) → n texts, without special tokens.
-    ``info``: facts for the record of a run (how many texts were cut)."""
+    text starts after ``begin`` and stops at ``end``; every text closes with the ids ``tail``. ``decode``: ids (n, L) →
+    n texts, without special tokens. ``info``: facts for the record of a run (how many texts were cut).
+    """
 
     size: int
     pad: int
@@ -35,6 +36,7 @@ class Vocabulary:
     end: int
     decode: Callable[[np.ndarray], list[str]]
     info: dict[str, Any] = field(default_factory=dict)
+    tail: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

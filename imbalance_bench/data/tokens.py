@@ -219,7 +219,8 @@ class PretrainedTokens(Tokens):
         def decode(ids: np.ndarray) -> list[str]:
             return own.batch_decode(ids, skip_special_tokens=True)
 
-        return Vocabulary(len(own), own.pad_token_id, own.bos_token_id, own.eos_token_id, decode, info)
+        tail = tuple(own("")["input_ids"])  # of XLNet, which has its special tokens at the end
+        return Vocabulary(len(own), own.pad_token_id, own.bos_token_id, own.eos_token_id, decode, info, tail)
 
 
 def _clean(text: str) -> str:

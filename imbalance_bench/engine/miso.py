@@ -235,7 +235,8 @@ class Side:
             pools = order.split(BUCKETS * size)
             batches = torch.cat([pool[self.lengths[pool].argsort(stable=True)] for pool in pools]).view(-1, size)
             for rows in batches[torch.randperm(len(batches), generator=generator)]:
-                yield self.take(rows)
+                # In any order: rows of two sides are paired, and length must not say with which.
+                yield self.take(rows[torch.randperm(size, generator=generator)])
 
 
 class Generator:
@@ -263,13 +264,16 @@ class Generator:
         vocabulary = replace(vocabulary, size=len(self.known), pad=self.pad, begin=begin, end=end)
         self.minority, self.majority = self.side(minority), self.side(majority)
         self.size = min(options.batch_size, len(self.minority), len(self.majority))
+        # Places beyond the longest text are learned by none, so nothing is written there.
+        self.width, self.longest = minority.shape[1], int(self.minority.lengths.max())
+        length = max(self.longest, int(self.majority.lengths.max()))
         first, second, third = (int(s) >> 1 for s in seed.generate_state(3, np.uint64))
         width = options.width
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(first)
-            self.networks = EncoderDecoders(
-                vocabulary, minority.shape[1], width, options.heads, options.layers, options.fused
-            ).to(engine.device, engine.dtype)
+            self.networks = EncoderDecoders(vocabulary, length, width, options.heads, options.layers, options.fused).to(
+                engine.device, engine.dtype
+            )
             self.critics = [Discriminator(vocabulary.size, width).to(engine.device, engine.dtype) for _ in range(2)]
             share = width // options.heads
             mines = 2 if options.fused else 0
@@ -298,6 +302,7 @@ class Generator:
             losses.append(of_few.detach())
             if len(losses) % LOOK == 0 and self._settled(losses[-LOOK:]):
                 break
+        self._settled(losses[-LOOK:])
         self.steps = len(losses)
         if self.mines:
             optimiser = _adam(self.mines, o.lr)
@@ -330,6 +335,8 @@ class Generator:
                 raise Diverged(
                     f"{bad[0]} of the generator is {facts[bad[0]]} in its epoch {epoch + 1}: lower method.lr"
                 )
+            if not all(p.isfinite().all() for p in self.networks.parameters()):
+                raise Diverged(f"the generator's weights are not finite after its epoch {epoch + 1}: lower method.lr")
             last = epoch + 1 == o.epochs
             until = self.wanted * (epoch + 1) // o.epochs if o.schedule == "each_epoch" or last else done
             start = time.perf_counter()
@@ -436,8 +443,8 @@ class Generator:
             beside = torch.randint(len(self.majority), (self.size,), generator=self.shuffling)
             q, k = net.read(self.minority.take(torch.cat([chosen, others])))[1], net.read(self.majority.take(beside))[1]
             latent = net.latent(q, k, tau)[: len(chosen)]
-            ids = net.write(net.minority, net.unfolded(latent), net.length)[0].ids
-            ids = F.pad(ids.masked_fill(ids == net.end, net.pad), (0, net.length - ids.shape[1]), value=net.pad)
+            ids = net.write(net.minority, net.unfolded(latent), self.longest)[0].ids
+            ids = F.pad(ids.masked_fill(ids == net.end, net.pad), (0, self.width - ids.shape[1]), value=net.pad)
             anchors.append(self.known[ids.cpu().numpy()])
         return np.concatenate(anchors).astype(np.int32)
 

@@ -43,10 +43,22 @@ def near_copies(made: Sequence[Words], given: Sequence[Words]) -> float:
 
     of_made, of_given = sets(made), sets(given)
     widths, near = np.asarray(of_given.sum(1)).ravel(), 0
+    by_word = of_given.T.tocsr()  # of which a text looks at its own words only
     for row in of_made:
-        both = np.asarray((of_given @ row.T).todense()).ravel()
+        both = (row @ by_word).toarray().ravel()
         near += bool((both >= NEAR * (widths + row.nnz - both) - 1e-6).any())
     return near / len(made)
+
+
+def closed(texts: np.ndarray, pad: int, tail: Sequence[int]) -> np.ndarray:
+    """Texts (n, L) that end in the ids ``tail``, which they have nowhere else; cut where there is no room for it."""
+    if not tail:
+        return texts
+    out = np.full_like(texts, pad)
+    for text, to in zip(texts, out):
+        kept = text[~np.isin(text, [pad, *tail])][: len(text) - len(tail)]
+        to[: len(kept) + len(tail)] = [*kept, *tail]
+    return out
 
 
 def anchor_facts(anchors: np.ndarray, sources: np.ndarray, given: np.ndarray, pad: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.anchors import anchor_facts, difficult, warnings_of
+from imbalance_bench.methods.anchors import anchor_facts, closed, difficult, warnings_of
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
 from imbalance_bench.methods.oversampling import target_counts
 from imbalance_bench.registry import METHODS
@@ -118,6 +118,11 @@ class CAG(Method):
         from imbalance_bench.engine.miso import Diverged
 
         targets = target_counts(rows.y, "balanced")
+        if not task.minority_classes:
+            raise BenchError(
+                f"method={self.name} fills up minority classes, and fold {task.fold} has none: choose a ratio that "
+                "makes some, e.g. ratio=ir_20"
+            )
         made = Anchors()
         for label in (c for c in task.minority_classes if c in targets):
             n = int((rows.y == label).sum())
@@ -148,6 +153,7 @@ class CAG(Method):
         pretrained = generator.accuracy()
         hard = np.flatnonzero(before) if self.sources == "difficult" and before.any() else np.arange(len(own))
         anchors, source = generator.train(hard)
+        anchors = closed(anchors, vocabulary.pad, vocabulary.tail)
         last = generator.history[-1]
         facts = anchor_facts(anchors, texts[source], rows.x, vocabulary.pad) | {
             "sources": len(hard),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.anchors import closed
 from imbalance_bench.methods.base import Method
 from imbalance_bench.methods.oversampling import Amount, target_counts
 from imbalance_bench.registry import METHODS
@@ -33,18 +35,18 @@ class WordAugmentation(Method):
 
     def resample(self, task: Task, rows: Part) -> Part:
         assert task.vocabulary is not None
-        pad, rng = task.vocabulary.pad, np.random.default_rng(task.seed)
+        pad, tail, rng = task.vocabulary.pad, task.vocabulary.tail, np.random.default_rng(task.seed)
         made = [rows]
         for label, wanted in target_counts(rows.y, self.amount).items():
             own = np.flatnonzero(rows.y == label)
             drawn = rows.x[rng.choice(own, wanted - len(own))]
-            x = np.stack([self.changed(text, pad, rng) for text in drawn])
+            x = closed(np.stack([self.changed(text, [pad, *tail], rng) for text in drawn]), pad, tail)
             made.append(Part(x, np.full(len(x), label), np.full(len(x), -1)))
         return made[0].join(*made[1:])
 
-    def changed(self, text: np.ndarray, pad: int, rng: np.random.Generator) -> np.ndarray:
-        """A text (L,) with tokens left out and swapped."""
-        tokens = text[text != pad]
+    def changed(self, text: np.ndarray, special: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+        """A text (L,) with tokens left out and swapped, and without ``special`` ones, of which padding is the first."""
+        tokens = text[~np.isin(text, special)]
         kept = rng.random(len(tokens)) >= self.delete
         if len(tokens) and not kept.any():
             kept[rng.integers(len(tokens))] = True
@@ -52,4 +54,4 @@ class WordAugmentation(Method):
         for _ in range(int(np.ceil(self.swap * len(tokens))) if len(tokens) > 1 else 0):
             places = rng.choice(len(tokens), 2, replace=False)
             tokens[places] = tokens[places[::-1]]
-        return np.concatenate([tokens, np.full(len(text) - len(tokens), pad, text.dtype)])
+        return np.concatenate([tokens, np.full(len(text) - len(tokens), special[0], text.dtype)])
