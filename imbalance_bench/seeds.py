@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 # What draws for itself, beside a run's shuffling and initialisation, which take the run's own seed.
-POST_TRAINING, ONE_AGAINST_REST = 1, 2
+POST_TRAINING, ONE_AGAINST_REST, AUGMENTATION, OBJECTIVE = 1, 2, 3, 4
+SECOND_STAGE, META, SELECTION_START, SELECTION_BATCHES = 5, 6, 7, 8
 
 
 def derived(seed: int, *stream: int) -> int:

@@ -136,3 +136,11 @@ def test_stratified_batches_hold_the_wanted_classes_and_use_rows_equally_often()
     uses = torch.bincount(plan.flatten(), minlength=34)
     assert uses[30:].tolist() == [5] * 4
     assert set(uses[:30].tolist()) == {2}
+
+
+def test_what_an_objective_draws_is_apart_from_who_is_in_which_batch():
+    """torch's CPU generators look at the low 32 bits of a seed only."""
+    training = Engine(trainer(), "cpu").begin(method("cross_entropy"), TASKS[:1], backbone())
+    streams = (training.shuffling, training.moving, training.drawing)
+    drawn = {tuple(torch.rand(3, generator=g[0]).tolist()) for g in streams}
+    assert len(drawn) == 3

@@ -25,7 +25,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.methods import mixup
 from imbalance_bench.methods.class_balanced import sigmoid_focal
 from imbalance_bench.methods.meta_weight_net import Weighing
-from imbalance_bench.methods.two_stages import FRESH
+from imbalance_bench.seeds import META, SECOND_STAGE, derived
 from tests.tasks import backbone, byte_image_task, method, task, trainer
 
 # Runs of different lengths: other numbers of steps an epoch, other last batches.
@@ -259,10 +259,10 @@ def test_the_second_stage_is_logistic_regression_on_class_aware_batches():
     t = SEVERAL[0]
     (c,) = fit("crt", [t], options={"share": 0.5}, momentum=0.9, weight_decay=1e-2, schedule="cosine", warmup_epochs=1)
     h = c.features(t.train.x)
-    torch.manual_seed(t.seed + FRESH)
+    torch.manual_seed(derived(t.seed, SECOND_STAGE))
     head = backbone().build((4,), 3).double().head
     descent = torch.optim.SGD(head.parameters(), lr=1.0, momentum=0.9, weight_decay=1e-2)
-    generator = torch.Generator().manual_seed(t.seed + FRESH)
+    generator = torch.Generator().manual_seed(derived(t.seed, SECOND_STAGE))
     y = torch.tensor(t.train.y)
     for epoch in range(2):
         # The schedule starts anew, over two epochs and without warm-up.
@@ -503,7 +503,7 @@ def test_steps_are_those_of_algorithm_1_with_plain_double_backward():
     meta, rows = ((torch.tensor(p.x).double(), torch.tensor(p.y)) for p in m.split(t, t.train))
     torch.manual_seed(t.seed)
     net = backbone().build((4,), 3).double()
-    torch.manual_seed(t.seed + FRESH)
+    torch.manual_seed(derived(t.seed, META))
     vnet = torch.nn.Sequential(torch.nn.Linear(1, 7), torch.nn.ReLU(), torch.nn.Linear(7, 1), torch.nn.Sigmoid())
     vnet.double()
     descent = torch.optim.SGD(net.parameters(), lr=0.3, momentum=0.9, weight_decay=1e-3)

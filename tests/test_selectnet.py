@@ -211,7 +211,7 @@ def networks_of(inputs: int, seeds=(1,), **options) -> SelectionNetworks:
 def test_given_the_loss_eq_5_is_solved_by_the_threshold_rule():
     rng = np.random.default_rng(0)
     losses = np.concatenate([rng.uniform(0, 0.4, 150), rng.uniform(0.8, 1.2, 150)])
-    networks = networks_of(1, lr=0.02, epochs=15)
+    networks = networks_of(1, lr=0.02, epochs=30)
     networks.fit({0: (losses[:, None], losses - 0.6)})
     scores = networks.scores(0, losses[:, None])
     np.testing.assert_array_equal(scores > 0.6, losses < 0.6)

@@ -16,6 +16,7 @@ from imbalance_bench.engine.batches import Batch, Rows, Sampler
 from imbalance_bench.engine.optim import optimiser
 from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack, stored
+from imbalance_bench.seeds import AUGMENTATION, OBJECTIVE, derived
 
 if TYPE_CHECKING:
     from imbalance_bench.config import Trainer
@@ -118,7 +119,8 @@ class Training:
         self.shuffling = [torch.Generator().manual_seed(t.seed) for t in tasks]
         # Streams of their own: what is drawn for images or by an objective does not change who is in which batch.
         self.moving, self.drawing = (
-            [torch.Generator().manual_seed(t.seed + offset) for t in tasks] for offset in (2**33, 2**34)
+            [torch.Generator().manual_seed(derived(t.seed, stream)) for t in tasks]
+            for stream in (AUGMENTATION, OBJECTIVE)
         )
         self.monitor = Monitor(stack, tasks)
         self.epoch = self.step = 0

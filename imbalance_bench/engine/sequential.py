@@ -17,6 +17,7 @@ from imbalance_bench.engine.batches import Rows
 from imbalance_bench.engine.loop import Monitor, Step, TrainState
 from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack
+from imbalance_bench.seeds import AUGMENTATION, OBJECTIVE, derived
 
 if TYPE_CHECKING:
     from imbalance_bench.config import Trainer
@@ -54,7 +55,9 @@ def _train_one(stack: Stack, r: int, method: Method, task: Task, part: Part, tra
     rows = Rows([part], stack.flat.device, stack.flat.dtype, stack.pad)
     start = TrainState.of([part], task.classes, trainer.epochs, stack.flat)
     monitor = Monitor(single, [task])  # type: ignore[arg-type]
-    drawing, moving = (torch.Generator().manual_seed(task.seed + offset) for offset in (2**34, 2**33))
+    drawing, moving = (
+        torch.Generator().manual_seed(derived(task.seed, stream)) for stream in (OBJECTIVE, AUGMENTATION)
+    )
     augment = AUGMENTATIONS.get(trainer.augment)
     step = 0
     for epoch in range(trainer.epochs):

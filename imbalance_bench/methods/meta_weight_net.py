@@ -12,6 +12,7 @@ from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
 from imbalance_bench.registry import METHODS
+from imbalance_bench.seeds import META, derived
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from imbalance_bench.engine.loop import Training, TrainState
     from imbalance_bench.engine.stack import Stack
 
-FRESH = 2**35  # added to a run's seed: what the V-net and the meta set draw is their own
 PLANNED = 64  # meta batches that are drawn at a time
 
 
@@ -81,7 +81,7 @@ class MetaWeightNet(Method):
 
     def split(self, task: Task, rows: Part) -> tuple[Part, Part]:
         """The meta set and what is left to train on."""
-        rng = np.random.default_rng(task.seed + FRESH)
+        rng = np.random.default_rng(derived(task.seed, META))
         chosen = []
         for c in np.unique(rows.y):
             own = np.flatnonzero(rows.y == c)
@@ -109,7 +109,7 @@ class Weighing:
 
         self.training, self.every = training, options.meta_every
         tasks, like = training.tasks, training.stack.flat
-        seeds = [t.seed + FRESH for t in tasks]
+        seeds = [derived(t.seed, META) for t in tasks]
         self.vnet = Stack.create(lambda: MLP(1, (options.hidden,), "relu", 0, "linear"), seeds, like.device, like.dtype)
         self.descent = SGD(self.vnet, options.meta_lr, options.meta_momentum, options.meta_weight_decay)
         self.meta = Rows(metas, like.device, like.dtype, training.stack.pad)

@@ -12,6 +12,7 @@ from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.self_training import Choice, LossOf, Predicted, Rule, SelfTraining
 from imbalance_bench.registry import METHODS
+from imbalance_bench.seeds import SELECTION_BATCHES, SELECTION_START, derived
 
 if TYPE_CHECKING:
     import torch
@@ -103,9 +104,12 @@ class SelectionNetworks:
         backbone = MLPBackbone(options.hidden, "relu")
         # Seeds of their own, apart from those of the classifier and what is drawn for it.
         self.stack = Stack.create(
-            lambda: started(backbone.build((inputs,), 2)), [s + 2**35 for s in seeds], torch.device("cpu"), dtype
+            lambda: started(backbone.build((inputs,), 2)),
+            [derived(s, SELECTION_START) for s in seeds],
+            torch.device("cpu"),
+            dtype,
         )
-        self.generators = [torch.Generator().manual_seed(s + 2**36) for s in seeds]
+        self.generators = [torch.Generator().manual_seed(derived(s, SELECTION_BATCHES)) for s in seeds]
         self.descent = Adam(self.stack, options.lr, (0.9, 0.999))
         self.epochs, self.batch_size, self.inputs = options.epochs, options.batch_size, inputs
 

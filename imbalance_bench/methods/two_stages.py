@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.seeds import SECOND_STAGE, derived
 
 if TYPE_CHECKING:
     import torch
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from imbalance_bench.engine.batches import Batch
     from imbalance_bench.engine.loop import Training, TrainState
     from imbalance_bench.engine.stack import Stack
-
-FRESH = 2**35  # added to a run's seed: what the second stage draws is its own
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class TwoStages(Method):
         from imbalance_bench.engine.stack import Stack
         from imbalance_bench.methods.heads import head_of
 
-        tasks = [replace(t, seed=t.seed + FRESH) for t in body.tasks]
+        tasks = [replace(t, seed=derived(t.seed, SECOND_STAGE)) for t in body.tasks]
         # Initialised as the backbone initialises its head.
         fresh = head_of(engine.stack(self, tasks, backbone).params, self.name)
         classes, d = tasks[0].classes, fresh[0].shape[-1]
