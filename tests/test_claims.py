@@ -46,6 +46,15 @@ def table(means, spread=0.01, folds=4, iterate="last", metric="auc_pr"):
     return pd.DataFrame(rows, columns=names)
 
 
+def test_what_has_no_best_iterate_stands_with_its_last():
+    last = table({"b": [0.8, 0.7, 0.5], "c": [0.7, 0.75, 0.6]})
+    values = pd.concat([table({"a": [0.9, 0.8, 0.7], "b": [0.85, 0.7, 0.5]}, iterate="best"), last])
+    result = verdict(claim(iterate="best"), values)
+    assert result.verdict == "holds"
+    assert [cell.gain.mean for cell in result.cells] == pytest.approx([0.05, 0.05, 0.1])
+    assert verdict(claim(iterate="best"), last).verdict == "not run"
+
+
 def verdict(c, values):
     (result,) = evaluate_claims([c], values)
     return result

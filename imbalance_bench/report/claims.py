@@ -284,8 +284,12 @@ def _compare(claim: Claim, index: Index, place: dict[str, str], sign: float) -> 
         if all(row[key] == value or (key in SETTINGS and row[key] == "") for key, value in wanted.items())
     ]
     columns: dict[str, dict[tuple[int, int], float]] = {}
+    # What has no best iterate stands with its last, as in tables, beside a method that has one.
+    selects = any(row["method"] == Side.of(claim.method).method and row["iterate"] == "best" for row in here)
     for side in claim.sides:
         rows = _rows_of(Side.of(side), here, claim.iterate, sign)
+        if not rows and selects:
+            rows = _rows_of(Side.of(side), here, "last", sign)
         columns[side] = {(row["fold"], row["repeat"]): row["value"] for row in rows}
         if len(columns[side]) < len(rows):
             values = {setting: sorted({row[setting] for row in rows}) for setting in SETTINGS}
