@@ -45,7 +45,7 @@ def as_read_by(backbone: Any, dataset: Dataset, folder: Path, device: str) -> Da
         if not reads:
             raise BenchError(
                 f"backbone={backbone.name} reads numbers, and dataset={dataset.name} has texts: set backbone=lsa "
-                "(vectors that need no weights), minilm or textcnn (docs/datasets.md lists all)"
+                "(vectors that need no weights), minilm or textcnn (docs/texts.md lists all)"
             )
         return replace(dataset, encode=backbone.text_encoder(dataset.language, folder, device))
     if reads:
