@@ -77,7 +77,7 @@ def test_a_cell_writes_all_its_files_and_says_so_in_one_line(done):
 def test_the_record_says_what_was_run_on_what(done):
     config, outcome = done
     record = record_of(outcome)
-    assert (record["schema"], record["id"], record["status"]) == (1, outcome.path.name, "done")
+    assert (record["schema"], record["id"], record["status"]) == (identity.SCHEMA, outcome.path.name, "done")
     assert record["labels"] == {
         "dataset": "breast_cancer", "ratio": "ir_20", "protocol": "holdout_kfold", "backbone": "mlp",
         "trainer": "adam", "method": "smote",
