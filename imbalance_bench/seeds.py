@@ -13,5 +13,6 @@ SECOND_STAGE, META, SELECTION_START, SELECTION_BATCHES = 5, 6, 7, 8
 
 
 def derived(seed: int, *stream: int) -> int:
-    """A 32-bit seed of ``stream`` (one of the names above, and what tells several such apart) of a run's ``seed``."""
+    """A 32-bit seed of its own: that of a ``stream`` of a run (one of the names above, and what tells several such
+    apart), of a fold or of a trial."""
     return int(np.random.SeedSequence([seed, *stream]).generate_state(1)[0])

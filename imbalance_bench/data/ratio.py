@@ -17,6 +17,7 @@ import numpy as np
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import RATIOS
+from imbalance_bench.seeds import derived
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ class Redrawn(Ratio):
     def trial_seed(self, fold: int) -> int:
         if not self.redraw:
             return self.seed
-        return int(np.random.SeedSequence([self.seed, fold]).generate_state(1)[0])
+        return derived(self.seed, fold)
 
 
 @RATIOS.register("random_classes")

@@ -11,6 +11,7 @@ import numpy as np
 from imbalance_bench.data.base import Kind
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import PROTOCOLS
+from imbalance_bench.seeds import derived
 
 
 class Split(NamedTuple):
@@ -105,7 +106,7 @@ class StratifiedKFold(Protocol):
 
     def _splits(self, y, test_rows, valid_rows):  # type: ignore[no-untyped-def]
         for fold, (rest, test) in enumerate(k_folds(y, np.arange(len(y)), self.folds, self.seed)):
-            train, valid = hold_out(y, rest, self.valid_fraction, _sub_seed(self.seed, fold))
+            train, valid = hold_out(y, rest, self.valid_fraction, derived(self.seed, fold))
             yield train, valid, test
 
 
@@ -121,7 +122,7 @@ class RepeatedHoldout(Protocol):
 
     def _splits(self, y, test_rows, valid_rows):  # type: ignore[no-untyped-def]
         for repeat in range(self.repeats):
-            seed = _sub_seed(self.seed, repeat)
+            seed = derived(self.seed, repeat)
             rest, test = hold_out(y, np.arange(len(y)), self.test_fraction, seed)
             train, valid = hold_out(y, rest, self.valid_fraction, seed)
             yield train, valid, test
@@ -198,7 +199,3 @@ def too_few(y: np.ndarray, what: str, remedy: str) -> BenchError:
     counts = np.bincount(y)
     shown = ", ".join(f"{c}: {n}" for c, n in enumerate(counts[:20])) + (", ..." if len(counts) > 20 else "")
     return BenchError(f"{what} (rows a class: {shown}): choose a lower ratio, e.g. ratio=native, or {remedy}")
-
-
-def _sub_seed(seed: int, index: int) -> int:
-    return int(np.random.SeedSequence([seed, index]).generate_state(1)[0])

@@ -10,6 +10,7 @@ import numpy as np
 
 from imbalance_bench.data.base import Dataset, Part, Task
 from imbalance_bench.errors import BenchError
+from imbalance_bench.seeds import derived
 
 if TYPE_CHECKING:
     from imbalance_bench.data.ratio import Ratio
@@ -76,7 +77,7 @@ def make_runs(dataset: Dataset, ratio: Ratio, protocol: Protocol, seed: int) -> 
 
 def run_seed(seed: int, fold: int, repeat: int) -> int:
     """A 32-bit seed that depends on these three numbers only, not on which other runs a cell has."""
-    return int(np.random.SeedSequence([seed, fold, repeat]).generate_state(1)[0])
+    return derived(seed, fold, repeat)
 
 
 def subset_hash(ids: np.ndarray) -> str:
