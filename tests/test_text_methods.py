@@ -16,6 +16,7 @@ from imbalance_bench.engine.loop import TrainState
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods import mixup
+from imbalance_bench.seeds import SECOND_STAGE, derived
 from tests.tasks import backbone, byte_image_task, method, task, trainer
 from tests.texts import MeanOfWords, text_task
 
@@ -192,7 +193,7 @@ def test_the_head_learns_over_sampled_features_of_the_first_stage(label, sampler
     assert c.info["fitted_counts"] == np.bincount(y).tolist()
     assert c.info["synthetic"]["rows"] == len(x) - len(h)
     assert c.info["train_counts"] == t.counts.tolist()
-    torch.manual_seed(t.seed + 2**35)
+    torch.manual_seed(derived(t.seed, SECOND_STAGE))
     head = net.build(t.train.x.shape[1:], t.classes).double().head
     for _ in range(2):
         z = torch.nn.functional.linear(tensor(x), head.weight, head.bias)
