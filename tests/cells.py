@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from imbalance_bench.config import Config, from_omegaconf
+import pytest
+
+from imbalance_bench.config import Config, Paths, from_omegaconf
+from imbalance_bench.data.base import Dataset
 from imbalance_bench.grid import Cell, load_preset
+from imbalance_bench.registry import DATASETS
+from imbalance_bench.run import run_cell
 from tests import records
 from tests.tasks import CONF
 
@@ -23,6 +28,16 @@ def cell(outputs: Path, *overrides: str) -> Config:
     """A small cell on the CPU, two epochs long: what a test of the runner trains."""
     quick = [f"paths.outputs={outputs}", f"paths.data={outputs / 'data'}", "trainer.epochs=2", "device=cpu"]
     return from_omegaconf(composed(*quick, *overrides))
+
+
+def check(cell: Cell, plain: dict[str, Any], made: Dataset, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs ``cell`` with the options ``plain`` in place of its own, on ``made`` in place of its data set."""
+    source = type(DATASETS.build(cell.config["dataset"]))
+    monkeypatch.setattr(source, "load", lambda self, folder: made)
+    paths = Paths(data=str(outputs), outputs=str(outputs))
+    outcome = run_cell(Config(plain, {"name": "none", "label": "none"}, "cpu", "reuse", paths))
+    assert outcome.status == "done", outcome.message
+    assert not outcome.message
 
 
 def one_a_method(paper: str, name: str, methods: list[str]) -> list[Cell]:

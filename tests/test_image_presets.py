@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from imbalance_bench.config import Config, Paths
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import RawPixels
 from imbalance_bench.grid import Cell, presets
-from imbalance_bench.registry import DATASETS
-from imbalance_bench.run import run_cell
 from tests import records
-from tests.cells import one_a_method
+from tests.cells import check, one_a_method
 
 PRESETS = [(paper, name) for paper in ("dos", "selectnet") for name in presets(paper)]
 GREY = ("mnist", "mnist_back_rotation")
@@ -34,7 +32,7 @@ def tiny(label: str) -> Dataset:
     return Dataset(label, x, y, tuple(map(str, range(classes))), RawPixels(), "image", test_rows=test_rows)
 
 
-def smoke(cell: Cell, outputs: Path) -> Config:
+def smoke(cell: Cell) -> dict[str, Any]:
     """The cell, shrunk: one trial, two short epochs, few enough images that a rare class keeps some."""
     plain = copy.deepcopy(cell.config)
     plain["trainer"] |= {"epochs": 2, "batch_size": 64, "validate_every": 2}
@@ -51,21 +49,11 @@ def smoke(cell: Cell, outputs: Path) -> Config:
         plain["backbone"]["depth"] = SHALLOW[cell.labels["backbone"]]
     if "meta_per_class" in plain["method"]:
         plain["method"]["meta_per_class"] = 2
-    return Config(
-        plain=plain,
-        tracker={"name": "none", "label": "none"},
-        device="cpu",
-        cache="reuse",
-        paths=Paths(data=str(outputs), outputs=str(outputs)),
-    )
+    return plain
 
 
-def check(cell: Cell, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = type(DATASETS.build(cell.config["dataset"]))
-    monkeypatch.setattr(source, "load", lambda self, folder: tiny(cell.labels["dataset"]))
-    outcome = run_cell(smoke(cell, outputs))
-    assert outcome.status == "done", outcome.message
-    assert not outcome.message
+def check_small(cell: Cell, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(cell, smoke(cell), tiny(cell.labels["dataset"]), outputs, monkeypatch)
 
 
 @pytest.mark.parametrize("paper, name", PRESETS)
@@ -73,11 +61,11 @@ def test_a_cell_of_every_preset_runs(paper, name, tmp_path, monkeypatch):
     """The last method of the preset's own section, which is the paper's."""
     own = next(iter(records.preset(paper, name).paper.get("sections", {}).values()), {})
     cells = one_a_method(paper, name, [side.partition("@")[0] for side in own])
-    check(cells[-1], tmp_path, monkeypatch)
+    check_small(cells[-1], tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("paper, name", PRESETS)
 def test_every_method_of_every_preset_runs(paper, name, tmp_path, monkeypatch):
     for cell in one_a_method(paper, name, []):
-        check(cell, tmp_path, monkeypatch)
+        check_small(cell, tmp_path, monkeypatch)

@@ -5,19 +5,17 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from imbalance_bench.config import Config, Paths
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.text import RawTexts
 from imbalance_bench.grid import Cell, load_preset, presets
-from imbalance_bench.registry import DATASETS
-from imbalance_bench.run import run_cell
 from imbalance_bench.store import Store
 from tests import records
-from tests.cells import one_a_method
+from tests.cells import check, one_a_method
 from tests.tasks import option
 
 PRESETS = presets("miso")
@@ -37,7 +35,7 @@ def tiny(label: str) -> Dataset:
     return Dataset(label, np.array(texts, object), y, ("most", "few"), RawTexts(), "text")
 
 
-def smoke(cell: Cell, outputs: Path) -> Config:
+def smoke(cell: Cell) -> dict[str, Any]:
     """The cell, shrunk: two folds, two short epochs, a mild imbalance, a small network and a small generator."""
     plain = copy.deepcopy(cell.config)
     small = {"vocabulary": 60, "length": 10, "stop_words": False, "embedding": 8, "widths": [2, 3], "filters": 4}
@@ -46,21 +44,11 @@ def smoke(cell: Cell, outputs: Path) -> Config:
     plain["protocol"]["folds"] = 2
     plain["ratio"] |= {"r": 3} if "r" in plain["ratio"] else {}
     plain["method"] |= {key: value for key, value in SMALL.items() if key in plain["method"]}
-    return Config(
-        plain=plain,
-        tracker={"name": "none", "label": "none"},
-        device="cpu",
-        cache="reuse",
-        paths=Paths(data=str(outputs), outputs=str(outputs)),
-    )
+    return plain
 
 
-def check(cell: Cell, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = type(DATASETS.build(cell.config["dataset"]))
-    monkeypatch.setattr(source, "load", lambda self, folder: tiny(cell.labels["dataset"]))
-    outcome = run_cell(smoke(cell, outputs))
-    assert outcome.status == "done", outcome.message
-    assert not outcome.message
+def check_small(cell: Cell, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check(cell, smoke(cell), tiny(cell.labels["dataset"]), outputs, monkeypatch)
 
 
 def test_every_table_and_figure_of_the_paper_has_a_preset():
@@ -74,13 +62,13 @@ def test_a_cell_of_every_preset_runs(name, tmp_path, monkeypatch):
     own = {cell.labels["method"] for cell in grid.cells}
     chosen = next(method for method in ("miso", "cag", "cross_entropy") if method in own)
     (cell,) = one_a_method("miso", name, [chosen])
-    check(cell, tmp_path, monkeypatch)
+    check_small(cell, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("method", sorted({c.labels["method"] for c in records.preset("miso", "table3_cpu").cells}))
 def test_every_method_of_table_3_runs(method, tmp_path, monkeypatch):
     (cell,) = one_a_method("miso", "table3_cpu", [method])
-    check(cell, tmp_path, monkeypatch)
+    check_small(cell, tmp_path, monkeypatch)
     (record,) = Store(tmp_path).records()
     assert all(run["status"] == "done" for run in record["runs"])
 

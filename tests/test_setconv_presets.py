@@ -5,19 +5,18 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from imbalance_bench.config import Config, Paths
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.splits import RepeatedHoldout
 from imbalance_bench.data.text import RawTexts
 from imbalance_bench.grid import Cell, load_preset, presets
-from imbalance_bench.registry import DATASETS, PROTOCOLS
-from imbalance_bench.run import run_cell
+from imbalance_bench.registry import PROTOCOLS
 from tests import records
-from tests.cells import one_a_method
+from tests.cells import check, one_a_method
 from tests.tasks import option
 
 PRESETS = presets("setconv")
@@ -35,7 +34,7 @@ def tiny(label: str, classes: list[str]) -> Dataset:
     return Dataset(label, np.array(texts, object), y, tuple(classes), RawTexts(), "text")
 
 
-def smoke(cell: Cell, outputs: Path) -> Config:
+def smoke(cell: Cell) -> dict[str, Any]:
     """The cell, shrunk: two splits, two short epochs, a mild imbalance, LSA in place of whatever encodes its texts."""
     plain = copy.deepcopy(cell.config)
     plain["backbone"] = option("backbone", "lsa") | {"dims": 6}
@@ -45,24 +44,13 @@ def smoke(cell: Cell, outputs: Path) -> Config:
     plain["ratio"] |= {"keep": {1: 0.5, 2: 0.5, 3: 0.4}} if "keep" in plain["ratio"] else {}
     for options in (plain["method"], plain["method"].get("resampler") or {}):
         options.update({key: small for key, small in SMALL.items() if key in options})
-    return Config(
-        plain=plain,
-        tracker={"name": "none", "label": "none"},
-        device="cpu",
-        cache="reuse",
-        paths=Paths(data=str(outputs), outputs=str(outputs)),
-    )
+    return plain
 
 
-def check(cell: Cell, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def check_small(cell: Cell, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     four = cell.labels["dataset"].endswith("_4") or cell.labels["dataset"].startswith("ag_news")
-    source = type(DATASETS.build(cell.config["dataset"]))
-    monkeypatch.setattr(
-        source, "load", lambda self, folder: tiny(cell.labels["dataset"], list("abcd" if four else "ab"))
-    )
-    outcome = run_cell(smoke(cell, outputs))
-    assert outcome.status == "done", outcome.message
-    assert not outcome.message
+    made = tiny(cell.labels["dataset"], list("abcd" if four else "ab"))
+    check(cell, smoke(cell), made, outputs, monkeypatch)
 
 
 def test_every_table_and_figure_of_the_paper_has_a_preset():
@@ -74,14 +62,14 @@ def test_a_cell_of_every_preset_runs(name, tmp_path, monkeypatch):
     """That of SetConv, where there is one."""
     methods = {cell.labels["method"] for cell in records.preset("setconv", name).cells}
     cells = one_a_method("setconv", name, ["setconv"] if "setconv" in methods else [])
-    check(cells[0], tmp_path, monkeypatch)
+    check_small(cells[0], tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_method_of_every_preset_runs(name, tmp_path, monkeypatch):
     for cell in one_a_method("setconv", name, []):
-        check(cell, tmp_path, monkeypatch)
+        check_small(cell, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("label, shares", [("setconv", (63, 7, 30)), ("setconv_60_40", (54, 6, 40))])

@@ -98,7 +98,7 @@ def cached(folder: Path, name: str, make: Callable[[], dict[str, np.ndarray]]) -
     """Arrays that are slow to make: read from ``folder/cache/<name>.npz``, or made and kept there. Whatever changes
     the arrays must be part of ``name``. The place of a folder that is not for writing is taken by the user's own cache
     folder; where neither can be written the arrays are made each time."""
-    for path in (home / f"{name}.npz" for home in _cache_folders(folder)):
+    for path in (home / f"{name}.npz" for home in cache_folders(folder, writing=False)):
         try:
             with np.load(path, allow_pickle=False) as file:
                 return dict(file)
@@ -119,14 +119,11 @@ def cached(folder: Path, name: str, make: Callable[[], dict[str, np.ndarray]]) -
     return arrays
 
 
-def _cache_folders(folder: Path) -> list[Path]:
+def cache_folders(folder: Path, writing: bool = True) -> list[Path]:
+    """Where what was made of data may be kept, the first choice first: with the data (unless ``writing`` to a folder
+    that is not for it), else with the user."""
     own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "imbalance_bench"
-    return [folder / "cache", own]
-
-
-def cache_folders(folder: Path) -> list[Path]:
-    """Where what was made of data may be kept, the first choice first: with the data, else with the user."""
-    return _cache_folders(folder)[0 if _for_writing(folder) else 1 :]
+    return [own] if writing and not _for_writing(folder) else [folder / "cache", own]
 
 
 def _for_writing(folder: Path) -> bool:
