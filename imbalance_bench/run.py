@@ -133,7 +133,7 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
     for run in runs:
         if reason := method.declines(run.task):
             raise Declined(reason)
-    engine = Engine(trainer, config.device)
+    engine = Engine(trainer, config.device, folder)
     together = engine.together(backbone, runs[0].task) or len(runs)
     classifiers, together = fit_in_chunks(lambda tasks: method.fit(tasks, backbone, engine), runs, together)
     for run, classifier in zip(runs, classifiers):

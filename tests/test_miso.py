@@ -275,6 +275,25 @@ def test_anchors_balance_the_classes_and_are_texts(label):
     assert ("mi_minority" in facts) == (label != "cag")
 
 
+def test_a_generator_is_trained_once_for_all_classifiers(tmp_path, monkeypatch):
+    trained = []
+    pretrain = Generator.pretrain
+    monkeypatch.setattr(Generator, "pretrain", lambda self: (trained.append(self), pretrain(self)))
+    engine = Engine(trainer(epochs=2), "cpu", tmp_path)
+    ours, other = ([text_task(seed)] for seed in (0, 1))
+    longer = Engine(trainer(epochs=3), "cpu", tmp_path)
+    (first,), (second,) = (quick().fit(ours, MeanOfWords(), e) for e in (engine, longer))
+    assert len(trained) == 1
+    assert second.info["generator"] == first.info["generator"]
+    same = {k for k in first.artifacts if np.array_equal(first.artifacts[k], second.artifacts[k])}
+    assert {"anchors_class1", "sources_class1", "texts_class1", "generator_tau_class1"} <= same
+    quick("miso_anchors_only").fit(ours, MeanOfWords(), engine)
+    assert len(trained) == 1
+    for label, options, tasks in (("miso", {}, other), ("miso", {"lr": 1e-3}, ours), ("cag", {}, ours)):
+        quick(label, **options).fit(tasks, MeanOfWords(), engine)
+    assert len(trained) == 4
+
+
 def test_tau_falls_as_anchors_are_made_or_stays():
     (falling,), (constant,) = fit([text_task()], epochs=4), fit([text_task()], "miso_constant_tau", epochs=4)
     assert falling.artifacts["generator_anchors_class1"].tolist() == [7, 14, 21, 28]

@@ -49,17 +49,21 @@ class TextCNN(Network):
         super().__init__(len(options.widths) * options.filters, classes, head)
         self.vectors = WordVectors(options.vocabulary, options.embedding)
         self.convolutions = nn.ModuleList(nn.Conv1d(options.embedding, options.filters, k) for k in options.widths)
-        self.widths = options.widths
+        self.widths, self.filters = options.widths, options.filters
         self.dropout = Dropout(options.dropout)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         x = F.pad(x, (0, max(0, max(self.widths) - x.shape[1])), value=PAD)
         real = x != PAD
-        h = self.vectors(x).transpose(1, 2)
+        # One matrix product for every place in every window, then sums over shifted rows: on a CPU faster than the
+        # grouped convolutions that vmap makes of those of several runs.
+        kernels: list[torch.Tensor] = [c.weight for c in self.convolutions]  # type: ignore[misc]
+        weights = torch.cat([kernel.permute(2, 0, 1).flatten(0, 1) for kernel in kernels])
+        shares = iter((self.vectors(x) @ weights.T).split(self.filters, -1))
         pooled = []
         for k, convolution in zip(self.widths, self.convolutions):
-            windows = convolution(h)
+            windows = sum(next(shares)[:, j : j + x.shape[1] - k + 1] for j in range(k)) + convolution.bias
             # The window's last token is one of the text. After the ReLU nothing is below zero: zeros never win.
             within = torch.cat([torch.ones_like(real[:, :1]), real[:, k:]], 1)
-            pooled.append((windows.relu() * within[:, None]).amax(2))
+            pooled.append((windows.relu() * within[..., None]).amax(1))
         return self.dropout(torch.cat(pooled, 1))

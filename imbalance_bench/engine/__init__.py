@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 
 from imbalance_bench.config import Trainer
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.data.fetch import cached
 from imbalance_bench.engine.loop import Monitor, Training
 from imbalance_bench.engine.memory import keep_freed_memory
 from imbalance_bench.engine.stack import Stack
@@ -51,15 +53,21 @@ class NetworkClassifier(Classifier):
 
 
 class Engine:
-    """What a method trains with: the trainer's settings, a device, a precision."""
+    """What a method trains with: the trainer's settings, a device, a precision; ``folder``: where what cells share is
+    kept (``data.fetch.cached``)."""
 
-    def __init__(self, trainer: Trainer, device: str = "auto") -> None:
+    def __init__(self, trainer: Trainer, device: str = "auto", folder: Path | None = None) -> None:
         keep_freed_memory()
         # Gradients of a fitted network sink below 1e-38, where arithmetic is many times slower: call them zero.
         torch.set_flush_denormal(True)
         self.trainer = trainer
         self.device = choose_device(device)
         self.dtype = PRECISIONS[trainer.precision]
+        self.folder = folder
+
+    def kept(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+        """Arrays that are slow to make and of use to other cells; all that they depend on must be part of ``name``."""
+        return make() if self.folder is None else cached(self.folder, name, make)
 
     def rows_of(self, task: Task) -> Part:
         """The rows that a method learns from: trainer.rows = train, or train_valid (then nothing is left to select

@@ -12,6 +12,8 @@ from imbalance_bench.engine.stack import as_input, lengths, stored
 
 Sampler = Callable[[torch.Tensor, int, torch.Generator], torch.Tensor]
 
+POOL = 16  # batches whose texts are sorted by length together
+
 
 def shuffled(n: int, batch_size: int, generator: torch.Generator) -> torch.Tensor:
     """An epoch of a shuffled set: (ceil(n / batch_size), batch_size) row numbers, -1 where the last batch is short."""
@@ -42,6 +44,23 @@ def class_aware(labels: torch.Tensor, batch_size: int, generator: torch.Generato
     (drawn,) = stratified(labels, {c: len(s) for c, s in zip(classes, shares)}, 1, generator)
     plan = shuffled(len(labels), batch_size, generator)
     return torch.where(plan >= 0, drawn[plan], -1)
+
+
+def bucketed(plan: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """``plan`` (steps, batch), in which rows of one class have changed places within each ``POOL`` batches, so that a
+    batch has texts of about one length; each class has as many rows in each batch as before. ``lengths``, ``labels``:
+    of each row of the set. Which batches of a pool are the short ones is the same for all runs, whose texts are filled
+    up to one length."""
+    places = torch.arange(plan.numel()).view(plan.shape)
+    order = [pool[torch.randperm(len(pool), generator=torch.Generator().manual_seed(0))] for pool in places.split(POOL)]
+    places = torch.cat(order).flatten()
+    rows = plan.flatten()[places]
+    places, rows, pool = (a[rows >= 0] for a in (places, rows, places // (POOL * plan.shape[1])))
+    by_class = pool * (1 + labels.max()) + labels[rows]
+    by_length = lengths[rows].argsort(stable=True)
+    changed = plan.flatten().clone()
+    changed[places[by_class.argsort(stable=True)]] = rows[by_length[by_class[by_length].argsort(stable=True)]]
+    return changed.view(plan.shape)
 
 
 class Batch(NamedTuple):
@@ -111,8 +130,13 @@ class Rows:
         return as_input(x, self.like), self.y.index_select(0, flat).view(rows.shape)
 
     def epoch(self, sampler: Sampler, batch_size: int, generators: Sequence[torch.Generator]) -> Iterator[Batch]:
-        """The batches of one epoch. Runs whose sets are shorter sit out the last steps."""
-        return self.batches([sampler(y, batch_size, g) for y, g in zip(self.labels, generators)])
+        """The batches of one epoch, of texts of about one length. Runs whose sets are shorter sit out the last
+        steps."""
+        plans = [sampler(y, batch_size, g) for y, g in zip(self.labels, generators)]
+        if self.lengths is not None:
+            lengths = [self.lengths[offset : offset + len(y)] for offset, y in zip(self.offsets, self.labels)]
+            plans = [bucketed(*of_run) for of_run in zip(plans, lengths, self.labels)]
+        return self.batches(plans)
 
     def batches(self, plans: Sequence[torch.Tensor]) -> Iterator[Batch]:
         """The batches that plans describe: a run's row numbers (steps, batch), -1 where a batch is short."""

@@ -312,6 +312,23 @@ class Generator:
                     fused = net.imitated(q, k)
                 _descend(optimiser, -self._ascents(q, fused, k))
 
+    def pretrained(self) -> dict[str, np.ndarray]:
+        """All that ``pretrain`` leaves, for ``load``."""
+        self.pretrain()
+        weights = {name: value.cpu().numpy() for name, value in self._modules().state_dict().items()}
+        return weights | {"steps": np.array(self.steps), "shuffling": self.shuffling.get_state().numpy()}
+
+    def load(self, arrays: dict[str, np.ndarray]) -> None:
+        """Goes on where ``pretrained`` ended."""
+        weights = {name: torch.as_tensor(value) for name, value in arrays.items()}
+        self.steps = int(weights.pop("steps"))
+        self.shuffling.set_state(weights.pop("shuffling"))
+        self._modules().load_state_dict(weights)
+
+    def _modules(self) -> nn.ModuleDict:
+        """What is pre-trained."""
+        return nn.ModuleDict({"networks": self.networks, "mines": nn.ModuleList(self.mines)})
+
     def train(self, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Lines 5 to 12: anchors (t, L) made from minority rows ``sources``, which are gone through again and again,
         and which row each was made from, (t,)."""
@@ -394,19 +411,22 @@ class Generator:
         net = self.networks
         (_, q), (states, k) = net.read(few), net.read(many)
         fused = net.latent(q, k, tau)
-        pairs = []
-        for decoder, memory, texts in (
-            (net.minority, net.unfolded(fused), few),
-            (net.majority, Memory(states, many.real), many),
-        ):
-            pairs.append((net.ended(texts), net.drawn(decoder, memory, texts.ids.shape[1] + 1, self.noise)))
+        sides = (net.minority, few, net.unfolded(fused)), (net.majority, many, Memory(states, many.real))
+        pairs = [
+            (net.ended(texts), net.drawn(decoder, memory, texts.ids.shape[1] + 1, self.noise))
+            for decoder, texts, memory in sides
+        ]
         of_few, of_many = (critic.loss(*pair) for critic, pair in zip(self.critics, pairs))
         _descend(of_critics, of_few + of_many)
         facts = {"critic_minority": of_few.detach(), "critic_majority": of_many.detach()}
 
-        deceived = torch.stack([c.deceived(written) for c, (_, written) in zip(self.critics, pairs)]).sum()
+        of_writing = torch.stack([c.deceived(written) for c, (_, written) in zip(self.critics, pairs)]).sum()
+        if self.options.reconstruction:
+            of_words = torch.stack([net.reconstruction(*side) for side in sides]).sum()
+            of_writing = of_writing + self.options.reconstruction * of_words
+            facts["reconstruction"] = of_words.detach()
         of_mi, of_texts = self.options.weights(tau)
-        loss = of_texts * deceived
+        loss = of_texts * of_writing
         if of_mines is not None:
             to_minority, to_majority = (m.bound(*p) for m, p in zip(self.mines, self._triples(q, fused, k)))
             loss = loss + of_mi * (to_majority - to_minority)

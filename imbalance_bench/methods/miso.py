@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
+from imbalance_bench.identity import SCHEMA, digest
 from imbalance_bench.methods.anchors import anchor_facts, closed, difficult, warnings_of
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
 from imbalance_bench.methods.oversampling import target_counts
@@ -44,10 +47,12 @@ class CAG(Method):
     steps and how gradients pass a chosen word (straight-through Gumbel-softmax at temperature 1) are ours.
     ``schedule``: "each_epoch": after each of ``epochs`` rounds of ``epoch_steps`` iterations an equal share of the
     anchors is made, and τ = n- / (n+ + anchors so far) falls, since the paper's τ is that "of the current epoch";
-    "at_end": all are made at the end, as in Algorithm 1, and τ is constant. ``sources``: the difficult texts, or all
-    of the minority. ``keep_minority``: false leaves the given minority texts out of the classifier's training set
-    (control). Pre-training ends early once the mean of the minority's loss over 50 steps is below ``pretrain_until``
-    nats a token. Several classes: each minority class in turn against all others, filled up to the largest class.
+    "at_end": all are made at the end, as in Algorithm 1, and τ is constant. ``sources``: the difficult texts, or all of
+    the minority. ``reconstruction``: weight of the words' cross-entropy, beside the adversarial loss of each side; 0 as
+    printed, where words are learned in pre-training only and are soon forgotten. ``keep_minority``: false leaves the
+    given minority texts out of the classifier's training set (control). Pre-training ends early once the mean of the
+    minority's loss over 50 steps is below ``pretrain_until`` nats a token. Several classes: each minority class in turn
+    against all others, filled up to the largest class.
 
     The record has shares of difficult texts before and after (``difficult_before``: pre-trained encoder;
     ``difficult_after``: final encoder, anchors counting as minority; ``difficult_classifier``: the same in the
@@ -56,6 +61,10 @@ class CAG(Method):
 
     reads = "tokens"
     fused: ClassVar[bool] = False
+    # The options that pre-training depends on: those that it does not are compared after the same pre-training.
+    pretraining: ClassVar[tuple[str, ...]] = (
+        "batch_size", "width", "heads", "layers", "pretrain_lr", "pretrain_steps", "pretrain_until",
+    )  # fmt: skip
 
     batch_size: int
     lr: float
@@ -67,6 +76,7 @@ class CAG(Method):
     pretrain_until: float
     epochs: int
     epoch_steps: int
+    reconstruction: float
     schedule: Literal["each_epoch", "at_end"]
     sources: Literal["difficult", "all"]
     neighbours: int
@@ -79,6 +89,8 @@ class CAG(Method):
         for key in ("lr", "pretrain_lr"):
             if not getattr(self, key) > 0:
                 raise BenchError(f"method.{key}={getattr(self, key)} must be above 0")
+        if self.reconstruction < 0:
+            raise BenchError(f"method.reconstruction={self.reconstruction} must be 0 or above")
         if self.width % self.heads:
             raise BenchError(f"method.width={self.width} must be a multiple of method.heads={self.heads}")
 
@@ -139,23 +151,57 @@ class CAG(Method):
 
     def generate_class(self, task: Task, rows: Part, label: int, wanted: int, engine: Engine, made: Anchors) -> None:
         """Puts ``wanted`` anchors of a class, and what there is to know of them, into ``made``."""
-        from imbalance_bench.engine.miso import Generator
-
         vocabulary = task.vocabulary
         assert vocabulary is not None
         own = np.flatnonzero(rows.y == label)
-        texts, others = rows.x[own], rows.x[rows.y != label]
+        options = [f.name for f in fields(self) if f.name != "keep_minority"]
+        key = self.key(options, task, rows, label, engine)
+        arrays = engine.kept(f"anchors-{key}", lambda: self.trained(task, rows, label, wanted, engine))
+        facts = json.loads(str(arrays.pop("facts")))
+        anchors, source = arrays.pop("anchors"), arrays.pop("source")
+        for warning in warnings_of(facts):
+            made.info.setdefault("warnings", []).append(f"class {label}: {warning}")
+            log.warning("fold %d repeat %d class %d: %s", task.fold, task.repeat, label, warning)
+        log.info("fold %d repeat %d class %d: %s", task.fold, task.repeat, label, facts)
+        made.info.setdefault("generator", {})[str(label)] = facts
+        made.by_class[label] = anchors
+        shown = slice(None, None, -(-len(anchors) // SHOWN))
+        pairs = [vocabulary.decode(x[shown]) for x in (rows.x[own][source], anchors)]
+        made.artifacts |= {
+            f"anchors_class{label}": anchors,
+            f"sources_class{label}": rows.ids[own][source],
+            f"texts_class{label}": np.array(pairs, dtype=np.str_).T,
+        } | {f"{name}_class{label}": values for name, values in arrays.items()}
+
+    def key(self, options: Iterable[str], task: Task, rows: Part, label: int, engine: Engine) -> str:
+        """Of all that a generator depends on, which the classifier is no part of, but of the options only these."""
+        import torch
+
+        assert task.vocabulary is not None
+        special = [task.vocabulary.pad, task.vocabulary.begin, task.vocabulary.end, *task.vocabulary.tail]
+        content = hashlib.sha256(rows.x.tobytes() + (rows.y == label).tobytes()).hexdigest()
+        where = [engine.device.type, str(engine.dtype), torch.__version__]
+        chosen = {name: getattr(self, name) for name in options}
+        return digest([SCHEMA, self.fused, chosen, special, content, label, task.seed, where])
+
+    def trained(self, task: Task, rows: Part, label: int, wanted: int, engine: Engine) -> dict[str, np.ndarray]:
+        """What a generator makes: ``anchors`` (t, L), of which of the class's texts each was made, ``source`` (t,),
+        ``facts`` as JSON, and ``generator_...``: its history."""
+        from imbalance_bench.engine.miso import Generator
+
+        assert task.vocabulary is not None
+        texts, others = rows.x[rows.y == label], rows.x[rows.y != label]
         seed = np.random.SeedSequence([task.seed, label])
-        generator = Generator(self, vocabulary, texts, others, wanted, seed, engine)
-        generator.pretrain()
-        few, many = generator.states(texts), generator.states(others)
-        before = difficult(few, [], many, self.neighbours)
+        generator = Generator(self, task.vocabulary, texts, others, wanted, seed, engine)
+        pretraining = self.key(self.pretraining, task, rows, label, engine)
+        generator.load(engine.kept(f"generator-{pretraining}", generator.pretrained))
+        before = difficult(generator.states(texts), [], generator.states(others), self.neighbours)
         pretrained = generator.accuracy()
-        hard = np.flatnonzero(before) if self.sources == "difficult" and before.any() else np.arange(len(own))
+        hard = np.flatnonzero(before) if self.sources == "difficult" and before.any() else np.arange(len(texts))
         anchors, source = generator.train(hard)
-        anchors = closed(anchors, vocabulary.pad, vocabulary.tail)
+        anchors = closed(anchors, task.vocabulary.pad, task.vocabulary.tail)
         last = generator.history[-1]
-        facts = anchor_facts(anchors, texts[source], rows.x, vocabulary.pad) | {
+        facts = anchor_facts(anchors, texts[source], rows.x, task.vocabulary.pad) | {
             "sources": len(hard),
             "difficult_before": float(before.mean()),
             "difficult_after": self.difficult_share(generator.states, rows, label, anchors),
@@ -164,23 +210,8 @@ class CAG(Method):
             "reconstruction_final": generator.accuracy(last["tau"]),
             **{name: value for name, value in last.items() if name.startswith(("mi_", "critic_"))},
         }
-        for warning in warnings_of(facts):
-            made.info.setdefault("warnings", []).append(f"class {label}: {warning}")
-            log.warning("fold %d repeat %d class %d: %s", task.fold, task.repeat, label, warning)
-        log.info("fold %d repeat %d class %d: %s", task.fold, task.repeat, label, facts)
-        made.info.setdefault("generator", {})[str(label)] = facts
-        made.by_class[label] = anchors
-        shown = slice(None, None, -(-len(anchors) // SHOWN))
-        pairs = [vocabulary.decode(x[shown]) for x in (texts[source], anchors)]
-        made.artifacts |= {
-            f"anchors_class{label}": anchors,
-            f"sources_class{label}": rows.ids[own][source],
-            f"texts_class{label}": np.array(pairs, dtype=np.str_).T,
-        } | {
-            f"generator_{name}_class{label}": np.array([row[name] for row in generator.history])
-            for name in last
-            if name != "epoch"
-        }
+        history = {f"generator_{k}": np.array([row[k] for row in generator.history]) for k in last if k != "epoch"}
+        return {"anchors": anchors, "source": source, "facts": np.array(json.dumps(facts))} | history
 
 
 @dataclass
@@ -218,6 +249,7 @@ class MISO(CAG):
     """
 
     fused: ClassVar[bool] = True
+    pretraining: ClassVar[tuple[str, ...]] = (*CAG.pretraining, "lr", "mine_steps")
 
     mine_steps: int
     alpha: float | None
