@@ -67,12 +67,14 @@ def anchor_facts(anchors: np.ndarray, sources: np.ndarray, given: np.ndarray, pa
     few = made[:: -(-len(made) // COMPARED)]
     return {
         "anchors": len(made),
+        "different": len(set(made)) / len(made),
         "copies": float(np.isin([hash(m) for m in made], [hash(k) for k in known]).mean()),
         "near_copies": near_copies(few, known),
         "distinct_1": distinct(made, 1),
         "distinct_2": distinct(made, 2),
         "sources_distinct_2": distinct(of, 2),
         "words_mean": float(np.mean([len(m) for m in made])),
+        "sources_words_mean": float(np.mean([len(o) for o in of])),
     }
 
 
