@@ -56,10 +56,11 @@ def bucketed(plan: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) ->
     places = torch.cat(order).flatten()
     rows = plan.flatten()[places]
     places, rows, pool = (a[rows >= 0] for a in (places, rows, places // (POOL * plan.shape[1])))
-    by_class = pool * (1 + labels.max()) + labels[rows]
-    by_length = lengths[rows].argsort(stable=True)
+    group = pool * (1 + labels.max()) + labels[rows]  # within which rows change places
+    shortest_first = lengths[rows].argsort(stable=True)
+    sorted_rows = shortest_first[group[shortest_first].argsort(stable=True)]
     changed = plan.flatten().clone()
-    changed[places[by_class.argsort(stable=True)]] = rows[by_length[by_class[by_length].argsort(stable=True)]]
+    changed[places[group.argsort(stable=True)]] = rows[sorted_rows]
     return changed.view(plan.shape)
 
 
