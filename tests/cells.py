@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,18 @@ def cell(outputs: Path, *overrides: str) -> Config:
     return from_omegaconf(composed(*quick, *overrides))
 
 
-def check(cell: Cell, plain: dict[str, Any], made: Dataset, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs ``cell`` with the options ``plain`` in place of its own, on ``made`` in place of its data set."""
-    source = type(DATASETS.build(cell.config["dataset"]))
+def check(
+    cell: Cell,
+    smoke: Callable[[Cell], dict[str, Any]],
+    tiny: Callable[[str], Dataset],
+    outputs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Runs ``cell`` with the options ``smoke`` of it in place of its own, on what ``tiny`` makes for its data set."""
+    source, made = type(DATASETS.build(cell.config["dataset"])), tiny(cell.labels["dataset"])
     monkeypatch.setattr(source, "load", lambda self, folder: made)
     paths = Paths(data=str(outputs), outputs=str(outputs))
-    outcome = run_cell(Config(plain, {"name": "none", "label": "none"}, "cpu", "reuse", paths))
+    outcome = run_cell(Config(smoke(cell), {"name": "none", "label": "none"}, "cpu", "reuse", paths))
     assert outcome.status == "done", outcome.message
     assert not outcome.message
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,20 +51,16 @@ def smoke(cell: Cell) -> dict[str, Any]:
     return plain
 
 
-def check_small(cell: Cell, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(cell, smoke(cell), tiny(cell.labels["dataset"]), outputs, monkeypatch)
-
-
 @pytest.mark.parametrize("paper, name", PRESETS)
 def test_a_cell_of_every_preset_runs(paper, name, tmp_path, monkeypatch):
     """The last method of the preset's own section, which is the paper's."""
     own = next(iter(records.preset(paper, name).paper.get("sections", {}).values()), {})
     cells = one_a_method(paper, name, [side.partition("@")[0] for side in own])
-    check_small(cells[-1], tmp_path, monkeypatch)
+    check(cells[-1], smoke, tiny, tmp_path, monkeypatch)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("paper, name", PRESETS)
 def test_every_method_of_every_preset_runs(paper, name, tmp_path, monkeypatch):
     for cell in one_a_method(paper, name, []):
-        check_small(cell, tmp_path, monkeypatch)
+        check(cell, smoke, tiny, tmp_path, monkeypatch)

@@ -4,7 +4,6 @@ small TextCNN in place of whatever reads them."""
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,10 +46,6 @@ def smoke(cell: Cell) -> dict[str, Any]:
     return plain
 
 
-def check_small(cell: Cell, outputs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    check(cell, smoke(cell), tiny(cell.labels["dataset"]), outputs, monkeypatch)
-
-
 def test_every_table_and_figure_of_the_paper_has_a_preset():
     assert set(IN_THE_PAPER) <= set(PRESETS)
 
@@ -62,13 +57,13 @@ def test_a_cell_of_every_preset_runs(name, tmp_path, monkeypatch):
     own = {cell.labels["method"] for cell in grid.cells}
     chosen = next(method for method in ("miso", "cag", "cross_entropy") if method in own)
     (cell,) = one_a_method("miso", name, [chosen])
-    check_small(cell, tmp_path, monkeypatch)
+    check(cell, smoke, tiny, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("method", sorted({c.labels["method"] for c in records.preset("miso", "table3_cpu").cells}))
 def test_every_method_of_table_3_runs(method, tmp_path, monkeypatch):
     (cell,) = one_a_method("miso", "table3_cpu", [method])
-    check_small(cell, tmp_path, monkeypatch)
+    check(cell, smoke, tiny, tmp_path, monkeypatch)
     (record,) = Store(tmp_path).records()
     assert all(run["status"] == "done" for run in record["runs"])
 

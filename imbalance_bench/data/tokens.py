@@ -25,6 +25,7 @@ log = logging.getLogger("imbalance_bench")
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
 PAD, UNKNOWN, BEGIN, END = range(4)
 SPACE = "▁"  # begins a word; in a text it is a space
+FORMAT = 1  # raised when texts are made into ids in another way
 AT_ONCE = 4096  # texts given to a tokenizer in one call
 
 Tokenize = Callable[[list[str]], "list[Encoding]"]
@@ -79,7 +80,8 @@ class Tokens(ABC):
         """What is made of texts ``x`` when rows ``fit_rows`` are the training rows."""
         if x is not self._texts:
             self._texts, self._hash, self._lines = x, texts_hash(x), None
-        settings = (self.length, sorted(self.stop), self.language, version("tokenizers"), self.settings(fit_rows))
+        given = (self.length, sorted(self.stop), self.language)
+        settings = (FORMAT, version("tokenizers"), given, self.settings(fit_rows))
         name = f"tokens_{texts_hash([self._hash], settings)}"
         if self._last is None or self._last[0] != name:
             arrays = cached(self.folder, name, lambda: self._make(fit_rows))
