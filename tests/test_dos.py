@@ -14,7 +14,7 @@ from imbalance_bench.engine.batches import Batch
 from imbalance_bench.engine.loop import TrainState
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods import dos as module
-from imbalance_bench.methods.dos import Targets, repeats
+from imbalance_bench.methods.dos import Targets
 from tests.tasks import backbone, method, task, trainer
 
 TASK = replace(task(0, (60, 20, 8)), minority_classes=(2,))
@@ -88,19 +88,20 @@ def test_the_loss_of_a_batch_is_equations_8_to_10(rho):
 
 
 def test_equation_8_is_least_at_the_weighted_mean():
+    """Of the objective what λ weighs has no gradient where f(x) is Σ w_i v_i."""
     rng = np.random.default_rng(1)
-    v, w = torch.tensor(rng.normal(size=(5, 3))), torch.tensor(rng.dirichlet(np.ones(5)))
-    h = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-    optimiser = torch.optim.LBFGS([h], max_iter=50, tolerance_grad=1e-12)
+    v, head = torch.tensor(rng.normal(size=(5, 3))), torch.tensor(rng.normal(size=(3, 2)))
+    members = torch.arange(5).expand(5, 5)
+    w = torch.empty(1, 5).exponential_(generator=torch.Generator().manual_seed(3)).double()[0]
+    live = ((w / w.sum()) @ v)[None, None].requires_grad_()
 
-    def closure():
-        optimiser.zero_grad()
-        loss = (w * (h - v).square().sum(1)).sum()
-        loss.backward()
-        return loss
+    def gradient(loss_weight):
+        state = TrainState(torch.ones(1, 1, 2), 0, 1, [torch.Generator().manual_seed(3)])
+        m = method("dos", loss_weight=loss_weight)
+        loss = m.objective([Targets(v, members, torch.ones(5, 5, dtype=torch.bool))])
+        return torch.autograd.grad(loss(Given(live, head), one_batch(1), state).sum(), live)[0]
 
-    optimiser.step(closure)
-    torch.testing.assert_close(h.detach(), w @ v)
+    torch.testing.assert_close(gradient(100.0), gradient(0.0), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("rho", ["printed", "weighted"])
@@ -138,8 +139,8 @@ def test_neighbours_are_the_nearest_of_the_class_and_are_found_again_each_round(
     rounds = []
     original = module.DOS.targets
 
-    def watched(self, stack, run, task, rows):
-        rounds.append(original(self, stack, run, task, rows))
+    def watched(self, training, run, task, rows):
+        rounds.append(original(self, training, run, task, rows))
         return rounds[-1]
 
     monkeypatch.setattr(module.DOS, "targets", watched)
@@ -159,17 +160,45 @@ def test_neighbours_are_the_nearest_of_the_class_and_are_found_again_each_round(
 
 
 def test_a_minority_sample_stands_1_over_ratio_times_in_a_round():
-    assert repeats(np.repeat([0, 1, 2], [5000, 4000, 50]), 3, 1.0) == [1, 1, 100]
-    assert repeats(np.repeat([0, 1, 2], [5000, 4000, 50]), 3, 0.5) == [1, 1, 50]
-    assert repeats(np.repeat([0, 2], [50, 50]), 3, 1.0) == [1, 1, 1]
-    labels = torch.as_tensor(np.repeat([0, 1, 2], [60, 20, 7]))
-    plan = method("dos").enlarged(labels, 16, torch.Generator().manual_seed(0))
-    times = torch.bincount(plan[plan >= 0], minlength=87)
-    assert times.tolist() == [1] * 60 + [3] * 20 + [9] * 7
-    uniform = method("cnn_equal_updates").enlarged(labels, 16, torch.Generator().manual_seed(0))
+    rare = replace(task(0, (5000, 2000, 50)), minority_classes=(2,))
+    assert method("dos").repeats(rare, rare.train).tolist() == [1, 1, 100]  # a majority class stays as it is
+    assert method("dos", r=0.5).repeats(rare, rare.train).tolist() == [1, 1, 50]
+    assert method("dos", r=None).repeats(rare, rare.train).tolist() == [1, 1, 1]
+    of_row = np.repeat([1, 3, 9], [60, 20, 7])
+    plan = method("dos").enlarged(of_row, 16, torch.Generator().manual_seed(0))
+    assert torch.bincount(plan[plan >= 0], minlength=87).tolist() == of_row.tolist()
+    uniform = method("cnn_equal_updates").enlarged(of_row, 16, torch.Generator().manual_seed(0))
     times = torch.bincount(uniform[uniform >= 0], minlength=87)
     assert int(times.sum()) == 60 + 60 + 63
     assert set(times.tolist()) == {2, 3}
+
+
+def test_where_no_class_is_a_minority_there_is_nothing_to_over_sample():
+    balanced = replace(TASK, minority_classes=())
+    for label in ("dos", "cnn_oversampled", "cnn_equal_updates"):
+        assert "no class is one" in method(label).declines(balanced)
+    for label in ("cnn", "dos_all_k5"):
+        assert method(label).declines(balanced) is None
+
+
+def test_a_run_without_a_minority_beside_one_that_has_some_is_trained_on_its_samples_alone():
+    plain = replace(TASK, minority_classes=())
+    m = method("dos", k_minority=3)
+    first, second = fit([plain, OTHER], m)
+    (alone,) = fit([OTHER], m)
+    torch.testing.assert_close(second.network.parameters["last"], alone.network.parameters["last"], rtol=0, atol=1e-12)
+    assert first.info["r"] == [1, 1, 1] and first.info["k"] == [0, 0, 0]
+    assert second.info["k"] == [0, 3, 3]
+
+
+def test_a_run_that_diverges_leaves_the_others_as_they_are():
+    """Its embeddings are no numbers any more, and it has no neighbours."""
+    wild = replace(TASK, train=replace(TASK.train, x=np.full_like(TASK.train.x, np.inf)))
+    m = method("dos", k_minority=3)
+    broken, kept = fit([wild, OTHER], m)
+    (alone,) = fit([OTHER], m)
+    assert "train_loss is" in broken.failure and kept.failure is None
+    torch.testing.assert_close(kept.network.parameters["last"], alone.network.parameters["last"], rtol=0, atol=1e-12)
 
 
 def test_weights_are_uniform_on_the_simplex():

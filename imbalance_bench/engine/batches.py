@@ -64,6 +64,13 @@ def bucketed(plan: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) ->
     return changed.view(plan.shape)
 
 
+def drawn_before(plans: Sequence[torch.Tensor]) -> Sampler:
+    """The sampler of an epoch whose batches are there already, ``plans``, one a run: an epoch asks for one run's after
+    the other's."""
+    left = iter(plans)
+    return lambda labels, batch_size, generator: next(left)
+
+
 class Batch(NamedTuple):
     """One step of all runs: ``x`` (R, B, ...), ``y`` (R, B); ``weight`` (R, B) sums to one a run and is None where
     every run has a full batch; ``active``: the runs that have rows in this step, None = all R; ``rows`` (R, B): which

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
+
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
@@ -16,10 +18,8 @@ if TYPE_CHECKING:
 
     from imbalance_bench.engine import Engine
     from imbalance_bench.engine.batches import Batch
-    from imbalance_bench.engine.loop import TrainState
+    from imbalance_bench.engine.loop import Objective, Training, TrainState
     from imbalance_bench.engine.stack import Stack
-
-ENLARGED_FROM = 1.5  # times fewer rows than the largest class: the r of a class nearer to it rounds to 1
 
 
 @METHODS.register("dos")
@@ -30,9 +30,8 @@ class DOS(Method):
     After ``initial`` (a share of trainer.epochs) of single-task training on the imbalanced set come T rounds of one
     pass each. Before a round every sample is embedded, v_i = f(x_i), and gets N(x_i): itself and its k nearest samples
     of its class (Eq. 1; ``k_minority`` for the task's minority classes, ``k_majority`` for the others). In a round it
-    stands r times (``r`` · n_max / n_c, rounded, for a class c of fewer than n_max / 1.5 samples; once for others and
-    with ``r`` null), each time with weights w drawn from Dirichlet(1, ..., 1). With λ = ``loss_weight`` the loss is
-    l'_g + λ l'_f:
+    stands r times (``r`` · n_max / n_c, rounded, for a minority class c; once for others and with ``r`` null), each
+    time with weights w drawn from Dirichlet(1, ..., 1). With λ = ``loss_weight`` the loss is l'_g + λ l'_f:
 
         l'_f = Σ_i w_i ‖f(x) - v_i‖²          (Eq. 8, least at Σ_i w_i v_i)
         l'_g = Σ_i ρ'_i H(g(v_i), y)          (Eq. 9)
@@ -72,21 +71,38 @@ class DOS(Method):
         if self.neighbours < 1 or not self.c > 0:
             raise BenchError(f"method.neighbours={self.neighbours} and method.c={self.c} must be above 0")
 
+    def declines(self, task: Task) -> str | None:
+        if reason := super().declines(task):
+            return reason
+        if (self.k_minority or self.r is not None) and not self.k_majority and not task.minority_classes:
+            return (
+                "minority classes are over-sampled, but under this ratio no class is one: choose a ratio that names "
+                "them, e.g. ratio=four_random_90, or a steeper one; method=dos_all_k5 treats all classes alike"
+            )
+        return None
+
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+        from imbalance_bench.engine.batches import drawn_before
         from imbalance_bench.methods.deep_neighbours import with_decisions
 
         sets = [engine.rows_of(t) for t in tasks]
         for task, rows in zip(tasks, sets):
             self.check(task, rows)
+        times = [self.repeats(t, s) for t, s in zip(tasks, sets)]
         training = engine.begin(self, tasks, backbone)
         initial = round(self.initial * engine.trainer.epochs)
         training.run(sets, initial)
         for _ in range(engine.trainer.epochs - initial):
-            targets = [self.targets(training.stack, r, t, s) for r, (t, s) in enumerate(zip(tasks, sets))]
-            training.run(sets, 1, self.objective(targets), self.enlarged, phase="over-sampled training")
+            targets = [self.targets(training, r, t, s) for r, (t, s) in enumerate(zip(tasks, sets))]
+            plans = [
+                self.enlarged(of_class[s.y], engine.trainer.batch_size, g)
+                for of_class, s, g in zip(times, sets, training.shuffling)
+            ]
+            training.run(sets, 1, self.objective(targets), drawn_before(plans), phase="over-sampled training")
         classifiers = []
-        for made, task, rows in zip(engine.classifiers(training.stack, training.monitor), tasks, sets):
-            made.info |= resampling_info(task, rows) | {"k": self.k(task), "r": repeats(rows, task.classes, self.r)}
+        for r, made in enumerate(engine.classifiers(training.stack, training.monitor)):
+            task, rows = tasks[r], sets[r]
+            made.info |= resampling_info(task, rows) | {"k": self.k(task), "r": times[r].tolist()}
             classifiers.append(with_decisions(made, rows, task.classes, self.decisions, self.neighbours, self.c))
         return classifiers
 
@@ -95,8 +111,6 @@ class DOS(Method):
         return [self.k_minority if c in task.minority_classes else self.k_majority for c in range(task.classes)]
 
     def check(self, task: Task, rows: Part) -> None:
-        import numpy as np
-
         for c, (k, n) in enumerate(zip(self.k(task), np.bincount(rows.y, minlength=task.classes))):
             if 0 < n <= k:
                 key = "k_minority" if c in task.minority_classes else "k_majority"
@@ -105,46 +119,53 @@ class DOS(Method):
                     f"class {c} has {n} in trial {task.fold}: set method.{key}={n - 1} or choose a lower ratio"
                 )
 
-    def targets(self, stack: Stack, run: int, task: Task, rows: Part) -> Targets | None:
-        """N(x_i) of every sample of a run under the present f; None where no class has neighbours."""
+    def repeats(self, task: Task, rows: Part) -> np.ndarray:
+        """How often a sample of each class stands in a round, (C,): round(r · n_max / n_c) for a minority class, Eq.
+        11's range in steps of 1/R; 1 for others."""
+        counts = np.bincount(rows.y, minlength=task.classes)
+        times = np.ones(task.classes, np.int64)
+        for c in task.minority_classes if self.r is not None else ():
+            times[c] = max(1, round(self.r * counts.max() / max(1, counts[c])))
+        return times
+
+    def targets(self, training: Training, run: int, task: Task, rows: Part) -> Targets:
+        """N(x_i) of every sample of a run under its present f; of a run that has diverged, the samples alone."""
         import torch
 
         from imbalance_bench.methods.deep_neighbours import nearest
 
-        ks = self.k(task)
-        if not any(ks):
-            return None
-        v = stack.predict(stack.flat[run].detach(), rows.x, "embed")
+        ks = self.k(task) if run in training.monitor.alive else [0] * task.classes
+        v = training.stack.predict(training.stack.flat[run].detach(), rows.x, "embed")
         labels = torch.as_tensor(rows.y, device=v.device)
+        width = 1 + max(self.k_minority, self.k_majority)
         # Where a class has fewer neighbours than another, the sample itself fills the columns that do not count.
-        members = torch.arange(len(v), device=v.device)[:, None].repeat(1, max(ks) + 1)
+        members = torch.arange(len(v), device=v.device)[:, None].repeat(1, width)
         for c, k in enumerate(ks):
             own = torch.nonzero(labels == c).squeeze(1)
             if k and len(own):
                 members[own, 1 : k + 1] = own[nearest(v[own], v[own], k, own=True)[1]]
         k_of = torch.tensor(ks, device=v.device)[labels]
-        return Targets(v, members, torch.arange(max(ks) + 1, device=v.device) <= k_of[:, None])
+        return Targets(v, members, torch.arange(width, device=v.device) <= k_of[:, None])
 
-    def enlarged(self, labels: torch.Tensor, batch_size: int, generator: torch.Generator) -> torch.Tensor:
-        """The batches of a round: each row r times, or (``uniform``) as many rows from passes over all."""
+    def enlarged(self, times: np.ndarray, batch_size: int, generator: torch.Generator) -> torch.Tensor:
+        """The batches of a round: row i ``times[i]`` times, or (``uniform``) as many rows from passes over all."""
         import torch
 
         from imbalance_bench.engine.batches import shuffled
 
-        times = torch.tensor(repeats(labels, int(labels.max()) + 1, self.r))[labels]
-        total = int(times.sum())
+        n, total = len(times), int(times.sum())
         if self.enlarge == "uniform":
-            passes = -(-total // len(labels))
-            rows = torch.cat([torch.randperm(len(labels), generator=generator) for _ in range(passes)])[:total]
+            rows = torch.cat([torch.randperm(n, generator=generator) for _ in range(-(-total // n))])[:total]
             return torch.nn.functional.pad(rows, (0, -total % batch_size), value=-1).view(-1, batch_size)
         plan = shuffled(total, batch_size, generator)
-        return torch.where(plan >= 0, torch.arange(len(labels)).repeat_interleave(times)[plan], -1)
+        return torch.where(plan >= 0, torch.arange(n).repeat_interleave(torch.as_tensor(times))[plan], -1)
 
-    def objective(self, targets: Sequence[Targets | None]) -> Any:
-        """The multi-task loss over a round, for ``Training.run``; None (plain training) where no run has targets."""
+    def objective(self, targets: Sequence[Targets]) -> Objective | None:
+        """The multi-task loss over a round, for ``Training.run``; None (plain training) where no class is to have
+        neighbours."""
         import torch
 
-        if targets[0] is None:
+        if not (self.k_minority or self.k_majority):
             return None
         # Runs side by side: sets may differ in length, rows that a run has not are never looked up.
         v, members, real = (torch.nn.utils.rnn.pad_sequence(list(t), batch_first=True) for t in zip(*targets))
@@ -190,15 +211,3 @@ def dirichlet(counted: torch.Tensor, batch: Batch, generators: Sequence[torch.Ge
     width = counted.shape[-1]
     drawn = batch.draw(generators, lambda n, g: torch.empty(n, width).exponential_(generator=g)) * counted
     return drawn / drawn.sum(-1, keepdim=True).clamp(min=1e-30)  # pads have drawn nothing
-
-
-def repeats(rows: Any, classes: int, r: float | None) -> list[int]:
-    """How often a sample of each class stands in a round: round(r · n_max / n_c), Eq. 11's range in steps of 1/R.
-    ``rows``: a Part, or labels (n,)."""
-    import numpy as np
-
-    counts = np.bincount(np.asarray(rows.y if isinstance(rows, Part) else rows), minlength=classes)
-    most = counts.max()
-    return [
-        max(1, round(r * most / n)) if r is not None and n and most >= ENLARGED_FROM * n else 1 for n in counts.tolist()
-    ]

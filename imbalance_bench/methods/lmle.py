@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,6 +80,7 @@ class LMLE(Method):
             raise BenchError(f"method.cost_power={self.cost_power} must be 0 (no class costs) or above")
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+        from imbalance_bench.engine.batches import drawn_before
         from imbalance_bench.methods.deep_neighbours import DeepClassifier
 
         sets = [engine.rows_of(t) for t in tasks]
@@ -95,14 +95,11 @@ class LMLE(Method):
         for epoch in range(epochs - initial):
             if epoch % self.refresh == 0:
                 clusterings = [self.clustering(training, r, t, s, epoch) for r, (t, s) in enumerate(zip(tasks, sets))]
-            # Training asks for one run's batches after the other's.
-            plans = iter(
-                [
-                    quintuplet_batches(c, s.y, engine.trainer.batch_size, g)
-                    for c, s, g in zip(clusterings, sets, training.shuffling)
-                ]
-            )
-            training.run(sets, 1, self.quintuplet_loss, partial(drawn_before, plans), phase="quintuplet training")
+            plans = [
+                quintuplet_batches(c, s.y, engine.trainer.batch_size, g)
+                for c, s, g in zip(clusterings, sets, training.shuffling)
+            ]
+            training.run(sets, 1, self.quintuplet_loss, drawn_before(plans), phase="quintuplet training")
         classifiers: list[Classifier] = []
         for r, made in enumerate(engine.classifiers(training.stack, training.monitor)):
             made.info |= resampling_info(tasks[r], sets[r])
@@ -220,11 +217,6 @@ def quintuplet_batches(
     anchors = anchors[torch.randperm(len(anchors), generator=generator)][: steps * b]
     rows = anchors[:, None].expand(-1, MEMBERS) if clustering is None else clustering.quintuplets(anchors).cpu()
     return rows.reshape(steps, b * MEMBERS)
-
-
-def drawn_before(plans: Iterator[torch.Tensor], *_: Any) -> torch.Tensor:
-    """The sampler that hands out ``plans``, one a run."""
-    return next(plans)
 
 
 class ClusterDecision:
