@@ -7,6 +7,7 @@ import pickle
 import shutil
 import struct
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -328,6 +329,19 @@ def test_ten_copies_enlarge_the_training_part_alone(small_stand_in, monkeypatch)
     assert (ten.x[:20] == one.x[:20]).all()
     monkeypatch.setattr(back_rotation, "enlarged", None)
     assert (source("mnist_back_rotation_generated_x10").load(small_stand_in).x == ten.x).all()
+
+
+def test_copies_of_an_image_are_all_trained_on_or_none(small_stand_in):
+    ten = source("mnist_back_rotation_generated_x10").load(small_stand_in)
+    assert (ten.y == ten.y[np.unique(ten.groups, return_index=True)[1][ten.groups]]).all()
+    assert np.bincount(ten.groups).tolist() == [10] * 20 + [1] * 40
+    few = replace(ten, y=ten.y % 2, class_names=("even", "odd"))  # no class of so few images that a part has none
+    assert len(runs(few)[0].task.train) == 200
+    for protocol in ("holdout_kfold", "official_test"):
+        with pytest.raises(BenchError, match="set protocol=official_trials protocol.valid_fraction=0"):
+            runs(few, protocol=protocol)
+    one = source("mnist_back_rotation_generated").load(small_stand_in)
+    assert one.groups is None
 
 
 @pytest.mark.parametrize("copies", [0, 3, -2])

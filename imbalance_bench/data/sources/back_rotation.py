@@ -58,12 +58,13 @@ class _BackRotation:
         what it was made of."""
         name: str = self.name  # type: ignore[attr-defined]
         arrays = cached(folder, f"{name}-{key}", make)
-        x, y = arrays["x"], arrays["y"].astype(np.int64)
+        x, y, groups = arrays["x"], arrays["y"].astype(np.int64), None
         if self.copies > 1:
             info |= {"copies": self.copies}
             train = x[:TRAIN]
             more = cached(folder, f"{name}-{key}-x{self.copies}", lambda: {"x": enlarged(train, self.copies)})["x"]
-            x, y = np.concatenate([more, x[TRAIN:]]), np.concatenate([np.tile(y[:TRAIN], self.copies), y[TRAIN:]])
+            groups = np.concatenate([np.tile(np.arange(TRAIN), self.copies), np.arange(TRAIN, len(y))])
+            x, y = np.concatenate([more, x[TRAIN:]]), y[groups]
         return Dataset(
             name,
             x[:, None],
@@ -72,6 +73,7 @@ class _BackRotation:
             RawPixels(),
             modality="image",
             test_rows=np.arange(TRAIN * self.copies, len(y)),
+            groups=groups,
             info=info,
         )
 
