@@ -208,6 +208,21 @@ def test_a_changed_or_cut_back_rotation_archive_is_not_kept(tmp_path, upstream, 
         source("mnist_back_rotation").load(tmp_path)
 
 
+def test_a_back_rotation_archive_that_changed_since_its_download_is_refused(tmp_path, upstream, small_back_rotation):
+    content, files, _, _ = small_back_rotation
+    upstream.files["/mnist_rotation_back_image_new.zip"] = content
+    source("mnist_back_rotation").load(tmp_path)
+    other = zipped(files | {"more": b""})
+    put(tmp_path, {back_rotation.PLACE: other})
+    with pytest.raises(BenchError) as error:
+        source("mnist_back_rotation").load(tmp_path)
+    path = tmp_path / back_rotation.PLACE
+    for words in (hashlib.sha256(content).hexdigest(), hashlib.sha256(other).hexdigest(), f"remove {path}"):
+        assert words in str(error.value)
+    (tmp_path / fetch.CHECKSUMS).unlink()  # put there by hand: no sum is known
+    source("mnist_back_rotation").load(tmp_path)
+
+
 def test_without_a_network_it_names_the_stand_in(tmp_path, upstream):
     with pytest.raises(BenchError, match="cannot download .*404.* dataset=mnist_back_rotation_generated"):
         source("mnist_back_rotation").load(tmp_path)
