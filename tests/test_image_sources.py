@@ -7,6 +7,7 @@ import pickle
 import shutil
 import struct
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,21 @@ def test_a_changed_or_cut_back_rotation_archive_is_not_kept(tmp_path, upstream, 
         source("mnist_back_rotation").load(tmp_path)
 
 
+def test_a_back_rotation_archive_that_changed_since_its_download_is_refused(tmp_path, upstream, small_back_rotation):
+    content, files, _, _ = small_back_rotation
+    upstream.files["/mnist_rotation_back_image_new.zip"] = content
+    source("mnist_back_rotation").load(tmp_path)
+    other = zipped(files | {"more": b""})
+    put(tmp_path, {back_rotation.PLACE: other})
+    with pytest.raises(BenchError) as error:
+        source("mnist_back_rotation").load(tmp_path)
+    path = tmp_path / back_rotation.PLACE
+    for words in (hashlib.sha256(content).hexdigest(), hashlib.sha256(other).hexdigest(), f"remove {path}"):
+        assert words in str(error.value)
+    (tmp_path / fetch.CHECKSUMS).unlink()  # put there by hand: no sum is known
+    source("mnist_back_rotation").load(tmp_path)
+
+
 def test_without_a_network_it_names_the_stand_in(tmp_path, upstream):
     with pytest.raises(BenchError, match="cannot download .*404.* dataset=mnist_back_rotation_generated"):
         source("mnist_back_rotation").load(tmp_path)
@@ -328,6 +344,19 @@ def test_ten_copies_enlarge_the_training_part_alone(small_stand_in, monkeypatch)
     assert (ten.x[:20] == one.x[:20]).all()
     monkeypatch.setattr(back_rotation, "enlarged", None)
     assert (source("mnist_back_rotation_generated_x10").load(small_stand_in).x == ten.x).all()
+
+
+def test_copies_of_an_image_are_all_trained_on_or_none(small_stand_in):
+    ten = source("mnist_back_rotation_generated_x10").load(small_stand_in)
+    assert (ten.y == ten.y[np.unique(ten.groups, return_index=True)[1][ten.groups]]).all()
+    assert np.bincount(ten.groups).tolist() == [10] * 20 + [1] * 40
+    few = replace(ten, y=ten.y % 2, class_names=("even", "odd"))  # no class of so few images that a part has none
+    assert len(runs(few)[0].task.train) == 200
+    for protocol in ("holdout_kfold", "official_test"):
+        with pytest.raises(BenchError, match="set protocol=official_trials protocol.valid_fraction=0"):
+            runs(few, protocol=protocol)
+    one = source("mnist_back_rotation_generated").load(small_stand_in)
+    assert one.groups is None
 
 
 @pytest.mark.parametrize("copies", [0, 3, -2])

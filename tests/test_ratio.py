@@ -1,5 +1,7 @@
 """Ratios: exact counts, the same rows for the same seed, smaller subsets within larger ones."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -82,7 +84,7 @@ def test_long_tailed_keeps_all_of_a_class_that_has_fewer():
     assert kept(LongTailed(0, "all", 0.5), labels([90, 100, 100])) == [90, 70, 50]
 
 
-@given(st.integers(2, 10), st.floats(1, 50), seeds)
+@given(st.integers(3, 10), st.floats(1, 50), seeds)
 def test_step_thins_the_first_classes(classes, r, seed):
     y = labels([100] * classes)
     n = round(0.5 * classes)
@@ -91,6 +93,11 @@ def test_step_thins_the_first_classes(classes, r, seed):
 
 def test_step_thins_the_classes_listed():
     assert kept(ratio("step", classes=[1, 3]), labels([100, 50, 70, 80])) == [100, 10, 70, 10]
+
+
+def test_step_thins_class_1_of_two():
+    assert kept(ratio("step"), labels([100, 80])) == [100, 10]
+    assert kept(ratio("step", classes=[1]), labels([100, 80])) == [100, 10]
 
 
 def test_class_list_takes_fractions_and_numbers_of_rows():
@@ -151,6 +158,39 @@ def test_bad_ratios_say_what_to_change(label, options, counts, words):
     with pytest.raises(BenchError) as error:
         ratio(label, **options).indices(labels(counts), 0)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("label", "options", "left", "remedy"),
+    [
+        ("step", {"classes": [0]}, (50, 400), "thin class 1, e.g. ratio=step ratio.classes=[1]"),
+        ("minor_cifar10", {"classes": [0], "major": 1.0}, (5, 400), "ratio.classes=[1]"),
+        ("class_list", {"keep": {0: 0.5}}, (250, 400), "keep fewer rows of class 1 (ratio.keep)"),
+    ],
+)
+def test_class_1_of_two_stays_the_smaller_one(label, options, left, remedy):
+    words = f"leaves {left[0]} rows of class 0 and {left[1]} of class 1, the positive one, which must be the smaller"
+    with pytest.raises(BenchError, match=re.escape(words)) as error:
+        ratio(label, **options).indices(labels([500, 400]), 0)
+    assert remedy in str(error.value)
+
+
+def test_of_two_classes_a_random_one_must_be_class_1():
+    spec, y = ratio("four_random_90", count=1), labels([500, 400])
+    outcomes = set()
+    for fold in range(10):
+        seed = spec.trial_seed(fold)
+        try:
+            outcomes.add(tuple(kept(spec, y, seed)))
+        except BenchError as error:
+            outcomes.add(str(error).partition(",")[0])
+    assert outcomes == {(500, 40), "ratio=random_classes leaves 50 rows of class 0 and 400 of class 1"}
+
+
+def test_a_ratio_that_takes_nothing_leaves_class_1_as_large_as_it_is():
+    for spec in (ratio("native"), ratio("gaussian_20", reduction=0.0), ratio("four_random_90", count=1, p=0.0)):
+        assert kept(spec, labels([40, 50])) == [40, 50]
+    assert kept(ratio("ir_20", r=4), labels([40, 50])) == [40, 10]
 
 
 def test_every_option_builds():
@@ -274,3 +314,27 @@ def test_minority_classes_are_those_with_fewer_than_half_of_the_largest():
     assert ratio("native").minority_classes(np.array([100, 90]), 0) == (1,)
     assert ratio("step").minority_classes(np.array([10, 10, 100, 100]), 0) == (0, 1)
     assert ratio("native").minority_classes(np.array([7, 7, 7]), 0) == ()
+
+
+@pytest.mark.parametrize("r", [1.5, 2, 10])
+def test_the_minority_of_step_are_the_classes_thinned_however_little(r):
+    counts = kept(ratio("step", r=r), labels([60] * 5))
+    assert ratio("step", r=r).minority_classes(np.array(counts), 0) == (0, 1)
+    assert ratio("step", r=r, classes=[3, 1, 3]).minority_classes(np.array([60, 40, 60, 40, 60]), 0) == (1, 3)
+
+
+def test_the_minority_of_listed_classes_are_those_with_few_rows():
+    few = kept(ratio("digits_0456"), labels([60] * 10))
+    assert ratio("digits_0456").minority_classes(np.array(few), 0) == (0, 4, 5, 6)
+    few = kept(ratio("irt_nyc_counts"), labels([1900] * 4))
+    assert ratio("irt_nyc_counts").minority_classes(np.array(few), 0) == (1, 2, 3)
+
+
+def test_of_two_classes_class_1_is_the_minority_whichever_is_thinned():
+    for spec in (
+        ratio("four_random_90", count=1, p=0.1),
+        ratio("minor_cifar10", classes=[0], minor=0.95, major=1.0),
+        ratio("step", classes=[1]),
+    ):
+        seeds = {spec.trial_seed(fold) for fold in range(10)}
+        assert {spec.minority_classes(np.array([90, 40]), seed) for seed in seeds} == {(1,)}

@@ -162,6 +162,41 @@ def test_a_ratio_thins_all_rows_or_the_training_part(apply_to):
     assert plain[0].task.withdrawn is None
 
 
+PAIRS = np.arange(360) // 2
+
+
+@pytest.mark.parametrize(
+    ("label", "options"),
+    [
+        ("holdout_kfold", {}),
+        ("stratified_kfold", {}),
+        ("repeated_holdout", {}),
+        ("official_test", {}),
+        ("official_trials", {"valid_fraction": 0.2}),
+    ],
+)
+@pytest.mark.parametrize("apply_to", ["all", "train"])
+def test_copies_of_a_row_are_not_parted(label, options, apply_to):
+    data = dataset(test_rows=np.arange(90), groups=PAIRS)
+    with pytest.raises(BenchError, match=f"protocol={label} puts copies of one row of made into") as error:
+        make_runs(data, ratio("ir_10", apply_to=apply_to), protocol(label, **options), 0)
+    assert "set protocol=official_trials protocol.valid_fraction=0" in str(error.value)
+
+
+def test_copies_of_test_rows_are_not_trained_on():
+    data = dataset(test_rows=np.arange(1, 90), groups=PAIRS)
+    with pytest.raises(BenchError, match="into the train and the test part"):
+        make_runs(data, ratio(), protocol("official_trials"), 0)
+
+
+@pytest.mark.parametrize("label", ["official_test", "official_trials"])
+def test_copies_are_trained_on_together(label):
+    data = dataset(test_rows=np.arange(90), groups=PAIRS)
+    run = make_runs(data, ratio("ir_10"), protocol(label, valid_fraction=0), 0)[0]
+    plain = make_runs(replace(data, groups=None), ratio("ir_10"), protocol(label, valid_fraction=0), 0)[0]
+    assert (run.task.train.ids == plain.task.train.ids).all() and (run.test.ids == plain.test.ids).all()
+
+
 def test_rows_keep_their_features_and_labels():
     data = dataset((80, 30))
     for run in make_runs(data, ratio(), protocol("repeated_holdout"), 0):

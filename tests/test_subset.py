@@ -38,11 +38,15 @@ def test_which_rows_is_drawn_by_the_seed_and_fewer_lie_within_more():
 
 
 @pytest.mark.parametrize("frame", [False, True])
-def test_test_rows_stay_test_rows(monkeypatch, frame):
+def test_test_rows_stay_test_rows_and_copies_stay_copies(monkeypatch, frame):
     source = type(DATASETS.build(WHOLE))
     whole = DATASETS.build(WHOLE).load(Path())
     official = replace(
-        whole, x=pd.DataFrame(whole.x) if frame else whole.x, test_rows=np.arange(300, 569), valid_rows=np.arange(50)
+        whole,
+        x=pd.DataFrame(whole.x) if frame else whole.x,
+        test_rows=np.arange(300, 569),
+        valid_rows=np.arange(50),
+        groups=np.arange(569) // 2,
     )
     monkeypatch.setattr(source, "load", lambda self, folder: official)
     fewer = subset({0: 60, 1: 60}).load(Path())
@@ -50,6 +54,8 @@ def test_test_rows_stay_test_rows(monkeypatch, frame):
     for rows, place in ((fewer.test_rows, official.test_rows), (fewer.valid_rows, official.valid_rows)):
         known = {row.tobytes() for row in whole.x[place]}
         assert [i for i, row in enumerate(x) if row.tobytes() in known] == rows.tolist()
+    place = {row.tobytes(): i for i, row in enumerate(whole.x)}
+    assert fewer.groups.tolist() == [place[row.tobytes()] // 2 for row in x]
 
 
 def test_it_lies_where_the_whole_one_lies(tmp_path):
@@ -67,5 +73,6 @@ def test_mistakes():
 
 
 def test_class_1_stays_the_smaller_one():
-    with pytest.raises(BenchError, match="leaves 100 rows of class 0 and 106 of class 1, the positive one"):
+    with pytest.raises(BenchError, match="leaves 100 rows of class 0 and 106 of class 1, the positive one") as error:
         subset({0: 100, 1: 0.5}).load(Path())
+    assert "keep fewer rows of class 1 (dataset.keep)" in str(error.value)

@@ -10,6 +10,7 @@ What a ratio takes out of a training part is that run's unlabelled pool.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -27,6 +28,7 @@ class Ratio:
 
     name: ClassVar[str]
     remedy: ClassVar[str] = "choose a lower ratio"
+    thin_positive: ClassVar[str] = "thin class 1, e.g. ratio=step ratio.classes=[1]"
 
     seed: int
     apply_to: Literal["all", "train"]
@@ -45,19 +47,27 @@ class Ratio:
         return self.seed
 
     def minority_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
-        """The classes that are the minority where ``counts`` (C,) rows a class are kept: of two classes class 1; of
-        several those with fewer than half as many rows as the largest."""
-        if len(counts) == 2:
-            return (1,)
+        """The classes that are the minority where ``counts`` (C,) rows a class are kept: of two classes class 1, the
+        positive one; of several those that ``rare_classes`` says."""
+        return (1,) if len(counts) == 2 else self.rare_classes(counts, seed)
+
+    def rare_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
+        """The classes with fewer than half as many rows as the largest."""
         return tuple(np.flatnonzero(2 * counts < counts.max()).tolist())
 
     def indices(self, labels: np.ndarray, seed: int) -> np.ndarray:
-        """Rows kept, sorted, of labels (n,) in 0..C-1. Raises BenchError where a class would be left empty."""
+        """Rows kept, sorted, of labels (n,) in 0..C-1. Raises BenchError where a class would be left empty, or where
+        class 1 of two, the positive one, would be left the larger."""
         counts = np.bincount(labels)
         keep = self.keep_counts(counts, seed)
         for c in np.flatnonzero(keep < 1):
             why = "has no rows" if counts[c] == 0 else f"has {counts[c]} rows and would keep none"
             raise BenchError(f"ratio={self.name}: class {c} {why}: {self.remedy}")
+        if len(keep) == 2 and keep[1] > keep[0] and (keep < counts).any():
+            raise BenchError(
+                f"ratio={self.name} leaves {keep[0]} rows of class 0 and {keep[1]} of class 1, the positive one, which "
+                f"must be the smaller: {self.thin_positive}"
+            )
         rows = [self.order(np.flatnonzero(labels == c), c, seed)[: keep[c]] for c in range(len(counts))]
         return np.sort(np.concatenate(rows))
 
@@ -97,7 +107,7 @@ class ImbalanceRatio(Ratio):
 @dataclass(frozen=True)
 class Step(Ratio):
     """Minority classes thinned to floor(n_max / ``r``) rows each, n_max being the largest class. ``classes``: the
-    minority classes; null: the first ``fraction`` of all."""
+    minority classes; null: the first ``fraction`` of all, of two classes class 1."""
 
     r: float
     classes: list[int] | None
@@ -110,16 +120,21 @@ class Step(Ratio):
             raise BenchError(f"ratio.fraction={self.fraction} must lie between 0 and 1")
 
     def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
-        classes = self.classes
-        if classes is None:
-            classes = list(range(round(self.fraction * len(counts))))
+        classes = self.rare_classes(counts, seed)
         _known(classes, counts, "ratio.classes")
-        if len(set(classes)) in (0, len(counts)):
+        if len(classes) in (0, len(counts)):
             raise BenchError(
-                f"ratio=step thins {len(set(classes))} of {len(counts)} classes: at least one must be thinned and one "
-                "kept whole; set ratio.classes=[...] or another ratio.fraction"
+                f"ratio=step thins {len(classes)} of {len(counts)} classes: at least one must be thinned and one kept "
+                "whole; set ratio.classes=[...] or another ratio.fraction"
             )
         return _thinned(counts, classes, int(counts.max() / self.r), self.r)
+
+    def rare_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
+        """The classes thinned."""
+        if self.classes is not None:
+            return tuple(sorted(set(self.classes)))
+        order = (1, 0) if len(counts) == 2 else tuple(range(len(counts)))
+        return order[: round(self.fraction * len(counts))]
 
 
 @RATIOS.register("long_tailed")
@@ -139,7 +154,7 @@ class LongTailed(Ratio):
         exponents = np.arange(len(counts)) / max(len(counts) - 1, 1)
         return np.minimum(counts, (counts.max() * self.mu**exponents).astype(np.int64))
 
-    def minority_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
+    def rare_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
         """The last half of the classes, the tail."""
         return tuple(range(len(counts) // 2, len(counts)))
 
@@ -149,6 +164,8 @@ class LongTailed(Ratio):
 class ClassList(Ratio):
     """``keep``: class index → how much of it stays: a fraction (a float below 1, floored) or a number of rows (an
     int). Classes that are not listed stay whole. On the command line: ``'ratio.keep={1: 0.1, 2: 50}'``."""
+
+    thin_positive: ClassVar[str] = "keep fewer rows of class 1 (ratio.keep)"
 
     keep: dict[int, float | int] | None
 
@@ -220,11 +237,11 @@ class RandomClasses(Redrawn):
                 f"{len(counts) - 1} or fewer"
             )
         kept = counts.copy()
-        for c in self.minority_classes(counts, seed):
+        for c in self.rare_classes(counts, seed):
             kept[c] -= round(self.p * counts[c])
         return kept
 
-    def minority_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
+    def rare_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
         """The classes drawn."""
         return tuple(sorted(_drawn(len(counts), seed)[: self.count]))
 
@@ -254,7 +271,7 @@ class Gaussian(Redrawn):
         rates[order] = keep_rates(counts[order], self.reduction)
         return np.round(counts * rates).astype(np.int64)
 
-    def minority_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
+    def rare_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
         """The classes below the median count."""
         return tuple(np.flatnonzero(counts < np.median(counts)).tolist())
 
@@ -311,7 +328,7 @@ class MinorMajor(Redrawn):
         shares[listed] = self.minor
         return np.round(counts * shares).astype(np.int64)
 
-    def minority_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
+    def rare_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
         """The classes listed."""
         return tuple(sorted(set(self.classes)))
 
@@ -335,7 +352,7 @@ def _known(classes: object, counts: np.ndarray, where: str) -> None:
             raise BenchError(f"{where}: class {c!r} does not exist: classes are 0 to {len(counts) - 1}")
 
 
-def _thinned(counts: np.ndarray, classes: list[int], wanted: int, r: float) -> np.ndarray:
+def _thinned(counts: np.ndarray, classes: Iterable[int], wanted: int, r: float) -> np.ndarray:
     """``counts`` with ``classes`` cut to ``wanted`` rows. A class that has fewer already is an error: the result
     would carry the name of a ratio that it does not have."""
     kept = counts.copy()

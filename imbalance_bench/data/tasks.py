@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,7 +31,8 @@ def make_runs(dataset: Dataset, ratio: Ratio, protocol: Protocol, seed: int) -> 
 
     Parts of equal rows are the same object wherever the rows are encoded alike (repeats of a split; the test part of
     trials), so that they need to lie on a device once.
-    Raises BenchError where a class is left without rows in a part, or a feature is not a finite number.
+    Raises BenchError where a class is left without rows in a part, copies of one row are in two parts, or a feature is
+    not a finite number.
     """
     if isinstance(dataset.x, np.ndarray) and dataset.modality != "text":  # an encoder fills the gaps of a table
         _check_finite(dataset.x, dataset.name)
@@ -101,6 +103,7 @@ def _split(dataset: Dataset, ratio: Ratio, protocol: Protocol) -> tuple[list[Spl
 
     found = protocol.splits(dataset.y[kept], within(dataset.test_rows), within(dataset.valid_rows), dataset.kind)
     splits = [type(s)(*(kept[part] for part in s)) for s in found]
+    _check_groups(dataset, protocol, splits)
     if ratio.apply_to == "all" or dataset.kind == "regression":
         return splits, [np.setdiff1d(every, kept)] * len(splits)
     thinned = [
@@ -108,6 +111,20 @@ def _split(dataset: Dataset, ratio: Ratio, protocol: Protocol) -> tuple[list[Spl
         for fold, s in enumerate(splits)
     ]
     return thinned, [np.setdiff1d(s.train, t.train) for s, t in zip(splits, thinned)]
+
+
+def _check_groups(dataset: Dataset, protocol: Protocol, splits: list[Split]) -> None:
+    if dataset.groups is None:
+        return
+    for split in splits:
+        groups = {part: dataset.groups[rows] for part, rows in split._asdict().items()}
+        for one, other in combinations(groups, 2):
+            if np.isin(groups[one], groups[other]).any():
+                raise BenchError(
+                    f"protocol={protocol.name} puts copies of one row of {dataset.name} into the {one} and the {other} "
+                    "part: set protocol=official_trials protocol.valid_fraction=0, which trains on all rows that are "
+                    "not test rows"
+                )
 
 
 def _check_finite(x: np.ndarray, name: str) -> None:

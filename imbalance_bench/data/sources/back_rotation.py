@@ -16,7 +16,7 @@ import numpy as np
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import RawPixels
-from imbalance_bench.data.fetch import SITES, cached, fetch_file
+from imbalance_bench.data.fetch import CHECKSUMS, SITES, cached, check_sum, fetch_file, recorded
 from imbalance_bench.data.sources import mnist
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
@@ -58,12 +58,13 @@ class _BackRotation:
         what it was made of."""
         name: str = self.name  # type: ignore[attr-defined]
         arrays = cached(folder, f"{name}-{key}", make)
-        x, y = arrays["x"], arrays["y"].astype(np.int64)
+        x, y, groups = arrays["x"], arrays["y"].astype(np.int64), None
         if self.copies > 1:
             info |= {"copies": self.copies}
             train = x[:TRAIN]
             more = cached(folder, f"{name}-{key}-x{self.copies}", lambda: {"x": enlarged(train, self.copies)})["x"]
-            x, y = np.concatenate([more, x[TRAIN:]]), np.concatenate([np.tile(y[:TRAIN], self.copies), y[TRAIN:]])
+            groups = np.concatenate([np.tile(np.arange(TRAIN), self.copies), np.arange(TRAIN, len(y))])
+            x, y = np.concatenate([more, x[TRAIN:]]), y[groups]
         return Dataset(
             name,
             x[:, None],
@@ -72,6 +73,7 @@ class _BackRotation:
             RawPixels(),
             modality="image",
             test_rows=np.arange(TRAIN * self.copies, len(y)),
+            groups=groups,
             info=info,
         )
 
@@ -80,8 +82,8 @@ class _BackRotation:
 @dataclass(frozen=True)
 class BackRotationSource(_BackRotation):
     """The upstream archive: text, a line an image of 784 numbers in [0, 1] and the digit. No sum of it is published:
-    that of the first download is recorded. (Which way round the pixels of a line run does not matter: digits are turned
-    by any angle, and all in the same way.)"""
+    that of the first download is recorded, and what lies there must have it. (Which way round the pixels of a line run
+    does not matter: digits are turned by any angle, and all in the same way.)"""
 
     def load(self, folder: Path) -> Dataset:
         try:
@@ -90,6 +92,9 @@ class BackRotationSource(_BackRotation):
             raise BenchError(
                 f"{error}. A stand-in that needs MNIST alone: dataset=mnist_back_rotation_generated"
             ) from error
+        if known := recorded(folder).get(PLACE):
+            remedy = f"remove {path}, and it will be fetched again; or, to use it, its entry in {folder / CHECKSUMS}"
+            check_sum(path, f"sha256:{known['sha256']}", f"it changed since its download: {remedy}")
         with path.open("rb") as file:
             key = hashlib.file_digest(file, "sha256").hexdigest()[:16]
         return self._dataset(folder, key, lambda: _parse(path))

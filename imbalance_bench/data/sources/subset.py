@@ -36,16 +36,11 @@ class SubsetSource:
         def within(part: np.ndarray | None) -> np.ndarray | None:
             return None if part is None else np.flatnonzero(np.isin(rows, part))
 
-        counts = np.bincount(whole.y[rows], minlength=2)
-        if whole.classes == 2 and counts[1] > counts[0]:
-            raise BenchError(
-                f"dataset.keep leaves {counts[0]} rows of class 0 and {counts[1]} of class 1, the positive one, which "
-                "must be the smaller: keep fewer of class 1"
-            )
         info = {key: fact for key, fact in whole.info.items() if key != "printed"}  # which is of the whole
         x = whole.x[rows] if isinstance(whole.x, np.ndarray) else whole.x.iloc[rows]
         parts = {"test_rows": within(whole.test_rows), "valid_rows": within(whole.valid_rows)}
-        return replace(whole, x=x, y=whole.y[rows], info=info, **parts)
+        groups = None if whole.groups is None else whole.groups[rows]
+        return replace(whole, x=x, y=whole.y[rows], groups=groups, info=info, **parts)
 
     def _ratio(self, y: np.ndarray | None = None) -> np.ndarray:
         """Rows that stay of labels ``y`` (n,); without any, whether ``keep`` and ``seed`` can be."""
