@@ -79,7 +79,7 @@ class SelfTraining(Method):
 
     The pool's labels are read for the record alone. History, in the last epoch of each round: ``fitted_rows`` =
     |D ∪ D_add|; the counts of the paper's Figure 2, where a labelled sample is ``confused`` if predicted wrongly and an
-    unlabelled one if added with a wrong label; ``selection_precision``, the share of D_add whose label is true.
+    unlabelled one if added with a wrong label; ``selection_precision``, the share of D_add that is not confused.
     """
 
     rounds: int
@@ -201,5 +201,6 @@ def figure2(task: Task, predicted: Predicted, added: np.ndarray, pool_labels: np
         "added_unlabelled_confused": int((unlabelled & ~true).sum()),
     }
     if added.any():
-        facts["selection_precision"] = 1 - facts["added_unlabelled_confused"] / int(added.sum())
+        confused = facts["added_labelled_confused"] + facts["added_unlabelled_confused"]
+        facts["selection_precision"] = 1 - confused / int(added.sum())
     return facts
