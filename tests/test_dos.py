@@ -87,6 +87,18 @@ def test_the_loss_of_a_batch_is_equations_8_to_10(rho):
     np.testing.assert_allclose(gradient[0, 0].numpy(), (by_g + by_f) / 2, rtol=1e-6)
 
 
+def test_with_weights_of_one_the_losses_are_equations_3_to_5():
+    rng = np.random.default_rng(0)
+    v, h, head = rng.normal(size=(3, 3)), rng.normal(size=3), rng.normal(size=(3, 2))
+    members = torch.tensor([[0, 1, 2]] * 3)
+    loss = method("dos", loss_weight=0.3, weights="ones").objective(
+        [Targets(torch.tensor(v), members, torch.ones(3, 3, dtype=torch.bool))]
+    )
+    state = TrainState(torch.ones(1, 1, 2), 0, 1, [torch.Generator()])
+    value = loss(Given(torch.tensor(h)[None, None], torch.tensor(head)), one_batch(1), state)
+    assert value.item() == pytest.approx(by_hand(h, v, np.ones(3), 0, head, 0.3, "printed"), rel=1e-6)
+
+
 def test_equation_8_is_least_at_the_weighted_mean():
     """Of the objective what λ weighs has no gradient where f(x) is Σ w_i v_i."""
     rng = np.random.default_rng(1)

@@ -17,6 +17,7 @@ from imbalance_bench.engine.batches import shuffled
 from imbalance_bench.engine.loop import Training
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods import selectnet as module
+from imbalance_bench.methods.pool_controls import PoolAll
 from imbalance_bench.methods.selectnet import SelectionNetworks
 from imbalance_bench.methods.self_training import Predicted, extended, figure2
 from imbalance_bench.run import run_cell
@@ -105,30 +106,36 @@ def test_the_threshold_is_a_field():
 
 def test_added_samples_keep_their_ids_and_carry_the_given_or_the_predicted_label():
     m = method("context_data_predicted_label")
-    labels = m.pool_labels(BY_HAND, SEEN)
-    assert labels.tolist() == [3, 2, 1]
-    rows = extended(BY_HAND.train, BY_HAND, m.choose(SEEN), labels)
+    labels = m.labels(BY_HAND, SEEN)
+    assert labels.tolist() == [*GIVEN, 3, 2, 1]
+    rows = extended(BY_HAND.train, BY_HAND.train, BY_HAND, m.choose(SEEN), labels)
     assert rows.ids.tolist() == [10, 11, 12, 13, 14, 10, 11, 20]
     assert rows.y.tolist() == [*GIVEN, 2, 0, 3]
     assert rows.x[:, 0].tolist() == [0, 1, 2, 3, 4, 0, 1, 5]
     oracle = method("pool_oracle")
-    rows = extended(BY_HAND.train, BY_HAND, oracle.choose(SEEN), oracle.pool_labels(BY_HAND, SEEN))
+    rows = extended(BY_HAND.train, BY_HAND.train, BY_HAND, oracle.choose(SEEN), oracle.labels(BY_HAND, SEEN))
     assert rows.ids.tolist() == [*range(10, 15), 20, 21, 22]
     assert rows.y.tolist() == [*GIVEN, *TRUTH]
+    as_printed = method("context_data_predicted_label", label_of="predicted")
+    labels = as_printed.labels(BY_HAND, SEEN)
+    rows = extended(BY_HAND.train, BY_HAND.train, BY_HAND, as_printed.choose(SEEN), labels)
+    assert rows.y.tolist() == [*GIVEN, *SEEN.labels[[0, 1, 5]]]
 
 
 def test_the_record_counts_the_four_kinds_of_figure_2():
     everything = SEEN.minor
-    facts = figure2(BY_HAND, SEEN, everything, SEEN.labels[5:])
+    facts = figure2(BY_HAND, SEEN, everything, SEEN.labels)
     assert facts == {
         "added_labelled_minor": 2, "added_labelled_confused": 1,
         "added_unlabelled_minor": 1, "added_unlabelled_confused": 1, "selection_precision": 0.6,
     }  # fmt: skip
-    assert figure2(BY_HAND, SEEN, everything & False, SEEN.labels[5:]) == {
+    assert figure2(BY_HAND, SEEN, everything & False, SEEN.labels) == {
         "added_labelled_minor": 0, "added_labelled_confused": 0,
         "added_unlabelled_minor": 0, "added_unlabelled_confused": 0,
     }  # fmt: skip
-    oracle = figure2(BY_HAND, SEEN, np.arange(8) >= 5, TRUTH)  # of the two majority and minority classes
+    oracle = figure2(
+        BY_HAND, SEEN, np.arange(8) >= 5, np.array([*GIVEN, *TRUTH])
+    )  # of the two majority and minority classes
     assert (oracle["added_unlabelled_minor"], oracle["added_unlabelled_confused"]) == (2, 0)
     assert oracle["selection_precision"] == 1
 
@@ -404,6 +411,43 @@ def test_the_start_of_the_released_code_adds_copies(monkeypatch):
     assert np.bincount(rows.y).tolist() == [40, 25, 4 * 6, 4 * 9]
     assert set(rows.ids.tolist()) == set(TASKS[0].train.ids.tolist())
     assert method("selectnet_start_20x").start_copies == 20
+
+
+def test_later_rounds_may_begin_with_the_over_sampled_set(monkeypatch):
+    watch = Watch(monkeypatch)
+    fit(TASKS[:1], "pool_all", start_always=True)
+    first, second, _ = (sets[0].ids for sets in watch.sets)
+    np.testing.assert_array_equal(second[: len(first)], first)
+    assert min(second[len(first) :]) >= 1000
+
+
+def test_what_was_added_stays_where_rounds_accumulate(monkeypatch):
+    watch = Watch(monkeypatch)
+    chosen = iter([[5, 6], [7]])  # of D's 80 and then the pool
+
+    def choose(self, predicted):
+        return np.isin(np.arange(len(predicted.labels)), 80 + np.array(next(chosen)))
+
+    monkeypatch.setattr(PoolAll, "choose", choose)
+    (made,) = fit(TASKS[:1], "pool_all", accumulate=True)
+    assert [set(sets[0].ids[80:]) for sets in watch.sets[1:]] == [{1005, 1006}, {1005, 1006, 1007}]
+    assert rounds_of(made)[2]["fitted_rows"] == 83
+
+
+def test_f_s_begins_anew_in_each_round_where_it_is_told_to(monkeypatch):
+    created = []
+    start = SelectionNetworks.__init__
+
+    def watched(self, *args):
+        created.append(self)
+        start(self, *args)
+
+    monkeypatch.setattr(SelectionNetworks, "__init__", watched)
+    fit(TASKS[:1], "selectnet")
+    assert len(created) == 1
+    created.clear()
+    fit(TASKS[:1], "selectnet", restart=True)
+    assert len(created) == 1 + 2  # the second and the third round
 
 
 def test_a_run_that_diverges_ends_alone():

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imbalance_bench.methods.self_training import LossOf, Predicted, SelfTraining
+from imbalance_bench.methods.self_training import ContextTraining, Predicted
 from imbalance_bench.registry import METHODS
 
 
 @METHODS.register("context_data")
 @dataclass(frozen=True)
-class ContextData(SelfTraining):
+class ContextData(ContextTraining):
     """Sections 3.2 and 4.2 of the SelectNet paper: samples that are predicted as a minority class with a loss below
     ``loss_threshold`` are added (Eq. 4), unlabelled and labelled ones.
 
@@ -22,7 +22,6 @@ class ContextData(SelfTraining):
     """
 
     loss_threshold: float
-    loss_of: LossOf
 
     def choose(self, predicted: Predicted) -> np.ndarray:
         return predicted.minor & (predicted.losses(self.loss_of) < self.loss_threshold)

@@ -41,6 +41,7 @@ class DOS(Method):
     l'_g takes the live f(x), at distance 0, which is how classification trains f. A class with k = 0 has plain
     cross-entropy and no l'_f; so with k = 0 everywhere and ``r`` null this is the plain CNN, trained as long.
 
+    ``weights``: w from Dirichlet(1, ..., 1), or ones, which makes these Eqs. 3-5.
     ``rho``: as printed, where a neighbour of more weight counts less in l'_g, or w_i exp(-d²) / Z ("weighted").
     ``enlarge``: for controls without targets, a round of as many samples as DOS has, drawn from all alike ("uniform").
     ``decisions``: classifiers fitted to f of the training rows at the end, scored beside g: k-nearest neighbours
@@ -52,6 +53,7 @@ class DOS(Method):
     r: float | None
     enlarge: Literal["minority", "uniform"]
     loss_weight: float
+    weights: Literal["dirichlet", "ones"]
     rho: Literal["printed", "weighted"]
     initial: float
     decisions: tuple[Literal["knn", "lr"], ...]
@@ -174,7 +176,7 @@ class DOS(Method):
             runs = torch.arange(len(v), device=v.device)[:, None]
             counted = real[runs, batch.own]  # (R, B, k + 1)
             neighbours = v[runs[..., None], members[runs, batch.own]]  # (R, B, k + 1, d)
-            w = dirichlet(counted, batch, state.generators).to(v)
+            w = counted.to(v) if self.weights == "ones" else dirichlet(counted, batch, state.generators).to(v)
             h = stack(batch.x, "embed")
             squared = (h.unsqueeze(2) - neighbours).square().sum(-1)
             rho = self.shares(squared.detach(), w, counted)

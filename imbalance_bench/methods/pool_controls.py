@@ -58,6 +58,6 @@ class PoolOracle(SelfTraining):
     def choose(self, predicted: Predicted) -> np.ndarray:
         return ~predicted.labelled
 
-    def pool_labels(self, task: Task, predicted: Predicted) -> np.ndarray:
+    def labels(self, task: Task, predicted: Predicted) -> np.ndarray:
         assert task.withdrawn is not None
-        return task.withdrawn.y
+        return np.concatenate([predicted.given, task.withdrawn.y])

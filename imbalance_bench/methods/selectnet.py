@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.self_training import Choice, LossOf, Predicted, Rule, SelfTraining
+from imbalance_bench.methods.self_training import Choice, ContextTraining, Predicted, Rule
 from imbalance_bench.registry import METHODS
 from imbalance_bench.seeds import SELECTION_BATCHES, SELECTION_START, derived
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 @METHODS.register("selectnet")
 @dataclass(frozen=True)
-class SelectNet(SelfTraining):
+class SelectNet(ContextTraining):
     """SelectNet (Liu, Gao & Yang, 2019), Algorithm 1, on the rounds of ``SelfTraining``.
 
     Before a round a network f_s with ReLU layers of ``hidden`` units and a sigmoid output is trained on D', the samples
@@ -35,15 +36,16 @@ class SelectNet(SelfTraining):
     ``threshold`` (Eq. 6). L_i is the loss of the classifier, z_i = (its class probabilities, L_i).
 
     Readings: ``loss_of``, the label of which L_i is taken for labelled samples; ``inputs`` = probabilities leaves L_i
-    out of z_i (given L_i, Eq. 5 is solved by the threshold rule L_i < λ); ``fitted_on`` = all trains f_s on all of
-    D ∪ U, and chooses among D' afterwards. Released code: probabilities, all.
+    out of z_i (given L_i, Eq. 5 is solved by the threshold rule L_i < λ), log_probabilities_and_loss has the logits, up
+    to a constant, in place of probabilities; ``fitted_on`` = all trains f_s on all of D ∪ U, and chooses among D'
+    afterwards; ``restart`` begins with a fresh f_s in each round. Released code: probabilities, all.
     """
 
     penalty: float
     threshold: float
-    loss_of: LossOf
-    inputs: Literal["probabilities_and_loss", "probabilities"]
+    inputs: Literal["probabilities_and_loss", "probabilities", "log_probabilities_and_loss"]
     fitted_on: Literal["predicted_minor", "all"]
+    restart: bool
     hidden: tuple[int, ...]
     epochs: int
     batch_size: int
@@ -62,10 +64,12 @@ class SelectNet(SelfTraining):
             raise BenchError(f"method.lr={self.lr} must be above 0")
 
     def rule(self, tasks: Sequence[Task], engine: Engine) -> Rule:
-        inputs = tasks[0].classes + (self.inputs == "probabilities_and_loss")
-        networks = SelectionNetworks(self, inputs, [t.seed for t in tasks], engine.dtype)
+        inputs = tasks[0].classes + (self.inputs != "probabilities")
+        fresh = partial(SelectionNetworks, self, inputs, [t.seed for t in tasks], engine.dtype)
+        kept = fresh()
 
         def chosen(seen: Mapping[int, Predicted]) -> Mapping[int, Choice]:
+            networks = fresh() if self.restart else kept
             data = {r: self.data(p) for r, p in seen.items()}
             networks.fit({r: (z, excess) for r, (_, z, excess) in data.items()})
             choices = {}
@@ -85,8 +89,10 @@ class SelectNet(SelfTraining):
         rows = np.arange(len(predicted.minor))
         if self.fitted_on == "predicted_minor":
             rows = rows[predicted.minor]
-        z, loss = np.exp(predicted.log_probs[rows]), predicted.losses(self.loss_of)[rows]
-        if self.inputs == "probabilities_and_loss":
+        z, loss = predicted.log_probs[rows], predicted.losses(self.loss_of)[rows]
+        if self.inputs != "log_probabilities_and_loss":
+            z = np.exp(z)
+        if self.inputs != "probabilities":
             z = np.column_stack([z, loss])
         return rows, z, loss - self.penalty
 

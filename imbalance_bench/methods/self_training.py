@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from imbalance_bench.engine import Engine
     from imbalance_bench.engine.stack import Stack
 
-LossOf = Literal["given", "predicted"]
-"""Of which label a labelled sample's loss is taken; an unlabelled sample has the predicted one only."""
+LabelOf = Literal["given", "predicted"]
+"""Which label of a labelled sample; an unlabelled sample has the predicted one only."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Predicted:
         """D' of Algorithm 1: which samples are predicted as one of the minority classes, (n,)."""
         return np.isin(self.labels, self.minority)
 
-    def losses(self, of: LossOf) -> np.ndarray:
+    def losses(self, of: LabelOf) -> np.ndarray:
         """Cross-entropy (n,)."""
         labels = self.labels.copy()
         if of == "given":
@@ -77,6 +77,9 @@ class SelfTraining(Method):
     is trained on D ∪ D_add: a labelled sample stands there again with its given label, an unlabelled one with its
     predicted label. D_add is chosen anew each time; network, optimiser and learning rate carry on.
 
+    Readings: ``start_always`` trains each round on the first round's set and D_add, so that D stays over-sampled;
+    ``accumulate`` keeps in D_add what was chosen in earlier rounds, with the label that it is predicted now.
+
     The pool's labels are read for the record alone. History, in the last epoch of each round: ``fitted_rows`` =
     |D ∪ D_add|; the counts of the paper's Figure 2, where a labelled sample is ``confused`` if predicted wrongly and an
     unlabelled one if added with a wrong label; ``selection_precision``, the share of D_add that is not confused.
@@ -84,6 +87,8 @@ class SelfTraining(Method):
 
     rounds: int
     start_copies: int | None
+    start_always: bool
+    accumulate: bool
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
@@ -99,9 +104,9 @@ class SelfTraining(Method):
         """Which samples are added, (n,), where each run is looked at by itself and nothing is kept."""
         raise NotImplementedError
 
-    def pool_labels(self, task: Task, predicted: Predicted) -> np.ndarray:
-        """The labels that samples of the pool are added with."""
-        return predicted.labels[~predicted.labelled]
+    def labels(self, task: Task, predicted: Predicted) -> np.ndarray:
+        """The labels that samples of D and then U are added with, (n,)."""
+        return np.concatenate([predicted.given, predicted.labels[~predicted.labelled]])
 
     def declines(self, task: Task) -> str | None:
         if reason := super().declines(task):
@@ -130,15 +135,17 @@ class SelfTraining(Method):
         training, rule = engine.begin(self, tasks, backbone), self.rule(tasks, engine)
         watched = training.monitor
         fitted = starts = [self.start(t, s) for t, s in zip(tasks, sets)]
+        added: dict[int, np.ndarray] = {}
         for done in range(rounds):
             facts: dict[int, dict[str, float]] = {}
             if done:
                 seen = {r: predict(training.stack, r, tasks[r], sets[r]) for r in watched.alive}
-                fitted = list(sets)
+                fitted = list(starts if self.start_always else sets)
                 for r, choice in rule(seen).items():
-                    labels = self.pool_labels(tasks[r], seen[r])
-                    fitted[r] = extended(sets[r], tasks[r], choice.added, labels)
-                    facts[r] = figure2(tasks[r], seen[r], choice.added, labels) | choice.facts
+                    added[r] = choice.added | added[r] if self.accumulate and r in added else choice.added
+                    labels = self.labels(tasks[r], seen[r])
+                    fitted[r] = extended(fitted[r], sets[r], tasks[r], added[r], labels)
+                    facts[r] = figure2(tasks[r], seen[r], added[r], labels) | choice.facts
             training.run(fitted, epochs // rounds)
             for r in watched.alive:
                 watched.history[r][-1] |= {"round": done + 1, "fitted_rows": len(fitted[r]), **facts.get(r, {})}
@@ -158,6 +165,18 @@ class SelfTraining(Method):
             return balanced(task, rows)
         minor = np.flatnonzero(np.isin(rows.y, task.minority_classes))
         return rows.take(np.concatenate([np.arange(len(rows)), np.tile(minor, self.start_copies)]))
+
+
+@dataclass(frozen=True)
+class ContextTraining(SelfTraining):
+    """Self-training that adds labelled samples too. Readings: of which label a labelled sample's loss is taken
+    (``loss_of``), and with which it is added (``label_of``; predicted: Eq. 3 as printed)."""
+
+    loss_of: LabelOf
+    label_of: LabelOf
+
+    def labels(self, task: Task, predicted: Predicted) -> np.ndarray:
+        return predicted.labels if self.label_of == "predicted" else super().labels(task, predicted)
 
 
 def balanced(task: Task, rows: Part) -> Part:
@@ -180,17 +199,20 @@ def predict(stack: Stack, run: int, task: Task, rows: Part) -> Predicted:
     return Predicted(log_probs, rows.y, task.minority_classes)
 
 
-def extended(rows: Part, task: Task, added: np.ndarray, pool_labels: np.ndarray) -> Part:
-    """D ∪ D_add under the ids that the rows have, so that a labelled row which is added stands there twice."""
+def extended(start: Part, rows: Part, task: Task, added: np.ndarray, labels: np.ndarray) -> Part:
+    """``start`` and D_add: those of D = ``rows`` and then the pool that are ``added``, (n,), with ``labels`` (n,), and
+    under the ids that they have, so that a labelled row that is added stands there twice."""
     assert task.withdrawn is not None
-    again, chosen = np.flatnonzero(added[: len(rows)]), np.flatnonzero(added[len(rows) :])
-    pool = Part(task.withdrawn.x, pool_labels, task.withdrawn.ids)
-    return rows.join(rows.take(again), pool.take(chosen))
+    again, chosen = np.split(np.flatnonzero(added), [added[: len(rows)].sum()])
+    pool = task.withdrawn.take(chosen - len(rows))
+    return start.join(replace(rows.take(again), y=labels[again]), replace(pool, y=labels[chosen]))
 
 
-def figure2(task: Task, predicted: Predicted, added: np.ndarray, pool_labels: np.ndarray) -> dict[str, float]:
-    """The counts of D_add for the record, which is what the pool's true labels are read for."""
+def figure2(task: Task, predicted: Predicted, added: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The counts of D_add for the record, which is what the pool's true labels are read for. ``labels`` (n,): those
+    that samples of D and U are added with."""
     assert task.withdrawn is not None
+    pool_labels = labels[~predicted.labelled]
     labelled, unlabelled = added[predicted.labelled], added[~predicted.labelled]
     as_given = predicted.labels[predicted.labelled] == predicted.given
     true = pool_labels == task.withdrawn.y
