@@ -118,6 +118,8 @@ def logged() -> Iterator[list[str]]:
 
 def _train(config: Config, cell: Cell) -> dict[str, Any]:
     """Everything of a cell but the facts that are common to all records; writes all files but record.json."""
+    import torch
+
     from imbalance_bench.data.tasks import make_runs
     from imbalance_bench.data.text import as_read_by
     from imbalance_bench.difficult import difficulty
@@ -135,7 +137,7 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
             raise Declined(reason)
     engine = Engine(trainer, config.device, folder)
     together = engine.together(backbone, runs[0].task) or len(runs)
-    classifiers, together = fit_in_chunks(lambda tasks: method.fit(tasks, backbone, engine), runs, together)
+    classifiers, sizes = fit_in_chunks(lambda tasks: method.fit(tasks, backbone, engine), runs, together)
     for run, classifier in zip(runs, classifiers):
         t = run.task
         end = classifier.failure or (classifier.history[-1] if classifier.history else "trained")
@@ -145,9 +147,12 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
     if dataset.kind == "regression":
         for run, classifier in zip(runs, classifiers):
             classifier.artifacts |= {f"{n}_x": p.x for n, p in _parts(run)} | {f"{n}_y": p.y for n, p in _parts(run)}
-    predictions = predict(runs, classifiers)
-    if dataset.modality == "text" and dataset.kind == "classification":
-        predictions |= difficulty(dataset, runs, classifiers, folder)
+    try:
+        predictions = predict(runs, classifiers)
+        if dataset.modality == "text" and dataset.kind == "classification":
+            predictions |= difficulty(dataset, runs, classifiers, folder)
+    except torch.OutOfMemoryError as error:
+        raise BenchError("the device's memory does not hold the scoring of one run: set device=cpu") from error
     splits = [(run.task.fold, run.task.repeat) for run in runs]
     minority = [run.task.minority_classes for run in runs]
     rows = scoring.score_predictions(predictions, splits, dataset.class_names, dataset.kind, minority)
@@ -162,35 +167,36 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
         "data": _data_facts(dataset, runs),
         "headline": scoring.headline(rows, dataset.classes, dataset.kind),
         "device": str(engine.device),
-        "runs_together": together,
+        "runs_together": sizes[-1],
+        "halved_for_memory": sizes[:-1],
         "runs": [_run_facts(i, run, c, predictions) for i, (run, c) in enumerate(zip(runs, classifiers))],
     }
 
 
 def fit_in_chunks(
     fit: Callable[[list[Task]], list[Classifier]], runs: Sequence[Run], together: int
-) -> tuple[list[Classifier], int]:
-    """Trains ``together`` runs at a time, half as many once the device's memory does not hold them; and how many at a
-    time it was in the end. Raises BenchError where it does not hold one."""
+) -> tuple[list[Classifier], list[int]]:
+    """Trains ``together`` runs at a time, half as many once the device's memory does not hold them; and all the numbers
+    at a time that were tried, the one that it came to last. Raises BenchError where it does not hold one."""
     import torch
 
     classifiers: list[Classifier] = []
-    together = min(together, len(runs))
+    sizes = [min(together, len(runs))]
     while len(classifiers) < len(runs):
         first = len(classifiers)
         try:
-            classifiers += fit([r.task for r in runs[first : first + together]])
+            classifiers += fit([r.task for r in runs[first : first + sizes[-1]]])
         except torch.OutOfMemoryError as error:
-            if together == 1:
+            if sizes[-1] == 1:
                 raise BenchError(
                     "the device's memory does not hold one run: lower trainer.batch_size, or set device=cpu"
                 ) from error
-            together = (together + 1) // 2
-            log.warning("out of device memory: %d runs at a time from here on", together)
+            sizes.append((sizes[-1] + 1) // 2)
+            log.warning("out of device memory: %d runs at a time from here on", sizes[-1])
         else:
             continue
         torch.cuda.empty_cache()  # only now, when the error no longer holds the tensors of the failed attempt
-    return classifiers, together
+    return classifiers, sizes
 
 
 def _parts(run: Run) -> list[tuple[str, Part]]:

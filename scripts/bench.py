@@ -14,6 +14,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", metavar="|".join(SUBJECTS), help="what to measure (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; the median is shown (default 5)")
+    parser.add_argument("--images", type=int, help="how many LeNet and Deep Over-sampling train on (MNIST: 50000)")
     arguments = parser.parse_args()
     if unknown := set(arguments.what) - set(SUBJECTS):
         parser.error(f"unknown {', '.join(sorted(unknown))}: choose from {', '.join(SUBJECTS)}")
@@ -31,4 +32,5 @@ if __name__ == "__main__":
     print(f"{hardware}, one thread, torch {torch.__version__}; medians of {arguments.rounds} interleaved rounds")
     for name in SUBJECTS:
         if not arguments.what or name in arguments.what:
-            importlib.import_module(f"imbalance_bench.bench.{name}").main(arguments.rounds)
+            sizes = {"images": arguments.images} if name == "images" else {}
+            importlib.import_module(f"imbalance_bench.bench.{name}").main(arguments.rounds, **sizes)

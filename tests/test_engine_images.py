@@ -174,8 +174,8 @@ def test_runs_that_do_not_fit_into_memory_together_are_trained_in_halves():
             raise torch.OutOfMemoryError("CUDA out of memory")
         return list(tasks)
 
-    made, together = fit_in_chunks(fit_some, runs(10), 10)
-    assert (made, together, asked) == (list(range(10)), 3, [10, 5, 3, 3, 3, 1])
+    made, sizes = fit_in_chunks(fit_some, runs(10), 10)
+    assert (made, sizes, asked) == (list(range(10)), [10, 5, 3], [10, 5, 3, 3, 3, 1])
 
 
 def test_a_run_that_does_not_fit_alone_says_what_to_lower():

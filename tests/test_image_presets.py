@@ -14,7 +14,11 @@ from imbalance_bench.grid import Cell, presets
 from tests import records
 from tests.cells import check, one_a_method
 
-PRESETS = [(paper, name) for paper in ("dos", "selectnet") for name in presets(paper)]
+IN_THE_PAPER = {
+    "dos": [f"table{n}" for n in range(1, 9)] + ["figure1", "figure2"],
+    "selectnet": [f"table{n}" for n in range(1, 4)] + ["figure1", "figure2"],
+}
+PRESETS = [(paper, name) for paper in IN_THE_PAPER for name in presets(paper)]
 GREY = ("mnist", "mnist_back_rotation")
 # The largest networks are only deeper: their counts and gradients are tests of their own.
 SHALLOW = {"resnet32": 8, "resnet56": 8, "resnet20_v2": 11, "resnet56_v2": 11}
@@ -49,6 +53,11 @@ def smoke(cell: Cell) -> dict[str, Any]:
     if "meta_per_class" in plain["method"]:
         plain["method"]["meta_per_class"] = 2
     return plain
+
+
+@pytest.mark.parametrize("paper", IN_THE_PAPER)
+def test_every_table_and_figure_of_the_paper_has_a_preset(paper):
+    assert set(IN_THE_PAPER[paper]) <= set(presets(paper))
 
 
 @pytest.mark.parametrize("paper, name", PRESETS)

@@ -196,6 +196,37 @@ def test_convergence_of_another_method_is_refused(tmp_path):
         figure(FakePreset(spec("convergence", {"smote": "SMOTE"}), [made]), Store(tmp_path))
 
 
+HISTORY = [dict.fromkeys((*ADDED, "selection_precision"), 0.5) | {"run": 0, "epoch": 1, "round": 1}]
+META = [{"run": 0, "epoch": 0, "inner_loss": 1.0, "outer_loss": 1.0, "synthetic_move": 0.0}]
+
+
+@pytest.mark.parametrize(
+    ("draw", "history", "one", "other", "message"),
+    [
+        ("added_samples", HISTORY, {"dataset": "cifar10"}, {"dataset": "jpeg"}, "dataset=cifar10 and dataset=jpeg"),
+        ("added_samples", HISTORY, {"ratio": "ir_10"}, {"ratio": "ir_20"}, "place of this figure: give one ratio here"),
+        ("added_samples", HISTORY, {}, {"options": {"method": {"tau": 2}}}, "same labels and differ in method.tau"),
+        ("sine_fit", META, {"backbone": "mlp"}, {"backbone": "wide"}, "backbone=mlp and backbone=wide"),
+        ("sine_grid", META, {"trainer": "adam"}, {"trainer": "sgd"}, "trainer=adam and trainer=sgd"),
+        ("convergence", META, {"trainer": "adam"}, {"trainer": "sgd"}, "trainer=adam and trainer=sgd"),
+        ("convergence", META, {}, {"method": "smote"}, "method=ours and method=smote"),
+        ("precision_recall", META, {"trainer": "adam"}, {"trainer": "sgd"}, "trainer=adam and trainer=sgd"),
+        ("performance_profile", META, {"ratio": "ir_10"}, {"ratio": "ir_20"}, "ratio=ir_10 and ratio=ir_20"),
+        ("grouped_bars", META, {"backbone": "mlp"}, {"backbone": "wide"}, "backbone=mlp and backbone=wide"),
+        ("over_iterates", META, {"backbone": "mlp"}, {"backbone": "wide"}, "backbone=mlp and backbone=wide"),
+    ],
+)
+def test_cells_that_would_stand_in_one_place_of_a_figure_are_refused(tmp_path, draw, history, one, other, message):
+    """None of them is shown in silence in place of the other."""
+    sine = {"options": {"dataset": SINE}} if draw == "sine_grid" else {}
+    cells = [cell(**{"method": "ours"} | sine | options) for options in (one, other)]
+    for made in cells:
+        write(tmp_path, made, [0.5], history=history, arrays=scores(np.random.default_rng(0)))
+    paper = spec(draw, {"ours": "Ours", "smote": "SMOTE"}, iterates={"last": 1})
+    with pytest.raises(BenchError, match=message):
+        figure(FakePreset(paper, cells), Store(tmp_path))
+
+
 def test_the_same_records_give_the_same_bytes(many):
     outputs, cells = many
     preset = FakePreset(spec("performance_profile", METHODS), cells)

@@ -453,7 +453,8 @@ def test_a_trainer_is_a_row_only_where_it_tells_two_numbers_apart(tmp_path):
 
 def test_percentages_and_settings(tmp_path):
     """Table 5 prints 100 times the balanced accuracy; Table 4 settings, those of the configuration without a run."""
-    made = cell("dos", "mnist_back_rotation", "r0", {"trainer": {"batch_size": 40, "epochs": 10}})
+    half = {"trainer": {"batch_size": 40, "epochs": 10}, "method": {"initial": 0.5}}
+    made = cell("dos", "mnist_back_rotation", "r0", half)
     write(tmp_path, made, {"balanced_accuracy": [0.75, 0.77]}, class_group="macro")
     recall = DOS | {
         "published": "table_5",
@@ -470,7 +471,8 @@ def test_percentages_and_settings(tmp_path):
     }
     (row,) = table(FakePreset(recall, [made]), Store(tmp_path)).blocks[0].rows
     assert (row[1].text, row[1].aside) == ("76.00 ± 1.41", "(77.35, -1.35)")
-    other = cell("dos", "svhn", options={"trainer": {"batch_size": 60, "epochs": 6}})
+    longer = {"trainer": {"batch_size": 60, "epochs": 20}, "method": {"initial": 0.85}}
+    other = cell("dos", "svhn", options=longer)
     settings = recall | {
         "published": "table_4",
         "published_as": {"method": {"dos": ""}, "ratio": {"r0": ""}},

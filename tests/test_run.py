@@ -9,7 +9,9 @@ import math
 import os
 import re
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from imbalance_bench.config import Config
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.tasks import make_runs, subset_hash
 from imbalance_bench.errors import BenchError, Declined
-from imbalance_bench.methods.base import Method
+from imbalance_bench.methods.base import Classifier, Method
 from imbalance_bench.registry import METHODS
 from imbalance_bench.run import Outcome, run_cell
 from imbalance_bench.store import Store
@@ -262,6 +264,25 @@ class Broken(Method):
         raise KeyError("a mistake in somebody's own method")
 
 
+class Large(Method):
+    """More than ``most`` runs at a time do not fit into memory, nor, with ``scored`` false, the scores of one."""
+
+    most: int = 1
+    scored: bool = True
+
+    def fit(self, tasks: Sequence[Task], backbone: Any, engine: Any) -> list[Classifier]:
+        if len(tasks) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        made = super().fit(tasks, backbone, engine)
+        for classifier in made:
+            if not self.scored:
+                classifier.scores = self.beyond_memory  # type: ignore[method-assign]
+        return made
+
+    def beyond_memory(self, *_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
 @pytest.fixture
 def poisoned(monkeypatch):
     """method.name=poisoned, and the folds that it spoils."""
@@ -271,7 +292,7 @@ def poisoned(monkeypatch):
         return "method.name=poisoned"
 
     METHODS.names()  # the package's own first
-    for name, cls in (("poisoned", Poisoned), ("unwilling", Unwilling), ("broken", Broken)):
+    for name, cls in (("poisoned", Poisoned), ("unwilling", Unwilling), ("broken", Broken), ("large", Large)):
         monkeypatch.setitem(METHODS._classes, name, cls)
     return use
 
@@ -325,6 +346,31 @@ def test_a_mistake_in_a_method_fails_its_cell_with_the_traceback_in_a_file(tmp_p
     assert (outcome.status, outcome.message) == ("failed", 'KeyError: "a mistake in somebody\'s own method"')
     assert "Traceback" in (outcome.path / "error.txt").read_text()
     assert "Traceback" not in outcome.line()
+
+
+@pytest.mark.parametrize(
+    "asked, most, halved", [("null", 8, []), ("null", 2, [8, 4]), ("2", 2, []), ("5", 1, [5, 3, 2])]
+)
+def test_the_record_says_whether_runs_were_halved_for_memory(tmp_path, poisoned, monkeypatch, asked, most, halved):
+    """And the cell is the same one, however many of its 8 runs were trained at a time."""
+    monkeypatch.setattr(Large, "most", most)
+    outcome = run(tmp_path, "method.name=large", "protocol.seeds=2", f"trainer.runs_together={asked}")
+    record = record_of(outcome)
+    assert (record["runs_together"], record["halved_for_memory"]) == (most, halved)
+    assert [f["status"] for f in record["runs"]] == ["done"] * 8
+    assert record["id"] == identity.cell_id(cell(tmp_path, "method.name=large", "protocol.seeds=2").plain)
+
+
+def test_memory_that_does_not_hold_one_run_fails_its_cell_with_the_override_to_change(tmp_path, poisoned, monkeypatch):
+    monkeypatch.setattr(Large, "most", 0)
+    outcome = run(tmp_path, "method.name=large")
+    assert outcome.status == "failed"
+    assert outcome.message.startswith("the device's memory does not hold one run: lower trainer.batch_size, or set")
+    monkeypatch.setattr(Large, "most", 1)
+    monkeypatch.setattr(Large, "scored", False)
+    outcome = run(tmp_path, "method.name=large")
+    assert outcome.status == "failed"
+    assert outcome.message == "the device's memory does not hold the scoring of one run: set device=cpu"
 
 
 def test_what_is_overwritten_and_fails_is_no_longer_done(tmp_path, poisoned):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -207,6 +207,38 @@ def _outcome(cell: Cell, record: Record | None, store: Store) -> Outcome:
 def done(results: Iterable[Outcome]) -> list[Record]:
     """The records of the cells that have numbers."""
     return [r.record for r in results if r.state == "done" and r.record is not None]
+
+
+def refuse_several_places(
+    results: Iterable[Outcome], panel: Callable[[Outcome], Any] = lambda _: None, same: Sequence[str] = LABELS[1:]
+) -> None:
+    """Raises BenchError when finished cells that a figure shows side by side, those of equal ``panel(outcome)``, differ
+    in what it does not show: a label of ``same``, by default all but the method, or settings behind equal labels."""
+    panels: dict[Any, list[Outcome]] = {}
+    for result in results:
+        if result.state == "done":
+            panels.setdefault(panel(result), []).append(result)
+    for here in panels.values():
+        for axis in same:
+            values = list(dict.fromkeys(result.labels[axis] for result in here))
+            if len(values) > 1:
+                several = " and ".join(f"{axis}={value}" for value in values)
+                raise BenchError(f"cells of {several} would stand in one place of this figure: give one {axis} here")
+        refuse_equal_labels(result.cell for result in here)
+
+
+def refuse_equal_labels(cells: Iterable[Any]) -> None:
+    """Raises BenchError when two cells would stand in one place of a table or figure."""
+    seen: dict[tuple[Any, ...], Any] = {}
+    for cell in cells:
+        other = seen.setdefault(tuple(sorted(cell.labels.items())), cell)
+        if other.id != cell.id:
+            one, two = flatten(other.config), flatten(cell.config)
+            differing = sorted(k for k in one.keys() | two.keys() if one.get(k) != two.get(k))
+            raise BenchError(
+                f"two cells have the same labels and differ in {', '.join(differing)}: give one value of it here, "
+                f"or compare them with scripts/report.py without --paper"
+            )
 
 
 def provenance_lines(records: Iterable[Record], command: str) -> list[str]:

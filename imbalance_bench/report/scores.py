@@ -29,7 +29,7 @@ AXES = ("method", "dataset", "ratio", "backbone", "protocol", "trainer", "class_
 # What a table of settings shows: numbers of the configuration, and of the record where the cell was run.
 FACTS: dict[str, Callable[[Outcome], float | None]] = {
     "batch_size": lambda o: o.cell.config["trainer"]["batch_size"],
-    "training_rounds": lambda o: o.cell.config["trainer"]["epochs"] / 2,  # as many passes go before the rounds of DOS
+    "training_rounds": lambda o: _rounds(o.cell.config),
     "n_classes": lambda o: o.record["data"]["classes"] if o.state == "done" and o.record else None,
     "n_train": lambda o: o.record["runs"][0]["n_train"] if o.state == "done" and o.record else None,
     "n_test": lambda o: o.record["runs"][0]["n_test"] if o.state == "done" and o.record else None,
@@ -38,6 +38,12 @@ FACTS: dict[str, Callable[[Outcome], float | None]] = {
 }
 COUNTS = ("n_instances", "n_majority", "n_minority")
 DECIMALS = dict.fromkeys((*FACTS, *COUNTS), 0) | {"mean_norm": 2, "imbalance_ratio": 2, "words_mean": 0}
+
+
+def _rounds(config: dict[str, Any]) -> float | None:
+    """Rounds of a method that begins with a share ``initial`` of the epochs as plain training; others have none."""
+    epochs, initial = config["trainer"]["epochs"], config["method"].get("initial")
+    return None if initial is None else epochs - round(initial * epochs)
 
 
 def _mean_norm(runs: list[Record]) -> float | None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
@@ -122,7 +122,7 @@ def table(
     """
     spec = build(TableSpec, preset.paper, "paper")
     iterate = iterate or spec.iterate
-    refuse_equal_labels(preset.cells)
+    frames.refuse_equal_labels(preset.cells)
     if spec.counted:
         results, values = counts_of(preset.cells, data)
         provenance = [f"command: {command.rpartition('; ')[2]}", "counted on loading: no run stands behind it"]
@@ -163,21 +163,6 @@ def table(
         provenance=provenance,
         frame=_frame(scores, mean_rows),
     )
-
-
-def refuse_equal_labels(cells: Iterable[Any]) -> None:
-    """Raises BenchError when two cells would stand in one place of a table."""
-    seen: dict[tuple[str, ...], Any] = {}
-    for cell in cells:
-        key = tuple(sorted(cell.labels.items()))
-        other = seen.setdefault(key, cell)
-        if other.id != cell.id:
-            one, two = frames.flatten(other.config), frames.flatten(cell.config)
-            differing = sorted(k for k in one.keys() | two.keys() if one.get(k) != two.get(k))
-            raise BenchError(
-                f"two cells of this table have the same labels and differ in {', '.join(differing)}: give one value "
-                f"of it here, or compare them with scripts/report.py without --paper"
-            )
 
 
 def _scores(

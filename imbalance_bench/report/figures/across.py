@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def _wide(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> MeanRows:
     """Scores of the figure's methods by data set; incomplete data sets are left out of what is drawn."""
+    frames.refuse_several_places(results, lambda r: r.labels["dataset"])
     values = frames.by_cell(frames.done(results))
     scores = [score(r, values, spec.metric, spec.class_group, iterate) for r in results]
     return MeanRows(spec.metric, spec.methods, scores)

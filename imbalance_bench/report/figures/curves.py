@@ -30,9 +30,9 @@ RECALLS = np.linspace(0, 1, 201)
 
 def precision_recall(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
     """Figure 2: precision at recall ≥ r (the highest such, as in AP@r), mean over the runs; a panel a ratio."""
-    done = frames.done(results)
+    frames.refuse_several_places(results, lambda r: (r.labels["dataset"], r.labels["ratio"]))
     panels: dict[tuple[str, str], dict[str, Record]] = {}
-    for record in done:
+    for record in frames.done(results):
         labels = record["labels"]
         panels.setdefault((labels["dataset"], labels["ratio"]), {})[labels["method"]] = record
     drawn, axes = canvas(1, len(panels), 2.9, sharey=True)
@@ -82,6 +82,7 @@ def convergence(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> t
     """Losses of the meta phase and how far the synthetic points moved, by epoch: each run thin, their mean thick."""
     import pandas as pd
 
+    frames.refuse_several_places(results, same=frames.LABELS)
     record = frames.done(results)[0]
     history = pd.read_csv(record["path"] / "history.csv")
     panels = {

@@ -99,6 +99,8 @@ def over_iterates(spec: FigureSpec, results: Sequence[Outcome], iterate: str) ->
 
 
 def _scores(spec: FigureSpec, results: Sequence[Outcome], iterates: Sequence[str]) -> list[Score]:
+    axes = ("dataset", "ratio", *([spec.across] if spec.across else []))
+    frames.refuse_several_places(results, lambda r: tuple(r.labels.get(axis) for axis in axes))
     values = frames.by_cell(frames.done(results))
     return [
         score(result, values, metric, spec.class_group, iterate)

@@ -27,6 +27,7 @@ PRECISION = "selection_precision"
 def added_samples(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
     """SelectNet, Figure 2: samples added in each round by the first method, and beside it how many of those that each
     method adds are labelled rightly; lines are means over runs, bands their range."""
+    frames.refuse_several_places(results)
     histories = {r["labels"]["method"]: _rounds(r) for r in frames.done(results)}
     ours = next((m for m in spec.methods if m in histories), None)
     if ours is None or not {*ADDED} <= {*histories[ours]}:

@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench.report.figures.style import BLACK, BLUE, GREEN, ORANGE, SKY, VERMILLION, FigureSpec, canvas
+from imbalance_bench.report.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    SKY,
+    VERMILLION,
+    FigureSpec,
+    box,
+    canvas,
+    chain,
+    plain,
+)
 from imbalance_bench.report.frame import Outcome
 
 if TYPE_CHECKING:
@@ -22,14 +34,8 @@ def two_outputs(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> t
     layers = ["image x", *layers, *(f"full\n{n}" for n in network["hidden"]), "softmax"]
     drawn, axes = canvas(1, 1, 2.0)
     axis = axes[0, 0]
-    axis.axis("off")
-    axis.set_xlim(-0.6, len(layers) + 0.6)
-    axis.set_ylim(-1.5, 1.3)
-    for i, layer in enumerate(layers):
-        style = {"boxstyle": "round,pad=0.4", "facecolor": "#F4F4F4", "edgecolor": BLACK, "linewidth": 0.8}
-        axis.text(i, 0.2, layer, ha="center", va="center", fontsize=8, bbox=style)
-        if i:
-            axis.annotate("", (i - 0.36, 0.2), (i - 0.64, 0.2), arrowprops={"arrowstyle": "->", "linewidth": 0.8})
+    plain(axis, (-0.6, len(layers) + 0.6), (-1.5, 1.3))
+    chain(axis, [box(axis, i, 0.2, layer, BLACK) for i, layer in enumerate(layers)])
     last = len(layers) - 1
     for x, colour, text in (
         (last - 1, BLUE, "f(x): embedding\nl'f pulls it to its targets"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 def sine_fit(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
     """Figure 1: data and start of the synthetic points; the baseline's fit; ours, with where the points ended."""
     ours, baseline = list(spec.methods)[:2]
+    frames.refuse_several_places(results)
     by_method = {r["labels"]["method"]: r for r in frames.done(results)}
     if ours not in by_method:
         raise NothingRun(spec.name, spec.figure)
@@ -64,17 +65,18 @@ def sine_grid(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tup
     """Appendix A: one fit a panel, real points down, synthetic points across."""
     done = frames.done(results)
 
-    def counts(record: Record) -> tuple[tuple[int, int], int]:
-        options = record["config"]["dataset"]
+    def counts(config: dict[str, Any]) -> tuple[tuple[int, int], int]:
+        options = config["dataset"]
         return (options["train"], options["valid"]), options["synthetic"]
 
-    down = sorted({counts(r)[0] for r in done})
-    across = sorted({counts(r)[1] for r in done})
+    frames.refuse_several_places(results, lambda r: counts(r.cell.config), same=frames.LABELS)
+    down = sorted({counts(r["config"])[0] for r in done})
+    across = sorted({counts(r["config"])[1] for r in done})
     drawn, axes = canvas(len(down), len(across), 0.5 + 1.35 * len(down), sharex=True, sharey=True)
     for axis in axes.flat:
         axis.set_visible(False)
     for record in done:
-        (train, valid), synthetic = counts(record)
+        (train, valid), synthetic = counts(record["config"])
         row, column = down.index((train, valid)), across.index(synthetic)
         axis = axes[row, column]
         axis.set_visible(True)

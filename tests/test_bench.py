@@ -1,0 +1,32 @@
+"""The bench of images, small: that every row comes out, and of how many images."""
+
+from __future__ import annotations
+
+import torch
+
+from imbalance_bench.bench import images
+from imbalance_bench.bench.images import LENET, over_sampling, throughput
+
+CPU = torch.device("cpu")
+
+
+def test_every_row_of_the_bench_of_images_has_a_rate():
+    rates = throughput(LENET, 120, 2, CPU, rounds=1)
+    assert [name[:3] for name in rates] == ["(a)", "(b)", "(c)", "(d)", "(e)"]
+    assert min(rates.values()) > 0
+    rates = over_sampling(450, CPU, rounds=1)
+    assert list(rates) == ["cnn", "dos", "cnn_oversampled"]
+    assert min(rates.values()) > 0
+
+
+def test_over_sampling_is_measured_on_as_many_images_as_asked_for(monkeypatch, capsys):
+    def of_lenet(subject, n, *_):
+        return {f"(c) {subject[0]}, 1 run": float(n)}
+
+    monkeypatch.setattr(images, "throughput", of_lenet)
+    monkeypatch.setattr(images, "over_sampling", lambda n, *_: {"cnn": 4.0, "dos": 2.0, "cnn_oversampled": n / 50_000})
+    images.main(rounds=1, images=50_000)
+    shown = capsys.readouterr().out
+    assert "lenet_small, 50000 images a run and pass" in shown
+    assert "Deep Over-sampling, 50000 images" in shown
+    assert "DOS +100 %, the CNN on as large a set +300 %" in shown
