@@ -51,6 +51,20 @@ def test_the_stacked_program_is_what_torch_optim_does_one_run_after_the_other(op
         )
 
 
+@pytest.mark.parametrize("optimiser", [{}, {"optimiser": "sgd", "momentum": 0.9, "lr": 0.05}])
+@pytest.mark.parametrize("label", ["cross_entropy", "meta_weight_net"])
+def test_a_rate_that_falls_with_the_steps_falls_with_those_of_the_run(label, optimiser):
+    """A run of 24 rows sits most steps of one of 160 rows out."""
+    tasks = [task(0, (18, 6)), task(1, (130, 30))]
+    options = {**optimiser, "schedule": "inverse_time", "decay": 0.5}
+    for t, joint in zip(tasks, fit(tasks, label, **options)):
+        (alone,) = fit([t], label, **options)
+        torch.testing.assert_close(alone.parameters["last"], joint.parameters["last"], rtol=0, atol=1e-12)
+        if label == "cross_entropy":
+            (oracle,) = fit([t], label, **options, backend="sequential")
+            torch.testing.assert_close(oracle.parameters["last"], joint.parameters["last"], rtol=0, atol=1e-12)
+
+
 def test_the_same_seed_gives_the_same_bits():
     first, second = fit(TASKS[:2], "smote"), fit(TASKS[:2], "smote")
     assert all(torch.equal(a, b) for a, b in zip(parameters(first), parameters(second)))

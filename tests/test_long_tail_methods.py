@@ -466,7 +466,6 @@ def test_the_meta_gradient_is_the_limit_of_differences(images):
         p.data.mul_(3)
     batch = batch_of(sets, 128)
     assert len(set(batch.sizes)) == 2
-    training.descent.lr = 0.7
     start = {n: v.detach().clone() for n, v in stack.params.items()}
     with stack.attending(batch.sizes):
         weighing(stack, batch, TrainState.of(sets, 3, 5, stack.flat))

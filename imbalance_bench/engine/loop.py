@@ -123,7 +123,9 @@ class Training:
             for stream in (AUGMENTATION, OBJECTIVE)
         )
         self.monitor = Monitor(stack, tasks)
-        self.epoch = self.step = 0
+        self.epoch = 0
+        # Of each run: the steps that it has taken, and its learning rate in the present one.
+        self.steps, self.rates = [0] * len(tasks), [trainer.lr] * len(tasks)
 
     def run(
         self,
@@ -149,12 +151,25 @@ class Training:
             for batch in rows.epoch(sampler or method.sampler, trainer.batch_size, self.shuffling):
                 if augment is not None:
                     batch = augment(batch, self.moving)
-                self.descent.lr = learning_rate(trainer, self.epoch, self.step)
+                by_step = {step: learning_rate(trainer, self.epoch, step) for step in set(self.steps)}
+                self.rates = [by_step[step] for step in self.steps]
                 with self.stack.attending(None if batch.weight is None else batch.sizes):
                     loss = objective(self.stack, batch, state)
                     self.stack.backward(loss.sum())
-                self.descent.step(batch.among(alive))
+                self.descend(batch.among(alive))
                 steps.append((batch.active, {"train_loss": loss.detach()}))
-                self.step += 1
+                # A shorter run sits steps out: its rate must not fall in them.
+                self.steps = [step + (size > 0) for step, size in zip(self.steps, batch.sizes)]
             self.monitor.close(phase, self.epoch, trainer.epochs, steps, trainer.validate_every)
             self.epoch += 1
+
+    def descend(self, runs: list[int] | None) -> None:
+        """A step of these runs (None: all), each at its rate; in one where that is the same for all."""
+        distinct = set(self.rates)
+        for rate in distinct:
+            self.descent.lr = rate
+            if len(distinct) == 1:
+                self.descent.step(runs)
+            else:
+                among = range(len(self.rates)) if runs is None else runs
+                self.descent.step([r for r in among if self.rates[r] == rate])

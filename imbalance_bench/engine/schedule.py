@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
 
 def learning_rate(trainer: Trainer, epoch: float, step: int) -> float:
-    """The rate of a step: ``epoch`` and ``step`` count from 0 since the start of training; an epoch with a fraction
-    lets the cosine fall from step to step.
+    """The rate of a step: ``epoch`` and ``step`` count from 0 since the start of training, ``step`` those that the run
+    takes part in; an epoch with a fraction lets the cosine fall from step to step.
 
     ``warmup_epochs``: epoch e of w has lr·(e + 1)/w. ``step``: times ``gamma`` after each of ``milestones``, which are
     shares of ``epochs``; ``cosine``: half a cosine down to 0; ``inverse_time``: lr / (1 + decay·step), Keras's decay.

@@ -157,10 +157,14 @@ class Weighing:
 
         inner = (self.weights(losses, batch) * losses).sum()
         gradients = torch.autograd.grad(inner, list(stack.params.values()), create_graph=True)
-        rate = self.training.descent.lr
-        ahead = {n: (p - rate * g).detach() for (n, p), g in zip(stack.params.items(), gradients)}
+        rates = torch.tensor(self.training.rates, dtype=losses.dtype).to(losses.device, non_blocking=True)
+        ahead = {
+            n: (p - rates.view(-1, *[1] * (g.dim() - 1)) * g).detach()
+            for (n, p), g in zip(stack.params.items(), gradients)
+        }
         u = self.meta_gradient(stack, ahead, due, ragged=batch.weight is not None)
-        self.vnet.backward(-rate * torch.stack([(g * u_n).sum() for g, u_n in zip(gradients, u)]).sum())
+        along = torch.stack([(g * u_n).flatten(1).sum(1) for g, u_n in zip(gradients, u)]).sum(0)
+        self.vnet.backward(-(rates * along).sum())
         self.descent.step(due)
 
     def meta_gradient(
