@@ -140,6 +140,14 @@ def test_learning_rates(options, expected):
         assert learning_rate(settings, epoch, step) == pytest.approx(rate)
 
 
+@pytest.mark.parametrize("share, epochs", [(0.55, 200), (0.07, 100), (0.29, 100), (0.8, 200)])
+def test_a_drop_comes_at_its_epoch_however_the_product_is_rounded(share, epochs):
+    """0.55 * 200 is a little above 110, 0.29 * 100 a little below 29."""
+    settings = trainer("sgd", lr=0.1, epochs=epochs, schedule="step", milestones=[share], gamma=0.01)
+    rates = [learning_rate(settings, epoch, 0) for epoch in range(epochs)]
+    assert rates.index(pytest.approx(1e-3)) == round(share * epochs)
+
+
 def test_running_statistics_ride_along_and_are_used_in_evaluation():
     net = backbone("resnet20")
     stack = Stack.create(lambda: net.build((3, 8, 8), 4), [0, 1], CPU, torch.float64)

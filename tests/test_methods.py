@@ -101,6 +101,13 @@ def test_deferred_weights_begin_at_their_epoch_and_are_by_hand():
     assert weighted == pytest.approx([0.8 * plain[0], 1.2 * plain[1]], rel=1e-12)
 
 
+def test_deferred_weights_begin_at_their_epoch_however_the_product_is_rounded():
+    """0.55 * 200 is a little above 110."""
+    m = method("ldam", drw_from=0.55, drw_beta=0.5)
+    before, at = (losses(m, [[0.5, 0.6]], [0], state(2, 1, epoch=epoch, epochs=200)) for epoch in (109, 110))
+    assert at == pytest.approx([0.8 * before[0]], rel=1e-12)
+
+
 def test_ldam_asks_for_cosines():
     (classifier,) = method("ldam").fit([task()], backbone(), Engine(trainer(epochs=1), "cpu"))
     logits = classifier.logits(task(1).train.x)

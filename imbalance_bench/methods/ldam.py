@@ -52,9 +52,10 @@ class LDAM(Method):
         import torch
 
         from imbalance_bench.engine.losses import cross_entropy, effective_number_weights, of_label
+        from imbalance_bench.engine.schedule import reached
 
         chosen = torch.nn.functional.one_hot(labels, logits.shape[-1]).to(logits)
         loss = cross_entropy(self.scale * (logits - chosen * self.margins(state.counts)), labels)
-        if self.drw_from is None or state.epoch < self.drw_from * state.epochs:
+        if self.drw_from is None or not reached(self.drw_from, state.epoch, state.epochs):
             return loss
         return of_label(effective_number_weights(state.counts, self.drw_beta), labels) * loss
