@@ -43,7 +43,11 @@ class Stack:
 
     ``autocast``: the type that convolutions and products are computed in (None: that of the parameters);
     ``channels_last``: layout of images and filters; ``compiled``: through ``torch.compile``.
+
+    ``scale``: what ``predict`` multiplies logits by; a method whose loss does so itself sets it (LDAM).
     """
+
+    scale = 1.0
 
     def __init__(
         self,
@@ -96,7 +100,9 @@ class Stack:
 
     def twin(self) -> Stack:
         """A second buffer of parameters for the same networks, e.g. for a step that looks ahead."""
-        return Stack(self.module, self.flat.detach().clone(), **self.options)
+        twin = Stack(self.module, self.flat.detach().clone(), **self.options)
+        twin.scale = self.scale
+        return twin
 
     def __len__(self) -> int:
         return len(self.flat)
@@ -167,9 +173,12 @@ class Stack:
             raise ValueError("no rows to predict")
         room = 1 if self.flat.device.type == "cpu" else 16
         if self.pad is not None and stage != "head":
-            return self._predict_texts(state, x, stage, TEXTS * room)
-        chunk = max(128, min(8192, 2**18 // x[0].numel())) * room
-        return torch.cat([self._run(state, as_input(part, self.flat)[None], stage)[0] for part in x.split(chunk)])
+            outputs = self._predict_texts(state, x, stage, TEXTS * room)
+        else:
+            chunk = max(128, min(8192, 2**18 // x[0].numel())) * room
+            parts = [self._run(state, as_input(part, self.flat)[None], stage)[0] for part in x.split(chunk)]
+            outputs = torch.cat(parts)
+        return outputs if stage == "embed" else self.scale * outputs
 
     def _predict_texts(self, state: Params, x: torch.Tensor, stage: str, chunk: int) -> torch.Tensor:
         """``predict`` for token ids (n, L), ``chunk`` rows at a time."""

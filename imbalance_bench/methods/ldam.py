@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from imbalance_bench.data.base import Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.registry import METHODS
@@ -13,13 +15,14 @@ if TYPE_CHECKING:
     import torch
 
     from imbalance_bench.engine.loop import TrainState
+    from imbalance_bench.engine.stack import Stack
 
 
 @METHODS.register("ldam")
 @dataclass(frozen=True)
 class LDAM(Method):
     """LDAM (Cao et al., 2019): cross-entropy of s (cos_j - Δ_j [j = y]) with margins Δ_j ∝ n_j^(-1/4), the largest
-    being ``max_margin`` (eq. 11-13); features and class weights have unit norm.
+    being ``max_margin`` (eq. 11-13); features and class weights have unit norm. Probabilities are softmax of s cos.
 
     ``drw_from``: with deferred re-weighting, the share of epochs after which samples are weighted by
     (1 - β) / (1 - β^n_y), scaled to sum C over classes (β = ``drw_beta``); None: never. The margin is subtracted
@@ -42,6 +45,9 @@ class LDAM(Method):
             raise BenchError(f"method.drw_from={self.drw_from} must lie between 0 and 1 (null: never)")
         if not 0 <= self.drw_beta < 1:
             raise BenchError(f"method.drw_beta={self.drw_beta} must be at least 0 and below 1")
+
+    def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
+        stack.scale = self.scale
 
     def margins(self, counts: torch.Tensor) -> torch.Tensor:
         """Δ (..., C) for class counts (..., C)."""
