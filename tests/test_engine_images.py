@@ -115,6 +115,13 @@ def test_shifts_reach_a_fifth_and_repeat_the_border():
     assert tops == {-2, -1, 0, 1, 2}
 
 
+@pytest.mark.parametrize("backend", ["stacked", "sequential"])
+@pytest.mark.parametrize("augment", ["crop_flip", "shift_flip"])
+def test_rows_that_are_no_images_are_not_moved(augment, backend):
+    with pytest.raises(BenchError, match=rf"trainer\.augment={augment} moves images .* \(4,\): set trainer\.augment=none"):
+        fit([task()], "mlp", augment=augment, backend=backend)
+
+
 def test_what_a_run_draws_does_not_depend_on_the_width_of_the_batch_that_others_need():
     g1, g2 = generators(0, 1), generators(0, 1)
     wide, narrow = batch([12, 5]), batch([12, 5])

@@ -11,7 +11,7 @@ import torch
 
 from imbalance_bench import scoring
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.engine.augment import AUGMENTATIONS
+from imbalance_bench.engine.augment import augmentation
 from imbalance_bench.engine.batches import Batch, Rows, Sampler
 from imbalance_bench.engine.optim import optimiser
 from imbalance_bench.engine.schedule import learning_rate
@@ -115,6 +115,7 @@ class Training:
 
     def __init__(self, stack: Stack, method: Method, tasks: Sequence[Task], trainer: Trainer) -> None:
         self.stack, self.method, self.tasks, self.trainer = stack, method, tasks, trainer
+        self.augment = augmentation(trainer.augment, tasks)
         self.descent = optimiser(stack, trainer)
         self.shuffling = [torch.Generator().manual_seed(t.seed) for t in tasks]
         # Streams of their own: what is drawn for images or by an objective does not change who is in which batch.
@@ -140,7 +141,6 @@ class Training:
         trainer, method = self.trainer, self.method
         rows = Rows(sets, self.stack.flat.device, self.stack.flat.dtype, self.stack.pad)
         state = TrainState.of(sets, self.tasks[0].classes, trainer.epochs, self.stack.flat)
-        augment = AUGMENTATIONS.get(trainer.augment)
         objective = objective or method.batch_loss
         for _ in range(epochs):
             state = replace(state, epoch=self.epoch, generators=self.drawing)
@@ -149,8 +149,8 @@ class Training:
             if not alive:
                 return
             for batch in rows.epoch(sampler or method.sampler, trainer.batch_size, self.shuffling):
-                if augment is not None:
-                    batch = augment(batch, self.moving)
+                if self.augment is not None:
+                    batch = self.augment(batch, self.moving)
                 by_step = {step: learning_rate(trainer, self.epoch, step) for step in set(self.steps)}
                 self.rates = [by_step[step] for step in self.steps]
                 with self.stack.attending(None if batch.weight is None else batch.sizes):

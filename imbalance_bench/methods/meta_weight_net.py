@@ -102,7 +102,6 @@ class Weighing:
         import torch
 
         from imbalance_bench.backbones.mlp import MLP
-        from imbalance_bench.engine.augment import AUGMENTATIONS
         from imbalance_bench.engine.batches import Rows
         from imbalance_bench.engine.optim import SGD
         from imbalance_bench.engine.stack import Stack
@@ -116,7 +115,6 @@ class Weighing:
         each = min(options.meta_per_class, max(1, training.trainer.batch_size // tasks[0].classes))
         drawing, self.moving = ([torch.Generator().manual_seed(s + k) for s in seeds] for k in (0, 1))
         self.plans = [endless(labels, each, g) for labels, g in zip(self.meta.labels, drawing)]
-        self.augment = AUGMENTATIONS.get(training.trainer.augment)
         self.rare = torch.zeros(len(tasks), tasks[0].classes, dtype=torch.bool, device=like.device)
         for r, task in enumerate(tasks):
             self.rare[r, list(task.minority_classes)] = True
@@ -178,8 +176,8 @@ class Weighing:
 
         none = torch.full((1, 1), -1)
         (meta,) = self.meta.batches([next(plan) if r in due else none for r, plan in enumerate(self.plans)])
-        if self.augment is not None:
-            meta = self.augment(meta, self.moving)
+        if self.training.augment is not None:
+            meta = self.training.augment(meta, self.moving)
         for p in params.values():
             p.requires_grad_()
         with stack.attending(meta.sizes if ragged or meta.weight is not None else None):
