@@ -11,6 +11,7 @@ import torch
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.batches import Rows, shuffled, stratified
 from imbalance_bench.engine.stack import Stack
+from imbalance_bench.errors import BenchError
 from tests.tasks import backbone, blobs, method, task, trainer
 
 # Runs of different lengths: other numbers of steps an epoch, other last batches.
@@ -82,6 +83,44 @@ def test_a_module_without_a_batched_form_is_mapped_over_runs():
 
     for a, b in zip(fit(TASKS, net=Plain()), fit(TASKS, net=net)):
         torch.testing.assert_close(a.parameters["last"], b.parameters["last"], rtol=0, atol=1e-12)
+
+
+class Ordinary:
+    """A backbone that is an ordinary module, of inputs alone."""
+
+    def build(self, shape, classes, head="linear"):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(shape[0], classes))
+
+
+def test_an_ordinary_module_serves_methods_that_ask_for_logits():
+    assert all(c.failure is None for c in fit(TASKS, "focal", Ordinary()))
+
+
+@pytest.mark.parametrize("label", ["crt", "smote_features", "lmle", "tl_rs_csl", "tau_norm_selected", "mixtext"])
+def test_an_ordinary_module_is_an_error_before_training_where_embedding_and_head_are_asked_for_apart(
+    label, monkeypatch
+):
+    monkeypatch.setattr(Stack, "backward", lambda *_: pytest.fail("a step was taken"))
+    with pytest.raises(BenchError, match="Sequential gives logits only"):
+        fit(TASKS, label, Ordinary())
+
+
+def test_features_of_an_ordinary_module_are_an_error_that_names_it():
+    (made,) = fit(TASKS[:1], net=Ordinary(), epochs=1)
+    with pytest.raises(BenchError, match="Sequential gives logits only"):
+        made.features(TASKS[0].valid.x)
+
+
+@pytest.mark.parametrize("label", ["crt", "lmle", "cnn", "meta_weight_net"])
+def test_the_sequential_backend_trains_no_method_of_several_stages(label):
+    with pytest.raises(BenchError, match=r"method=\w+ .*: set trainer\.backend=stacked"):
+        fit(TASKS[:1], label, backend="sequential")
+
+
+def test_the_sequential_backend_has_no_bfloat16():
+    engine = Engine(trainer(precision="bfloat16", backend="sequential"), "cpu")
+    with pytest.raises(BenchError, match=r"trainer\.precision=float32"):
+        method("cross_entropy").fit(TASKS, backbone(), engine)
 
 
 @pytest.mark.parametrize("classes, head", [(2, "linear"), (3, "linear"), (2, "cosine"), (4, "cosine"), (0, "linear")])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+
+from imbalance_bench.errors import BenchError
 
 Params = dict[str, torch.Tensor]
 
@@ -72,6 +75,7 @@ class Stack:
         for p in self.params.values():
             p.requires_grad_()
         self._call = torch.compile(self._functional) if compiled else self._functional
+        self.staged = "stage" in inspect.signature(getattr(module, "batched", module.forward)).parameters
 
     @classmethod
     def create(
@@ -188,7 +192,17 @@ class Stack:
         outputs = torch.cat([self._run(state, as_input(part, self.flat)[None], stage)[0] for part in parts])
         return torch.empty_like(outputs).index_copy_(0, order.to(outputs.device), outputs)
 
+    def check_staged(self) -> None:
+        """An error where the networks know no stages but "logits", as an ordinary module does not."""
+        if not self.staged:
+            raise BenchError(
+                f"the network {type(self.module).__name__} gives logits only, and the method asks for its embedding "
+                "and its head apart: choose a backbone that is an imbalance_bench.backbones.network.Network"
+            )
+
     def _run(self, state: Params, x: torch.Tensor, stage: str) -> torch.Tensor:
+        if stage != "logits":
+            self.check_staged()
         if self.channels_last and x.dim() == 5:
             x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x.shape[:2])
         if self.autocast is None:

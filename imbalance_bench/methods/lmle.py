@@ -61,6 +61,8 @@ class LMLE(Method):
     - The head is not trained after ``initial``; the iterate is the last, since what validation would rank is the head.
     """
 
+    stages = True
+
     margins: tuple[float, ...]
     clusters: int
     refresh: int
