@@ -39,10 +39,8 @@ def nearest(
         raise BenchError(f"{k} nearest of {m - own} rows asked for: set method.neighbours, or keep more rows")
     if own:
         distances, indices = nearest(queries, keys, k + 1, chunk=chunk)
-        # A row that is not among the first k + 1 has k + 1 others at distance 0.
-        mine = indices == torch.arange(m, device=keys.device)[:, None]
-        mine[:, -1] |= ~mine.any(1)
-        return distances[~mine].view(m, k), indices[~mine].view(m, k)
+        others = not_itself(indices)
+        return distances[others].view(m, k), indices[others].view(m, k)
     queries, keys = _bounded(queries), _bounded(keys)
     centre = keys.mean(0)
     queries, keys = queries - centre, keys - centre
@@ -64,6 +62,15 @@ def nearest(
             exact[unsure], indices[unsure] = _among_all(part[unsure], keys, k)
         found.append((exact.sqrt(), indices))
     return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
+
+
+def not_itself(indices: torch.Tensor) -> torch.Tensor:
+    """Which k of the ``nearest`` k + 1 keys (n, k + 1) of each query are others, where query i is key i."""
+    import torch
+
+    mine = indices == torch.arange(len(indices), device=indices.device)[:, None]
+    mine[:, -1] |= ~mine.any(1)  # a row that is not among them has k + 1 others at distance 0
+    return ~mine
 
 
 def _bounded(features: torch.Tensor) -> torch.Tensor:
