@@ -182,6 +182,18 @@ def test_equal_sets_are_stored_once():
     assert len(rows.x) == len(part) + len(TASKS[1].train)
 
 
+def test_sets_stay_on_the_device_from_round_to_round(monkeypatch):
+    made, sets = [], [t.train for t in TASKS]
+    original = Rows.__init__
+    monkeypatch.setattr(Rows, "__init__", lambda self, sets, *a: made.append(list(sets)) or original(self, sets, *a))
+    training = Engine(trainer(), "cpu").begin(method("cross_entropy"), TASKS, backbone())
+    others = [replace(sets[0]), *sets[1:]]
+    for fed in (sets, list(sets), others, sets):
+        training.run(fed, 1)
+    assert [len(m) for m in made] == [3, 3, 3]
+    assert [m[0] is sets[0] for m in made] == [True, False, True]
+
+
 def test_stratified_batches_hold_the_wanted_classes_and_use_rows_equally_often():
     labels = torch.tensor([0] * 30 + [1] * 4)
     plan = stratified(labels, {0: 6, 1: 2}, 10, torch.Generator().manual_seed(0))

@@ -124,6 +124,8 @@ class Training:
             for stream in (AUGMENTATION, OBJECTIVE)
         )
         self.monitor = Monitor(stack, tasks)
+        self.sets: Sequence[Part] = ()
+        self.rows: Rows | None = None
         self.epoch = 0
         # Of each run: the steps that it has taken, and its learning rate in the present one.
         self.steps, self.rates = [0] * len(tasks), [trainer.lr] * len(tasks)
@@ -139,7 +141,7 @@ class Training:
         """``epochs`` passes over ``sets``, one set a run. ``objective`` and ``sampler``: the method's own unless given.
         Returns early when no run is left alive."""
         trainer, method = self.trainer, self.method
-        rows = Rows(sets, self.stack.flat.device, self.stack.flat.dtype, self.stack.pad)
+        rows = self.on_device(sets)
         state = TrainState.of(sets, self.tasks[0].classes, trainer.epochs, self.stack.flat)
         objective = objective or method.batch_loss
         for _ in range(epochs):
@@ -162,6 +164,14 @@ class Training:
                 self.steps = [step + (size > 0) for step, size in zip(self.steps, batch.sizes)]
             self.monitor.close(phase, self.epoch, trainer.epochs, steps, trainer.validate_every)
             self.epoch += 1
+
+    def on_device(self, sets: Sequence[Part]) -> Rows:
+        """``sets`` on the device, where the last ones stay for a method that trains on them in rounds."""
+        if self.rows is None or any(new is not old for new, old in zip(sets, self.sets)):
+            self.rows = None  # not two at a time
+            self.rows = Rows(sets, self.stack.flat.device, self.stack.flat.dtype, self.stack.pad)
+            self.sets = list(sets)
+        return self.rows
 
     def descend(self, runs: list[int] | None) -> None:
         """A step of these runs (None: all), each at its rate; in one where that is the same for all."""
