@@ -91,9 +91,7 @@ class Engine:
         method.initialise(stack, tasks)
         return stack
 
-    def begin(
-        self, method: Method, tasks: Sequence[Task], backbone: Any, trainer: Trainer | None = None
-    ) -> Training:
+    def begin(self, method: Method, tasks: Sequence[Task], backbone: Any, trainer: Trainer | None = None) -> Training:
         """Fresh networks, ready for training in as many stages as the method has; ``trainer``: in place of the
         engine's."""
         if self.trainer.backend == "sequential":

@@ -152,14 +152,15 @@ class Stack:
         for layer in layers:
             layer.ragged = True
         for buffer in rows:
-            buffer.copy_(torch.tensor(sizes))
+            buffer.copy_(torch.tensor(sizes), non_blocking=True)
         yield
         for layer in layers:
             layer.ragged = False
         for buffer in rows:
             buffer.zero_()
         idle = [r for r, size in enumerate(sizes) if not size]
-        state[idle] = before[idle]
+        if idle:
+            state[idle] = before[idle]
 
     def backward(self, loss: torch.Tensor) -> None:
         """Writes the gradient of a scalar, the sum of the runs' losses, into ``grad``: no run sees another's loss."""

@@ -138,9 +138,12 @@ class LMLE(Method):
 
 def triple_header(h: torch.Tensor, margins: Sequence[float]) -> torch.Tensor:
     """The sum of the three hinges (...) of quintuplets of unit embeddings (..., 5, d): anchor, p+, p-, p--, n."""
+    import torch
+
     squared = 2 - 2 * (h[..., :1, :] * h[..., 1:, :]).sum(-1)
     steps = squared[..., :-1] - squared[..., 1:]
-    return (steps + steps.new_tensor(margins)).relu().sum(-1)
+    least = torch.tensor(margins, dtype=steps.dtype).to(steps.device, non_blocking=True)
+    return (steps + least).relu().sum(-1)
 
 
 class Clustering:

@@ -192,7 +192,8 @@ class Weighing:
         relative = weights * real.sum(1, keepdim=True)
         rare = self.rare.gather(1, batch.y) * real
         new = torch.zeros(len(weights), 6, dtype=weights.dtype, device=weights.device)
-        new[due, 0], new[due, 1] = self.vnet.grad[due].norm(dim=1), 1.0
+        learned = torch.tensor([r in due for r in range(len(weights))]).to(weights.device, non_blocking=True)
+        new[:, 0], new[:, 1] = torch.where(learned, self.vnet.grad.norm(dim=1), 0), learned
         for column, group in ((2, rare), (4, real - rare)):
             new[:, column], new[:, column + 1] = (relative * group).sum(1), group.sum(1)
         self.sums[epoch] = self.sums[epoch] + new if epoch in self.sums else new
