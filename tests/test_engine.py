@@ -11,6 +11,7 @@ import torch
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.batches import Rows, shuffled, stratified
 from imbalance_bench.engine.stack import Stack
+from imbalance_bench.errors import BenchError
 from tests.tasks import backbone, blobs, method, task, trainer
 
 # Runs of different lengths: other numbers of steps an epoch, other last batches.
@@ -51,6 +52,20 @@ def test_the_stacked_program_is_what_torch_optim_does_one_run_after_the_other(op
         )
 
 
+@pytest.mark.parametrize("optimiser", [{}, {"optimiser": "sgd", "momentum": 0.9, "lr": 0.05}])
+@pytest.mark.parametrize("label", ["cross_entropy", "meta_weight_net"])
+def test_a_rate_that_falls_with_the_steps_falls_with_those_of_the_run(label, optimiser):
+    """A run of 24 rows sits most steps of one of 160 rows out."""
+    tasks = [task(0, (18, 6)), task(1, (130, 30))]
+    options = {**optimiser, "schedule": "inverse_time", "decay": 0.5}
+    for t, joint in zip(tasks, fit(tasks, label, **options)):
+        (alone,) = fit([t], label, **options)
+        torch.testing.assert_close(alone.parameters["last"], joint.parameters["last"], rtol=0, atol=1e-12)
+        if label == "cross_entropy":
+            (oracle,) = fit([t], label, **options, backend="sequential")
+            torch.testing.assert_close(oracle.parameters["last"], joint.parameters["last"], rtol=0, atol=1e-12)
+
+
 def test_the_same_seed_gives_the_same_bits():
     first, second = fit(TASKS[:2], "smote"), fit(TASKS[:2], "smote")
     assert all(torch.equal(a, b) for a, b in zip(parameters(first), parameters(second)))
@@ -68,6 +83,44 @@ def test_a_module_without_a_batched_form_is_mapped_over_runs():
 
     for a, b in zip(fit(TASKS, net=Plain()), fit(TASKS, net=net)):
         torch.testing.assert_close(a.parameters["last"], b.parameters["last"], rtol=0, atol=1e-12)
+
+
+class Ordinary:
+    """A backbone that is an ordinary module, of inputs alone."""
+
+    def build(self, shape, classes, head="linear"):
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(shape[0], classes))
+
+
+def test_an_ordinary_module_serves_methods_that_ask_for_logits():
+    assert all(c.failure is None for c in fit(TASKS, "focal", Ordinary()))
+
+
+@pytest.mark.parametrize("label", ["crt", "smote_features", "lmle", "tl_rs_csl", "tau_norm_selected", "mixtext"])
+def test_an_ordinary_module_is_an_error_before_training_where_embedding_and_head_are_asked_for_apart(
+    label, monkeypatch
+):
+    monkeypatch.setattr(Stack, "backward", lambda *_: pytest.fail("a step was taken"))
+    with pytest.raises(BenchError, match="Sequential gives logits only"):
+        fit(TASKS, label, Ordinary())
+
+
+def test_features_of_an_ordinary_module_are_an_error_that_names_it():
+    (made,) = fit(TASKS[:1], net=Ordinary(), epochs=1)
+    with pytest.raises(BenchError, match="Sequential gives logits only"):
+        made.features(TASKS[0].valid.x)
+
+
+@pytest.mark.parametrize("label", ["crt", "lmle", "cnn", "meta_weight_net"])
+def test_the_sequential_backend_trains_no_method_of_several_stages(label):
+    with pytest.raises(BenchError, match=r"method=\w+ .*: set trainer\.backend=stacked"):
+        fit(TASKS[:1], label, backend="sequential")
+
+
+def test_the_sequential_backend_has_no_bfloat16():
+    engine = Engine(trainer(precision="bfloat16", backend="sequential"), "cpu")
+    with pytest.raises(BenchError, match=r"trainer\.precision=float32"):
+        method("cross_entropy").fit(TASKS, backbone(), engine)
 
 
 @pytest.mark.parametrize("classes, head", [(2, "linear"), (3, "linear"), (2, "cosine"), (4, "cosine"), (0, "linear")])
@@ -127,6 +180,18 @@ def test_equal_sets_are_stored_once():
     part = TASKS[0].train
     rows = Rows([part, part, TASKS[1].train], torch.device("cpu"), torch.float32)
     assert len(rows.x) == len(part) + len(TASKS[1].train)
+
+
+def test_sets_stay_on_the_device_from_round_to_round(monkeypatch):
+    made, sets = [], [t.train for t in TASKS]
+    original = Rows.__init__
+    monkeypatch.setattr(Rows, "__init__", lambda self, sets, *a: made.append(list(sets)) or original(self, sets, *a))
+    training = Engine(trainer(), "cpu").begin(method("cross_entropy"), TASKS, backbone())
+    others = [replace(sets[0]), *sets[1:]]
+    for fed in (sets, list(sets), others, sets):
+        training.run(fed, 1)
+    assert [len(m) for m in made] == [3, 3, 3]
+    assert [m[0] is sets[0] for m in made] == [True, False, True]
 
 
 def test_stratified_batches_hold_the_wanted_classes_and_use_rows_equally_often():

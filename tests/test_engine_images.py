@@ -115,6 +115,13 @@ def test_shifts_reach_a_fifth_and_repeat_the_border():
     assert tops == {-2, -1, 0, 1, 2}
 
 
+@pytest.mark.parametrize("backend", ["stacked", "sequential"])
+@pytest.mark.parametrize("augment", ["crop_flip", "shift_flip"])
+def test_rows_that_are_no_images_are_not_moved(augment, backend):
+    with pytest.raises(BenchError, match=rf"augment={augment} moves images .* \(4,\): set trainer\.augment=none"):
+        fit([task()], "mlp", augment=augment, backend=backend)
+
+
 def test_what_a_run_draws_does_not_depend_on_the_width_of_the_batch_that_others_need():
     g1, g2 = generators(0, 1), generators(0, 1)
     wide, narrow = batch([12, 5]), batch([12, 5])
@@ -138,6 +145,14 @@ def test_learning_rates(options, expected):
     settings = trainer("sgd", lr=0.1, epochs=10, **options)
     for (epoch, step), rate in expected.items():
         assert learning_rate(settings, epoch, step) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("share, epochs", [(0.55, 200), (0.07, 100), (0.29, 100), (0.8, 200)])
+def test_a_drop_comes_at_its_epoch_however_the_product_is_rounded(share, epochs):
+    """0.55 * 200 is a little above 110, 0.29 * 100 a little below 29."""
+    settings = trainer("sgd", lr=0.1, epochs=epochs, schedule="step", milestones=[share], gamma=0.01)
+    rates = [learning_rate(settings, epoch, 0) for epoch in range(epochs)]
+    assert rates.index(pytest.approx(1e-3)) == round(share * epochs)
 
 
 def test_running_statistics_ride_along_and_are_used_in_evaluation():

@@ -134,6 +134,23 @@ def test_sigmoids_start_at_the_probability_of_one_class():
     torch.testing.assert_close(stack.params["head.weight"], plain.params["head.weight"])
 
 
+def test_several_sigmoids_rank_rows_each_by_its_own_logit():
+    """And not by softmax over them, which puts the first row first for class 0: 1 / (1 + e^-9) > 1 / (1 + e^-1)."""
+    (made,), x = fit("class_balanced_focal", SEVERAL[:1]), np.zeros((2, 4), np.float32)
+    z = torch.tensor([[1.0, -8.0, -80.0], [3.0, 2.0, -80.0]])
+    made.network.logits = lambda x, iterate: z
+    np.testing.assert_array_equal(made.ranks(x), z)
+    np.testing.assert_allclose(made.scores(x), z.log_softmax(1), rtol=1e-6)
+    assert made.scores(x)[0, 0] > made.scores(x)[1, 0]
+    assert made.ranks(x)[0, 0] < made.ranks(x)[1, 0]
+
+
+@pytest.mark.parametrize("label, tasks", [("class_balanced_focal", BINARY[:1]), ("class_balanced", SEVERAL[:1])])
+def test_one_sigmoid_and_softmax_rank_rows_by_their_probabilities(label, tasks):
+    (made,) = fit(label, tasks)
+    assert made.ranks(tasks[0].valid.x) is None
+
+
 def test_a_network_without_a_head_is_an_error_that_names_the_method():
     class Headless:
         def build(self, shape, classes, head="linear"):
@@ -466,7 +483,6 @@ def test_the_meta_gradient_is_the_limit_of_differences(images):
         p.data.mul_(3)
     batch = batch_of(sets, 128)
     assert len(set(batch.sizes)) == 2
-    training.descent.lr = 0.7
     start = {n: v.detach().clone() for n, v in stack.params.items()}
     with stack.attending(batch.sizes):
         weighing(stack, batch, TrainState.of(sets, 3, 5, stack.flat))

@@ -19,6 +19,7 @@ from imbalance_bench.engine.losses import cross_entropy
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import resampling_info
 from imbalance_bench.methods.oversampling import target_counts
+from imbalance_bench.scoring import selection_score
 from tests.tasks import backbone, blobs, image_task, method, task, trainer
 
 SMOTES = ["smote", "adasyn", "borderline_smote"]
@@ -101,10 +102,37 @@ def test_deferred_weights_begin_at_their_epoch_and_are_by_hand():
     assert weighted == pytest.approx([0.8 * plain[0], 1.2 * plain[1]], rel=1e-12)
 
 
-def test_ldam_asks_for_cosines():
-    (classifier,) = method("ldam").fit([task()], backbone(), Engine(trainer(epochs=1), "cpu"))
-    logits = classifier.logits(task(1).train.x)
-    assert logits.abs().max() <= 1 + 1e-6
+def test_deferred_weights_begin_at_their_epoch_however_the_product_is_rounded():
+    """0.55 * 200 is a little above 110."""
+    m = method("ldam", drw_from=0.55, drw_beta=0.5)
+    before, at = (losses(m, [[0.5, 0.6]], [0], state(2, 1, epoch=epoch, epochs=200)) for epoch in (109, 110))
+    assert at == pytest.approx([0.8 * before[0]], rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [(90, 15), (60, 20, 9)])
+@pytest.mark.parametrize("backend", ["stacked", "sequential"])
+def test_the_probabilities_of_ldam_are_those_that_it_trains(n, backend):
+    """Softmax of s times the cosines of feature and class weights, on which validation looks as well."""
+    t, x = task(0, n), task(1, n).train.x
+    engine = Engine(trainer(epochs=4, precision="float64", backend=backend), "cpu")
+    (classifier,) = method("ldam", scale=20.0).fit([t], backbone(), engine)
+    for iterate in ("last", "best"):
+        weights = classifier.stack.views(classifier.parameters[iterate][None])["head.weight"][0]
+        h = classifier.features(x, iterate)
+        cosines = (h @ weights.T) / (h.norm(dim=1, keepdim=True) * weights.norm(dim=1))
+        np.testing.assert_allclose(classifier.scores(x, iterate), (20 * cosines).log_softmax(1), rtol=1e-9)
+    looks = [row["valid_score"] for row in classifier.history]
+    for iterate, seen in (("last", looks[-1]), ("best", max(looks))):
+        assert selection_score(t.valid.y, classifier.scores(t.valid.x, iterate), t.kind) == pytest.approx(seen)
+
+
+def test_in_training_ldam_has_the_cosines_themselves():
+    stack = Engine(trainer(), "cpu").stack(method("ldam"), [task()], backbone())
+    x = torch.as_tensor(task(1).train.x)
+    cosines = stack(x[None])[0]
+    assert cosines.abs().max() <= 1 + 1e-6
+    torch.testing.assert_close(stack.predict(stack.flat[0].detach(), x), 30 * cosines.detach())
+    torch.testing.assert_close(stack.twin().predict(stack.flat[0].detach(), x), 30 * cosines.detach())
 
 
 def test_class_weights_by_hand():

@@ -84,6 +84,23 @@ def test_one_far_row_does_not_blur_the_others():
     assert torch.equal(nearest(queries, keys, 4)[1], in_order(queries, keys, 4)[1])
 
 
+@pytest.mark.parametrize("n", [20, 700])
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf, 1e38])
+@pytest.mark.parametrize("rows", [slice(None), slice(0, 3), slice(3, None)])
+def test_features_of_a_diverged_run_have_some_neighbours(rows, bad, n):
+    """Which ones does not matter, but that they are rows and at a distance that is a number."""
+    keys = torch.randn(n, 6, generator=torch.Generator().manual_seed(0))
+    keys[rows] = bad
+    keys[rows, 0] = -bad
+    for own in (False, True):
+        distances, indices = nearest(keys, keys, 4, own=own)
+        assert distances.isfinite().all()
+        assert indices.min() >= 0
+        assert indices.max() < n
+        assert all(len(set(found)) == 4 for found in indices.tolist())
+        assert not own or (indices != torch.arange(n)[:, None]).all()
+
+
 def test_more_neighbours_than_rows_are_an_error():
     keys = torch.zeros(4, 2)
     assert nearest(keys, keys, 3, own=True)[1].shape == (4, 3)

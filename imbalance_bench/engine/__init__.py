@@ -86,12 +86,20 @@ class Engine:
             channels_last=self.trainer.channels_last,
             compiled=self.trainer.compile,
         )
+        if method.stages:
+            stack.check_staged()
         method.initialise(stack, tasks)
         return stack
 
-    def begin(self, method: Method, tasks: Sequence[Task], backbone: Any) -> Training:
-        """Fresh networks, ready for training in as many stages as the method has."""
-        return Training(self.stack(method, tasks, backbone), method, tasks, self.trainer)
+    def begin(self, method: Method, tasks: Sequence[Task], backbone: Any, trainer: Trainer | None = None) -> Training:
+        """Fresh networks, ready for training in as many stages as the method has; ``trainer``: in place of the
+        engine's."""
+        if self.trainer.backend == "sequential":
+            raise BenchError(
+                f"method={method.name} is more than one plain training, which is all that trainer.backend=sequential "
+                "does: set trainer.backend=stacked"
+            )
+        return Training(self.stack(method, tasks, backbone), method, tasks, trainer or self.trainer)
 
     def together(self, backbone: Any, task: Task) -> int | None:
         """How many runs to train as one program (None: all of a cell): what trainer.runs_together says; where it leaves
@@ -114,6 +122,10 @@ class Engine:
         if self.trainer.backend == "sequential":
             from imbalance_bench.engine.sequential import train_sequential
 
+            if self.trainer.precision == "bfloat16":
+                raise BenchError(
+                    "trainer.backend=sequential does not compute in bfloat16: set trainer.precision=float32"
+                )
             stack = self.stack(method, tasks, backbone)
             return self.classifiers(stack, train_sequential(stack, method, tasks, sets, self.trainer))
         training = self.begin(method, tasks, backbone)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 
+from imbalance_bench.data.base import Task
 from imbalance_bench.engine.batches import Batch
+from imbalance_bench.errors import BenchError
 
 CROP = 4  # pixels of zeros on each side
 SHIFT = 0.2  # share of the image's height and width
@@ -48,4 +50,17 @@ def _coordinates(start: torch.Tensor, size: int, limit: int) -> torch.Tensor:
     return (start[:, None] + torch.arange(size, device=start.device)).clamp(0, limit - 1)
 
 
-AUGMENTATIONS = {"crop_flip": crop_flip, "shift_flip": shift_flip}
+Augmentation = Callable[[Batch, Sequence[torch.Generator]], Batch]
+
+AUGMENTATIONS: dict[str, Augmentation] = {"crop_flip": crop_flip, "shift_flip": shift_flip}
+
+
+def augmentation(name: str, tasks: Sequence[Task]) -> Augmentation | None:
+    """What ``trainer.augment`` names, for the rows of these tasks; None: "none"."""
+    shape = tasks[0].train.x.shape[1:]
+    if name != "none" and len(shape) != 3:
+        raise BenchError(
+            f"trainer.augment={name} moves images (channels, height, width), and a row here has the shape {shape}: "
+            "set trainer.augment=none"
+        )
+    return AUGMENTATIONS.get(name)

@@ -102,7 +102,7 @@ class Batch(NamedTuple):
         """(R, B, ...): what ``one(size, generator)`` draws for the rows that each run really has, zeros for pads: so a
         run's draws do not depend on the runs beside it."""
         drawn = [one(size, g) for size, g in zip(self.sizes, generators)]
-        return torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True).to(self.x.device)
+        return torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True).to(self.x.device, non_blocking=True)
 
     def mean(self, losses: torch.Tensor) -> torch.Tensor:
         """Mean loss of each run, (R,), over the rows that it really has."""
@@ -173,4 +173,4 @@ class Rows:
             weight = real[s, :, : widths[s]].to(self.like.dtype) / sizes[s].clamp(min=1)[:, None]
             active = [r for r, size in enumerate(counts[s]) if size]
             some = active if len(active) < len(plans) else None
-            yield Batch(x, y, chosen, weight.to(x.device), some, offsets, counts[s])
+            yield Batch(x, y, chosen, weight.to(x.device, non_blocking=True), some, offsets, counts[s])

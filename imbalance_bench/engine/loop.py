@@ -11,7 +11,7 @@ import torch
 
 from imbalance_bench import scoring
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.engine.augment import AUGMENTATIONS
+from imbalance_bench.engine.augment import augmentation
 from imbalance_bench.engine.batches import Batch, Rows, Sampler
 from imbalance_bench.engine.optim import optimiser
 from imbalance_bench.engine.schedule import learning_rate
@@ -115,6 +115,7 @@ class Training:
 
     def __init__(self, stack: Stack, method: Method, tasks: Sequence[Task], trainer: Trainer) -> None:
         self.stack, self.method, self.tasks, self.trainer = stack, method, tasks, trainer
+        self.augment = augmentation(trainer.augment, tasks)
         self.descent = optimiser(stack, trainer)
         self.shuffling = [torch.Generator().manual_seed(t.seed) for t in tasks]
         # Streams of their own: what is drawn for images or by an objective does not change who is in which batch.
@@ -123,7 +124,11 @@ class Training:
             for stream in (AUGMENTATION, OBJECTIVE)
         )
         self.monitor = Monitor(stack, tasks)
-        self.epoch = self.step = 0
+        self.sets: Sequence[Part] = ()
+        self.rows: Rows | None = None
+        self.epoch = 0
+        # Of each run: the steps that it has taken, and its learning rate in the present one.
+        self.steps, self.rates = [0] * len(tasks), [trainer.lr] * len(tasks)
 
     def run(
         self,
@@ -136,9 +141,8 @@ class Training:
         """``epochs`` passes over ``sets``, one set a run. ``objective`` and ``sampler``: the method's own unless given.
         Returns early when no run is left alive."""
         trainer, method = self.trainer, self.method
-        rows = Rows(sets, self.stack.flat.device, self.stack.flat.dtype, self.stack.pad)
+        rows = self.on_device(sets)
         state = TrainState.of(sets, self.tasks[0].classes, trainer.epochs, self.stack.flat)
-        augment = AUGMENTATIONS.get(trainer.augment)
         objective = objective or method.batch_loss
         for _ in range(epochs):
             state = replace(state, epoch=self.epoch, generators=self.drawing)
@@ -147,14 +151,35 @@ class Training:
             if not alive:
                 return
             for batch in rows.epoch(sampler or method.sampler, trainer.batch_size, self.shuffling):
-                if augment is not None:
-                    batch = augment(batch, self.moving)
-                self.descent.lr = learning_rate(trainer, self.epoch, self.step)
+                if self.augment is not None:
+                    batch = self.augment(batch, self.moving)
+                by_step = {step: learning_rate(trainer, self.epoch, step) for step in set(self.steps)}
+                self.rates = [by_step[step] for step in self.steps]
                 with self.stack.attending(None if batch.weight is None else batch.sizes):
                     loss = objective(self.stack, batch, state)
                     self.stack.backward(loss.sum())
-                self.descent.step(batch.among(alive))
+                self.descend(batch.among(alive))
                 steps.append((batch.active, {"train_loss": loss.detach()}))
-                self.step += 1
+                # A shorter run sits steps out: its rate must not fall in them.
+                self.steps = [step + (size > 0) for step, size in zip(self.steps, batch.sizes)]
             self.monitor.close(phase, self.epoch, trainer.epochs, steps, trainer.validate_every)
             self.epoch += 1
+
+    def on_device(self, sets: Sequence[Part]) -> Rows:
+        """``sets`` on the device, where the last ones stay for a method that trains on them in rounds."""
+        if self.rows is None or any(new is not old for new, old in zip(sets, self.sets)):
+            self.rows = None  # not two at a time
+            self.rows = Rows(sets, self.stack.flat.device, self.stack.flat.dtype, self.stack.pad)
+            self.sets = list(sets)
+        return self.rows
+
+    def descend(self, runs: list[int] | None) -> None:
+        """A step of these runs (None: all), each at its rate; in one where that is the same for all."""
+        distinct = set(self.rates)
+        for rate in distinct:
+            self.descent.lr = rate
+            if len(distinct) == 1:
+                self.descent.step(runs)
+            else:
+                among = range(len(self.rates)) if runs is None else runs
+                self.descent.step([r for r in among if self.rates[r] == rate])

@@ -4,6 +4,7 @@ of its columns where layers have rates of their own."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -67,6 +68,9 @@ class SGD:
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.weights, self.grad = stack.weights[:, columns], stack.grad[:, columns]
         self.velocity = torch.zeros_like(self.grad)
+        # Copied to the device once: a copy a step would hold up a GPU. (The device, not self: a cycle keeps memory.)
+        device = self.grad.device
+        self.indices = cache(lambda runs: torch.tensor(runs, device=device))
 
     @torch.no_grad()
     def step(self, active: Sequence[int] | None = None) -> None:
@@ -74,7 +78,7 @@ class SGD:
         if active is not None:
             if not active:
                 return
-            runs = torch.as_tensor(active, device=weights.device)
+            runs = self.indices(tuple(active))
             weights, gradient, velocity = weights[runs], gradient[runs], velocity[runs]
         if self.weight_decay:
             gradient = gradient.add(weights, alpha=self.weight_decay)

@@ -9,9 +9,15 @@ if TYPE_CHECKING:
     from imbalance_bench.config import Trainer
 
 
+def reached(share: float, epoch: float, epochs: int) -> bool:
+    """Whether ``share`` of ``epochs`` lies behind when ``epoch`` (from 0) begins."""
+    # 0.55 * 200 is 110.00000000000001.
+    return epoch >= round(share * epochs, 9)
+
+
 def learning_rate(trainer: Trainer, epoch: float, step: int) -> float:
-    """The rate of a step: ``epoch`` and ``step`` count from 0 since the start of training; an epoch with a fraction
-    lets the cosine fall from step to step.
+    """The rate of a step: ``epoch`` and ``step`` count from 0 since the start of training, ``step`` those that the run
+    takes part in; an epoch with a fraction lets the cosine fall from step to step.
 
     ``warmup_epochs``: epoch e of w has lr·(e + 1)/w. ``step``: times ``gamma`` after each of ``milestones``, which are
     shares of ``epochs``; ``cosine``: half a cosine down to 0; ``inverse_time``: lr / (1 + decay·step), Keras's decay.
@@ -19,7 +25,7 @@ def learning_rate(trainer: Trainer, epoch: float, step: int) -> float:
     if epoch < trainer.warmup_epochs:
         return trainer.lr * (epoch + 1) / trainer.warmup_epochs
     if trainer.schedule == "step":
-        return trainer.lr * trainer.gamma ** sum(epoch >= share * trainer.epochs for share in trainer.milestones)
+        return trainer.lr * trainer.gamma ** sum(reached(share, epoch, trainer.epochs) for share in trainer.milestones)
     if trainer.schedule == "cosine":
         return trainer.lr * (1 + math.cos(math.pi * epoch / trainer.epochs)) / 2
     if trainer.schedule == "inverse_time":

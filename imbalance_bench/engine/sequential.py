@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.engine.augment import AUGMENTATIONS
+from imbalance_bench.engine.augment import augmentation
 from imbalance_bench.engine.batches import Rows
 from imbalance_bench.engine.loop import Monitor, Step, TrainState
 from imbalance_bench.engine.schedule import learning_rate
@@ -58,7 +58,7 @@ def _train_one(stack: Stack, r: int, method: Method, task: Task, part: Part, tra
     drawing, moving = (
         torch.Generator().manual_seed(derived(task.seed, stream)) for stream in (OBJECTIVE, AUGMENTATION)
     )
-    augment = AUGMENTATIONS.get(trainer.augment)
+    augment = augmentation(trainer.augment, [task])
     step = 0
     for epoch in range(trainer.epochs):
         state = replace(start, epoch=epoch, generators=[drawing])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+
+from imbalance_bench.errors import BenchError
 
 Params = dict[str, torch.Tensor]
 
@@ -43,7 +46,11 @@ class Stack:
 
     ``autocast``: the type that convolutions and products are computed in (None: that of the parameters);
     ``channels_last``: layout of images and filters; ``compiled``: through ``torch.compile``.
+
+    ``scale``: what ``predict`` multiplies logits by; a method whose loss does so itself sets it (LDAM).
     """
+
+    scale = 1.0
 
     def __init__(
         self,
@@ -68,6 +75,7 @@ class Stack:
         for p in self.params.values():
             p.requires_grad_()
         self._call = torch.compile(self._functional) if compiled else self._functional
+        self.staged = "stage" in inspect.signature(getattr(module, "batched", module.forward)).parameters
 
     @classmethod
     def create(
@@ -96,7 +104,9 @@ class Stack:
 
     def twin(self) -> Stack:
         """A second buffer of parameters for the same networks, e.g. for a step that looks ahead."""
-        return Stack(self.module, self.flat.detach().clone(), **self.options)
+        twin = Stack(self.module, self.flat.detach().clone(), **self.options)
+        twin.scale = self.scale
+        return twin
 
     def __len__(self) -> int:
         return len(self.flat)
@@ -142,14 +152,15 @@ class Stack:
         for layer in layers:
             layer.ragged = True
         for buffer in rows:
-            buffer.copy_(torch.tensor(sizes))
+            buffer.copy_(torch.tensor(sizes), non_blocking=True)
         yield
         for layer in layers:
             layer.ragged = False
         for buffer in rows:
             buffer.zero_()
         idle = [r for r, size in enumerate(sizes) if not size]
-        state[idle] = before[idle]
+        if idle:
+            state[idle] = before[idle]
 
     def backward(self, loss: torch.Tensor) -> None:
         """Writes the gradient of a scalar, the sum of the runs' losses, into ``grad``: no run sees another's loss."""
@@ -167,9 +178,12 @@ class Stack:
             raise ValueError("no rows to predict")
         room = 1 if self.flat.device.type == "cpu" else 16
         if self.pad is not None and stage != "head":
-            return self._predict_texts(state, x, stage, TEXTS * room)
-        chunk = max(128, min(8192, 2**18 // x[0].numel())) * room
-        return torch.cat([self._run(state, as_input(part, self.flat)[None], stage)[0] for part in x.split(chunk)])
+            outputs = self._predict_texts(state, x, stage, TEXTS * room)
+        else:
+            chunk = max(128, min(8192, 2**18 // x[0].numel())) * room
+            parts = [self._run(state, as_input(part, self.flat)[None], stage)[0] for part in x.split(chunk)]
+            outputs = torch.cat(parts)
+        return outputs if stage == "embed" else self.scale * outputs
 
     def _predict_texts(self, state: Params, x: torch.Tensor, stage: str, chunk: int) -> torch.Tensor:
         """``predict`` for token ids (n, L), ``chunk`` rows at a time."""
@@ -179,7 +193,17 @@ class Stack:
         outputs = torch.cat([self._run(state, as_input(part, self.flat)[None], stage)[0] for part in parts])
         return torch.empty_like(outputs).index_copy_(0, order.to(outputs.device), outputs)
 
+    def check_staged(self) -> None:
+        """An error where the networks know no stages but "logits", as an ordinary module does not."""
+        if not self.staged:
+            raise BenchError(
+                f"the network {type(self.module).__name__} gives logits only, and the method asks for its embedding "
+                "and its head apart: choose a backbone that is an imbalance_bench.backbones.network.Network"
+            )
+
     def _run(self, state: Params, x: torch.Tensor, stage: str) -> torch.Tensor:
+        if stage != "logits":
+            self.check_staged()
         if self.channels_last and x.dim() == 5:
             x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x.shape[:2])
         if self.autocast is None:

@@ -93,11 +93,9 @@ def difficult(own: torch.Tensor, others: Sequence[torch.Tensor], majority: torch
     7.1 of MISO). ``others``: further ones of the minority, which are neighbours only."""
     import torch
 
-    from imbalance_bench.methods.deep_neighbours import nearest
+    from imbalance_bench.methods.deep_neighbours import nearest, not_itself
 
     keys = torch.cat([own, *others, majority])
     k = min(k, len(keys) - 1)
     _, found = nearest(own, keys, k + 1)
-    mine = found == torch.arange(len(own), device=found.device)[:, None]
-    mine[:, -1] |= ~mine.any(1)  # more than k others at distance 0
-    return (found[~mine].view(-1, k) >= len(keys) - len(majority)).any(1).cpu().numpy()
+    return (found[not_itself(found)].view(-1, k) >= len(keys) - len(majority)).any(1).cpu().numpy()

@@ -60,6 +60,7 @@ class Method:
     name: ClassVar[str]  # set by the registry
     head: ClassVar[str] = "linear"  # the backbone's last layer: "linear", "full" or "cosine"
     reads: ClassVar[Reads] = "any"
+    stages: ClassVar[bool] = False  # whether it asks for the network's embedding and head apart
 
     def declines(self, task: Task) -> str | None:
         """Why this method cannot do this task (then the table prints n/a), or None."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
+
+import numpy as np
 
 from imbalance_bench.data.base import Task
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Method
+from imbalance_bench.methods.base import Classifier, Iterate, Method
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
     import torch
 
+    from imbalance_bench.engine import NetworkClassifier
     from imbalance_bench.engine.loop import TrainState
     from imbalance_bench.engine.stack import Stack
 
@@ -30,6 +33,9 @@ class ClassBalanced(Method):
     γ = ``gamma`` = 0 is their sigmoid cross-entropy. The sigmoids start at a probability of 1/C: the head's bias is
     -log(C - 1). Two classes have one output and one sigmoid. Unlike in the released code that bias is decayed as all
     other parameters are (``trainer.weight_decay``).
+
+    Several sigmoids rank rows each by its own logit; the highest one is the decision, and scores are in proportion to
+    p / (1 - p), so that they sum to one. The best epoch is chosen by these scores.
     """
 
     beta: float
@@ -58,6 +64,25 @@ class ClassBalanced(Method):
             cross_entropy(logits, labels) if self.objective == "softmax" else sigmoid_focal(logits, labels, self.gamma)
         )
         return of_label(effective_number_weights(state.counts, self.beta), labels) * loss
+
+    def posthoc(self, classifier: Classifier, task: Task) -> Classifier:
+        if self.objective == "softmax" or task.classes == 2:
+            return classifier
+        return Sigmoids(cast("NetworkClassifier", classifier))
+
+
+class Sigmoids(Classifier):
+    """A network of one sigmoid a class, more than two of them."""
+
+    def __init__(self, network: NetworkClassifier) -> None:
+        super().__init__(network.info, network.history, network.artifacts, network.failure, network.iterates)
+        self.network = network
+
+    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
+        return self.network.scores(x, iterate)
+
+    def ranks(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray | None:
+        return self.network.logits(x, iterate).cpu().numpy()
 
 
 def sigmoid_focal(logits: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:

@@ -29,7 +29,8 @@ def nearest(
     ``chunk``: queries at a time; None: as many as keep a block below 64 MB. Neighbours are looked for by
     ‖k‖² - 2 q·k, a matrix product, whose rounding (and the order of ties) does not matter: some more candidates are
     taken than asked for and their distances computed anew from differences, and where even the last of those may be
-    tied with the k-th, all keys are gone through.
+    tied with the k-th, all keys are gone through. Features of a run that diverged have neighbours too, which mean
+    nothing.
     """
     import torch
 
@@ -38,10 +39,9 @@ def nearest(
         raise BenchError(f"{k} nearest of {m - own} rows asked for: set method.neighbours, or keep more rows")
     if own:
         distances, indices = nearest(queries, keys, k + 1, chunk=chunk)
-        # A row that is not among the first k + 1 has k + 1 others at distance 0.
-        mine = indices == torch.arange(m, device=keys.device)[:, None]
-        mine[:, -1] |= ~mine.any(1)
-        return distances[~mine].view(m, k), indices[~mine].view(m, k)
+        others = not_itself(indices)
+        return distances[others].view(m, k), indices[others].view(m, k)
+    queries, keys = _bounded(queries), _bounded(keys)
     centre = keys.mean(0)
     queries, keys = queries - centre, keys - centre
     candidates = min(m, 2 * k + 8)
@@ -62,6 +62,23 @@ def nearest(
             exact[unsure], indices[unsure] = _among_all(part[unsure], keys, k)
         found.append((exact.sqrt(), indices))
     return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
+
+
+def not_itself(indices: torch.Tensor) -> torch.Tensor:
+    """Which k of the ``nearest`` k + 1 keys (n, k + 1) of each query are others, where query i is key i."""
+    import torch
+
+    mine = indices == torch.arange(len(indices), device=indices.device)[:, None]
+    mine[:, -1] |= ~mine.any(1)  # a row that is not among them has k + 1 others at distance 0
+    return ~mine
+
+
+def _bounded(features: torch.Tensor) -> torch.Tensor:
+    """Features (n, d) among which every distance is a number: 0 for NaN, and none so large that squares overflow."""
+    import torch
+
+    limit = (torch.finfo(features.dtype).max / 64 / features.shape[1]) ** 0.5
+    return features.nan_to_num(0.0).clamp(-limit, limit)
 
 
 GROUP = 32

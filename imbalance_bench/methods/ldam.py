@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from imbalance_bench.data.base import Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.registry import METHODS
@@ -13,13 +15,14 @@ if TYPE_CHECKING:
     import torch
 
     from imbalance_bench.engine.loop import TrainState
+    from imbalance_bench.engine.stack import Stack
 
 
 @METHODS.register("ldam")
 @dataclass(frozen=True)
 class LDAM(Method):
     """LDAM (Cao et al., 2019): cross-entropy of s (cos_j - Δ_j [j = y]) with margins Δ_j ∝ n_j^(-1/4), the largest
-    being ``max_margin`` (eq. 11-13); features and class weights have unit norm.
+    being ``max_margin`` (eq. 11-13); features and class weights have unit norm. Probabilities are softmax of s cos.
 
     ``drw_from``: with deferred re-weighting, the share of epochs after which samples are weighted by
     (1 - β) / (1 - β^n_y), scaled to sum C over classes (β = ``drw_beta``); None: never. The margin is subtracted
@@ -43,6 +46,9 @@ class LDAM(Method):
         if not 0 <= self.drw_beta < 1:
             raise BenchError(f"method.drw_beta={self.drw_beta} must be at least 0 and below 1")
 
+    def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
+        stack.scale = self.scale
+
     def margins(self, counts: torch.Tensor) -> torch.Tensor:
         """Δ (..., C) for class counts (..., C)."""
         margins = counts.clamp(min=1) ** -0.25
@@ -52,9 +58,10 @@ class LDAM(Method):
         import torch
 
         from imbalance_bench.engine.losses import cross_entropy, effective_number_weights, of_label
+        from imbalance_bench.engine.schedule import reached
 
         chosen = torch.nn.functional.one_hot(labels, logits.shape[-1]).to(logits)
         loss = cross_entropy(self.scale * (logits - chosen * self.margins(state.counts)), labels)
-        if self.drw_from is None or state.epoch < self.drw_from * state.epochs:
+        if self.drw_from is None or not reached(self.drw_from, state.epoch, state.epochs):
             return loss
         return of_label(effective_number_weights(state.counts, self.drw_beta), labels) * loss

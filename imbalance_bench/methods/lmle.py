@@ -60,6 +60,8 @@ class LMLE(Method):
     - The head is not trained after ``initial``; the iterate is the last, since what validation would rank is the head.
     """
 
+    stages = True
+
     margins: tuple[float, ...]
     clusters: int
     refresh: int
@@ -133,9 +135,12 @@ class LMLE(Method):
 
 def triple_header(h: torch.Tensor, margins: Sequence[float]) -> torch.Tensor:
     """The sum of the three hinges (...) of quintuplets of unit embeddings (..., 5, d): anchor, p+, p-, p--, n."""
+    import torch
+
     squared = 2 - 2 * (h[..., :1, :] * h[..., 1:, :]).sum(-1)
     steps = squared[..., :-1] - squared[..., 1:]
-    return (steps + steps.new_tensor(margins)).relu().sum(-1)
+    least = torch.tensor(margins, dtype=steps.dtype).to(steps.device, non_blocking=True)
+    return (steps + least).relu().sum(-1)
 
 
 class Clustering:

@@ -102,7 +102,6 @@ class Weighing:
         import torch
 
         from imbalance_bench.backbones.mlp import MLP
-        from imbalance_bench.engine.augment import AUGMENTATIONS
         from imbalance_bench.engine.batches import Rows
         from imbalance_bench.engine.optim import SGD
         from imbalance_bench.engine.stack import Stack
@@ -116,7 +115,6 @@ class Weighing:
         each = min(options.meta_per_class, max(1, training.trainer.batch_size // tasks[0].classes))
         drawing, self.moving = ([torch.Generator().manual_seed(s + k) for s in seeds] for k in (0, 1))
         self.plans = [endless(labels, each, g) for labels, g in zip(self.meta.labels, drawing)]
-        self.augment = AUGMENTATIONS.get(training.trainer.augment)
         self.rare = torch.zeros(len(tasks), tasks[0].classes, dtype=torch.bool, device=like.device)
         for r, task in enumerate(tasks):
             self.rare[r, list(task.minority_classes)] = True
@@ -157,10 +155,14 @@ class Weighing:
 
         inner = (self.weights(losses, batch) * losses).sum()
         gradients = torch.autograd.grad(inner, list(stack.params.values()), create_graph=True)
-        rate = self.training.descent.lr
-        ahead = {n: (p - rate * g).detach() for (n, p), g in zip(stack.params.items(), gradients)}
+        rates = torch.tensor(self.training.rates, dtype=losses.dtype).to(losses.device, non_blocking=True)
+        ahead = {
+            n: (p - rates.view(-1, *[1] * (g.dim() - 1)) * g).detach()
+            for (n, p), g in zip(stack.params.items(), gradients)
+        }
         u = self.meta_gradient(stack, ahead, due, ragged=batch.weight is not None)
-        self.vnet.backward(-rate * torch.stack([(g * u_n).sum() for g, u_n in zip(gradients, u)]).sum())
+        along = torch.stack([(g * u_n).flatten(1).sum(1) for g, u_n in zip(gradients, u)]).sum(0)
+        self.vnet.backward(-(rates * along).sum())
         self.descent.step(due)
 
     def meta_gradient(
@@ -174,8 +176,8 @@ class Weighing:
 
         none = torch.full((1, 1), -1)
         (meta,) = self.meta.batches([next(plan) if r in due else none for r, plan in enumerate(self.plans)])
-        if self.augment is not None:
-            meta = self.augment(meta, self.moving)
+        if self.training.augment is not None:
+            meta = self.training.augment(meta, self.moving)
         for p in params.values():
             p.requires_grad_()
         with stack.attending(meta.sizes if ragged or meta.weight is not None else None):
@@ -190,7 +192,8 @@ class Weighing:
         relative = weights * real.sum(1, keepdim=True)
         rare = self.rare.gather(1, batch.y) * real
         new = torch.zeros(len(weights), 6, dtype=weights.dtype, device=weights.device)
-        new[due, 0], new[due, 1] = self.vnet.grad[due].norm(dim=1), 1.0
+        learned = torch.tensor([r in due for r in range(len(weights))]).to(weights.device, non_blocking=True)
+        new[:, 0], new[:, 1] = torch.where(learned, self.vnet.grad.norm(dim=1), 0), learned
         for column, group in ((2, rare), (4, real - rare)):
             new[:, column], new[:, column + 1] = (relative * group).sum(1), group.sum(1)
         self.sums[epoch] = self.sums[epoch] + new if epoch in self.sums else new

@@ -31,6 +31,7 @@ class MixText(Mixup):
     """
 
     reads = "any"  # what is mixed are vectors
+    stages = True
 
     def shares(self, n: int, generator: torch.Generator) -> torch.Tensor:
         drawn = super().shares(n, generator)

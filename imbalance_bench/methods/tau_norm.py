@@ -35,6 +35,7 @@ class TauNorm(Method):
     """
 
     head: ClassVar[str] = "full"
+    stages = True
 
     tau: float | None
 

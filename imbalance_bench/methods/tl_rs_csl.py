@@ -41,6 +41,8 @@ class TripletLoss(BalancedBatches):
     validation would rank is the head.
     """
 
+    stages = True
+
     margin: float
     cost_power: float
     neighbours: int

@@ -33,6 +33,8 @@ class TwoStages(Method):
     In the second stage the body is that of evaluation: statistics of batch normalisation and dropout rest.
     """
 
+    stages = True
+
     share: float
 
     def __post_init__(self) -> None:
@@ -49,15 +51,13 @@ class TwoStages(Method):
         return self.sampler(labels, batch_size, generator)
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
-        from imbalance_bench.engine.loop import Training
-
         epochs = engine.trainer.epochs
         second = max(1, round(self.share * epochs))
         if second == epochs:
             raise BenchError(f"method={self.name} trains in two stages: trainer.epochs={epochs} must be at least 2")
         sets = [engine.rows_of(t) for t in tasks]
         stage = replace(engine.trainer, epochs=epochs - second)
-        body = Training(engine.stack(self, tasks, backbone), self, tasks, stage)
+        body = engine.begin(self, tasks, backbone, stage)
         body.run(sets, stage.epochs)
         seconds = self.second_sets(body, sets)
         heads = self.heads(body, backbone, engine, second, seconds is None)
