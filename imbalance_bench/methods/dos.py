@@ -48,6 +48,8 @@ class DOS(Method):
     (``neighbours``) and logistic regression (``c``).
     """
 
+    stages = True
+
     k_minority: int
     k_majority: int
     r: float | None
