@@ -233,6 +233,8 @@ def test_deep_classifiers_are_scored_beside_the_network():
 def test_more_neighbours_than_the_class_has_is_an_error_that_says_what_to_set():
     with pytest.raises(BenchError, match=r"class 2 has 8 in trial 0: set method.k_minority=7"):
         fit([TASK], method("dos", k_minority=8))
+    with pytest.raises(BenchError, match=r"class 1 has 20 in trial 0: set method.k_majority=19"):
+        fit([TASK], method("dos", k_majority=20))
 
 
 @pytest.mark.parametrize(
