@@ -42,6 +42,8 @@ def smoke(cell: Cell) -> dict[str, Any]:
     plain["protocol"]["trials"] = 1
     if plain["ratio"]["name"] == "random_classes":
         plain["ratio"]["p"] = 0.6
+    if plain["ratio"]["name"] == "gaussian":
+        plain["ratio"]["reduction"] = 0.2  # classes as large as each other have none below the median
     if plain["ratio"]["name"] == "minor_major":
         plain["ratio"]["minor"] = 0.25
     if plain["ratio"]["name"] == "long_tailed":
