@@ -218,6 +218,57 @@ def test_who_is_moved_by_what():
     assert all(name.startswith("networks.imitation") for name in stayed), stayed
 
 
+class Recorder(torch.optim.SGD):
+    """Keeps the gradients that it is given, and moves nothing."""
+
+    def step(self, closure=None):
+        self.seen = [p.grad.clone() for group in self.param_groups for p in group["params"] if p.grad is not None]
+
+
+def test_each_part_descends_its_term_of_the_game():
+    """One batch of lines 6 to 8 against Eqs. of Sections 4.2 and 5 written out: φ ascends the game, ψ and σ descend
+    (1 - α) [I(K; Q̄) - I(Q; Q̄)] + α of it, ω ascend both bounds."""
+    g = generator(text_task(), quick(layers=1))
+    net, tau = g.networks.double(), 2.5
+    for part in (*g.critics, *g.mines):
+        part.double()
+    g.side(text_task().train.x)
+    ((few, many),) = g._pairs(1)
+    parts = {"critics": g.critics, "networks": [net], "mines": g.mines}
+    recorders = {name: Recorder([p for m in part for p in m.parameters()], 0.0) for name, part in parts.items()}
+    noise = g.noise.get_state()
+    with g.aside():
+        g._iterate(few, many, tau, *recorders.values())
+    g.noise.set_state(noise)
+
+    (_, q), (states, k) = net.read(few), net.read(many)
+    fused = net.latent(q, k, tau)
+    memories = net.unfolded(fused), Memory(states, many.real)
+    likely = []
+    for critic, decoder, texts, memory in zip(g.critics, (net.minority, net.majority), (few, many), memories):
+        written = net.drawn(decoder, memory, texts.ids.shape[1] + 1, g.noise)
+        likely.append([torch.sigmoid(critic(x)) for x in (net.ended(texts), written.fixed(), written)])
+    game = sum(given.log().mean() + (1 - made).log().mean() for given, made, _ in likely)
+
+    def bounds(pairs):
+        for mine, (x, y, order) in zip(g.mines, pairs):
+            mine.average.fill_(-math.inf)
+            yield mine(x, y).mean() - mine(x, y[order]).exp().mean().log()
+
+    of_minority, of_majority = bounds(g._triples(q, fused, k))
+    of_texts = sum((1 - made).log().mean() for *_, made in likely)
+    down = {
+        "critics": -game,
+        "networks": (1 - 1 / tau) * (of_majority - of_minority) + of_texts / tau,
+        "mines": -sum(bounds(g._triples(q, fused, k))),
+    }
+    for name, loss in down.items():
+        ps = [p for m in parts[name] for p in m.parameters()]
+        expected = [d for d in torch.autograd.grad(loss, ps, retain_graph=True, allow_unused=True) if d is not None]
+        assert sum(float(d.abs().sum()) for d in expected) > 0
+        torch.testing.assert_close(recorders[name].seen, expected, msg=lambda text, name=name: f"{name}: {text}")
+
+
 @pytest.mark.parametrize("alpha,expected", [(None, (0.75, 0.25)), (0.5, (0.5, 0.5)), (1.0, (0.0, 1.0))])
 def test_alpha(alpha, expected):
     assert method("miso", alpha=alpha).weights(4.0) == expected
@@ -271,6 +322,8 @@ def test_anchors_balance_the_classes_and_are_texts(label):
     assert pairs[:, 1].tolist() == VOCABULARY.decode(made)
     for name in ("difficult_before", "difficult_after", "copies", "near_copies", "distinct_1", "distinct_2"):
         assert 0 <= facts[name] <= 1
+    for name in ("ended", "reconstruction_pretrained", "reconstruction_start", "reconstruction_final"):
+        assert 0 <= facts[name] <= 1
     assert 0 <= classifier.info["difficult_classifier"]["1"] <= 1
     assert ("mi_minority" in facts) == (label != "cag")
 
@@ -309,7 +362,7 @@ def test_a_source_that_comes_again_meets_another_majority_text():
     seen = []
     unfolded = g.networks.unfolded
     g.networks.unfolded = lambda latent: seen.append(latent) or unfolded(latent)
-    g._write(torch.tensor([0, 1]).repeat(14), 2.0)
+    g.write(torch.tensor([0, 1]).repeat(14), 2.0)
     latents = torch.cat(seen)[:28]
     assert len(latents.unique(dim=0)) == 28
 
@@ -353,6 +406,57 @@ def test_a_generator_that_diverges_fails_its_run():
     (classifier,) = fit([text_task()], lr=1e30)
     assert "of the generator is" in classifier.failure
     assert classifier.info["fitted_counts"] == [40, 12]
+
+
+def test_a_minority_that_is_the_largest_class_is_an_error():
+    with pytest.raises(BenchError, match="class 1, which counts as one, is the largest of fold 0 .30 texts.: choose"):
+        fit([text_task(0, (20, 30))])
+
+
+def test_the_training_rows_stay_as_they_are():
+    m, t = quick(), text_task()
+    x, y = t.train.x.copy(), t.train.y.copy()
+    made = m.generate(t, t.train, Engine(trainer(), "cpu"))
+    rows = m.training_set(t, t.train, made)
+    for given in (t.train, rows.take(slice(0, 52))):
+        np.testing.assert_array_equal(given.x, x)
+        np.testing.assert_array_equal(given.y, y)
+    assert (rows.ids[:52] == t.train.ids).all()
+    assert (rows.ids[52:] == -1).all()
+
+
+def test_as_many_anchors_as_are_missing_whatever_was_kept_before(tmp_path):
+    """Class 1 against the rest has the texts of class 1 among three, and misses more."""
+    engine = Engine(trainer(epochs=1), "cpu", tmp_path)
+    three = text_task(0, (30, 10, 20))
+    two = dataclasses.replace(
+        three, classes=2, minority_classes=(1,), train=dataclasses.replace(three.train, y=(three.train.y == 1) * 1)
+    )
+    three = dataclasses.replace(three, minority_classes=(1,))
+    for t, anchors_of_1 in ((three, 20), (two, 40)):
+        made = quick().generate(t, t.train, engine)
+        assert len(made.by_class[1]) == anchors_of_1
+
+
+def test_anchors_closed_as_a_pretrained_tokenizer_does_are_no_longer_than_the_texts():
+    """Networks know no places beyond the longest text, though rows are wider."""
+    t = text_task()
+    short = dataclasses.replace(t.train, x=np.where(np.arange(LENGTH) < 5, t.train.x, VOCABULARY.pad))
+    t = dataclasses.replace(t, train=short, vocabulary=dataclasses.replace(VOCABULARY, tail=(SIZE - 2, SIZE - 1)))
+    made = quick().generate(t, t.train, Engine(trainer(), "cpu")).by_class[1]
+    lengths = (made != VOCABULARY.pad).sum(1)
+    assert lengths.max() <= 5
+    assert all(row[n - 2 : n].tolist() == [SIZE - 2, SIZE - 1] for row, n in zip(made, lengths))
+
+
+def test_products_in_bfloat16():
+    (classifier,) = quick().fit([text_task()], MeanOfWords(), Engine(trainer(precision="bfloat16"), "cpu"))
+    assert classifier.failure is None
+    assert classifier.info["fitted_counts"] == [40, 40]
+    (exact,) = fit([text_task()])
+    facts, other = (c.info["generator"]["1"] for c in (classifier, exact))
+    assert facts["reconstruction_pretrained"] == pytest.approx(other["reconstruction_pretrained"], abs=0.2)
+    assert facts != other
 
 
 def test_one_text_is_an_error_and_a_table_is_declined():
@@ -436,6 +540,11 @@ def corpus(texts, labels, length):
     return dataclasses.replace(t, train=Part(x, np.asarray(labels), np.arange(len(x))), vocabulary=vocabulary)
 
 
+SMALL = {
+    "width": 32, "heads": 4, "layers": 1, "pretrain_steps": 600, "pretrain_lr": 3e-3, "pretrain_until": 0.3,
+}  # fmt: skip
+
+
 @cache
 def described():
     """Sentences of the descriptions of two of scikit-learn's data sets."""
@@ -451,16 +560,42 @@ def described():
 
 
 def test_the_minority_decoder_learns_to_write_what_it_reads():
-    t = described()
-    g = generator(
-        t,
-        method(
-            "miso", width=32, heads=4, layers=1, pretrain_steps=600, pretrain_lr=3e-3, pretrain_until=0.3, mine_steps=0
-        ),
-    )
+    g = generator(described(), method("miso", **SMALL, mine_steps=0))
     assert g.accuracy() < 0.1
     g.pretrain()
     assert g.accuracy() > 0.9
+
+
+def test_cag_still_writes_sentences_after_the_joint_iterations():
+    t, m = described(), method("cag", **SMALL)
+    g = generator(t, m, wanted=60)
+    g.pretrain()
+    made, ended, source = g.train(np.arange(len(g.minority)))
+    assert g.accuracy(g.tau) > 0.9
+    facts = anchors.anchor_facts(made, t.train.x[t.train.y == 1][source], t.train.x, t.vocabulary.pad)
+    assert anchors.warnings_of(facts) == []
+    assert facts["different"] > 0.5
+    # Those that end before the longest text does are as many as there are with room behind them, or more.
+    assert ended.mean() > 0.5
+    assert ((made != t.vocabulary.pad).sum(1)[~ended] == g.longest).all()
+
+
+def test_a_fusion_that_was_trained_writes_from_what_it_makes():
+    m = method("miso", **SMALL, mine_steps=0, fusion_steps=300)
+    cold, warm = (generator(described(), m) for _ in range(2))
+    for g in (cold, warm):
+        g.pretrain()
+    m.prepare(warm)
+    assert warm.accuracy(warm.tau) > cold.accuracy(cold.tau) + 0.1
+
+
+def test_a_look_aside_changes_nothing_that_follows():
+    g = generator(text_task(), quick())
+    before = g.shuffling.get_state()
+    with g.aside():
+        g.accuracy(g.tau)
+        g.write(torch.arange(5), g.tau)
+    assert torch.equal(g.shuffling.get_state(), before)
 
 
 @pytest.mark.slow

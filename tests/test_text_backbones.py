@@ -210,6 +210,17 @@ def test_what_cannot_be_mapped_is_trained_one_run_at_a_time(net):
     assert asked == (3 if net.name == "textcnn" else 1)
 
 
+def test_noise_by_place_is_a_polynomial_of_the_place_in_32_bits(monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        "imbalance_bench.backbones.network._kept", lambda units, key, p: seen.append(units) or units == units
+    )
+    Dropout(0.5, by_place=True)(torch.ones(3, 70, 300))
+    i, j, k = np.ogrid[:3, :70, :300]
+    expected = ((i * 0x01000193 + j) % 2**32 * 0x01000193 + k) % 2**32
+    np.testing.assert_array_equal(seen[0].numpy().view(np.uint32), expected)
+
+
 def test_noise_by_place_does_not_depend_on_the_length_of_a_batch():
     torch.manual_seed(0)
     layer, x = Dropout(0.5, by_place=True), torch.ones(30, 20, 40)
@@ -239,6 +250,24 @@ def test_xlnet_reads_texts_with_its_own_tokenizer(saved, tmp_path):
     assert (vocabulary.pad, vocabulary.begin, vocabulary.end) == (5, 1, 2)
     again = encode(texts, np.array([3]))
     assert encode(texts, np.array([0])) is again  # nothing is learned of the training texts
+
+
+def test_special_tokens_in_a_text_are_text(saved, tmp_path):
+    encode = backbone("xlnet", model=str(saved), length=40).text_encoder("en", tmp_path, "cpu")
+    (ids,) = encode(np.array(["call <pad> me </s> now"], object), np.arange(1))
+    text = ids[: (ids != 5).sum()].tolist()
+    assert text[-2:] == [4, 3]
+    assert not set(text[:-2]) & {1, 2, 3, 4, 5}
+
+
+def test_texts_are_made_into_ids_once(saved, tmp_path, monkeypatch):
+    encode = backbone("xlnet", model=str(saved), length=6).text_encoder("en", tmp_path, "cpu")
+    made = []
+    monkeypatch.setattr(encode, "_make", lambda rows, make=encode._make: made.append(rows) or make(rows))
+    texts = np.array(["win cash now"], object)
+    encode(texts, np.arange(1))
+    encode.vocabulary(texts, np.arange(1))
+    assert len(made) == 1
 
 
 def test_xlnet_without_stop_words(saved, tmp_path):

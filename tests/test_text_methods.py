@@ -221,6 +221,18 @@ def test_features_of_a_run_that_diverged_are_not_resampled():
     assert "at training epoch 1" in broken.failure
 
 
+def test_features_after_a_last_step_that_diverged_are_not_resampled():
+    """One batch an epoch: the step that diverges is the first stage's last, and no loss has shown it."""
+    (broken,) = fit("adasyn_features", [BINARY[0]], epochs=2, batch_size=1000, lr=1e300)
+    assert broken.failure
+
+
+def test_no_neighbours_are_an_error():
+    for label in ("smote", "adasyn_features"):
+        with pytest.raises(BenchError, match="method.k_neighbors=0 must be at least 1"):
+            fit(label, [BINARY[0]], options={"k_neighbors": 0})
+
+
 def test_the_second_stage_does_not_augment_features():
     t, net = byte_image_task(0), backbone("lenet_small", kernel=2, conv=[3, 4], hidden=[12, 8])
     (c,) = fit("adasyn_features", [t], net, {"k_neighbors": 3}, augment="crop_flip")

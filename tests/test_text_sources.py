@@ -712,6 +712,19 @@ def test_own_texts_are_known_by_their_content(tmp_path):
         ("t.csv.xz", b"no archive", {}, "t.csv.xz cannot be unpacked"),
         ("t.jsonl", b'{"body": "a", "kind": 1}\n{"body"\n', {}, "t.jsonl, line 2 is no JSON"),
         ("t.jsonl", b'{"body": "a", "kind": 1}\n[1]\n', {}, "t.jsonl, line 2 is list, not an object"),
+        (
+            "t.jsonl",
+            b'{"body": "a", "kind": 1}\n{"body": "b", "kind": [1]}\n',
+            {},
+            "row 1 .from 0. is a list, no class",
+        ),
+        ("t.jsonl", b'{"body": null, "kind": 1}\n{"body": 3, "kind": 1}\n', {}, "row 1 .from 0. of .* is no text"),
+        (
+            "t.jsonl",
+            b'{"body": "", "kind": 1}\n{"body": "a", "kind": 1}\n{"body": "b"}\n',
+            {"drop_empty": True},
+            "1 of 2 rows have no class, the first is row 2",
+        ),
         ("t.jsonl", b'{"body": "a", "kind": 1}\n{"body": "b"}\n', {}, "1 of 2 rows have no class, the first is row 1"),
         (
             "t.jsonl",

@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 import zipfile
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import numpy as np
@@ -202,11 +203,34 @@ def test_without_jieba_the_error_names_the_extra(folder, monkeypatch):
         segmenter("zh")
 
 
+def test_without_jieba_texts_are_not_encoded(folder, monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("imbalance_bench.data.words.version", missing)
+    with pytest.raises(BenchError, match=r"pip install -e '.\[chinese\]'"):
+        encoder(folder, size=100, length=20, language="zh")(np.array(["北京大学"], object), np.arange(1))
+
+
+@pytest.mark.parametrize("language, name", [("en", "nltk_english.txt"), ("zh", "baidu_stopwords.txt")])
+def test_stop_words_that_are_no_utf_8(tmp_path, monkeypatch, language, name):
+    path = tmp_path / "stopwords" / name
+    path.parent.mkdir()
+    path.write_bytes(b"caf\xe9\n")
+    monkeypatch.setattr("imbalance_bench.data.words.fetch_file", lambda *args: path)
+    with pytest.raises(BenchError, match="stopwords is no UTF-8 text.*backbone.stop_words=false"):
+        stop_words(language, tmp_path)
+
+
 @pytest.mark.parametrize(
     "options, message",
     [
         ({"vocabulary": 5}, "backbone.vocabulary=5 must be at least 16"),
         ({"length": 0}, "backbone.length=0 must be at least 1"),
+        ({"embedding": 0}, "backbone.embedding=0 must be at least 1"),
+        ({"filters": 0}, "backbone.filters=0 must be at least 1"),
+        ({"dropout": 1.0}, "backbone.dropout=1.0 must be 0 or above and below 1"),
+        ({"dropout": -0.5}, "backbone.dropout=-0.5 must be 0 or above and below 1"),
         ({"widths": []}, r"backbone.widths=\[\] must be numbers of tokens"),
     ],
 )

@@ -88,8 +88,10 @@ class Dropout(nn.Module):
         self.key.add_(1)
         if self.by_place:
             units = torch.zeros((), dtype=torch.int32, device=x.device)
-            for size in x.shape:
-                units = units[..., None] * 0x01000193 + torch.arange(size, dtype=torch.int32, device=x.device)
+            for axis, size in enumerate(x.shape):
+                # A power of it, as 32 bits have it: products of int32 wrap around, constants of a compiler do not.
+                factor = _signed(pow(0x01000193, x.ndim - 1 - axis, 2**32))
+                units = units[..., None] + factor * torch.arange(size, dtype=torch.int32, device=x.device)
         else:
             units = torch.arange(x.numel(), dtype=torch.int32, device=x.device)
         return x * _kept(units, self.key.int(), self.p).view(x.shape) / (1 - self.p)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from imbalance_bench.backbones.network import Dropout, Network
-from imbalance_bench.backbones.texts import LearnedVocabulary, WordVectors
+from imbalance_bench.backbones.texts import LearnedVocabulary, WordVectors, check_network
 from imbalance_bench.data.tokens import PAD
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import BACKBONES
@@ -27,6 +27,7 @@ class TextCNNBackbone(LearnedVocabulary):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_network(self.dropout, embedding=self.embedding, filters=self.filters)
         if not self.widths or min(self.widths) < 1:
             raise BenchError(f"backbone.widths={list(self.widths)} must be numbers of tokens, at least 1")
 

@@ -9,9 +9,8 @@ import torch
 from torch import nn
 
 from imbalance_bench.backbones.network import Dropout, Unmapped
-from imbalance_bench.backbones.texts import LearnedVocabulary, WordVectors
+from imbalance_bench.backbones.texts import LearnedVocabulary, WordVectors, check_network
 from imbalance_bench.data.tokens import PAD
-from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import BACKBONES
 
 
@@ -30,8 +29,7 @@ class TextRNNBackbone(LearnedVocabulary):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.layers < 1:
-            raise BenchError(f"backbone.layers={self.layers} must be at least 1")
+        check_network(self.dropout, embedding=self.embedding, hidden=self.hidden, layers=self.layers)
 
     def build(self, shape: tuple[int, ...], classes: int, head: str = "linear") -> TextRNN:
         """The LSTM for token ids (n, L) and ``classes`` classes (0: regression)."""

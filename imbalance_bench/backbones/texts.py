@@ -32,6 +32,15 @@ class LearnedVocabulary:
         return LearnedTokens(self.vocabulary, self.length, self.stop_words, language, folder)
 
 
+def check_network(dropout: float, **sizes: int) -> None:
+    """Raises BenchError for options that make no network."""
+    for key, size in sizes.items():
+        if size < 1:
+            raise BenchError(f"backbone.{key}={size} must be at least 1")
+    if not 0 <= dropout < 1:
+        raise BenchError(f"backbone.dropout={dropout} must be 0 or above and below 1")
+
+
 class WordVectors(nn.Embedding):
     """Vectors of ids, started from U(-0.25, 0.25) as Kim (2014) starts those of words that word2vec lacks; zeros for
     padding. (With ``padding_idx`` instead, torch.func.vmap lets gradients reach the padding of all runs but the first.)

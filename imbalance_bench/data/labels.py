@@ -24,7 +24,11 @@ def class_indices(target: pd.Series, positive: Any) -> tuple[np.ndarray, tuple[s
     if target.isna().any():
         raise BenchError(
             f"dataset.target={column}: {int(target.isna().sum())} of {len(target)} rows have no class, the "
-            f"first is row {int(target.isna().to_numpy().argmax())} (from 0): fill or remove them"
+            f"first is row {target.index[target.isna()][0]} (from 0): fill or remove them"
+        )
+    if wrong := [row for row, value in target.items() if isinstance(value, (list, dict))]:
+        raise BenchError(
+            f"dataset.target={column}: row {wrong[0]} (from 0) is a {type(target[wrong[0]]).__name__}, no class"
         )
     codes, values = pd.factorize(target, sort=True)
     if values.dtype.kind == "f" and (values == np.floor(values)).all():

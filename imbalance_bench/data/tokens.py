@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib.metadata import version
@@ -14,7 +15,7 @@ import numpy as np
 from imbalance_bench.data.base import Language, Vocabulary
 from imbalance_bench.data.fetch import cached
 from imbalance_bench.data.text import texts_hash
-from imbalance_bench.data.words import segmenter, stop_words
+from imbalance_bench.data.words import jieba_version, segmenter, stop_words
 from imbalance_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ log = logging.getLogger("imbalance_bench")
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
 PAD, UNKNOWN, BEGIN, END = range(4)
 SPACE = "▁"  # begins a word; in a text it is a space
-FORMAT = 1  # raised when texts are made into ids in another way
+FORMAT = 2  # raised when texts are made into ids in another way
 AT_ONCE = 4096  # texts given to a tokenizer in one call
 
 Tokenize = Callable[[list[str]], "list[Encoding]"]
@@ -142,7 +143,7 @@ class LearnedTokens(Tokens):
         self.size = size
 
     def settings(self, fit_rows: np.ndarray) -> Any:
-        return self.size, np.sort(fit_rows).tobytes(), version("jieba") if self.language == "zh" else None
+        return self.size, np.sort(fit_rows).tobytes(), jieba_version() if self.language == "zh" else None
 
     def reader(self) -> Callable[[str], str]:
         split = self.kept_words()
@@ -199,18 +200,22 @@ class PretrainedTokens(Tokens):
 
     def __init__(self, own: Any, *args: Any) -> None:
         super().__init__(*args)
-        self.own = own
+        self.own, self.described = own, own.backend_tokenizer.to_str()  # before a call has changed how it truncates
         self.pad, self.unknown = own.pad_token_id, own.unk_token_id
 
     def settings(self, fit_rows: np.ndarray) -> Any:
-        segments = version("jieba") if self.stop and self.language == "zh" else None
-        return version("transformers"), segments, self.own.backend_tokenizer.to_str()
+        segments = jieba_version() if self.stop and self.language == "zh" else None
+        return version("transformers"), segments, self.described
 
     def reader(self) -> Callable[[str], str]:
+        # What is written like a special token in a text, <pad> say, is text: a blank after its first sign tells.
+        special = re.compile(
+            "|".join(f"(?<={re.escape(s[0])})(?={re.escape(s[1:])})" for s in self.own.all_special_tokens)
+        )
         if not self.stop:
-            return str
+            return lambda text: special.sub(" ", text)
         split, between = self.kept_words(), "" if self.language == "zh" else " "
-        return lambda text: between.join(split(text))
+        return lambda text: special.sub(" ", between.join(split(text)))
 
     def tokenizer(self, lines: list[str], fit_rows: np.ndarray) -> tuple[Tokenize, dict[str, np.ndarray]]:
         return lambda part: self.own(part, truncation=True, max_length=self.length).encodings, {}

@@ -104,8 +104,8 @@ class TransformerEncoder:
         from imbalance_bench.engine import choose_device
 
         network = load(self.model, "AutoModel").to(choose_device(self.device)).eval()
-        most = getattr(network.config, "max_position_embeddings", None) or self.max_length
-        if self.max_length > most:
+        most = getattr(network.config, "max_position_embeddings", None) or 0
+        if 0 < most < self.max_length:  # XLNet, whose places are relative, says -1
             raise BenchError(f"backbone.max_length={self.max_length}, but {self.model} reads {most} tokens at most")
         distinct, inverse = np.unique(texts, return_inverse=True)
         tokenizer = load(self.model, "AutoTokenizer")

@@ -6,6 +6,7 @@ import logging
 import re
 import zipfile
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from imbalance_bench.data.base import Language
@@ -23,6 +24,18 @@ NLTK = "nltk/nltk_data/gh-pages/packages/corpora/stopwords.zip"
 NLTK_MEMBER = "stopwords/english"
 
 
+class NoJieba(BenchError):
+    def __init__(self) -> None:
+        super().__init__("Chinese texts are segmented by jieba, which is not here: pip install -e '.[chinese]'")
+
+
+def jieba_version() -> str:
+    try:
+        return version("jieba")
+    except PackageNotFoundError:
+        raise NoJieba from None
+
+
 def segmenter(language: Language) -> Callable[[str], list[str]]:
     """What splits a text into words. English: at whitespace and signs, each sign by itself; Chinese: Jieba.
     Raises BenchError where jieba is not installed."""
@@ -31,9 +44,7 @@ def segmenter(language: Language) -> Callable[[str], list[str]]:
     try:
         import jieba
     except ImportError:
-        raise BenchError(
-            "Chinese texts are segmented by jieba, which is not here: pip install -e '.[chinese]'"
-        ) from None
+        raise NoJieba from None
     jieba.setLogLevel(logging.WARNING)
     cutter = jieba.Tokenizer()  # not the module's own, to whose dictionary others may have added
     return lambda text: [word for word in cutter.lcut(text) if not word.isspace()]
@@ -50,7 +61,9 @@ def stop_words(language: Language, folder: Path) -> frozenset[str]:
             text = path.read_text("utf-8")
         else:
             text = _english(fetch_file(f"{SITES['github_raw']}/{NLTK}", folder, "stopwords/nltk.zip", None, _check))
-    except BenchError as error:
+    except (BenchError, UnicodeDecodeError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            error = BenchError(f"a list in {place} is no UTF-8 text ({error}): save it as one")
         remedy = "" if language == "zh" else f"a file of one word a line, {place / 'nltk_english.txt'}, does as well; "
         raise BenchError(f"stop words: {error}; {remedy}backbone.stop_words=false keeps them in the texts") from error
     return frozenset(text.lower().split())

@@ -65,6 +65,15 @@ class Engine:
         self.dtype = PRECISIONS[trainer.precision]
         self.folder = folder
 
+    @property
+    def arithmetic(self) -> torch.dtype:
+        """What products are computed in."""
+        return torch.bfloat16 if self.trainer.precision == "bfloat16" else self.dtype
+
+    def autocast(self) -> torch.autocast:
+        """In which networks that are no stack compute as ``trainer.precision`` says."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.arithmetic == torch.bfloat16)
+
     def kept(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Arrays that are slow to make and of use to other cells; all that they depend on must be part of ``name``."""
         return make() if self.folder is None else cached(self.folder, name, make)
@@ -82,7 +91,7 @@ class Engine:
             [t.seed for t in tasks],
             self.device,
             self.dtype,
-            autocast=torch.bfloat16 if self.trainer.precision == "bfloat16" else None,
+            autocast=torch.bfloat16 if self.arithmetic == torch.bfloat16 else None,
             channels_last=self.trainer.channels_last,
             compiled=self.trainer.compile,
         )

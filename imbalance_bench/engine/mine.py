@@ -32,7 +32,8 @@ class MINE(nn.Module):
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """T of each pair, (n,)."""
-        return self.net(torch.cat([x, y], -1)).squeeze(-1)
+        with torch.autocast(x.device.type, enabled=False):  # bounds of hundredths of a nat are differences of T
+            return self.net(torch.cat([x, y], -1).to(self.average.dtype)).squeeze(-1)
 
     def bound(self, x: torch.Tensor, y: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
         """The bound on the batch, in nats; differentiable, and what x and y are moved by."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -49,7 +51,7 @@ class Texts(NamedTuple):
         hard = F.embedding(self.ids, words)
         if self.soft is None:
             return hard
-        soft = self.soft @ words.detach()
+        soft = (self.soft @ words.detach()).to(hard.dtype)
         return hard.index_put(self.real.nonzero(as_tuple=True), soft - soft.detach(), accumulate=True)
 
     def fixed(self) -> Texts:
@@ -283,6 +285,7 @@ class Generator:
         self.noise = torch.Generator(engine.device).manual_seed(third)
         self.history: list[dict[str, float]] = []
         self.steps = 0
+        self.tau = (len(self.minority) + wanted) / len(self.minority)  # before any anchor is made
 
     def side(self, x: np.ndarray) -> Side:
         """Texts (n, L) in ids of the networks."""
@@ -292,25 +295,43 @@ class Generator:
         """Lines 1 and 2: encoder and decoders learn to write what they read, the minority's from Q̃; lines 3 and 4: the
         MINEs learn Q, Q̃ and K. ``steps``: how many the former took."""
         net, o = self.networks, self.options
-        optimiser = _adam([net], o.pretrain_lr)
+        self.steps = self._learn_words(o.pretrain_steps, net.imitated)
+        if self.mines:
+            self._learn_bounds(o.mine_steps, o.lr, net.imitated)  # type: ignore[attr-defined]  # MISO, which has MINEs
+
+    def fuse(self, steps: int) -> None:
+        """Not in Algorithm 1: encoder, decoders and the fusion learn to write from Q̄ itself, then the MINEs learn Q, Q̄
+        and K, as many steps, all at the rate of pre-training; before the joint iterations, which find it untrained."""
+        fusion = partial(self.networks.latent, tau=self.tau)
+        self._learn_words(steps, fusion)
+        self._learn_bounds(steps, self.options.pretrain_lr, fusion)
+
+    def _learn_words(self, steps: int, latent: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> int:
+        """Reconstruction on both sides, the minority's from ``latent`` of Q and K, until it settles; how many steps."""
+        net = self.networks
+        optimiser = _adam([net], self.options.pretrain_lr)
         losses: list[torch.Tensor] = []
-        for few, many in self._pairs(o.pretrain_steps):
+        for few, many in self._pairs(steps):
             (_, q), (states, k) = net.read(few), net.read(many)
-            of_few = net.reconstruction(net.minority, few, net.unfolded(net.imitated(q, k)))
+            of_few = net.reconstruction(net.minority, few, net.unfolded(latent(q, k)))
             of_many = net.reconstruction(net.majority, many, Memory(states, many.real))
             _descend(optimiser, of_few + of_many)
             losses.append(of_few.detach())
             if len(losses) % LOOK == 0 and self._settled(losses[-LOOK:]):
                 break
         self._settled(losses[-LOOK:])
-        self.steps = len(losses)
-        if self.mines:
-            optimiser = _adam(self.mines, o.lr)
-            for few, many in self._pairs(o.mine_steps):  # type: ignore[attr-defined]  # MISO, which has MINEs
-                with torch.no_grad():
-                    q, k = (net.read(texts)[1] for texts in (few, many))
-                    fused = net.imitated(q, k)
-                _descend(optimiser, -self._ascents(q, fused, k))
+        return len(losses)
+
+    def _learn_bounds(
+        self, steps: int, lr: float, latent: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    ) -> None:
+        """The MINEs on Q, K and ``latent`` of both."""
+        optimiser = _adam(self.mines, lr)
+        for few, many in self._pairs(steps):
+            with torch.no_grad():
+                q, k = (self.networks.read(texts)[1] for texts in (few, many))
+                fused = latent(q, k)
+            _descend(optimiser, -self._ascents(q, fused, k))
 
     def pretrained(self) -> dict[str, np.ndarray]:
         """All that ``pretrain`` leaves, for ``load``."""
@@ -329,9 +350,9 @@ class Generator:
         """What is pre-trained."""
         return nn.ModuleDict({"networks": self.networks, "mines": nn.ModuleList(self.mines)})
 
-    def train(self, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def train(self, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Lines 5 to 12: anchors (t, L) made from minority rows ``sources``, which are gone through again and again,
-        and which row each was made from, (t,)."""
+        which of them end before the longest text does (t,), and which row each was made from, (t,)."""
         o, rows = self.options, torch.as_tensor(sources)
         passes = -(-self.wanted // len(rows))
         order = torch.cat([torch.randperm(len(rows), generator=self.shuffling) for _ in range(passes)])
@@ -339,7 +360,7 @@ class Generator:
         of_critics = _adam(self.critics, o.lr)
         of_networks = _adam([self.networks], o.lr)
         of_mines = _adam(self.mines, o.lr) if self.mines else None
-        made: list[np.ndarray] = []
+        made: list[tuple[np.ndarray, np.ndarray]] = []
         done, seconds = 0, 0.0
         for epoch in range(o.epochs):
             tau = (len(self.minority) + self.wanted) / (len(self.minority) + done)
@@ -358,14 +379,14 @@ class Generator:
             until = self.wanted * (epoch + 1) // o.epochs if o.schedule == "each_epoch" or last else done
             start = time.perf_counter()
             if until > done:
-                made.append(self._write(order[done:until], tau))
+                made.append(self.write(order[done:until], tau))
             seconds += time.perf_counter() - start
             done = until
             self.history.append({"epoch": epoch + 1, "tau": tau, **facts, "anchors": done})
-        anchors = np.concatenate(made)
+        anchors, ended = (np.concatenate(parts) for parts in zip(*made))
         tokens = int((anchors != self.known[self.pad]).sum())
         log.info("%d anchors, %d tokens, %.0f tokens/s", len(anchors), tokens, tokens / max(seconds, 1e-9))
-        return anchors, order.numpy()
+        return anchors, ended, order.numpy()
 
     @torch.no_grad()
     def states(self, x: np.ndarray) -> torch.Tensor:
@@ -386,6 +407,13 @@ class Generator:
             logits = net.predicted(net.minority, ended, net.unfolded(latent))
             right.append(logits.argmax(-1) == ended.ids[ended.real])
         return float(torch.cat(right).double().mean())
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """For a look at the networks: what is drawn meanwhile is drawn again afterwards."""
+        state = self.shuffling.get_state()
+        yield
+        self.shuffling.set_state(state)
 
     def _pairs(self, steps: int) -> Iterator[tuple[Texts, Texts]]:
         """Batches of both sides, whose rows are paired at random."""
@@ -454,19 +482,22 @@ class Generator:
         return torch.stack([m.ascent(*p) for m, p in zip(self.mines, self._triples(q, fused, k))]).sum()
 
     @torch.no_grad()
-    def _write(self, rows: torch.Tensor, tau: float) -> np.ndarray:
-        """An anchor (n, L) from each minority row (n,), beside majority rows that are drawn anew. Fusion looks across a
-        batch, in which equal rows get equal latents: so no batch has a row twice; other minority rows fill it up."""
-        net, anchors = self.networks, []
+    def write(self, rows: torch.Tensor, tau: float) -> tuple[np.ndarray, np.ndarray]:
+        """An anchor (n, L) from each minority row (n,), beside majority rows that are drawn anew, and which of them
+        have an end (n,). Fusion looks across a batch, in which equal rows get equal latents: so no batch has two of
+        ``rows`` that are equal; minority rows, drawn anew, fill it up."""
+        net, latents, anchors, ended = self.networks, [], [], []
         for chosen in _without_repeats(rows, self.size):
             others = torch.randint(len(self.minority), (self.size - len(chosen),), generator=self.shuffling)
             beside = torch.randint(len(self.majority), (self.size,), generator=self.shuffling)
             q, k = net.read(self.minority.take(torch.cat([chosen, others])))[1], net.read(self.majority.take(beside))[1]
-            latent = net.latent(q, k, tau)[: len(chosen)]
+            latents.append(net.latent(q, k, tau)[: len(chosen)])
+        for latent in torch.cat(latents).split(AT_ONCE):
             ids = net.write(net.minority, net.unfolded(latent), self.longest)[0].ids
+            ended.append((ids == net.end).any(1).cpu().numpy())
             ids = F.pad(ids.masked_fill(ids == net.end, net.pad), (0, self.width - ids.shape[1]), value=net.pad)
             anchors.append(self.known[ids.cpu().numpy()])
-        return np.concatenate(anchors).astype(np.int32)
+        return np.concatenate(anchors).astype(np.int32), np.concatenate(ended)
 
 
 def _without_repeats(rows: torch.Tensor, size: int) -> Iterator[torch.Tensor]:

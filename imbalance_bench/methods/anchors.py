@@ -97,5 +97,6 @@ def difficult(own: torch.Tensor, others: Sequence[torch.Tensor], majority: torch
 
     keys = torch.cat([own, *others, majority])
     k = min(k, len(keys) - 1)
-    _, found = nearest(own, keys, k + 1)
+    with torch.autocast(keys.device.type, enabled=False):  # distances in bfloat16 have other neighbours
+        _, found = nearest(own, keys, k + 1)
     return (found[not_itself(found)].view(-1, k) >= len(keys) - len(majority)).any(1).cpu().numpy()

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.methods.adasyn import ADASYN
 from imbalance_bench.methods.base import Classifier
@@ -33,7 +35,11 @@ class FeatureOverSampler(TwoStages, NeighbourSampler):
 
     def second_sets(self, body: Training, sets: Sequence[Part]) -> Sequence[Part]:
         features = [embedded(body, r, rows) for r, rows in enumerate(sets)]
-        runs = zip(body.tasks, features, body.monitor.failures)
+        failures = body.monitor.failures
+        for r, rows in enumerate(features):
+            if not np.isfinite(rows.x).all():  # the last step came to nothing: no score has shown it yet
+                failures[r] = failures[r] or "features are not finite after the first stage: lower trainer.lr"
+        runs = zip(body.tasks, features, failures)
         return [rows if failure else self.resample(replace(task, train=rows), rows) for task, rows, failure in runs]
 
 

@@ -14,16 +14,18 @@ import numpy as np
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import SCHEMA, digest
-from imbalance_bench.methods.anchors import anchor_facts, closed, difficult, warnings_of
+from imbalance_bench.methods.anchors import anchor_facts, closed, difficult, distinct, warnings_of, words
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
 from imbalance_bench.methods.oversampling import target_counts
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine
+    from imbalance_bench.engine.miso import Generator
 
 log = logging.getLogger("imbalance_bench")
 
+FORMAT = 1  # of what is kept of a generator, its facts among it: raised when that changes
 SHOWN = 200  # pairs of source and anchor that are kept as text
 
 
@@ -49,14 +51,15 @@ class CAG(Method):
     anchors is made, and τ = n- / (n+ + anchors so far) falls, since the paper's τ is that "of the current epoch";
     "at_end": all are made at the end, as in Algorithm 1, and τ is constant. ``sources``: the difficult texts, or all of
     the minority. ``reconstruction``: weight of the words' cross-entropy, beside the adversarial loss of each side; 0 as
-    printed, where words are learned in pre-training only and are soon forgotten. ``keep_minority``: false leaves the
+    printed, where words are learned in pre-training only. ``keep_minority``: false leaves the
     given minority texts out of the classifier's training set (control). Pre-training ends early once the mean of the
     minority's loss over 50 steps is below ``pretrain_until`` nats a token. Several classes: each minority class in turn
     against all others, filled up to the largest class.
 
     The record has shares of difficult texts before and after (``difficult_before``: pre-trained encoder;
     ``difficult_after``: final encoder, anchors counting as minority; ``difficult_classifier``: the same in the
-    classifier's own embedding), copies, distinct-n, how much the decoder reconstructs; the artifacts have the anchors.
+    classifier's own embedding), copies, distinct-n, how many anchors have an end, how much the decoder reconstructs
+    after pre-training, at the start of the joint iterations and in the end; the artifacts have the anchors.
     """
 
     reads = "tokens"
@@ -135,6 +138,13 @@ class CAG(Method):
                 f"method={self.name} fills up minority classes, and fold {task.fold} has none: choose a ratio that "
                 "makes some, e.g. ratio=ir_20"
             )
+        counts = np.bincount(rows.y)
+        if counts.min() < counts.max() and not targets.keys() & set(task.minority_classes):
+            largest = int(counts.argmax())
+            raise BenchError(
+                f"method={self.name} fills up minority classes, and class {largest}, which counts as one, is the "
+                f"largest of fold {task.fold} ({counts.max()} texts): choose another dataset.positive, or a ratio"
+            )
         made = Anchors()
         for label in (c for c in task.minority_classes if c in targets):
             n = int((rows.y == label).sum())
@@ -155,7 +165,7 @@ class CAG(Method):
         assert vocabulary is not None
         own = np.flatnonzero(rows.y == label)
         options = [f.name for f in fields(self) if f.name != "keep_minority"]
-        key = self.key(options, task, rows, label, engine)
+        key = digest([FORMAT, wanted, self.key(options, task, rows, label, engine)])
         arrays = engine.kept(f"anchors-{key}", lambda: self.trained(task, rows, label, wanted, engine))
         facts = json.loads(str(arrays.pop("facts")))
         anchors, source = arrays.pop("anchors"), arrays.pop("source")
@@ -180,13 +190,18 @@ class CAG(Method):
         assert task.vocabulary is not None
         special = [task.vocabulary.pad, task.vocabulary.begin, task.vocabulary.end, *task.vocabulary.tail]
         content = hashlib.sha256(rows.x.tobytes() + (rows.y == label).tobytes()).hexdigest()
-        where = [engine.device.type, str(engine.dtype), torch.__version__]
+        where = [engine.device.type, str(engine.arithmetic), torch.__version__]
         chosen = {name: getattr(self, name) for name in options}
         return digest([SCHEMA, self.fused, chosen, special, content, label, task.seed, where])
+
+    def prepare(self, generator: Generator) -> None:
+        """What is done with a pre-trained generator before the joint iterations; nothing, as printed."""
 
     def trained(self, task: Task, rows: Part, label: int, wanted: int, engine: Engine) -> dict[str, np.ndarray]:
         """What a generator makes: ``anchors`` (t, L), of which of the class's texts each was made, ``source`` (t,),
         ``facts`` as JSON, and ``generator_...``: its history."""
+        import torch
+
         from imbalance_bench.engine.miso import Generator
 
         assert task.vocabulary is not None
@@ -194,20 +209,32 @@ class CAG(Method):
         seed = np.random.SeedSequence([task.seed, label])
         generator = Generator(self, task.vocabulary, texts, others, wanted, seed, engine)
         pretraining = self.key(self.pretraining, task, rows, label, engine)
-        generator.load(engine.kept(f"generator-{pretraining}", generator.pretrained))
-        before = difficult(generator.states(texts), [], generator.states(others), self.neighbours)
-        pretrained = generator.accuracy()
-        hard = np.flatnonzero(before) if self.sources == "difficult" and before.any() else np.arange(len(texts))
-        anchors, source = generator.train(hard)
-        anchors = closed(anchors, task.vocabulary.pad, task.vocabulary.tail)
-        last = generator.history[-1]
-        facts = anchor_facts(anchors, texts[source], rows.x, task.vocabulary.pad) | {
+        pad, tail = task.vocabulary.pad, task.vocabulary.tail
+        with engine.autocast():
+            generator.load(engine.kept(f"generator-{pretraining}", generator.pretrained))
+            pretrained = generator.accuracy()
+            self.prepare(generator)
+            before = difficult(generator.states(texts), [], generator.states(others), self.neighbours)
+            hard = np.flatnonzero(before) if self.sources == "difficult" and before.any() else np.arange(len(texts))
+            with generator.aside():
+                start = generator.accuracy(generator.tau)
+                first, _ = generator.write(torch.as_tensor(hard[:SHOWN]), generator.tau)
+            anchors, ended, source = generator.train(hard)
+            # Closed, they are no longer than the longest text, beyond which the networks know no places.
+            anchors[:, : generator.longest] = closed(anchors[:, : generator.longest], pad, tail)
+            after = self.difficult_share(generator.states, rows, label, anchors)
+            last = generator.history[-1]
+            final = generator.accuracy(last["tau"])
+        facts = anchor_facts(anchors, texts[source], rows.x, pad) | {
+            "ended": float(ended.mean()),
             "sources": len(hard),
             "difficult_before": float(before.mean()),
-            "difficult_after": self.difficult_share(generator.states, rows, label, anchors),
+            "difficult_after": after,
             "pretrained_steps": generator.steps,
             "reconstruction_pretrained": pretrained,
-            "reconstruction_final": generator.accuracy(last["tau"]),
+            "reconstruction_start": start,
+            "distinct_2_start": distinct(words(first, pad), 2),
+            "reconstruction_final": final,
             **{name: value for name, value in last.items() if name.startswith(("mi_", "critic_"))},
         }
         history = {f"generator_{k}": np.array([row[k] for row in generator.history]) for k in last if k != "epoch"}
@@ -246,6 +273,10 @@ class MISO(CAG):
     and the MINEs learn its output for ``mine_steps``. Marginals are drawn within heads: a bound of the mean over heads.
 
     An anchor depends on the majority text and the batch beside its source, both drawn anew for each.
+
+    ``fusion_steps``: as printed (0) the fusion is trained in the joint iterations only, so the decoder, which learned
+    to write from another layer, starts them with an untrained one. Otherwise encoder, decoders and fusion first learn
+    to write from Q̄, at most so many steps, and then the MINEs its bounds, as many, both at ``pretrain_lr``.
     """
 
     fused: ClassVar[bool] = True
@@ -253,14 +284,20 @@ class MISO(CAG):
 
     mine_steps: int
     alpha: float | None
+    fusion_steps: int
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.mine_steps < 0:
-            raise BenchError(f"method.mine_steps={self.mine_steps} must be 0 or above")
+        for key in ("mine_steps", "fusion_steps"):
+            if getattr(self, key) < 0:
+                raise BenchError(f"method.{key}={getattr(self, key)} must be 0 or above")
         if self.alpha is not None and not 0 <= self.alpha <= 1:
             raise BenchError(f"method.alpha={self.alpha} must lie between 0 and 1 (null: 1/tau)")
 
     def weights(self, tau: float) -> tuple[float, float]:
         alpha = 1 / tau if self.alpha is None else self.alpha
         return 1 - alpha, alpha
+
+    def prepare(self, generator: Generator) -> None:
+        if self.fusion_steps:
+            generator.fuse(self.fusion_steps)

@@ -83,6 +83,8 @@ class NeighbourSampler(OverSampler):
 
     def check_all(self, sets: Sequence[Part]) -> None:
         """``check`` for the training sets of all runs."""
+        if self.k_neighbors < 1:
+            raise BenchError(f"method.k_neighbors={self.k_neighbors} must be at least 1")
         # The smallest fold first, so that what the error suggests serves all of them.
         for rows in sorted(sets, key=lambda rows: np.bincount(rows.y).min()):
             if targets := target_counts(rows.y, self.amount):

@@ -114,7 +114,7 @@ def _run_and_class(name: str) -> tuple[int, ...]:
 def _row(pair: Sequence[str], width: int) -> list[Item]:
     source, made = (shortened(text, width) for text in pair)
     copied = " ".join(pair[0].split()) == " ".join(pair[1].split())
-    return [Item(source), Item(made, "(a copy)" if copied else "", muted=copied)]
+    return [Item(source), Item(made, "(a copy of its source)" if copied else "", muted=copied)]
 
 
 def shortened(text: str, width: int) -> str:

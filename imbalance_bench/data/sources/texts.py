@@ -58,7 +58,7 @@ class TextsSource(OwnFile):
     def _full(self, table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         """The rows that have a text, and how many have none. Raises BenchError where these are not to be dropped."""
         texts = table[self.text]
-        if len(wrong := np.flatnonzero([not isinstance(t, str) for t in texts[texts.notna()]])):
+        if len(wrong := np.flatnonzero(texts.notna() & ~texts.map(lambda t: isinstance(t, str)).astype(bool))):
             raise BenchError(f"dataset.text={self.text}: row {wrong[0]} (from 0) of {self.path} is no text")
         empty = (texts.isna() | (texts.str.strip() == "")).to_numpy()
         if not empty.any():
@@ -72,7 +72,7 @@ class TextsSource(OwnFile):
             )
         if empty.all():
             raise BenchError(f"dataset.text={self.text}: no row of {self.path} has a text; choose another column")
-        return table[~empty].reset_index(drop=True), len(rows)
+        return table[~empty], len(rows)  # under the numbers that they have in the file
 
 
 def read_table(content: bytes, file: Path, encoding: str) -> pd.DataFrame:
