@@ -1,4 +1,4 @@
-"""The bench of images, small: that every row comes out, and of how many images."""
+"""The benches of images and of texts, small: that every row comes out, and of how much."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 
 from imbalance_bench.bench import images
 from imbalance_bench.bench.images import LENET, over_sampling, throughput
+from imbalance_bench.bench.texts import writing
 
 CPU = torch.device("cpu")
 
@@ -30,3 +31,9 @@ def test_over_sampling_is_measured_on_as_many_images_as_asked_for(monkeypatch, c
     assert "lenet_small, 50000 images a run and pass" in shown
     assert "Deep Over-sampling, 50000 images" in shown
     assert "DOS +100 %, the CNN on as large a set +300 %" in shown
+
+
+def test_every_row_of_the_bench_of_writing_has_a_rate():
+    rates = writing(CPU, rounds=1)
+    assert [name[:3] for name in rates] == ["(a)", "(b)", "(c)", "(d)"]
+    assert min(rates.values()) > 0

@@ -167,7 +167,7 @@ def test_words_are_drawn_as_often_as_they_are_likely():
     with torch.no_grad():
         net.words.weight[10:] -= 30 * net.minority.norm.weight  # few words matter
         memory = net.unfolded(torch.zeros(4000, 16, dtype=torch.float64))
-        start = net._placed(net.words.weight[VOCABULARY.begin].expand(4000, 1, 16))
+        start = net.placed(net.words.weight[VOCABULARY.begin].expand(4000, 1, 16))
         logits = net.logits(net.minority(start, memory))[0, 0]
         logits[VOCABULARY.end] = -torch.inf
         drawn = net.write(net.minority, memory, 1, torch.Generator().manual_seed(0))[0].ids[:, 0]

@@ -1,8 +1,10 @@
-"""Texts a second: TextCNN as people train it, and as this package does, alone, in turn and together."""
+"""Texts a second: TextCNN as people train it, and as this package does, alone, in turn and together; tokens a second
+that MISO writes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,13 +13,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from imbalance_bench.bench.compare import compare, counted, option, show, trainer
-from imbalance_bench.data.base import Part, Task
-from imbalance_bench.data.tokens import PAD, SPECIAL
+from imbalance_bench.data.base import Part, Task, Vocabulary
+from imbalance_bench.data.tokens import BEGIN, END, PAD, SPECIAL
 from imbalance_bench.engine import Engine, choose_device
+from imbalance_bench.engine.miso import EncoderDecoders
 from imbalance_bench.registry import BACKBONES, METHODS
 
 RUNS = 5
 LENGTH = 128
+WORDS, WRITTEN = 5_000, 40  # of SMS Spam: words that a generator chooses among, tokens of its longer messages
 LENGTHS = {"messages": 16, "reviews": 300}  # mean tokens a text: SMS Spam without stop words; most reviews are cut
 
 
@@ -99,11 +103,47 @@ def throughput(n: int, mean: int, device: torch.device, rounds: int) -> dict[str
     )
 
 
+def writing(device: torch.device, rounds: int) -> dict[str, float]:
+    """Tokens a second that the minority's decoder of MISO writes, each with the likeliest next one: all words read anew
+    for each token, and with their keys and values kept, in batches of one and of 64 texts."""
+    options = option("method", "miso")
+    sizes = {key: options[key] for key in ("width", "heads", "layers")}
+    vocabulary = Vocabulary(WORDS, PAD, BEGIN, END, lambda ids: [])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = EncoderDecoders(vocabulary, WRITTEN, **sizes, fused=False).to(device)
+        latents = torch.randn(64, sizes["width"], device=device)
+
+    @torch.no_grad()
+    def anew(n: int) -> int:
+        memory = net.unfolded(latents[:n])
+        ids = torch.full((n, 1), BEGIN, device=device)
+        for _ in range(WRITTEN):
+            states = net.minority(net.placed(F.embedding(ids, net.words.weight)), memory)
+            ids = torch.cat([ids, net.logits(states[:, -1]).argmax(-1, keepdim=True)], 1)
+        return n * WRITTEN
+
+    @torch.no_grad()
+    def kept(n: int) -> int:
+        return int(net.write(net.minority, net.unfolded(latents[:n]), WRITTEN)[0].real.sum())
+
+    return compare(
+        {
+            "(a) all read anew, one text": partial(anew, 1),
+            "(b) all read anew, 64 texts": partial(anew, 64),
+            "(c) keys kept, one text": partial(kept, 1),
+            "(d) keys kept, 64 texts": partial(kept, 64),
+        },
+        rounds,
+    )
+
+
 def main(rounds: int) -> None:
-    """Prints the comparison."""
+    """Prints the comparisons."""
     device = choose_device("auto")
     gpu = device.type == "cuda"
     n = 12_800 if gpu else 512
     print(f"Texts on {torch.cuda.get_device_name() if gpu else 'the CPU'}: texts a second, all runs counted")
     results = {f"{name}, {mean} tokens": throughput(n, mean, device, rounds) for name, mean in LENGTHS.items()}
     show(f"textcnn, batch 64, {n} texts a run and pass", results)
+    show(f"MISO's decoder, {WRITTEN} tokens a text: tokens a second", {f"{WORDS} words": writing(device, rounds)})

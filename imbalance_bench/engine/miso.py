@@ -138,7 +138,7 @@ class EncoderDecoders(nn.Module):
 
     def read(self, texts: Texts) -> tuple[torch.Tensor, torch.Tensor]:
         """States of words (b, l, width) and of sentences (b, width)."""
-        states = self.encoder(self._placed(texts.embedded(self.words.weight)), texts.real)
+        states = self.encoder(self.placed(texts.embedded(self.words.weight)), texts.real)
         real = texts.real[..., None]
         return states, self.sentence((states * real).sum(1) / real.sum(1))
 
@@ -157,7 +157,7 @@ class EncoderDecoders(nn.Module):
     def predicted(self, decoder: Decoder, texts: Texts, memory: Memory) -> torch.Tensor:
         """Logits (real words, V) of each word of ``texts`` given those before it."""
         told = F.pad(texts.ids[:, :-1], (1, 0), value=self.begin)
-        states = decoder(self._placed(F.embedding(told, self.words.weight)), memory)
+        states = decoder(self.placed(F.embedding(told, self.words.weight)), memory)
         return self.logits(states[texts.real])
 
     def reconstruction(self, decoder: Decoder, texts: Texts, memory: Memory) -> torch.Tensor:
@@ -185,7 +185,7 @@ class EncoderDecoders(nn.Module):
         going = torch.ones_like(ids, dtype=torch.bool)
         writer, words, real, noises = decoder.writer(memory), [], [], []
         for place in range(steps):
-            embedded = self._placed(F.embedding(ids, self.words.weight)[:, None], place)
+            embedded = self.placed(F.embedding(ids, self.words.weight)[:, None], place)
             logits = self.logits(writer.next(embedded[:, 0]))
             if generator is not None:
                 uniform = torch.rand(logits.shape, generator=generator, dtype=logits.dtype, device=logits.device)
@@ -209,7 +209,8 @@ class EncoderDecoders(nn.Module):
         assert noise is not None
         return texts._replace(soft=(self.predicted(decoder, texts, memory) + noise).softmax(-1))
 
-    def _placed(self, embedded: torch.Tensor, first: int = 0) -> torch.Tensor:
+    def placed(self, embedded: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """What encoder and decoders read of embedded words (b, l, width), of which the first is number ``first``."""
         places = self.places[first : first + embedded.shape[1]]
         return embedded * embedded.shape[-1] ** 0.5 + places
 
