@@ -355,3 +355,25 @@ def test_two_seeds_differ(net):
     task = text_task(net)
     first, second = fit(net, [task, replace(task, seed=7)])
     assert (first.scores(task.valid.x) != second.scores(task.valid.x)).any()
+
+
+def test_anchors_for_xlnet_are_texts_as_its_tokenizer_makes_them(saved, tmp_path):
+    """Of its own tokens; longest texts on both sides, so that a closed anchor is at its limit."""
+    net = backbone("xlnet", model=str(saved), length=20)
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [24, 9])
+    texts = np.array([" ".join(rng.choice(WORDS[4 * (1 - c) : 9 - 4 * c], 6)) for c in y], object)
+    encode = net.text_encoder("en", tmp_path, "cpu")
+    x, rows = encode(texts, np.arange(33)), np.arange(33)
+    train = Part(x, y, rows)
+    vocabulary = encode.vocabulary(texts, rows)
+    t = Task(train, train, None, 2, "classification", 0, 0, 0, minority_classes=(1,), vocabulary=vocabulary)
+    small = {"width": 16, "heads": 2, "layers": 1, "batch_size": 8, "pretrain_steps": 10, "epochs": 2, "epoch_steps": 2}
+    m = method("miso", **small, mine_steps=2, fusion_steps=2)
+    (classifier,) = m.fit([t], net, Engine(trainer(epochs=1, batch_size=16), "cpu"))
+    assert classifier.failure is None
+    made = classifier.artifacts["anchors_class1"]
+    assert made.shape == (15, 20)
+    for row, n in zip(made, (made != vocabulary.pad).sum(1)):
+        assert row[n - 2 : n].tolist() == [4, 3]
+        assert not set(row[: n - 2].tolist()) & {3, 4, 5}
