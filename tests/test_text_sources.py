@@ -725,6 +725,13 @@ def test_own_texts_are_known_by_their_content(tmp_path):
             {"drop_empty": True},
             "1 of 2 rows have no class, the first is row 2",
         ),
+        ("t.csv", b"body,kind\na,x\nb, \n", {}, "1 of 2 rows have no class, the first is row 1"),
+        (
+            "t.csv",
+            b"body,kind\na--,x\nb,y\n",
+            {"encoding": "punycode"},
+            "t.csv is no punycode",
+        ),
         ("t.jsonl", b'{"body": "a", "kind": 1}\n{"body": "b"}\n', {}, "1 of 2 rows have no class, the first is row 1"),
         (
             "t.jsonl",

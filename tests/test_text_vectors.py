@@ -120,6 +120,11 @@ def test_vectors_have_length_one_and_long_texts_are_cut(bert, tmp_path):
     np.testing.assert_allclose(first, second, atol=1e-6)
 
 
+def test_half_a_surrogate_pair_is_no_text(bert, tmp_path):
+    plain, broken = encoder(bert, tmp_path)(np.array(["the cat", "the \ud83d cat"], object), np.arange(2))
+    np.testing.assert_allclose(plain, broken, atol=1e-6)
+
+
 def test_an_interrupted_encoding_goes_on_and_gives_the_same_vectors(bert, tmp_path, monkeypatch):
     monkeypatch.setattr(vectors, "SHARD", 2)
     whole = encoder(bert, tmp_path / "whole")(TEXTS, EVERY)

@@ -21,10 +21,11 @@ def class_indices(target: pd.Series, positive: Any) -> tuple[np.ndarray, tuple[s
     import pandas as pd
 
     column = target.name
-    if target.isna().any():
+    missing = target.isna() | target.map(lambda value: isinstance(value, str) and not value.strip()).astype(bool)
+    if missing.any():
         raise BenchError(
-            f"dataset.target={column}: {int(target.isna().sum())} of {len(target)} rows have no class, the "
-            f"first is row {target.index[target.isna()][0]} (from 0): fill or remove them"
+            f"dataset.target={column}: {int(missing.sum())} of {len(target)} rows have no class, the "
+            f"first is row {target.index[missing][0]} (from 0): fill or remove them"
         )
     if wrong := [row for row, value in target.items() if isinstance(value, (list, dict))]:
         raise BenchError(

@@ -109,7 +109,8 @@ class TransformerEncoder:
             raise BenchError(f"backbone.max_length={self.max_length}, but {self.model} reads {most} tokens at most")
         distinct, inverse = np.unique(texts, return_inverse=True)
         tokenizer = load(self.model, "AutoTokenizer")
-        rows = tokenizer(distinct.tolist(), truncation=True, max_length=self.max_length, verbose=False)["input_ids"]
+        read = [text.encode("utf-8", "ignore").decode() for text in distinct]  # halves of surrogate pairs are no text
+        rows = tokenizer(read, truncation=True, max_length=self.max_length, verbose=False)["input_ids"]
         order = np.argsort([len(r) for r in rows], kind="stable")[::-1]  # the longest first: memory runs out at once
         kept = _Shards(self.folder, name)
         shards = []

@@ -124,6 +124,8 @@ def _decoded(content: bytes, file: Path, encoding: str) -> str:
             f"{file}, line {line}: byte {content[error.start]:#04x} (number {error.start + 1} of the file) is no "
             f"{encoding}: set dataset.encoding, e.g. {likely}"
         ) from error
+    except UnicodeError as error:
+        raise BenchError(f"{file} is no {encoding} ({error}): set dataset.encoding, e.g. utf-8") from error
 
 
 def _json_table(text: str, file: Path) -> pd.DataFrame:
