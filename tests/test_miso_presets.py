@@ -21,7 +21,7 @@ PRESETS = presets("miso")
 IN_THE_PAPER = [f"table{n}" for n in range(1, 7)] + ["figure1", "figure2"]
 SMALL = {
     "width": 16, "heads": 2, "layers": 1, "pretrain_steps": 4, "mine_steps": 2, "epochs": 2, "epoch_steps": 2,
-    "batch_size": 16, "share": 0.5,
+    "batch_size": 16, "share": 0.5, "fusion_steps": 2,
 }  # fmt: skip
 
 

@@ -258,6 +258,8 @@ def test_special_tokens_in_a_text_are_text(saved, tmp_path):
     text = ids[: (ids != 5).sum()].tolist()
     assert text[-2:] == [4, 3]
     assert not set(text[:-2]) & {1, 2, 3, 4, 5}
+    call, me, now = (9 + WORDS.index(word) for word in ("call", "me", "now"))
+    assert [i for i in text if i in (call, me, now)] == [call, me, now]
 
 
 def test_texts_are_made_into_ids_once(saved, tmp_path, monkeypatch):

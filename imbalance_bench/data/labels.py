@@ -24,13 +24,12 @@ def class_indices(target: pd.Series, positive: Any) -> tuple[np.ndarray, tuple[s
     missing = target.isna() | target.map(lambda value: isinstance(value, str) and not value.strip()).astype(bool)
     if missing.any():
         raise BenchError(
-            f"dataset.target={column}: {int(missing.sum())} of {len(target)} rows have no class, the "
+            f"dataset.target={column}: {int(missing.sum())} rows have no class, the "
             f"first is row {target.index[missing][0]} (from 0): fill or remove them"
         )
-    if wrong := [row for row, value in target.items() if isinstance(value, (list, dict))]:
-        raise BenchError(
-            f"dataset.target={column}: row {wrong[0]} (from 0) is a {type(target[wrong[0]]).__name__}, no class"
-        )
+    for row, value in target.items():
+        if not pd.api.types.is_hashable(value):
+            raise BenchError(f"dataset.target={column}: row {row} (from 0) is a {type(value).__name__}, no class")
     codes, values = pd.factorize(target, sort=True)
     if values.dtype.kind == "f" and (values == np.floor(values)).all():
         values = values.astype(np.int64)  # 0.0 and 1.0 are called 0 and 1

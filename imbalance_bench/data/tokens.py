@@ -209,13 +209,16 @@ class PretrainedTokens(Tokens):
 
     def reader(self) -> Callable[[str], str]:
         # What is written like a special token in a text, <pad> say, is text: a blank after its first sign tells.
-        special = re.compile(
-            "|".join(f"(?<={re.escape(s[0])})(?={re.escape(s[1:])})" for s in self.own.all_special_tokens)
-        )
+        names = [re.escape(s[0]) + f"(?={re.escape(s[1:])})" for s in self.own.all_special_tokens if len(s) > 1]
+        special = re.compile("|".join(names) or "(?!)")  # without any: what matches nothing
+
+        def plain(text: str) -> str:
+            return special.sub(lambda found: f"{found[0]} ", text)
+
         if not self.stop:
-            return lambda text: special.sub(" ", text)
+            return plain
         split, between = self.kept_words(), "" if self.language == "zh" else " "
-        return lambda text: special.sub(" ", between.join(split(text)))
+        return lambda text: plain(between.join(split(text)))
 
     def tokenizer(self, lines: list[str], fit_rows: np.ndarray) -> tuple[Tokenize, dict[str, np.ndarray]]:
         return lambda part: self.own(part, truncation=True, max_length=self.length).encodings, {}

@@ -72,7 +72,9 @@ class Engine:
 
     def autocast(self) -> torch.autocast:
         """In which networks that are no stack compute as ``trainer.precision`` says."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.arithmetic == torch.bfloat16)
+        on = self.arithmetic == torch.bfloat16
+        # Rounded weights would be kept until the context ends, however often an optimiser moves the exact ones.
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=on, cache_enabled=False)
 
     def kept(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Arrays that are slow to make and of use to other cells; all that they depend on must be part of ``name``."""

@@ -413,8 +413,10 @@ class Generator:
     def aside(self) -> Iterator[None]:
         """For a look at the networks: what is drawn meanwhile is drawn again afterwards."""
         state = self.shuffling.get_state()
-        yield
-        self.shuffling.set_state(state)
+        try:
+            yield
+        finally:
+            self.shuffling.set_state(state)
 
     def _pairs(self, steps: int) -> Iterator[tuple[Texts, Texts]]:
         """Batches of both sides, whose rows are paired at random."""

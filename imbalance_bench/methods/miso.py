@@ -138,12 +138,12 @@ class CAG(Method):
                 f"method={self.name} fills up minority classes, and fold {task.fold} has none: choose a ratio that "
                 "makes some, e.g. ratio=ir_20"
             )
-        counts = np.bincount(rows.y)
+        counts = np.bincount(rows.y, minlength=task.classes)
         if counts.min() < counts.max() and not targets.keys() & set(task.minority_classes):
-            largest = int(counts.argmax())
+            largest = max(task.minority_classes, key=counts.__getitem__)
             raise BenchError(
                 f"method={self.name} fills up minority classes, and class {largest}, which counts as one, is the "
-                f"largest of fold {task.fold} ({counts.max()} texts): choose another dataset.positive, or a ratio"
+                f"largest of fold {task.fold} ({counts[largest]} texts): choose another dataset.positive, or a ratio"
             )
         made = Anchors()
         for label in (c for c in task.minority_classes if c in targets):

@@ -65,7 +65,7 @@ class CsvSource(OwnFile):
             ) from error
         table.columns = table.columns.map(str)
         self.need(table, target=[self.target], drop=self.drop)
-        return table
+        return table.reset_index(drop=True)  # a Parquet file may have brought another index
 
 
 def _check_finite(table: pd.DataFrame, path: str | None) -> None:
