@@ -55,7 +55,7 @@ def test_pairs_are_spread_over_runs_and_headed_by_what_is_known_of_all(sheet):
 
 def test_long_texts_are_cut_and_copies_are_named(sheet):
     copy, long = sheet.blocks[1].rows
-    assert copy[0].text == "win a|prize <br> *now*" and copy[1].aside == "(a copy)"
+    assert copy[0].text == "win a|prize <br> *now*" and copy[1].aside == "(a copy of its source)"
     assert long[0].text == "a " * 15 + "…" and long[1].text == "狐狸" * 15 + " …"
 
 
