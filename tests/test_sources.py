@@ -317,7 +317,7 @@ GOOD = "a,b,y\n1,2,0\n3,4,1\n"
         (GOOD, {"drop": ["c"]}, "dataset.drop: .* has no column 'c'"),
         (GOOD, {"drop": ["a", "b"]}, "no columns beside the target"),
         ("a,y\n1,0\n2,0\n", {}, "dataset.target=y has one class only"),
-        ("a,y\n1,0\n2,\n", {}, "1 rows have no class, the first is row 1"),
+        ("a,y\n1,0\n2,\n", {}, "1 of 2 rows have no class, the first is row 1"),
         ("a,y\n" + "".join(f"{i},{i}\n" for i in range(500)), {}, "y has 500 different values .* dataset.positive"),
         ("a,b,y\n1,1,0\n2,inf,1\n", {}, "1 infinite values, the first in column 'b', row 1 .*dataset.drop=.b"),
         ("a;b;y\n1;2;0\n", {}, "has no column 'y'"),

@@ -24,7 +24,7 @@ def class_indices(target: pd.Series, positive: Any) -> tuple[np.ndarray, tuple[s
     missing = target.isna() | target.map(lambda value: isinstance(value, str) and not value.strip()).astype(bool)
     if missing.any():
         raise BenchError(
-            f"dataset.target={column}: {int(missing.sum())} rows have no class, the "
+            f"dataset.target={column}: {int(missing.sum())} of {len(target)} rows have no class, the "
             f"first is row {target.index[missing][0]} (from 0): fill or remove them"
         )
     for row, value in target.items():

@@ -32,6 +32,9 @@ LOOK = 50  # steps of pre-training whose mean loss is looked at
 BUCKETS = 4  # batches whose rows are sorted by length together
 AT_ONCE = 512  # texts read at a time where no gradient is taken
 
+Latent = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""What the minority's decoder writes from, (b, width), of sentence states Q and K (b, width)."""
+
 
 class Diverged(BenchError):
     """A loss of the generator is not finite."""
@@ -307,7 +310,7 @@ class Generator:
         self._learn_words(steps, fusion)
         self._learn_bounds(steps, self.options.pretrain_lr, fusion)
 
-    def _learn_words(self, steps: int, latent: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> int:
+    def _learn_words(self, steps: int, latent: Latent) -> int:
         """Reconstruction on both sides, the minority's from ``latent`` of Q and K, until it settles; how many steps."""
         net = self.networks
         optimiser = _adam([net], self.options.pretrain_lr)
@@ -323,9 +326,7 @@ class Generator:
         self._settled(losses[-LOOK:])
         return len(losses)
 
-    def _learn_bounds(
-        self, steps: int, lr: float, latent: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-    ) -> None:
+    def _learn_bounds(self, steps: int, lr: float, latent: Latent) -> None:
         """The MINEs on Q, K and ``latent`` of both."""
         optimiser = _adam(self.mines, lr)
         for few, many in self._pairs(steps):
