@@ -56,7 +56,8 @@ def test_write_stores_every_format_without_machine_paths(capsys, outputs):
     assert status == 0
     written = [Path(line) for line in out.splitlines()]
     folder = outputs / "tables" / "explicit_gradient"
-    assert written == [folder / f"table2_best.{form}" for form in ("md", "csv", "tex", "html")]
+    said = ",".join(sorted(NARROW))
+    assert written == [folder / f"table2_best,{said}.{form}" for form in ("md", "csv", "tex", "html")]
     for path in written:
         assert str(outputs) not in path.read_text()
         assert "--iterate best" in path.read_text()
@@ -67,7 +68,33 @@ def test_a_figure_is_written(capsys, outputs):
     arguments = ["--paper", "explicit_gradient", "--figure", "critical_difference"]
     status, out, _ = run(capsys, outputs, *arguments, "dataset=ecoli,oil,scene")
     assert status == 0
-    assert (outputs / "figures" / "explicit_gradient" / "critical_difference.png").exists()
+    folder = outputs / "figures" / "explicit_gradient"
+    assert (folder / "critical_difference,dataset=ecoli,oil,scene.png").exists()
+    assert not (folder / "critical_difference.png").exists()
+
+
+def test_a_part_of_a_table_leaves_the_file_of_the_whole(capsys, outputs):
+    folder = outputs / "tables" / "explicit_gradient"
+    arguments = ["--paper", "explicit_gradient", "--table", "2", "--write", "--format", "csv"]
+    assert run(capsys, outputs, *arguments)[0] == 0
+    whole = (folder / "table2.csv").read_text()
+    for overrides in (["dataset=ecoli"], ["dataset=glob(e*)", "method=smote,focal"]):
+        status, out, _ = run(capsys, outputs, *arguments, *overrides)
+        assert status == 0
+        part = Path(out.strip())
+        named = set(pd.read_csv(part, comment="#").dataset)
+        assert "ecoli" in named and not named & {"oil", "scene"}
+        assert part.parent == folder and (folder / "table2.csv").read_text() == whole
+    assert part.name == "table2,dataset=glob_e__,method=smote,focal.csv"
+
+
+def test_many_overrides_make_no_name_that_file_systems_refuse(capsys, outputs):
+    many = "method=cross_entropy,random_oversampling,smote,adasyn,borderline_smote,explicit_gradient," + ",".join(
+        f"{name}_balanced" for name in ("random_oversampling", "smote", "adasyn", "borderline_smote")
+    )
+    status, out, _ = run(capsys, outputs, "--paper", "explicit_gradient", "--table", "2", "--write", many)
+    assert status == 0
+    assert all(Path(line).exists() and len(Path(line).name) < 30 for line in out.splitlines())
 
 
 def test_summary_prints_and_writes(capsys, outputs):

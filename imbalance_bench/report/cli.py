@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.identity import digest
 from imbalance_bench.registry import nearest
 from imbalance_bench.report.frame import NothingRun, iterate_title
 from imbalance_bench.report.render import FORMATS, Sheet, markdown, rendered
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from imbalance_bench.report.figures import Drawing
 
 T = TypeVar("T")
+LONGEST = 120  # characters of overrides in a file's name, which file systems limit to 255
 PAPERS = Path(__file__).resolve().parents[2] / "conf" / "paper"
 
 DESCRIPTION = """\
@@ -29,6 +33,8 @@ Tables, figures and pages from the records under outputs/runs; nothing is traine
   report.py method=focal,smote dataset='e*'       ... of some of it
   report.py --paper explicit_gradient             the paper's claims, tested, and its tables
   report.py --paper explicit_gradient --table 2   ours, the paper's, and the difference
+  report.py --paper explicit_gradient --table 2 dataset=ecoli --write
+                                                  stores a part of it, table2,dataset=ecoli, beside the whole
   report.py --paper explicit_gradient --figure 3  draws a figure (PNG and SVG)
   report.py --paper explicit_gradient --all       writes all of it, and one page that holds it
 """
@@ -206,12 +212,19 @@ class Report:
         """Stores sheets in the format asked for (or all), figures in theirs; prints where they lie."""
         for sheet in sheets:
             for form in [self.options.format] if self.options.format else FORMATS:
-                path = self.outputs / "tables" / folder / f"{sheet.name}.{form}"
+                path = self.outputs / "tables" / folder / f"{self._file(sheet.name)}.{form}"
                 atomic_write(path, rendered(sheet, form))
                 print(path)
         for drawing in drawings:
-            for path in drawing.write(self.outputs / "figures" / folder):
+            for path in replace(drawing, name=self._file(drawing.name)).write(self.outputs / "figures" / folder):
                 print(path)
+
+    def _file(self, name: str) -> str:
+        """Where the overrides narrow a grid, a name of its own: the file of the whole grid stays."""
+        said = re.sub(r"[^\w=,.-]", "_", ",".join(sorted(self.options.overrides)))
+        if len(said) > LONGEST:
+            said = digest(said)
+        return f"{name},{said}" if said else name
 
 
 def _those_run(make: Callable[[str], T], names: Sequence[str]) -> list[T]:
