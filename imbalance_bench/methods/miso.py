@@ -51,10 +51,10 @@ class CAG(Method):
     anchors is made, and τ = n- / (n+ + anchors so far) falls, since the paper's τ is that "of the current epoch";
     "at_end": all are made at the end, as in Algorithm 1, and τ is constant. ``sources``: the difficult texts, or all of
     the minority. ``reconstruction``: weight of the words' cross-entropy, beside the adversarial loss of each side; 0 as
-    printed, where words are learned in pre-training only. ``keep_minority``: false leaves the
-    given minority texts out of the classifier's training set (control). Pre-training ends early once the mean of the
-    minority's loss over 50 steps is below ``pretrain_until`` nats a token. Several classes: each minority class in turn
-    against all others, filled up to the largest class.
+    printed, where words are learned in pre-training only. ``keep_minority``: false leaves the given minority texts out
+    of the classifier's training set (control). Pre-training ends early once the mean of the minority's loss over 50
+    steps is below ``pretrain_until`` nats a token. Several classes: each minority class in turn against all others,
+    filled up to the largest class.
 
     The record has shares of difficult texts before and after (``difficult_before``: pre-trained encoder;
     ``difficult_after``: final encoder, anchors counting as minority; ``difficult_classifier``: the same in the
