@@ -77,6 +77,16 @@ def test_the_modulator_of_focal_loss_is_differentiated():
     assert z.grad.item() == pytest.approx((1 - p) ** 2 * (2 * p * math.log(p) - (1 - p)), rel=1e-12)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_loss_of_a_sample_that_is_sure_has_a_gradient(gamma):
+    # At a margin of 20 single precision has p = 1 and -ln p = 0, where (1-p)^(γ-1) is infinite for γ < 1.
+    logits = torch.tensor([[[0.0, 20.0], [0.0, 1.0]]], requires_grad=True)
+    method("focal", gamma=gamma, alpha=None).loss(logits, torch.tensor([[1, 1]]), state(3, 1)).sum().backward()
+    assert logits.grad[0, 0].tolist() == pytest.approx([0, 0], abs=1e-4)
+    p = 1 / (1 + math.exp(-1))
+    assert logits.grad[0, 1, 1].item() == pytest.approx((1 - p) ** gamma * (gamma * p * math.log(p) - (1 - p)))
+
+
 def test_ldam_by_hand():
     # n = (16, 1): n^-1/4 = (1/2, 1), scaled to a largest margin of 1/2: (1/4, 1/2).
     # Cosines (0.5, 0.6), s = 30. Label 1: 30 (0.5, 0.1), so ln(1 + e^12); label 0: 30 (0.25, 0.6), so ln(1 + e^10.5).

@@ -39,8 +39,10 @@ class Focal(Method):
         from imbalance_bench.engine.losses import cross_entropy, of_label
 
         nll = cross_entropy(logits, labels)
-        # 1 - p by expm1: exact near p = 1, where the power would otherwise see rounding.
-        loss = (-torch.expm1(-nll)) ** self.gamma * nll
+        # 1 - p by expm1: exact near p = 1, where the power would otherwise see rounding. Not 0 where p rounds to 1:
+        # with γ below 1 the power has an infinite slope there.
+        rest = (-torch.expm1(-nll)).clamp(min=torch.finfo(nll.dtype).tiny)
+        loss = rest**self.gamma * nll
         if self.alpha is None:
             return loss
         counts = state.counts
