@@ -327,6 +327,12 @@ def test_too_few_rows_for_the_neighbours_is_an_error_that_names_the_override(lab
     assert set(np.bincount(rows.y)[:1]) == {40}
 
 
+def test_one_row_has_no_neighbour_whatever_their_number():
+    t = task(0, (40, 1))
+    with pytest.raises(BenchError, match="a training fold has 1 of class 1: choose a lower ratio"):
+        method("smote", k_neighbors=1).resample(t, t.train)
+
+
 def test_what_the_error_suggests_serves_every_fold():
     tasks = [task(0, (40, 5)), task(1, (40, 3)), task(2, (40, 5))]
     with pytest.raises(BenchError, match="a training fold has 3 of class 1: set method.k_neighbors=2,"):

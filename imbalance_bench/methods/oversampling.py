@@ -93,8 +93,9 @@ class NeighbourSampler(OverSampler):
     def check(self, counts: np.ndarray, targets: dict[int, int]) -> None:
         fewest = min(targets, key=lambda c: counts[c])
         if counts[fewest] <= self.k_neighbors:
+            fewer = f"set method.k_neighbors={counts[fewest] - 1}, " if counts[fewest] > 1 else ""
             raise BenchError(
                 f"method={self.name} needs at least k_neighbors+1 = {self.k_neighbors + 1} rows of each class that "
-                f"it fills up, and a training fold has {counts[fewest]} of class {fewest}: set "
-                f"method.k_neighbors={max(int(counts[fewest]) - 1, 1)}, choose a lower ratio, or fewer protocol.folds"
+                f"it fills up, and a training fold has {counts[fewest]} of class {fewest}: {fewer}choose a lower "
+                "ratio, or fewer protocol.folds"
             )
