@@ -334,6 +334,11 @@ def test_what_is_no_xlnet_says_so(saved, tmp_path):
         encoder_of(broken("bert", model_type="bert"))
     with pytest.raises(BenchError, match="its tokenizer .* padding 5.* is not that of its network"):
         encoder_of(broken("padding", pad_token_id=4))
+    mute = Path(broken("mute"))
+    settings = json.loads((mute / "tokenizer_config.json").read_text())
+    (mute / "tokenizer_config.json").write_text(json.dumps(settings | {"bos_token": None, "eos_token": None}))
+    with pytest.raises(BenchError, match="its tokenizer has no bos_token, eos_token"):
+        encoder_of(str(mute))
     with pytest.raises(BenchError, match="lacks 17 of the network's weights"):
         backbone("xlnet", model=broken("deeper", n_layer=3)).build((12,), 2)
     bare = Path(broken("bare"))

@@ -45,6 +45,9 @@ class XLNetBackbone:
                 f"backbone.model={self.model}: its tokenizer ({len(tokenizer)} ids, padding {tokenizer.pad_token_id}) "
                 f"is not that of its network ({config.vocab_size} ids, padding {config.pad_token_id})"
             )
+        needed = ("bos_token", "eos_token", "unk_token")  # with which methods that write texts begin and end them
+        if lacking := [name for name in needed if getattr(tokenizer, name) is None]:
+            raise BenchError(f"backbone.model={self.model}: its tokenizer has no {', '.join(lacking)}")
         return PretrainedTokens(tokenizer, self.length, self.stop_words, language, folder)
 
     def build(self, shape: tuple[int, ...], classes: int, head: str = "linear") -> XLNet:
