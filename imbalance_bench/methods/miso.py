@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("imbalance_bench")
 
-FORMAT = 1  # of what is kept of a generator, its facts among it: raised when that changes
+FORMAT = 1  # of anchors and the facts about them, which are kept: raised when these change
 SHOWN = 200  # pairs of source and anchor that are kept as text
 
 
@@ -56,9 +56,9 @@ class CAG(Method):
     steps is below ``pretrain_until`` nats a token. Several classes: each minority class in turn against all others,
     filled up to the largest class.
 
-    The record has shares of difficult texts before and after (``difficult_before``: pre-trained encoder;
-    ``difficult_after``: final encoder, anchors counting as minority; ``difficult_classifier``: the same in the
-    classifier's own embedding), copies, distinct-n, how many anchors have an end, how much the decoder reconstructs
+    The record has shares of difficult texts before and after (``difficult_before``: encoder before the joint
+    iterations; ``difficult_after``: final encoder, anchors counting as minority; ``difficult_classifier``: the same in
+    the classifier's own embedding), copies, distinct-n, how many anchors have an end, how much the decoder reconstructs
     after pre-training, at the start of the joint iterations and in the end; the artifacts have the anchors.
     """
 
@@ -104,7 +104,9 @@ class CAG(Method):
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         """The generators one after the other, then the classifiers of all runs together."""
         parts = [engine.rows_of(task) for task in tasks]
-        made = [self.generate(task, rows, engine) for task, rows in zip(tasks, parts)]
+        # Of all runs before a generator is trained: an error comes at once.
+        wanted = [self.wanted(task, rows) for task, rows in zip(tasks, parts)]
+        made = [self.generate(task, rows, w, engine) for task, rows, w in zip(tasks, parts, wanted)]
         sets = [self.training_set(task, rows, m) for task, rows, m in zip(tasks, parts, made)]
         classifiers = engine.train(self, tasks, sets, backbone)
         for classifier, task, rows, anchors, learned in zip(classifiers, tasks, parts, made, sets):
@@ -128,33 +130,38 @@ class CAG(Method):
         minority, others, majority = (embed(x) for x in (rows.x[own], anchors, rows.x[~own]))
         return float(difficult(minority, [others], majority, self.neighbours).mean())
 
-    def generate(self, task: Task, rows: Part, engine: Engine) -> Anchors:
-        """Anchors for each minority class of a run that is smaller than the largest class."""
-        from imbalance_bench.engine.miso import Diverged
-
+    def wanted(self, task: Task, rows: Part) -> dict[int, int]:
+        """How many anchors each minority class of a run that is smaller than the largest class gets."""
         targets = target_counts(rows.y, "balanced")
         if not task.minority_classes:
             raise BenchError(
                 f"method={self.name} fills up minority classes, and fold {task.fold} has none: choose a ratio that "
                 "makes some, e.g. ratio=ir_20"
             )
-        counts = np.bincount(rows.y, minlength=task.classes)
-        if counts.min() < counts.max() and not targets.keys() & set(task.minority_classes):
+        counts = np.bincount(rows.y, minlength=task.classes).tolist()
+        wanted = {c: targets[c] - counts[c] for c in task.minority_classes if c in targets}
+        if min(counts) < max(counts) and not wanted:
             largest = max(task.minority_classes, key=counts.__getitem__)
             raise BenchError(
                 f"method={self.name} fills up minority classes, and class {largest}, which counts as one, is the "
                 f"largest of fold {task.fold} ({counts[largest]} texts): choose another dataset.positive, or a ratio"
             )
-        made = Anchors()
-        for label in (c for c in task.minority_classes if c in targets):
-            n = int((rows.y == label).sum())
-            if n < 2:
+        for label in wanted:
+            if counts[label] < 2:
                 raise BenchError(
                     f"method={self.name} needs at least 2 texts of each class that it fills up, and fold {task.fold} "
-                    f"has {n} of class {label}: choose a lower ratio, or fewer protocol.folds"
+                    f"has {counts[label]} of class {label}: choose a lower ratio, or fewer protocol.folds"
                 )
+        return wanted
+
+    def generate(self, task: Task, rows: Part, wanted: dict[int, int], engine: Engine) -> Anchors:
+        """As many anchors of each class as are ``wanted``."""
+        from imbalance_bench.engine.miso import Diverged
+
+        made = Anchors()
+        for label, n in wanted.items():
             try:
-                self.generate_class(task, rows, label, targets[label] - n, engine, made)
+                self.generate_class(task, rows, label, n, engine, made)
             except Diverged as error:
                 return Anchors(failure=str(error))
         return made
