@@ -249,7 +249,7 @@ class Generator:
     """Algorithm 1 with the ``options`` of the method, in one run, on the texts of one minority class (n+, L) and those
     of the others (n-, L). ``wanted``: anchors t that balance the two. Everything is drawn from ``seed``.
 
-    ``history``: a dict an epoch: tau, alpha, discriminator losses, bounds of MI (nats), anchors so far.
+    ``history``: a dict an epoch: tau, discriminator losses, bounds of MI (nats), anchors so far.
     """
 
     def __init__(
@@ -400,7 +400,8 @@ class Generator:
 
     @torch.no_grad()
     def accuracy(self, tau: float | None = None) -> float:
-        """Share of the words of minority texts that the decoder finds, given those before, from Q̃ (from Q̄, given τ)."""
+        """Share of the words that the decoder finds, given those before, from Q̃ (from Q̄, given τ), in as many batches
+        of minority texts as hold each text about once."""
         net, right = self.networks, []
         for few, many in self._pairs(-(-len(self.minority) // self.size)):
             q, k = (net.read(texts)[1] for texts in (few, many))
@@ -505,7 +506,7 @@ class Generator:
 
 
 def _without_repeats(rows: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
-    """``rows`` in their order, at most ``size`` at a time and none twice."""
+    """``rows`` in their order, at most ``size`` at a time and none twice; two rows may hold the same text."""
     chosen: list[int] = []
     for row in rows.tolist():
         if len(chosen) == size or row in chosen:
