@@ -162,6 +162,19 @@ def test_the_refusal_names_the_settings_that_differ(tmp_path):
         frames.refuse_mixed_rows(Store(tmp_path).records())
 
 
+def test_two_readings_of_the_same_texts_are_refused_but_not_those_of_two_backbones(tmp_path):
+    def read(stop_words):
+        return [{"tokens": {"texts": 9, "stop_words": stop_words}}]
+
+    write(tmp_path, cell("smote", backbone="textcnn"), [0.5], infos=read(179))
+    write(tmp_path, cell("focal", backbone="textcnn"), [0.5], infos=read(179))
+    write(tmp_path, cell("smote", backbone="xlnet"), [0.5], infos=read(0))
+    frames.refuse_mixed_rows(Store(tmp_path).records())
+    write(tmp_path, cell("crt", backbone="textcnn"), [0.5], infos=read(198))
+    with pytest.raises(BenchError, match="two readings of the texts of fold 0: .*'stop_words': 1(79.*198|98.*179)"):
+        frames.refuse_mixed_rows(Store(tmp_path).records())
+
+
 def test_two_cells_of_equal_labels_are_refused(outputs):
     twin = cell("smote", "oil", options={"method": {"gamma": 5}})
     write(outputs, twin, [0.1, 0.1])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.identity import digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,7 @@ ITERATES = {
     "knn": "k-nearest neighbours on deep features",
     "lr": "logistic regression on deep features",
 }
+REMEDY = "train one of them again under the other's settings, or delete the folder that should not count"
 POST = re.compile(r"post_([1-9]\d*)")
 
 
@@ -125,7 +127,8 @@ def same_data(record: Record) -> Any:
 
 
 def refuse_mixed_rows(records: Iterable[Record], place: Callable[[Record], Any] = same_data) -> None:
-    """Raises BenchError when two cells that stand in one row of a table saw different rows in one fold.
+    """Raises BenchError when two cells that stand in one row of a table saw different rows in one fold, or different
+    tokens of them under one backbone (a list of stop words is a file that may change).
 
     Compares the training rows of the task (before resampling, so that over-samplers and ``*_train_valid`` pass) and
     the test rows. Records of equal ``place(record)`` stand side by side.
@@ -139,10 +142,16 @@ def refuse_mixed_rows(records: Iterable[Record], place: Callable[[Record], Any] 
                 if run.get(field) != other_run.get(field):
                     raise BenchError(
                         f"one table would mix two {rows} sets of fold {run['fold']}: {_name(other)} has rows "
-                        f"{other_run.get(field)}, {_name(record)} has {run.get(field)}"
-                        f"{_why(other, record)}; train one of them again under the other's settings, or delete "
-                        f"the folder that should not count"
+                        f"{other_run.get(field)}, {_name(record)} has {run.get(field)}{_why(other, record)}; {REMEDY}"
                     )
+            backbone = digest(record["config"].get("backbone"))
+            other, other_run = first.setdefault((*key, backbone), (record, run))
+            theirs, ours = ((r.get("info") or {}).get("tokens") for r in (other_run, run))
+            if theirs != ours:
+                raise BenchError(
+                    f"one table would mix two readings of the texts of fold {run['fold']}: {_name(other)} has "
+                    f"{theirs}, {_name(record)} has {ours}; {REMEDY}"
+                )
 
 
 def _name(record: Record) -> str:
