@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ import torch
 
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.batches import Rows, shuffled, stratified
+from imbalance_bench.engine.memory import give_back_freed_memory, keep_freed_memory
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
 from tests.tasks import backbone, blobs, method, task, trainer
@@ -209,3 +212,21 @@ def test_what_an_objective_draws_is_apart_from_who_is_in_which_batch():
     streams = (training.shuffling, training.moving, training.drawing)
     drawn = {tuple(torch.rand(3, generator=g[0]).tolist()) for g in streams}
     assert len(drawn) == 3
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="a setting of glibc")
+def test_freed_memory_is_kept_until_it_is_given_back():
+    """Else a generator of texts, whose steps all have other shapes, grew to 10 GB where 2 are in use."""
+
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+
+    keep_freed_memory()
+    blocks = [torch.ones(2**21) for _ in range(40)]  # 8 MB each
+    above = torch.ones(2**16)  # what is in use above them keeps the heap from shrinking
+    held = resident()
+    del blocks
+    assert resident() > held - 50
+    give_back_freed_memory()
+    assert resident() < held - 250
+    del above

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from imbalance_bench.data.base import Vocabulary
+from imbalance_bench.engine.memory import give_back_freed_memory
 from imbalance_bench.engine.mine import MINE
 from imbalance_bench.engine.seq2seq import Decoder, Encoder, Memory
 from imbalance_bench.errors import BenchError
@@ -203,7 +204,11 @@ class EncoderDecoders(nn.Module):
             if not going.any():
                 break
         texts = Texts(torch.stack(words, 1), torch.stack(real, 1))
-        return texts, torch.stack(noises, 1)[texts.real] if noises else None
+        if generator is None:
+            return texts, None
+        noise = torch.stack(noises, 1)
+        noises.clear()  # as large as all that is made of a batch
+        return texts, noise[texts.real]
 
     def drawn(self, decoder: Decoder, memory: Memory, steps: int, generator: torch.Generator) -> Texts:
         """Texts as the decoder draws them, that pass gradients on to it: Gumbel-softmax at temperature 1 of each word,
@@ -324,6 +329,7 @@ class Generator:
             if len(losses) % LOOK == 0 and self._settled(losses[-LOOK:]):
                 break
         self._settled(losses[-LOOK:])
+        give_back_freed_memory()
         return len(losses)
 
     def _learn_bounds(self, steps: int, lr: float, latent: Latent) -> None:
@@ -384,6 +390,7 @@ class Generator:
                 made.append(self.write(order[done:until], tau))
             seconds += time.perf_counter() - start
             done = until
+            give_back_freed_memory()
             self.history.append({"epoch": epoch + 1, "tau": tau, **facts, "anchors": done})
         anchors, ended = (np.concatenate(parts) for parts in zip(*made))
         tokens = int((anchors != self.known[self.pad]).sum())
