@@ -433,7 +433,8 @@ def test_as_many_anchors_as_are_missing_whatever_was_kept_before(tmp_path):
     )
     three = dataclasses.replace(three, minority_classes=(1,))
     for t, anchors_of_1 in ((three, 20), (two, 40)):
-        made = quick().generate(t, t.train, {1: anchors_of_1}, engine)
+        m = quick()
+        made = m.generate(t, t.train, m.wanted(t, t.train), engine)
         assert len(made.by_class[1]) == anchors_of_1
 
 
@@ -442,7 +443,8 @@ def test_anchors_closed_as_a_pretrained_tokenizer_does_are_no_longer_than_the_te
     t = text_task()
     short = dataclasses.replace(t.train, x=np.where(np.arange(LENGTH) < 5, t.train.x, VOCABULARY.pad))
     t = dataclasses.replace(t, train=short, vocabulary=dataclasses.replace(VOCABULARY, tail=(SIZE - 2, SIZE - 1)))
-    made = quick().generate(t, t.train, {1: 28}, Engine(trainer(), "cpu")).by_class[1]
+    m = quick()
+    made = m.generate(t, t.train, m.wanted(t, t.train), Engine(trainer(), "cpu")).by_class[1]
     lengths = (made != VOCABULARY.pad).sum(1)
     assert lengths.max() <= 5
     assert all(row[n - 2 : n].tolist() == [SIZE - 2, SIZE - 1] for row, n in zip(made, lengths))

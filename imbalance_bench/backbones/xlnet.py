@@ -45,7 +45,8 @@ class XLNetBackbone:
                 f"backbone.model={self.model}: its tokenizer ({len(tokenizer)} ids, padding {tokenizer.pad_token_id}) "
                 f"is not that of its network ({config.vocab_size} ids, padding {config.pad_token_id})"
             )
-        needed = ("bos_token", "eos_token", "unk_token")  # with which methods that write texts begin and end them
+        # Where texts that are written begin and end, and what stands for a text without a token.
+        needed = ("bos_token", "eos_token", "unk_token")
         if lacking := [name for name in needed if getattr(tokenizer, name) is None]:
             raise BenchError(f"backbone.model={self.model}: its tokenizer has no {', '.join(lacking)}")
         return PretrainedTokens(tokenizer, self.length, self.stop_words, language, folder)

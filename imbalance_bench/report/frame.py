@@ -30,7 +30,6 @@ ITERATES = {
     "knn": "k-nearest neighbours on deep features",
     "lr": "logistic regression on deep features",
 }
-REMEDY = "train one of them again under the other's settings, or delete the folder that should not count"
 POST = re.compile(r"post_([1-9]\d*)")
 
 
@@ -133,8 +132,10 @@ def refuse_mixed_rows(records: Iterable[Record], place: Callable[[Record], Any] 
     Compares the training rows of the task (before resampling, so that over-samplers and ``*_train_valid`` pass) and
     the test rows. Records of equal ``place(record)`` stand side by side.
     """
+    remedy = "train one of them again under the other's settings, or delete the folder that should not count"
     first: dict[Any, tuple[Record, dict[str, Any]]] = {}
     for record in records:
+        backbone = digest(record["config"].get("backbone"))
         for run in record.get("runs", []):
             key = (place(record), run["fold"], run["repeat"])
             other, other_run = first.setdefault(key, (record, run))
@@ -142,15 +143,14 @@ def refuse_mixed_rows(records: Iterable[Record], place: Callable[[Record], Any] 
                 if run.get(field) != other_run.get(field):
                     raise BenchError(
                         f"one table would mix two {rows} sets of fold {run['fold']}: {_name(other)} has rows "
-                        f"{other_run.get(field)}, {_name(record)} has {run.get(field)}{_why(other, record)}; {REMEDY}"
+                        f"{other_run.get(field)}, {_name(record)} has {run.get(field)}{_why(other, record)}; {remedy}"
                     )
-            backbone = digest(record["config"].get("backbone"))
             other, other_run = first.setdefault((*key, backbone), (record, run))
             theirs, ours = ((r.get("info") or {}).get("tokens") for r in (other_run, run))
             if theirs != ours:
                 raise BenchError(
                     f"one table would mix two readings of the texts of fold {run['fold']}: {_name(other)} has "
-                    f"{theirs}, {_name(record)} has {ours}; {REMEDY}"
+                    f"{theirs}, {_name(record)} has {ours}; {remedy}"
                 )
 
 
