@@ -1,5 +1,6 @@
 """Statistics against scipy, against Demšar's example (2006, table 6), and against the printed tables."""
 
+import itertools
 from importlib.resources import files
 
 import numpy as np
@@ -94,9 +95,53 @@ def test_friedman_on_the_printed_tables():
     assert statistics.friedman(printed_auc_pr(2, 3)).p < 0.05
 
 
+def enumerated(scores):
+    """The share of all orders of each row's ranks whose chi-square reaches the observed: the definition, by scipy."""
+
+    def chi2(rows):
+        return np.square(np.sum(rows, axis=0) - len(rows) * (len(rows[0]) + 1) / 2).sum()
+
+    rows = [tuple(stats.rankdata(row)) for row in scores.to_numpy()]
+    every = list(itertools.product(*(itertools.permutations(row) for row in rows)))
+    return np.mean([chi2(rows) <= chi2(one) + 1e-9 for one in every])
+
+
+@pytest.mark.parametrize(("methods", "cells", "p"), [(2, 2, 1 / 2), (3, 2, 1 / 6), (3, 4, 1 / 216), (2, 12, 2**-11)])
+def test_full_agreement_of_few_sets_has_its_exact_p(methods, cells, p):
+    """By the F distribution it is infinite, with p = 0, from two sets on."""
+    result = statistics.friedman(pd.DataFrame([np.arange(methods)] * cells, dtype=float))
+    assert (result.f, result.method) == (np.inf, "exact")
+    assert result.p == pytest.approx(p) and result.smallest == pytest.approx(p)
+
+
+@pytest.mark.parametrize(("cells", "methods"), [(2, 3), (3, 3), (4, 3), (2, 4), (6, 2)])
+def test_friedman_of_few_sets_is_the_share_of_all_orders(cells, methods):
+    rng = np.random.default_rng(cells * methods)
+    for scores in (rng.random((cells, methods)), rng.integers(0, 3, (cells, methods))):
+        table = pd.DataFrame(scores, dtype=float)
+        result = statistics.friedman(table)
+        if np.isnan(result.p):
+            continue
+        assert result.method == "exact" and result.p == pytest.approx(enumerated(table))
+        if methods > 2:  # which scipy asks for
+            assert result.chi2 == pytest.approx(stats.friedmanchisquare(*table.to_numpy().T).statistic)
+
+
+def test_ties_in_full_agreement_are_fewer_orders():
+    tied = pd.DataFrame([[1.0, 1, 2]] * 3)
+    assert statistics.friedman(tied).p == pytest.approx(1 / 9) == pytest.approx(enumerated(tied))
+
+
+def test_friedman_of_a_few_sets_and_many_methods_is_drawn_and_of_many_sets_by_f():
+    scores = DEMSAR.iloc[[0, 1, 2, 3, 4, 6, 8]]
+    few = statistics.friedman(scores)
+    by_f = stats.f.sf(few.f, *few.dof)
+    assert few.method == "permutation" and few.p == statistics.friedman(scores).p == pytest.approx(by_f, abs=0.02)
+    assert statistics.friedman(DEMSAR).method == "F"
+
+
 def test_friedman_at_its_limits():
     same_order = pd.DataFrame([[1, 2, 3]] * 4, dtype=float)
-    assert statistics.friedman(same_order).f == np.inf and statistics.friedman(same_order).p == 0
     for nothing in (same_order * 0, same_order[:1], same_order[:0], same_order[[0]]):
         assert np.isnan(statistics.friedman(nothing).p)
 
@@ -122,6 +167,11 @@ def test_wilcoxon_is_scipys_and_holm_adjusts():
     assert (result.p_holm >= result.p).all()
     identical = pd.DataFrame({"a": [0.5, 0.6], "b": [0.5, 0.6]})
     assert statistics.wilcoxon_holm(identical, "a").loc["b", "p"] == 1
+
+
+def test_wilcoxon_of_few_sets_counts_the_signs_also_with_ties():
+    scores = pd.DataFrame({"a": [0.2, 0.3, 0.4, 0.5], "b": [0.1, 0.2, 0.3, 0.5]})
+    assert statistics.wilcoxon_holm(scores, "a").loc["b", "p"] == pytest.approx(0.25)
 
 
 def test_holm_by_hand():

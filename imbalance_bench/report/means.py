@@ -118,7 +118,7 @@ class MeanRows:
         for name, values in (("ours", self.ours), ("the printed values on the same sets", self.paper)):
             if name == "ours" or self.paper_is_whole:
                 notes.append(friedman_note(name, values.loc[self.sets, self.ranked]))
-        return notes
+        return list(filter(None, notes))
 
     def frame_rows(self) -> list[dict[str, Any]]:
         """The mean rows for the tidy file."""
@@ -142,10 +142,11 @@ def _is_best(method: str, values: pd.Series, lower: bool) -> bool:
 
 
 def friedman_note(name: str, values: pd.DataFrame) -> str:
-    """One line on whether the methods (columns) differ over the data sets (rows)."""
+    """Whether the methods (columns) differ over the data sets (rows), in a line; "" where nothing can be said."""
     test = statistics.friedman(values)
-    where = f"Friedman test of {name} ({test.methods} methods, {test.cells} sets)"
     if math.isnan(test.p):
-        return f"{where}: nothing to test."
-    p = f"p = {test.p:.3f}" if test.p >= 0.001 else f"p = {test.p:.1e}" if test.p > 1e-15 else "p < 1e-15"
-    return f"{where}: χ² = {test.chi2:.2f}, Iman-Davenport F({test.dof[0]}, {test.dof[1]}) = {test.f:.2f}, {p}."
+        return ""
+    by = f"Iman-Davenport F({test.dof[0]}, {test.dof[1]}) = {test.f:.2f}, " if test.method == "F" else f"{test.method} "
+    p = f"p = {test.p:.3f}" if test.p >= 0.001 else f"p = {test.p:.1e}"
+    few = f" Fewer than 5 sets: full agreement itself gives p = {test.smallest:.2g}." if test.cells < 5 else ""
+    return f"Friedman test of {name} ({test.methods} methods, {test.cells} sets): χ² = {test.chi2:.2f}, {by}{p}.{few}"

@@ -6,9 +6,11 @@ Values closer than 1e-9 are ties, since means over folds differ by rounding wher
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _DECIMALS = 9
+FEW = 10  # data sets below which the F distribution is too far from the permutations' own
+ORDERS = 100_000  # orders of the ranks that are counted one by one; of more, so many are drawn
 
 
 @dataclass(frozen=True)
@@ -23,8 +27,10 @@ class Friedman:
     """Friedman's test and Iman and Davenport's correction.
 
     ``chi2``: corrected for ties, k - 1 degrees of freedom (k = ``methods``, n = ``cells``); ``f``:
-    F-distributed with ``dof`` = (k - 1, (k - 1)(n - 1)) degrees of freedom; ``p``: of ``f``. nan when there
-    is nothing to test (fewer than two methods or cells, or all methods equal in every cell).
+    F-distributed with ``dof`` = (k - 1, (k - 1)(n - 1)) degrees of freedom, infinite where all cells agree; ``p``, by
+    ``method``: of ``f``, or where cells are few or agree the share of the ranks' orders within each cell whose χ² is as
+    large, counted ("exact") or drawn ("permutation"). nan when there is nothing to test (fewer than two methods or
+    cells, or all methods equal in every cell).
     """
 
     chi2: float
@@ -33,6 +39,12 @@ class Friedman:
     p: float
     cells: int
     methods: int
+    method: Literal["F", "exact", "permutation"] = "F"
+
+    @property
+    def smallest(self) -> float:
+        """The p of full agreement without ties, below which as many cells cannot come."""
+        return float(math.factorial(self.methods)) ** (1 - self.cells)
 
 
 @dataclass(frozen=True)
@@ -80,8 +92,31 @@ def friedman(scores: pd.DataFrame) -> Friedman:
         return Friedman(nan, nan, dof, nan, n, k)
     chi2 = float(n * (k - 1) * (n * (table.mean(axis=0) - (k + 1) / 2) ** 2).sum() / spread)
     rest = n * (k - 1) - chi2
-    f = (n - 1) * chi2 / rest if rest > 1e-9 * chi2 else float("inf")
+    if rest <= 1e-9 * chi2:  # every cell has the ranks of the first: one of its orders, n - 1 times
+        repeats = np.unique(table[0], return_counts=True)[1]
+        orders = math.factorial(k) / math.prod(math.factorial(r) for r in repeats)
+        return Friedman(chi2, float("inf"), dof, float(orders) ** (1 - n), n, k, "exact")
+    f = (n - 1) * chi2 / rest
+    counted = math.factorial(k) ** (n - 1) <= ORDERS
+    if counted or n < FEW:
+        return Friedman(chi2, f, dof, _permuted(table, counted), n, k, "exact" if counted else "permutation")
     return Friedman(chi2, f, dof, float(stats.f.sf(f, *dof)), n, k)
+
+
+def _permuted(table: np.ndarray, counted: bool) -> float:
+    """The share of orders of the ranks within each cell (n, k) whose rank sums spread as widely as those observed."""
+    n, k = table.shape
+    ranks = table - (k + 1) / 2
+    if counted:
+        orders = np.array(list(itertools.permutations(range(k))))
+        sums = ranks[:1]  # the first cell stands still: only orders relative to each other matter
+        for row in ranks[1:]:
+            sums = (sums[:, None] + row[orders]).reshape(-1, k)
+    else:
+        generator = np.random.default_rng(0)
+        sums = sum(generator.permuted(np.tile(row, (ORDERS, 1)), axis=1) for row in ranks)
+    as_wide = int(((sums**2).sum(axis=1) >= (ranks.sum(axis=0) ** 2).sum() - 1e-9).sum())
+    return as_wide / len(sums) if counted else (as_wide + 1) / (ORDERS + 1)
 
 
 def critical_difference(methods: int, cells: int, alpha: float = 0.05) -> float:
@@ -107,7 +142,8 @@ def nemenyi(scores: pd.DataFrame) -> pd.DataFrame:
 def wilcoxon_holm(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Wilcoxon signed-rank tests of ``reference`` against every other method, two-sided.
 
-    Zero differences are split between both signs (Demšar 2006, section 3.1.3). Returns one row a method with
+    Zero differences are split between both signs (Demšar 2006, section 3.1.3); up to 13 cells every pattern of signs is
+    counted, also with ties. Returns one row a method with
     columns ``p`` and ``p_holm`` (adjusted over all rows by Holm's step-down); nan without a complete row.
     """
     import pandas as pd
@@ -123,7 +159,8 @@ def wilcoxon_holm(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
         elif not difference.any():
             p.append(1.0)
         else:
-            p.append(float(stats.wilcoxon(difference, zero_method="zsplit").pvalue))
+            method = "auto" if len(difference) > 13 else stats.PermutationMethod()
+            p.append(float(stats.wilcoxon(difference, zero_method="zsplit", method=method).pvalue))
     return pd.DataFrame({"p": p, "p_holm": holm(p)}, index=others)
 
 

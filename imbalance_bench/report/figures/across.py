@@ -76,7 +76,7 @@ def critical_difference(spec: FigureSpec, results: Sequence[Outcome], iterate: s
     distance = statistics.critical_difference(len(table.ranked), len(table.sets))
     drawn = _rank_axis({spec.methods[m]: float(r) for m, r in ranks.items()}, distance)
     note = friedman_note("ours", scores)
-    return drawn, f"{note} Nemenyi critical difference at α = 0.05: {distance:.2f} ranks."
+    return drawn, f"{note} Nemenyi critical difference at α = 0.05: {distance:.2f} ranks.".lstrip()
 
 
 def _rank_axis(ranks: dict[str, float], distance: float) -> Figure:
