@@ -18,6 +18,7 @@ import numpy as np
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import RATIOS
+from imbalance_bench.rounding import snapped
 from imbalance_bench.seeds import derived
 
 
@@ -100,7 +101,7 @@ class ImbalanceRatio(Ratio):
     def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         minority = 1 if len(counts) == 2 else int(counts.argmin())
         majority = counts.sum() - counts[minority]
-        return _thinned(counts, [minority], int(majority / self.r), self.r)
+        return _thinned(counts, [minority], int(snapped(majority / self.r)), self.r)
 
 
 @RATIOS.register("step")
@@ -127,14 +128,14 @@ class Step(Ratio):
                 f"ratio=step thins {len(classes)} of {len(counts)} classes: at least one must be thinned and one kept "
                 "whole; set ratio.classes=[...] or another ratio.fraction"
             )
-        return _thinned(counts, classes, int(counts.max() / self.r), self.r)
+        return _thinned(counts, classes, int(snapped(counts.max() / self.r)), self.r)
 
     def rare_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
         """The classes thinned."""
         if self.classes is not None:
             return tuple(sorted(set(self.classes)))
         order = (1, 0) if len(counts) == 2 else tuple(range(len(counts)))
-        return order[: round(self.fraction * len(counts))]
+        return order[: round(snapped(self.fraction * len(counts)))]
 
 
 @RATIOS.register("long_tailed")
@@ -152,7 +153,7 @@ class LongTailed(Ratio):
 
     def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         exponents = np.arange(len(counts)) / max(len(counts) - 1, 1)
-        return np.minimum(counts, (counts.max() * self.mu**exponents).astype(np.int64))
+        return np.minimum(counts, snapped(counts.max() * self.mu**exponents).astype(np.int64))
 
     def rare_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
         """The last half of the classes, the tail."""
@@ -186,7 +187,7 @@ class ClassList(Ratio):
         kept = counts.copy()
         _known(self.keep, counts, "ratio.keep")
         for c, value in self.keep.items():
-            kept[int(c)] = int(counts[int(c)] * value) if isinstance(value, float) else value
+            kept[int(c)] = int(snapped(counts[int(c)] * value)) if isinstance(value, float) else value
             if kept[int(c)] > counts[int(c)]:
                 raise BenchError(f"ratio.keep[{c}]={value} asks for more rows than class {c} has ({counts[int(c)]})")
         return kept
@@ -238,7 +239,7 @@ class RandomClasses(Redrawn):
             )
         kept = counts.copy()
         for c in self.rare_classes(counts, seed):
-            kept[c] -= round(self.p * counts[c])
+            kept[c] -= round(snapped(self.p * counts[c]))
         return kept
 
     def rare_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
@@ -267,31 +268,29 @@ class Gaussian(Redrawn):
         if self.reduction == 0:
             return counts
         order = _drawn(len(counts), seed)
-        rates = np.empty(len(counts))
-        rates[order] = keep_rates(counts[order], self.reduction)
-        return np.round(counts * rates).astype(np.int64)
+        kept = np.empty(len(counts), np.int64)
+        kept[order] = gaussian_counts(counts[order], self.reduction)
+        return kept
 
     def rare_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
         """The classes below the median count."""
         return tuple(np.flatnonzero(counts < np.median(counts)).tolist())
 
 
-def keep_rates(counts: np.ndarray, reduction: float) -> np.ndarray:
-    """exp(-i² / (2 sigma²)) for i = 0..C-1, sigma such that of ``counts`` (C,) rows a share ``reduction`` is lost."""
-    from scipy.optimize import brentq
-
+def gaussian_counts(counts: np.ndarray, reduction: float) -> np.ndarray:
+    """round(n_i exp(-i² / (2 sigma²))) of ``counts`` (C,) n_0..n_C-1, sigma such that of all rows together a share
+    ``reduction`` is lost: to the row, though each class is rounded."""
     places = np.arange(len(counts))
+    wanted = round(snapped((1 - reduction) * counts.sum()))
 
-    def rates(log_sigma: float) -> np.ndarray:
-        return np.exp(-0.5 * (places / np.exp(log_sigma)) ** 2)
+    def kept(log_sigma: float) -> np.ndarray:
+        return np.round(counts * np.exp(-0.5 * (places / np.exp(log_sigma)) ** 2)).astype(np.int64)
 
-    def surplus(log_sigma: float) -> float:
-        return float(counts @ rates(log_sigma)) - (1 - reduction) * counts.sum()
-
-    low, high = -3.0, 12.0  # where the first class alone stays, and where all do
-    if surplus(low) >= 0:  # more is to go than all other classes have
-        return rates(low)
-    return rates(brentq(surplus, low, high, xtol=1e-12))
+    low, high = -3.0, 12.0  # where the first class alone stays (also if more is to go), and where all do
+    while high - low > 1e-12:
+        middle = (low + high) / 2
+        low, high = (low, middle) if kept(middle).sum() >= wanted else (middle, high)
+    return kept(high)
 
 
 @RATIOS.register("minor_major")
@@ -326,7 +325,7 @@ class MinorMajor(Redrawn):
             )
         shares = np.full(len(counts), self.major)
         shares[listed] = self.minor
-        return np.round(counts * shares).astype(np.int64)
+        return np.round(snapped(counts * shares)).astype(np.int64)
 
     def rare_classes(self, counts: np.ndarray, seed: int) -> tuple[int, ...]:
         """The classes listed."""

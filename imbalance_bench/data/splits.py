@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -11,6 +12,7 @@ import numpy as np
 from imbalance_bench.data.base import Kind
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import PROTOCOLS
+from imbalance_bench.rounding import snapped
 from imbalance_bench.seeds import derived
 
 
@@ -175,7 +177,8 @@ def hold_out(y: np.ndarray, rows: np.ndarray, fraction: float, seed: int) -> tup
     from sklearn.model_selection import train_test_split
 
     try:
-        rest, part = train_test_split(rows, test_size=fraction, stratify=y[rows], random_state=seed)
+        size = math.ceil(snapped(fraction * len(rows)))
+        rest, part = train_test_split(rows, test_size=size, stratify=y[rows], random_state=seed)
     except ValueError as error:
         what = f"a stratified part of {fraction:g} cannot be held out of {len(rows)} rows"
         raise too_few(y, what, "larger parts (protocol.valid_fraction, test_fraction)") from error

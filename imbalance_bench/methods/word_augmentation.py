@@ -13,6 +13,7 @@ from imbalance_bench.methods.anchors import closed
 from imbalance_bench.methods.base import Method
 from imbalance_bench.methods.oversampling import Amount, target_counts
 from imbalance_bench.registry import METHODS
+from imbalance_bench.rounding import snapped
 
 
 @METHODS.register("word_augmentation")
@@ -51,7 +52,7 @@ class WordAugmentation(Method):
         if len(tokens) and not kept.any():
             kept[rng.integers(len(tokens))] = True
         tokens = tokens[kept]
-        for _ in range(int(np.ceil(self.swap * len(tokens))) if len(tokens) > 1 else 0):
+        for _ in range(int(np.ceil(snapped(self.swap * len(tokens)))) if len(tokens) > 1 else 0):
             places = rng.choice(len(tokens), 2, replace=False)
             tokens[places] = tokens[places[::-1]]
         return np.concatenate([tokens, np.full(len(text) - len(tokens), special[0], text.dtype)])
