@@ -515,6 +515,19 @@ def test_word_augmentation_leaves_out_and_swaps():
     assert (dataclasses.replace(m, delete=1.0).changed(text, [0], rng) > 0).sum() == 1
 
 
+def test_a_share_of_swaps_that_is_whole_is_not_rounded_up():
+    class Counting:
+        swaps, random = 0, staticmethod(np.ones)
+
+        def choice(self, n, size):
+            self.swaps += 1
+            return np.arange(size)
+
+    rng = Counting()
+    method("word_augmentation", delete=0.0, swap=0.07).changed(np.arange(1, 101), [0], rng)
+    assert rng.swaps == 7  # 0.07 * 100 is 7.000000000000001
+
+
 def test_random_oversampling_balanced_draws_texts_again():
     t = text_task()
     rows = method("random_oversampling_balanced").resample(t, t.train)
