@@ -519,7 +519,7 @@ def test_a_share_of_swaps_that_is_whole_is_not_rounded_up():
     class Counting:
         swaps, random = 0, staticmethod(np.ones)
 
-        def choice(self, n, size):
+        def choice(self, n, size, replace):
             self.swaps += 1
             return np.arange(size)
 
