@@ -27,12 +27,19 @@ NOT_IDENTITY = {
     "backbone": {"model", "batch_tokens"},
 }
 
+# Keys that came after ids had been given out, with the value at which they change nothing: there they are left out of
+# the hash, so that earlier ids stay.
+NEUTRAL: dict[str, dict[str, Any]] = {
+    "dataset": {"encoding": None, "decimal": None, "thousands": None, "missing": [], "categorical": []},
+}
+
 
 def cell_id(plain: dict[str, Any]) -> str:
     """12 hex digits of what determines a cell's result: not its labels, paths, device, tracker or order of keys."""
     content: dict[str, Any] = {"schema": SCHEMA, "seed": plain["seed"]}
     for group in GROUPS:
-        skip = {"label"} | NOT_IDENTITY.get(group, set())
+        neutral = NEUTRAL.get(group, {})
+        skip = {"label"} | NOT_IDENTITY.get(group, set()) | {k for k, v in neutral.items() if plain[group].get(k) == v}
         content[group] = {k: _unlabelled(v) for k, v in plain[group].items() if k not in skip}
     if "path" in plain["dataset"]:
         content["fingerprint"] = DATASETS.build(plain["dataset"]).fingerprint()

@@ -216,6 +216,15 @@ def test_a_table_of_your_own_is_known_by_its_content_not_its_place(tmp_path):
     assert identity("three.csv", "a,b\n1,x\n3,y\n") != first
 
 
+def test_cells_of_your_own_files_keep_their_ids(tmp_path):
+    """Ids that were given out before the sources had the keys of ``NEUTRAL``."""
+    table = tmp_path / "table.csv"
+    table.write_text("a,b\n1,x\n2,y\n")
+    rows = ("dataset=csv", f"dataset.path={table}", "dataset.target=b")
+    texts = ("dataset=texts", f"dataset.path={table}", "dataset.target=b", "dataset.text=a", "backbone=lsa")
+    assert [cell_id(config(*options).plain) for options in (rows, texts)] == ["1afa35600b82", "f9a5e4276120"]
+
+
 # Errors of a configuration
 
 
