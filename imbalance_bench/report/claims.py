@@ -4,11 +4,13 @@ A claim compares one method with others over cells (data set × ratio, or those 
 are compared on the runs (fold, repeat) that all of them have, by their means over these runs. A side is a method
 label, with networks or an iterate behind it where they are not the claim's (``sides.Side``).
 
-Verdicts: *holds*, *does not hold*, *not run*. On a partial grid, a claim about every cell is refuted by one
-cell, and one about most cells is decided as soon as the missing cells cannot change the majority; otherwise
-it is not run. The statistics over cells (``higher_on_average``, ``mean_gain_between``, ``ranks_differ``,
-``varies_least``) are judged once at least half of the cells were run. Claims about a trend over ratios (``gain_grows``,
-``declines_least``) are judged for each data set (and network) that the cells name, and hold if they hold in every one.
+Verdicts (``judgement``): *holds*, *does not hold*, *undecided* where a 95 % interval has both, *not run*. A cell is
+judged by its interval over runs. One of a single run has none and counts as not run, as does a claim whose ``schedule``
+is not the paper's; what was seen is said. On a partial grid, a claim about every cell is refuted by one cell, one about
+most cells is decided as soon as the missing cells cannot change the majority, a test of ranks when they cannot change
+its outcome; otherwise, and for the other statistics over cells (``higher_on_average``, ``mean_gain_between``,
+``varies_least``), it is not run. Claims about a trend over ratios (``gain_grows``, ``declines_least``) are judged for
+each data set (and network) that the cells name, and hold if they hold in every one.
 """
 
 from __future__ import annotations
@@ -24,22 +26,19 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
 from imbalance_bench.report import printed
 from imbalance_bench.report.frame import LOWER_IS_BETTER, iterate_title
+from imbalance_bench.report.judgement import NOT_RUN, Verdict, difference, judge
 from imbalance_bench.report.scores import recorded
 from imbalance_bench.report.sides import ANY, Side
-from imbalance_bench.report.statistics import PairedDifference, friedman, paired_difference
+from imbalance_bench.report.statistics import PairedDifference
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Verdict = Literal["holds", "does not hold", "not run"]
-HOLDS: Verdict = "holds"
-DOES_NOT_HOLD: Verdict = "does not hold"
-NOT_RUN: Verdict = "not run"
 
 KEYS = ["method", "dataset", "ratio", "fold", "repeat", "iterate", "class_group", "metric"]
 SETTINGS = ("backbone", "protocol", "trainer")  # of a record; "" where nothing is said of it, as by a printed table
 ZERO = "0"
 PLACE = ("dataset", "ratio", "backbone", "trainer", "class_group")
+Run = tuple[int, int]  # fold, repeat
 Index = dict[tuple[str, str, str], list[dict[str, Any]]]  # (metric, dataset, ratio) → numbers, columns as names
 
 
@@ -50,7 +49,8 @@ class Claim:
     ``where``: its place in the paper. ``source``: the paper's own claim, or a control that we run beside it.
     ``cells``: mappings of ``PLACE``, in place of ``datasets`` × ``ratios``. ``table``: the preset whose printed numbers
     it is tested on; null: all those that claims.yaml names. ``against``: where none is named the gain is over zero, and
-    bounds are about the size of the number itself. ``statistic``:
+    bounds are about the size of the number itself. ``schedule``: in what the training of its cells is not the paper's.
+    ``statistic``:
 
     * ``best_on_all``: strictly better than every other in every cell;
     * ``best_on_most``: strictly better than every other in more than half of the cells;
@@ -88,6 +88,7 @@ class Claim:
     cells: tuple[dict, ...] = ()
     bounds: tuple[float, ...] | None = None
     table: str | None = None
+    schedule: str = ""
 
     def __post_init__(self) -> None:
         sized = self.statistic in ("gain_between", "mean_gain_between")
@@ -126,15 +127,27 @@ class Claim:
 class CellComparison:
     """One cell in which every side was run.
 
-    ``place``: of ``Claim.places``; ``values``: mean over the ``runs`` shared runs, by side; ``best_other``: the
-    strongest of ``against``; ``gain``: over that one, paired over runs, positive = better.
+    ``place``: of ``Claim.places``; ``values``: mean over the ``runs`` shared runs, by side; ``gains``: over each of
+    ``against``, by run, positive = better; ``best_other``: the strongest of them.
     """
 
     place: dict[str, str]
-    runs: int
     values: dict[str, float]
+    gains: dict[str, dict[Run, float]]
     best_other: str
-    gain: PairedDifference
+
+    @property
+    def runs(self) -> int:
+        return len(self.gains[self.best_other])
+
+    @property
+    def gain(self) -> PairedDifference:
+        """Over the best other, paired over runs."""
+        return self.versus()[self.best_other]
+
+    def versus(self, exact: bool = False) -> dict[str, PairedDifference]:
+        """The same over each of the others; ``exact`` as in ``judgement.difference``."""
+        return {side: difference(list(gains.values()), exact) for side, gains in self.gains.items()}
 
     @property
     def dataset(self) -> str:
@@ -151,8 +164,8 @@ class ClaimResult:
 
     ``detail``: the numbers that decided, in a phrase. ``needed``: how many cells the claim speaks of; ``cells``:
     those that were run; ``missing``: "dataset ratio: sides without runs" for each of the others. ``gain``: over
-    the best other of each cell, paired over cells, positive = better (for losses and errors too); None without
-    cells. ``versus``: the same over each of ``against``; empty without cells.
+    the best other of each cell, paired over cells, or over the runs of the only one; positive = better (for losses and
+    errors too); None without cells. ``versus``: the same over each of ``against``; empty without cells.
     """
 
     claim: Claim
@@ -213,17 +226,20 @@ def evaluate_on_printed(claims: Iterable[Mapping[str, Any]], path: Path) -> list
     for claim in claims:
         mine = values[values.table == claim["table"]] if claim.get("table") else values
         # the paper's own method stands in several tables, with the same numbers
-        results += evaluate_claims([claim], mine.drop(columns="table").drop_duplicates(ignore_index=True))
+        results += evaluate_claims([claim], mine.drop(columns="table").drop_duplicates(ignore_index=True), exact=True)
     return results
 
 
-def evaluate_claims(claims: Iterable[Mapping[str, Any]], values: pd.DataFrame) -> list[ClaimResult]:
+def evaluate_claims(
+    claims: Iterable[Mapping[str, Any]], values: pd.DataFrame, exact: bool = False
+) -> list[ClaimResult]:
     """Tests declared claims.
 
     Args:
         claims: as in claims.yaml, the keys of ``Claim``.
         values: one row a number, columns ``KEYS``, value and, where they tell records apart, ``SETTINGS``
             (``report.frame.tidy``; more columns do no harm). Undefined values (nan) count as not run.
+        exact: the numbers stand for themselves, one a cell, without an interval.
 
     Raises:
         BenchError: a key is unknown or missing, two claims share an id, or a number occurs twice (two records
@@ -242,7 +258,7 @@ def evaluate_claims(claims: Iterable[Mapping[str, Any]], values: pd.DataFrame) -
     index: Index = {}
     for row in known[known.metric.isin({claim.metric for claim in parsed})].to_dict("records"):
         index.setdefault((row["metric"], row["dataset"], row["ratio"]), []).append(row)
-    return [_evaluate(claim, index) for claim in parsed]
+    return [_evaluate(claim, index, exact) for claim in parsed]
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -254,9 +270,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise BenchError(f"no claims are declared at {path}") from error
 
 
-def _evaluate(claim: Claim, index: Index) -> ClaimResult:
-    import pandas as pd
-
+def _evaluate(claim: Claim, index: Index, exact: bool) -> ClaimResult:
     sign = -1.0 if claim.metric in LOWER_IS_BETTER else 1.0
     cells, missing = [], []
     for place in claim.places:
@@ -265,14 +279,34 @@ def _evaluate(claim: Claim, index: Index) -> ClaimResult:
             cells.append(cell)
         else:
             missing.append(f"{_name(place)}: {cell}")
+    return conclude(claim, cells, missing, sign, exact)
+
+
+def conclude(
+    claim: Claim, cells: list[CellComparison], missing: list[str], sign: float = 1.0, exact: bool = False
+) -> ClaimResult:
+    """The claim judged on the cells in which every side was run."""
+    import pandas as pd
+
+    needed = len(claim.places)
     if not cells:
-        nothing = f"none of {len(claim.places)} cells has every method"
-        return ClaimResult(claim, NOT_RUN, nothing, len(claim.places), (), tuple(missing), None, {})
-    table = sign * pd.DataFrame([cell.values for cell in cells])
-    gain = paired_difference(table[claim.method], table[list(claim.others)].max(axis=1))
-    versus = {other: paired_difference(table[claim.method], table[other]) for other in claim.others}
-    verdict, detail = _judge(claim, cells, table, gain, versus)
-    return ClaimResult(claim, verdict, detail, len(claim.places), tuple(cells), tuple(missing), gain, versus)
+        nothing = f"none of {needed} cells has every method"
+        return ClaimResult(claim, NOT_RUN, nothing, needed, (), tuple(missing), None, {})
+    repeated = cells if exact else [cell for cell in cells if cell.runs > 1]
+    single = [f"{cell.name}: one run" for cell in cells if cell not in repeated]
+    judged = repeated or cells
+    table = sign * pd.DataFrame([cell.values for cell in judged])
+    gains = {other: table[claim.method] - table[other] for other in claim.others}
+    if len(judged) > 1 or exact:
+        gain = difference(pd.DataFrame(gains).min(axis=1), exact)
+        versus = {other: difference(gains[other], exact) for other in claim.others}
+    else:
+        gain, versus = judged[0].gain, judged[0].versus()
+    verdict, detail = judge(claim, judged, table, gain, versus, sign, exact)
+    reasons = [] if exact else [claim.schedule, "" if repeated else "one run a cell"]
+    if any(reasons):
+        verdict, detail = NOT_RUN, f"{', '.join(filter(None, reasons))}; seen: {detail}"
+    return ClaimResult(claim, verdict, detail, needed, tuple(judged), (*missing, *single), gain, versus)
 
 
 def _compare(claim: Claim, index: Index, place: dict[str, str], sign: float) -> CellComparison | str:
@@ -302,11 +336,11 @@ def _compare(claim: Claim, index: Index, place: dict[str, str], sign: float) -> 
     shared = sorted(set.intersection(*(set(column) for column in columns.values())))
     if not shared:
         return "no run that all sides share"
-    runs = {side: np.array([column[run] for run in shared]) for side, column in columns.items()}
-    means = {side: float(values.mean()) for side, values in runs.items()}
+    means = {side: float(np.mean([column[run] for run in shared])) for side, column in columns.items()}
+    mine = columns[claim.method]
+    gains = {side: {run: sign * (mine[run] - columns[side][run]) for run in shared} for side in claim.others}
     best = max(claim.others, key=lambda side: sign * means[side])
-    gain = paired_difference(sign * runs[claim.method], sign * runs[best])
-    return CellComparison(place, len(shared), means, best, gain)
+    return CellComparison(place, means, gains, best)
 
 
 def _rows_of(side: Side, here: list[dict[str, Any]], iterate: str, sign: float) -> list[dict[str, Any]]:
@@ -324,102 +358,6 @@ def _rows_of(side: Side, here: list[dict[str, Any]], iterate: str, sign: float) 
     return max(networks.values(), key=lambda some: sign * float(np.mean([row["value"] for row in some])))
 
 
-def _judge(
-    claim: Claim,
-    cells: list[CellComparison],
-    table: pd.DataFrame,
-    gain: PairedDifference,
-    versus: dict[str, PairedDifference],
-) -> tuple[Verdict, str]:
-    """The verdict and the sentence behind it. ``table``: run cells × sides, higher = better."""
-    needed, run = len(claim.places), len(cells)
-    of = f"{run} cells" if run == needed else f"{run} cells run, of {needed}"
-    if claim.statistic == "best_on_all":
-        return _on_all(gain.wins, run, needed), f"strictly best in {gain.wins} of {of}"
-    if claim.statistic == "best_on_most":
-        return _on_most(gain.wins, run, needed), f"strictly best in {gain.wins} of {of}"
-    if claim.statistic == "gain_between":
-        assert claim.bounds
-        low, high = claim.bounds
-        gains = [round(cell.gain.mean, 9) for cell in cells]  # bounds are met in spite of rounding
-        within = sum(low <= g <= high for g in gains)
-        listed = ", ".join(f"{g:+.3f} on {cell.name}" for g, cell in zip(gains, cells))
-        return _on_all(within, run, needed), f"{listed}; in [{low:g}, {high:g}]: {within} of {of}"
-    if claim.statistic in ("gain_grows", "declines_least"):
-        return _trend(claim, cells, -1.0 if claim.metric in LOWER_IS_BETTER else 1.0)
-    if 2 * run < needed:
-        return NOT_RUN, f"{of}: fewer than half"
-    if claim.statistic == "mean_gain_between":
-        assert claim.bounds
-        low, high = claim.bounds
-        mean = round(gain.mean, 9)
-        detail = f"mean gain {mean:+.4f} on {of}; in [{low:g}, {high:g}]: {'yes' if low <= mean <= high else 'no'}"
-        return (HOLDS if low <= mean <= high else DOES_NOT_HOLD), detail
-    if claim.statistic == "ranks_differ":
-        test = friedman(table)
-        if np.isnan(test.p):
-            return NOT_RUN, f"nothing to rank: {of}"
-        detail = f"F({test.dof[0]}, {test.dof[1]}) = {test.f:.2f}, p = {test.p:.2g}, over {of}"
-        return (HOLDS if test.p < 0.05 else DOES_NOT_HOLD), detail
-    if claim.statistic == "varies_least":
-        if run < 2:
-            return NOT_RUN, f"one cell does not vary: {of}"
-        spread = table.std(ddof=1).round(9)
-        other = min(claim.against, key=lambda side: spread[side])
-        detail = f"sd {spread[claim.method]:.3f}, that of {other} {spread[other]:.3f}, over {of}"
-        return (HOLDS if spread[claim.method] < spread[other] else DOES_NOT_HOLD), detail
-    hardest = min(versus, key=lambda other: (versus[other].low, versus[other].mean))
-    d = versus[hardest]
-    detail = f"mean gain {d.mean:+.4f} [{d.low:+.4f}, {d.high:+.4f}] over {hardest} on {of}"
-    if np.isnan(d.low):
-        return NOT_RUN, f"mean gain {d.mean:+.4f} over {hardest} on {of}: one cell gives no interval"
-    return (HOLDS if d.low > 0 else DOES_NOT_HOLD), detail
-
-
 def _name(place: Mapping[str, str]) -> str:
     """A cell for people; the trainer is what the claim's text says."""
     return " ".join(value for key, value in place.items() if value and key != "trainer")
-
-
-def _trend(claim: Claim, cells: list[CellComparison], sign: float) -> tuple[Verdict, str]:
-    """A claim about how something changes over the ratios of each data set."""
-
-    def series(place: dict[str, str]) -> tuple[str, ...]:
-        return tuple(value for key, value in place.items() if key != "ratio")
-
-    needed: dict[tuple[str, ...], list[dict[str, str]]] = {}
-    for place in claim.places:
-        needed.setdefault(series(place), []).append(place)
-    good, refuted, parts = 0, False, []
-    for key, places in needed.items():
-        ratios = [place["ratio"] for place in places]
-        run = {cell.place["ratio"]: cell for cell in cells if series(cell.place) == key}
-        name = _name(needed[key][0] | {"ratio": ""})
-        if claim.statistic == "gain_grows":
-            gains = [round(run[r].gain.mean, 9) for r in ratios if r in run]
-            rising = all(a < b for a, b in zip(gains, gains[1:]))
-            good += rising and len(gains) == len(ratios)
-            refuted |= not rising
-            parts += [f"{name} {', '.join(f'{g:+.3f}' for g in gains)}"] if gains else []
-        elif ratios[0] in run and ratios[-1] in run:
-            first, last = run[ratios[0]].values, run[ratios[-1]].values
-            lost = {side: round(sign * (first[side] - last[side]), 9) for side in claim.sides}
-            other = min(claim.against, key=lambda side: lost[side])
-            least = lost[claim.method] < lost[other]
-            good += least
-            refuted |= not least
-            parts.append(f"{name} loses {lost[claim.method]:.3f}, {other} {lost[other]:.3f}")
-    detail = "; ".join(parts) or "no series has its ends"
-    return DOES_NOT_HOLD if refuted else HOLDS if good == len(needed) else NOT_RUN, detail
-
-
-def _on_all(good: int, run: int, needed: int) -> Verdict:
-    if good < run:
-        return DOES_NOT_HOLD
-    return HOLDS if run == needed else NOT_RUN
-
-
-def _on_most(good: int, run: int, needed: int) -> Verdict:
-    if 2 * good > needed:
-        return HOLDS
-    return DOES_NOT_HOLD if 2 * (good + needed - run) <= needed else NOT_RUN

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from imbalance_bench.report.judgement import VERDICTS
 from imbalance_bench.report.render import Sheet
 
 if TYPE_CHECKING:
@@ -25,9 +26,6 @@ def page(title: str, sheets: Sequence[Sheet], drawings: Sequence[Drawing] = (), 
     environment.filters["verdict"] = lambda text: text.replace(" ", "-") if text in VERDICTS else ""
     template = (resources.files("imbalance_bench.report") / "page.html.j2").read_text(encoding="utf-8")
     return environment.from_string(template).render(title=title, sheets=sheets, drawings=drawings, lead=lead)
-
-
-VERDICTS = {"holds", "does not hold", "not run"}
 
 
 def _anchor(name: str) -> str:

@@ -194,6 +194,20 @@ def paired_difference(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) ->
     return PairedDifference(mean, mean - half, mean + half, wins, n - wins - losses, losses, confidence)
 
 
+def varies_less(a: np.ndarray, b: np.ndarray, alpha: float = 0.05) -> bool | None:
+    """Whether ``a`` varies less than ``b`` over pairs (n,): Pitman and Morgan's test of equal variances of pairs, whose
+    sums and differences are uncorrelated then; None where it does not reject."""
+    from scipy import stats
+
+    plus, minus = np.round(a + b, _DECIMALS), np.round(a - b, _DECIMALS)
+    if not np.ptp(plus) or not np.ptp(minus):  # the one is the other, shifted or mirrored
+        return False
+    if len(a) < 3:
+        return None
+    test = stats.pearsonr(plus, minus)
+    return bool(test.statistic < 0) if test.pvalue < alpha else None
+
+
 def dolan_more(scores: pd.DataFrame, thetas: np.ndarray | None = None) -> pd.DataFrame:
     """Dolan-Moré profile: the share of cells on which a method reaches θ times the best score of that cell.
 

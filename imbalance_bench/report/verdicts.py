@@ -11,13 +11,25 @@ from imbalance_bench.report import claims
 from imbalance_bench.report import frame as frames
 from imbalance_bench.report.claims import ClaimResult
 from imbalance_bench.report.frame import Record
+from imbalance_bench.report.judgement import NOT_RUN
 from imbalance_bench.report.render import Block, Item, Sheet, number
 
 if TYPE_CHECKING:
     from imbalance_bench.report.statistics import PairedDifference
 
 HEADINGS = {"paper": "What the paper claims", "control": "Controls: what a gain may be ascribed to"}
-HEADER = ["claim", "verdict", "decided by", "mean gain [95 % interval]", "won/tied/lost", "cells", "as printed"]
+HEADER = [
+    "claim", "verdict", "decided by", "gain over each rival [95 % interval]", "won/tied/lost", "cells", "as printed"
+]  # fmt: skip
+NOTES = (
+    "Gain over each rival: the method minus that rival, on average over cells (over the runs where there is one cell); "
+    "positive is better, of losses and errors too. Won/tied/lost: the cells (the runs) in which it is above, level "
+    "with and below the best of its rivals. Iterate: last, unless the claim says otherwise. As printed: the verdict on "
+    "the paper's own numbers.",
+    "Undecided: an interval has both answers; each is at 95 % by itself, not widened for the number of them. Not run: "
+    "missing cells could turn it, each cell has one run, or the schedule is not the paper's; decided by then says what "
+    "was seen.",
+)
 
 
 def verdicts(path: Path, title: str, records: Sequence[Record], command: str) -> Sheet:
@@ -31,39 +43,39 @@ def verdicts(path: Path, title: str, records: Sequence[Record], command: str) ->
     printed = {r.claim.id: r for r in claims.evaluate_on_printed(declared, path)}
     sources = dict.fromkeys(r.claim.source for r in results)
     blocks = [
-        Block(HEADINGS[source], HEADER, 3, [_row(r, printed[r.claim.id]) for r in results if r.claim.source == source])
+        Block(HEADINGS[source], HEADER, 4, [_row(r, printed[r.claim.id]) for r in results if r.claim.source == source])
         for source in sources
     ]
-    notes = [
-        "Gain: over the best of the others in each cell, paired over cells (over the runs where there is one cell); "
-        "positive is better. Which iterate: last, unless the claim says otherwise.",
-    ]
     provenance = frames.provenance_lines(records, command)
-    return Sheet("claims", title, blocks, notes, provenance, _frame(results, printed), prose=True)
+    return Sheet("claims", title, blocks, list(NOTES), provenance, _frame(results, printed), prose=True)
 
 
 def _row(result: ClaimResult, printed: ClaimResult) -> list[Item]:
-    decided = result.verdict != claims.NOT_RUN
-    single = len(result.cells) == 1
-    gain = result.cells[0].gain if single else result.gain
+    decided = result.verdict != NOT_RUN
+    gain = result.gain
     return [
         Item(f"{result.claim.text} ({result.claim.where})"),
         Item(result.verdict, bold=decided, muted=not decided),
         Item(result.detail),
-        Item(_gain(gain) + (f" over {gain.pairs} runs" if gain and single else "")),
+        Item("; ".join(_gain(other, d) for other, d in result.versus.items()) + _over_runs(result)),
         Item(f"{gain.wins}/{gain.ties}/{gain.losses}" if gain else "–"),
         Item(f"{len(result.cells)} of {result.needed}"),
-        Item(printed.verdict if printed.verdict != claims.NOT_RUN else "–", muted=True),
+        Item(printed.verdict if printed.verdict != NOT_RUN else "–", muted=True),
     ]
 
 
-def _gain(gain: PairedDifference | None) -> str:
-    if gain is None:
-        return "–"
+def _gain(other: str, gain: PairedDifference) -> str:
+    name = "" if other == claims.ZERO else f"{other} "
     mean = number(gain.mean, signed=True)
     if math.isnan(gain.low):
-        return mean
-    return f"{mean} [{number(gain.low, signed=True)}, {number(gain.high, signed=True)}]"
+        return name + mean
+    return f"{name}{mean} [{number(gain.low, signed=True)}, {number(gain.high, signed=True)}]"
+
+
+def _over_runs(result: ClaimResult) -> str:
+    if result.gain is None:
+        return "–"
+    return f", over {result.gain.pairs} runs" if len(result.cells) == 1 and result.gain.pairs > 1 else ""
 
 
 def _frame(results: Sequence[ClaimResult], printed: dict[str, ClaimResult]) -> Any:
