@@ -6,9 +6,10 @@ import importlib
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Count, Interval, Len, NonNegative, Positive, Share, Text, Whole
 from imbalance_bench.registry import BACKBONES, DATASETS, METHODS, PROTOCOLS, RATIOS, TRACKERS, build
 
 # The groups that determine a result, in the order of a cell's name; each option has a label.
@@ -32,50 +33,34 @@ class Trainer:
     transformers: one at a time always); it, ``backend``, ``channels_last`` and ``compile`` change no result beyond
     rounding and are not part of a cell's identity."""
 
-    epochs: int
-    batch_size: int
+    epochs: Count
+    batch_size: Count
     optimiser: Literal["adam", "sgd"]
-    lr: float
-    betas: tuple[float, ...]
-    momentum: float
-    weight_decay: float
+    lr: Positive
+    betas: Annotated[tuple[Annotated[float, Interval(ge=0, lt=1)], ...], Len(2, 2)]
+    momentum: NonNegative
+    weight_decay: NonNegative
     schedule: Literal["constant", "step", "cosine", "inverse_time"]
-    warmup_epochs: int
-    milestones: tuple[float, ...]
-    gamma: float
-    decay: float
+    warmup_epochs: Whole
+    milestones: Annotated[tuple[Share, ...], "shares of trainer.epochs"]
+    gamma: NonNegative
+    decay: NonNegative
     augment: Literal["none", "crop_flip", "shift_flip"]
     rows: Literal["train", "train_valid"]
-    validate_every: int
+    validate_every: Count
     precision: Literal["float32", "float64", "bfloat16"]
     channels_last: bool
     compile: bool
     backend: Literal["stacked", "sequential"]
-    runs_together: int | None
-
-    def __post_init__(self) -> None:
-        for key in ("epochs", "batch_size", "validate_every"):
-            if getattr(self, key) < 1:
-                raise BenchError(f"trainer.{key}={getattr(self, key)} must be at least 1")
-        if self.runs_together is not None and self.runs_together < 1:
-            raise BenchError(f"trainer.runs_together={self.runs_together} must be at least 1 (null: all of a cell)")
-        if not 0 < self.lr < float("inf"):
-            raise BenchError(f"trainer.lr={self.lr} must be above 0")
-        if not all(0 < share < 1 for share in self.milestones):
-            raise BenchError(f"trainer.milestones={list(self.milestones)} must be shares of trainer.epochs, 0 to 1")
-        for key in ("momentum", "weight_decay", "gamma", "decay", "warmup_epochs"):
-            if not getattr(self, key) >= 0:
-                raise BenchError(f"trainer.{key}={getattr(self, key)} must be 0 or above")
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise BenchError(f"trainer.betas={list(self.betas)} must be two numbers, at least 0 and below 1")
+    runs_together: Annotated[Count | None, "null: all of a cell"]
 
 
 @dataclass(frozen=True)
 class Paths:
     """``data``: where data sets lie and downloads go; ``outputs``: where runs, tables and figures go."""
 
-    data: str
-    outputs: str
+    data: Text
+    outputs: Text
 
 
 @dataclass(frozen=True)

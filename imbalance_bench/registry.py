@@ -10,12 +10,12 @@ import dataclasses
 import difflib
 import importlib
 import pkgutil
-import types
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import check, hints, shown
 
 T = TypeVar("T")
 
@@ -59,8 +59,8 @@ class Registry:
 
     def get(self, name: str) -> type:
         self._load()
-        if name not in self._classes:
-            raise BenchError(f"unknown {self.kind} name={name!r}: {nearest(name, self._classes)}")
+        if not isinstance(name, str) or name not in self._classes:
+            raise BenchError(f"unknown {self.kind} name={shown(name)}: {nearest(str(name), self._classes)}")
         return self._classes[name]
 
     def build(self, options: Mapping[str, Any]) -> Any:
@@ -80,49 +80,21 @@ class Registry:
 
 
 def build(cls: type[T], options: Mapping[str, Any], where: str) -> T:
-    """A dataclass from a mapping; unknown, missing and mistyped keys are errors that name the override.
+    """A dataclass from a mapping; unknown and missing keys and values that ``options`` refuses are errors that name the
+    override.
 
-    Keys of ``cls`` are checked against its annotations (int, float, bool, str, Literal, Optional, tuple, list, dict).
     ``label`` is for people (rows of tables, folders) and belongs to no class unless it declares it.
     """
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
     options = {k: v for k, v in options.items() if k != "label" or k in fields}
     for key in options:
         if key not in fields:
-            raise BenchError(f"unknown key {where}.{key}: {nearest(key, fields)}")
+            raise BenchError(f"unknown key {where}.{key}: {nearest(str(key), fields)}")
     missing = [k for k, f in fields.items() if k not in options and f.default is dataclasses.MISSING]
     if missing:
         raise BenchError(f"missing key {where}.{missing[0]}: add it to conf/{where}/*.yaml or to the command line")
-    hints = typing.get_type_hints(cls)
-    return cls(**{k: _coerce(hints[k], v, f"{where}.{k}") for k, v in options.items()})
-
-
-def _coerce(hint: Any, value: Any, where: str) -> Any:
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if hint is Any:
-        return value
-    if origin is typing.Literal:
-        if value not in args:
-            raise BenchError(f"{where}={value!r} must be one of {', '.join(map(str, args))}")
-        return value
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in args:
-            return None
-        options = [a for a in args if a is not type(None)]
-        for option in options[:-1]:
-            try:
-                return _coerce(option, value, where)
-            except BenchError:
-                continue
-        return _coerce(options[-1], value, where)
-    if origin in (tuple, list) and isinstance(value, (tuple, list)):
-        return origin(_coerce(args[0], v, f"{where}[{i}]") for i, v in enumerate(value))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    expected = origin or hint
-    if not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool):
-        raise BenchError(f"{where}={value!r} must be {getattr(hint, '__name__', hint)}, not {type(value).__name__}")
-    return value
+    known = hints(cls)
+    return cls(**{k: check(known[k], v, f"{where}.{k}") for k, v in options.items()})
 
 
 METHODS = Registry("method", "imbalance_bench.methods")

@@ -6,7 +6,7 @@ import copy
 import random
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 from omegaconf import OmegaConf
@@ -16,6 +16,7 @@ from imbalance_bench.config import GROUPS, REGISTRIES, Config, Trainer, from_ome
 from imbalance_bench.errors import BenchError
 from imbalance_bench.grid import load_preset, presets
 from imbalance_bench.identity import cell_id
+from imbalance_bench.options import Count, MinLen, Share
 from imbalance_bench.registry import METHODS, Registry, build
 from imbalance_bench.sweep import keys_of
 from tests import records
@@ -232,7 +233,7 @@ def test_cells_of_your_own_files_keep_their_ids(tmp_path):
     "overrides, message",
     [
         (["method.name=smotte"], "unknown method name='smotte': did you mean smote"),
-        (["method=focal", "method.gamma=high"], "method.gamma='high' must be float, not str"),
+        (["method=focal", "method.gamma=high"], "method.gamma='high' must be a number"),
         (["method=smote", "method.amount=tripled"], "method.amount='tripled' must be one of doubled, balanced"),
         (["method=smote", "+method.neighbours=3"], "unknown key method.neighbours: did you mean k_neighbors"),
         (["+method.gamma=1"], "unknown key method.gamma: there are none"),
@@ -247,20 +248,26 @@ def test_cells_of_your_own_files_keep_their_ids(tmp_path):
         (["method=explicit_gradient", "method.eta1=0"], "method.eta1=0.0 must be above 0"),
         (["method=explicit_gradient", "method.eta2=-1"], "method.eta2=-1.0 must be 0 or above"),
         (["method=smote", "~method.amount"], "missing key method.amount"),
-        (["trainer.epochs=2.5"], "trainer.epochs=2.5 must be int, not float"),
-        (["trainer.epochs=true"], "trainer.epochs=True must be int, not bool"),
-        (["trainer.epochs=0"], "trainer.epochs=0 must be at least 1"),
-        (["trainer.lr=-1"], "trainer.lr=-1.0 must be above 0"),
-        (["trainer.betas=[0.5]"], r"trainer.betas=\[0.5\] must be two numbers"),
-        (["trainer.betas=0.5"], "trainer.betas=0.5 must be tuple, not float"),
-        (["trainer.betas=[0.5,x]"], r"trainer.betas\[1\]='x' must be float, not str"),
-        (["trainer.runs_together=two"], "trainer.runs_together='two' must be int, not str"),
-        (["trainer.betas=[0.5,1]"], r"trainer.betas=\[0.5, 1.0\] must be two numbers, at least 0 and below 1"),
-        (["trainer.lr=inf"], "trainer.lr=inf must be above 0"),
-        (["trainer.momentum=-1"], "trainer.momentum=-1.0 must be 0 or above"),
-        (["trainer.weight_decay=-1"], "trainer.weight_decay=-1.0 must be 0 or above"),
-        (["trainer.runs_together=0"], "trainer.runs_together=0 must be at least 1"),
-        (["trainer.runs_together=-1"], "trainer.runs_together=-1 must be at least 1"),
+        (["trainer.epochs=2.5"], "trainer.epochs=2.5 must be a whole number"),
+        (["trainer.epochs=true"], "trainer.epochs=true must be a whole number"),
+        (["trainer.epochs=0"], "trainer.epochs=0 must be a whole number, at least 1"),
+        (["trainer.lr=-1"], "trainer.lr=-1 must be a number, above 0"),
+        (["trainer.betas=[0.5]"], r"trainer.betas=\[0.5\] must be a list of 2 numbers, each at least 0 and below 1"),
+        (["trainer.betas=0.5"], "trainer.betas=0.5 must be a list of 2 numbers"),
+        (["trainer.betas=[0.5,x]"], r"trainer.betas=\[0.5, 'x'\] must be a list of 2 numbers, .*: \[1\] is 'x'"),
+        (
+            ["trainer.runs_together=two"],
+            "trainer.runs_together='two' must be a whole number, at least 1, or null",
+        ),
+        (
+            ["trainer.betas=[0.5,1]"],
+            "must be a list of 2 numbers, each at least 0 and below 1: .1. is 1",
+        ),
+        (["trainer.lr=inf"], "trainer.lr=inf must be a number, above 0, and finite"),
+        (["trainer.momentum=-1"], "trainer.momentum=-1 must be a number, at least 0"),
+        (["trainer.weight_decay=-1"], "trainer.weight_decay=-1 must be a number, at least 0"),
+        (["trainer.runs_together=0"], "trainer.runs_together=0 must be a whole number, at least 1, or null"),
+        (["trainer.runs_together=-1"], "trainer.runs_together=-1 must be a whole number, at least 1, or null"),
         (["trainer.optimiser=adamw"], "trainer.optimiser='adamw' must be one of adam, sgd"),
         (["protocol.folds=1"], "protocol.folds=1 must be at least 2"),
         (["protocol.seeds=0"], "protocol.seeds=0 must be at least 1"),
@@ -271,7 +278,7 @@ def test_cells_of_your_own_files_keep_their_ids(tmp_path):
         (["seed=-1"], "seed=-1 must be a whole number"),
         (["seed=one"], "seed='one' must be a whole number"),
         (["cache=refresh"], "cache='refresh' must be reuse or overwrite"),
-        (["paths.outputs=7"], "paths.outputs=7 must be str, not int"),
+        (["paths.outputs=7"], "paths.outputs=7 must be text"),
         (["plugins=[no_such_module]"], r"plugins=\[no_such_module\] cannot be imported"),
     ],
 )
@@ -294,10 +301,12 @@ def test_numbers_may_be_written_either_way(tmp_path):
 
 @dataclass(frozen=True)
 class Sample:
-    size: int
-    share: float | None
+    size: Count
+    share: Annotated[Share | None, "null: all"]
     kind: Literal["a", "b"]
-    tags: list[str]
+    tags: Annotated[list[str], MinLen(1)]
+    version: Literal[1, 2] = 1
+    keep: dict[int, Share | Count] | None = None
 
 
 GOOD = {"size": 3, "share": None, "kind": "a", "tags": ["x"]}
@@ -305,20 +314,33 @@ GOOD = {"size": 3, "share": None, "kind": "a", "tags": ["x"]}
 
 def test_a_mapping_becomes_a_typed_object():
     assert build(Sample, GOOD, "sample") == Sample(3, None, "a", ["x"])
-    assert build(Sample, GOOD | {"share": 1, "label": "for people"}, "sample").share == 1.0
+    made = build(Sample, GOOD | {"share": 0.5, "label": "for people", "keep": {0: 0.5, 1: 20}}, "sample")
+    assert made.share == 0.5
+    assert repr(made.keep) == "{0: 0.5, 1: 20}"  # whole numbers stay whole where both are allowed
 
 
 @pytest.mark.parametrize(
     "change, message",
     [
         ({"sise": 3}, "unknown key sample.sise: did you mean size"),
-        ({"size": "3"}, "sample.size='3' must be int, not str"),
-        ({"size": None}, "sample.size=None must be int, not NoneType"),
-        ({"size": True}, "sample.size=True must be int, not bool"),
-        ({"share": "much"}, "sample.share='much' must be float, not str"),
+        ({"size": 0}, "sample.size=0 must be a whole number, at least 1"),
+        ({"size": 10**30}, "sample.size=1e\\+30 must be a whole number, at least 1"),
+        ({"size": 10**5000}, "sample.size=a number of more than 300 digits must be a whole number, at least 1"),
+        ({"share": 10**400}, "sample.share=a number of more than 300 digits must be a number"),
+        ({"share": float("nan")}, "sample.share=nan must be a number, above 0 and below 1, or null .*, and finite"),
+        ({"share": 1}, "sample.share=1 must be a number, above 0 and below 1, or null"),
+        ({"tags": []}, r"sample.tags=\[\] must be a list of one or more texts"),
+        ({"version": True}, "sample.version=true must be one of 1, 2"),
+        ({"version": [1]}, r"sample.version=\[1\] must be one of 1, 2"),
+        ({"keep": {0: 1.0}}, r"sample.keep={0: 1.0} must be a mapping from whole numbers to .*: \[0\] is 1.0"),
+        ({"keep": {"x": 1}}, r"sample.keep={x: 1} must be a mapping from whole numbers to .*: key x is 'x'"),
+        ({"size": "3"}, "sample.size='3' must be a whole number, at least 1"),
+        ({"size": None}, "sample.size=null must be a whole number"),
+        ({"size": True}, "sample.size=true must be a whole number"),
+        ({"share": "much"}, "sample.share='much' must be a number, above 0 and below 1, or null \(null: all\)"),
         ({"kind": "c"}, "sample.kind='c' must be one of a, b"),
-        ({"tags": "x"}, "sample.tags='x' must be list, not str"),
-        ({"tags": ["x", 1]}, r"sample.tags\[1\]=1 must be str, not int"),
+        ({"tags": "x"}, "sample.tags='x' must be a list of one or more texts"),
+        ({"tags": ["x", 1]}, r"sample.tags=\['x', 1\] must be a list of one or more texts: \[1\] is 1"),
     ],
 )
 def test_keys_are_checked_against_the_annotations(change, message):
