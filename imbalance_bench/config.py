@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -108,8 +110,13 @@ def labels_of(plain: dict[str, Any]) -> dict[str, str]:
 def plain_of(cfg: dict[str, Any]) -> dict[str, Any]:
     """The part of a composed configuration that determines a result."""
     for group in GROUPS:
-        if not isinstance(cfg.get(group), dict):
+        if cfg.get(group) is None:
             raise BenchError(f"no {group} was chosen: add {group}=<option> (scripts/train.py --help lists them)")
+        if not isinstance(cfg[group], dict):
+            raise BenchError(
+                f"{group}={cfg[group]} is no option here: a saved config has no options, it holds all keys of its "
+                f"{group}. Change one of those ({group}.<key>=<value>), or leave out -cp and -cn"
+            )
         cfg[group].setdefault("label", cfg[group].get("name", group))
     return {**{group: cfg[group] for group in GROUPS}, "seed": cfg["seed"]}
 
@@ -119,6 +126,11 @@ def from_omegaconf(cfg: Any) -> Config:
     from omegaconf import OmegaConf
 
     plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    for key in ("seed", "device", "cache", "on_error", "plugins", "paths"):
+        if key not in plain:
+            raise BenchError(f"the configuration has no {key}: leave ~{key} out")
+    if not isinstance(plain.get("tracker"), dict):
+        raise BenchError("no tracker was chosen: add tracker=none, or leave ~tracker out")
     import_plugins(plain["plugins"])
     seed = plain["seed"]
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
@@ -136,12 +148,31 @@ def from_omegaconf(cfg: Any) -> Config:
     )
 
 
-def import_plugins(modules: list[str]) -> None:
+def import_plugins(modules: Any) -> None:
     """Imports the user's own modules (files beside the working directory count), so that they can register."""
+    if not isinstance(modules, (list, tuple)) or not all(isinstance(module, str) for module in modules):
+        some = modules if isinstance(modules, str) else "my_method"
+        raise BenchError(f"plugins={modules} must be a list of modules: 'plugins=[{some}]', or [] for none")
     for module in modules:
         if str(Path.cwd()) not in sys.path:
             sys.path.insert(0, str(Path.cwd()))
         try:
             importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise BenchError(f"plugins=[{module}] cannot be imported: {error}") from error
+        except Exception as error:
+            raise BenchError(f"plugins=[{module}] cannot be imported: {in_own_code(error, [module])}") from error
+
+
+def in_own_code(error: BaseException, modules: Sequence[str]) -> str:
+    """An exception as one line that says where in the user's own modules it arose, if it did."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error}"  # which names file and line
+    text = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+    own = [
+        (frame, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if any(f"{frame.f_globals.get('__name__')}.".startswith(f"{module}.") for module in modules)
+    ]
+    if not own or isinstance(error, BenchError):
+        return text
+    frame, line = own[-1]
+    return f"{text} (in your own code: {frame.f_code.co_filename}, line {line}, in {frame.f_code.co_name})"

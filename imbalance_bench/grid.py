@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from imbalance_bench.conf_files import CONF, ConfFiles
 from imbalance_bench.config import labels_of, plain_of
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
 from imbalance_bench.registry import nearest
-from imbalance_bench.sweep import CONF, check_options, excluded
+from imbalance_bench.sweep import excluded
 
 
 @dataclass(frozen=True)
@@ -47,57 +48,65 @@ def presets(paper: str) -> list[str]:
 
 def load_preset(paper: str, name: str, overrides: list[str]) -> Preset:
     """The preset and its grid, narrowed or changed by overrides such as dataset=ecoli,oil or trainer.epochs=50."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from omegaconf import OmegaConf
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
 
     if name not in presets(paper):
         raise BenchError(f"unknown preset {paper}/{name}: {nearest(name, presets(paper))}")
-    check_options(overrides)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        from hydra.core.global_hydra import GlobalHydra
+        files = ConfFiles(GlobalHydra.instance().config_loader(), [f"+paper={paper}/{name}", *overrides])
+        try:
+            return _grid(paper, name, files, overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise BenchError(files.explain(error)) from error
 
-        fixed = [f"+paper={paper}/{name}"]
-        top = compose("config", fixed, return_hydra_config=True)
-        params = top.hydra.sweeper.get("params") or {}
-        parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
-        axes: dict[str, list[str]] = {}
-        for override in parser.parse_overrides([f"{k}={v}" for k, v in params.items()] + overrides):
-            key = override.get_key_element()
-            if override.is_discrete_sweep():
-                axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-            else:
-                axes[key] = [f"{key}={override.get_value_element_as_str()}"]
-        single = [values[0] for values in axes.values() if len(values) == 1]
-        # Keys of one group (dataset.train, dataset.synthetic) are one axis, since a cell takes a group whole.
-        swept: dict[str, list[list[str]]] = {}
-        for key, values in axes.items():
-            if len(values) > 1:
-                swept.setdefault(key.split(".")[0], []).append(values)
-        base = [*fixed, *single]
 
-        @cache
-        def composed(*override: str) -> dict[str, Any]:
-            container: Any = OmegaConf.to_container(compose("config", [*base, *override]), resolve=True)
-            return container
+def _grid(paper: str, name: str, files: ConfFiles, overrides: list[str]) -> Preset:
+    """``load_preset``, where Hydra has been started."""
+    from hydra import compose
+    from omegaconf import OmegaConf
 
-        start = composed()
-        options = {group: list(itertools.product(*keys)) for group, keys in swept.items()}
-        cells, reason = [], None
-        for chosen in itertools.product(*options.values()):
-            picked = dict(zip(options, chosen))
-            method = picked.pop("method", ())
-            cfg = dict(composed(*method))
-            for group, option in picked.items():
-                # a method that is trained in another way keeps that way under every trainer
-                cfg[group] = composed(*option, *(method if cfg[group] != start[group] else ()))[group]
-            plain = plain_of(cfg)
-            labels = labels_of(plain)
-            excluding = excluded(start.get("paper"), labels)
-            if excluding:
-                reason = reason or excluding
-            else:
-                cells.append(Cell(labels, plain, cell_id(plain)))
+    fixed = [f"+paper={paper}/{name}"]
+    params = compose("config", fixed, return_hydra_config=True).hydra.sweeper.get("params") or {}
+    axes: dict[str, list[str]] = {}
+    for override in files.parsed([f"{k}={v}" for k, v in params.items()] + overrides):
+        key = override.get_key_element()
+        if override.is_discrete_sweep():
+            axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        else:
+            axes[key] = [f"{key}={override.get_value_element_as_str()}"]
+    single = [values[0] for values in axes.values() if len(values) == 1]
+    # Keys of one group (dataset.train, dataset.synthetic) are one axis, since a cell takes a group whole.
+    swept: dict[str, list[list[str]]] = {}
+    for key, values in axes.items():
+        if len(values) > 1:
+            swept.setdefault(key.split(".")[0], []).append(values)
+    base = [*fixed, *single]
+
+    @cache
+    def composed(*override: str) -> dict[str, Any]:
+        container: Any = OmegaConf.to_container(compose("config", [*base, *override]), resolve=True)
+        return container
+
+    start = composed()
+    options = {group: list(itertools.product(*keys)) for group, keys in swept.items()}
+    cells, reason = [], None
+    for chosen in itertools.product(*options.values()):
+        picked = dict(zip(options, chosen))
+        method = picked.pop("method", ())
+        cfg = dict(composed(*method))
+        for group, option in picked.items():
+            # a method that is trained in another way keeps that way under every trainer
+            cfg[group] = composed(*option, *(method if cfg[group] != start[group] else ()))[group]
+        plain = plain_of(cfg)
+        labels = labels_of(plain)
+        excluding = excluded(start.get("paper"), labels)
+        if excluding:
+            reason = reason or excluding
+        else:
+            cells.append(Cell(labels, plain, cell_id(plain)))
     if not cells:
         raise BenchError(f"no cell of {paper}/{name} is left: {reason}")
     return Preset(start["paper"], cells)

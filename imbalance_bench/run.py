@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench import identity, scoring
-from imbalance_bench.config import Config
+from imbalance_bench.config import Config, in_own_code
 from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.store import Cell, Store, atomic_write
 
@@ -86,7 +86,7 @@ def run_cell(config: Config) -> Outcome:
             cell.finish(base | {"reason": str(reason)})
             return Outcome("declined", config.labels, cell.path, message=str(reason))
         except Exception as error:
-            message = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+            message = in_own_code(error, config.plugins)
             cell.fail(message, traceback.format_exc())
             return Outcome("failed", config.labels, cell.path, message=message)
         record |= _record(config, cell, "done", time.perf_counter() - start)

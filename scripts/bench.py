@@ -7,6 +7,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import argparse
 import importlib
 
+from imbalance_bench import interrupts
+
 SUBJECTS = ("tabular", "images", "episodes", "texts")
 
 
@@ -22,6 +24,7 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    interrupts.install()
     arguments = parse()
     import torch
 

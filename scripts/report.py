@@ -2,7 +2,10 @@
 
 import sys
 
-from imbalance_bench.report.cli import main
+from imbalance_bench import interrupts
 
 if __name__ == "__main__":
+    interrupts.install()
+    from imbalance_bench.report.cli import main
+
     sys.exit(main())

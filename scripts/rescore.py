@@ -3,7 +3,10 @@
 
 import sys
 
-from imbalance_bench.rescore import main
+from imbalance_bench import interrupts
 
 if __name__ == "__main__":
+    interrupts.install()
+    from imbalance_bench.rescore import main
+
     sys.exit(main())

@@ -3,6 +3,7 @@
 import argparse
 from collections import Counter
 
+from imbalance_bench import interrupts
 from imbalance_bench.store import Store
 
 
@@ -38,4 +39,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    interrupts.install()
     raise SystemExit(main())

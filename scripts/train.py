@@ -1,17 +1,23 @@
 """Trains one cell, or with -m a sweep of cells. `python scripts/train.py --help` lists the options."""
 
 import os
+import sys
+
+from imbalance_bench import interrupts
+
+if __name__ == "__main__":
+    interrupts.install("the same command goes on from there (finished cells are skipped)")
 
 # One thread a process: at these sizes threads cost more than they give, and a second process uses the second core.
 # It must be set before numpy or torch load their BLAS.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import sys
-
 import hydra
 from omegaconf import DictConfig
 
-from imbalance_bench.sweep import Sweep, friendly_errors
+from imbalance_bench.sweep import Sweep
+
+SWEEP = Sweep()
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
@@ -21,7 +27,4 @@ def main(cfg: DictConfig) -> float | None:
 
 
 if __name__ == "__main__":
-    SWEEP = Sweep()
-    with friendly_errors():
-        main()
-    sys.exit(SWEEP.end())
+    sys.exit(SWEEP.run(main))

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import yaml
 
+from imbalance_bench.conf_files import CONF
 from imbalance_bench.config import GROUPS
 from imbalance_bench.identity import digest
 from imbalance_bench.store import Store
-from imbalance_bench.sweep import CONF, excluded
+from imbalance_bench.sweep import excluded
 
 PROVENANCE = {
     "date": "2026-01-02T03:04:05+00:00",

@@ -11,7 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from imbalance_bench.config import from_omegaconf
+from imbalance_bench.errors import BenchError
 from imbalance_bench.store import Store
+from imbalance_bench.sweep import check_paper
+from tests.cells import composed
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 QUICK = ["trainer.epochs=2", "protocol.folds=2", "device=cpu"]
@@ -50,6 +54,10 @@ def finished(folder: Path) -> dict[str, bytes]:
         (["method=focal", "method.gama=1"], "error: unknown key method.gama: did you mean gamma"),
         (["outputs=here"], "error: unknown key outputs: "),
         (["trainer.epochs=[1"], "error: "),
+        (["dataset.path=x"], "error: unknown key dataset.path: dataset=breast_cancer has none; add dataset=<option>, "),
+        (["-m", "method=glob(smotte*)"], "error: method=glob(smotte*) matches no option of method: did you mean smote"),
+        (["-m", "method=focal,smote", "method.gamma=1,2"], "error: unknown key method.gamma: method=smote has none; "),
+        (["-m", "hydra/launcher=proceses"], "error: unknown hydra/launcher=proceses: did you mean processes?"),
     ],
 )
 def test_a_mistyped_override_is_one_message_with_the_nearest_names(tmp_path, arguments, message):
@@ -64,6 +72,18 @@ def test_a_value_of_the_wrong_type_is_one_message(tmp_path):
     done = call(tmp_path, "train.py", *QUICK, "method=focal", "method.gamma=high")
     assert done.returncode == 1
     assert done.stderr.strip() == "focal breast_cancer native: failed: method.gamma='high' must be float, not str"
+
+
+def test_what_no_file_of_conf_can_know_is_said_before_anything_is_trained(tmp_path):
+    for arguments, message in (
+        (["~tracker"], "no tracker was chosen: add tracker=none"),
+        (["plugins=my_method"], "plugins=my_method must be a list of modules: 'plugins=[my_method]'"),
+        (["+paper=miso/claims"], "+paper=miso/claims is not a grid of cells: name a table or a figure"),
+    ):
+        config = composed(*arguments)
+        with pytest.raises(BenchError, match=re.escape(message)):
+            check_paper(config, arguments[0].partition("=")[2])
+            from_omegaconf(config)
 
 
 def test_an_outputs_folder_that_is_a_file_is_one_message(tmp_path):
@@ -171,7 +191,8 @@ def test_a_cell_that_fails_does_not_stop_the_others_and_status_says_why(tmp_path
     stopped = call(tmp_path, "train.py", *sweep, "on_error=stop")
     assert stopped.returncode == 1
     assert stopped.stderr.count("failed: ") == 1
-    assert "native" not in stopped.stdout
+    assert "native:" not in stopped.stdout
+    assert stopped.stdout.startswith("1 of 4 cells: 0 done, 0 skipped (done before), 1 failed; ")
 
 
 def test_status_without_cells_and_with_a_process_at_work(tmp_path):
@@ -191,3 +212,110 @@ def test_status_without_cells_and_with_a_process_at_work(tmp_path):
     damaged = call(tmp_path, "status.py")
     assert (damaged.returncode, damaged.stdout.splitlines()[-1]) == (1, "1 damaged")
     assert "delete its folder and run again" in damaged.stdout
+
+
+# Signals, processes that die, folders elsewhere
+
+OWN = """
+import os, signal, time
+from dataclasses import dataclass
+from pathlib import Path
+
+from imbalance_bench.methods.base import Method
+from imbalance_bench.registry import METHODS
+
+
+@METHODS.register("own")
+@dataclass(frozen=True)
+class Own(Method):
+    what: str
+
+    def resample(self, task, rows):
+        Path(f"began_{self.what}").touch()
+        if self.what == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.what == "waits":
+            time.sleep(60)
+        return rows[:, 0] + self.what
+"""
+
+
+@pytest.fixture
+def own(tmp_path):
+    """A folder with a method of its own, for the options after which its name stands."""
+    (tmp_path / "my_method.py").write_text(OWN)
+    (tmp_path / "my_conf/method").mkdir(parents=True)
+    for what in ("dies", "waits", "fails"):
+        (tmp_path / f"my_conf/method/{what}.yaml").write_text(f"{{name: own, label: {what}, what: {what}}}")
+    return tmp_path
+
+
+def stopped(folder: Path, number: signal.Signals, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs train.py until its first cell waits, and sends it a signal."""
+    process = subprocess.Popen(
+        command("train.py", *arguments, "plugins=[my_method]", "--config-dir", "my_conf"),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not (folder / "began_waits").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(number)
+    out, error = process.communicate(timeout=60)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, error)
+
+
+@pytest.mark.parametrize(
+    "number, status, launcher", [(signal.SIGINT, 130, "basic"), (signal.SIGTERM, 143, "processes")]
+)
+def test_a_signal_ends_a_sweep_with_one_line(own, number, status, launcher):
+    sweep = ["-m", *QUICK, "method=waits,focal", f"hydra/launcher={launcher}", "hydra.launcher.n_jobs=1"]
+    done = stopped(own, number, *(sweep if launcher == "processes" else sweep[:-1]))
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    assert (done.returncode, done.stdout, done.stderr) == (
+        status,
+        "",
+        f"{word} while training waits breast_cancer native: the same command goes on from there (finished cells are "
+        "skipped)\n",
+    )
+    assert not Store(own / "outputs").cells()[0].locked()  # nobody works on it any more
+
+
+@pytest.mark.parametrize("script", ["report", "status", "data", "rescore", "bench"])
+def test_every_script_says_that_it_was_interrupted(tmp_path, script):
+    interrupted = (
+        "import runpy, signal, sys, os, builtins\n"
+        "import imbalance_bench.interrupts as i; install = i.install\n"
+        "def then(*a): install(*a); os.kill(os.getpid(), signal.SIGINT)\n"
+        "i.install = then; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", interrupted, str(SCRIPTS / f"{script}.py")], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted: start it again with the same command\n"
+
+
+def test_a_sweep_goes_on_without_a_worker_that_was_killed(own):
+    """Its tally stands in one place wherever each job's folder lies, and no job leaves the folder of the command."""
+    done = call(
+        own,
+        *("train.py", "-m", *QUICK, "method=dies,fails,cross_entropy,focal", "plugins=[my_method]"),
+        *("hydra/launcher=processes", "hydra.launcher.n_jobs=1", "hydra.job.chdir=true"),
+        *("hydra.sweep.dir=elsewhere/${method.label}", "--config-dir", "my_conf", "dataset=breast_cancer"),
+    )
+    assert done.returncode == 1
+    died, failed = done.stderr.splitlines()
+    assert died.startswith("[1/4] dies breast_cancer native: failed: its process was killed (SIGKILL); for ")
+    assert failed.startswith("[2/4] fails breast_cancer native: failed: TypeError: ")
+    assert re.search(r" \(in your own code: .*/my_method.py, line \d+, in resample\)$", failed)
+    third, fourth, summary, unrecorded = done.stdout.splitlines()
+    assert third.startswith("[3/4, ") and fourth.startswith("[4/4] focal")
+    assert summary.startswith("4 of 4 cells: 2 done, 0 skipped (done before), 2 failed; ")
+    assert summary.endswith("; python scripts/status.py shows why")
+    assert unrecorded == f"  {died.removeprefix('[1/4] ')}"
+    assert len(finished(own)) == 2

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+import json
+import os
+import re
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 
-from imbalance_bench.sweep import CONF, Tally, chosen, clock, excluded, keys_of
+from imbalance_bench.conf_files import CONF, keys_of
+from imbalance_bench.sweep import excluded
+from imbalance_bench.tally import VARIABLE, Tally, clock
 
 
-def test_keys_are_those_of_the_chosen_option_with_its_bases():
+def test_keys_are_those_of_the_option_with_its_bases():
     assert keys_of("method", "focal") == {"gamma", "alpha"}
     assert {"amount", "k_neighbors"} == keys_of("method", "smote_balanced")
     assert {"amount", "trainer"} == keys_of("method", "random_oversampling_train_valid")
-    assert {"gamma", "k_neighbors", "eta2"} <= keys_of("method")
-    assert {"seed", "device", "method", "dataset"} <= keys_of("")
-
-
-def test_the_chosen_option_is_read_off_the_command_line():
-    assert chosen("method", ["-m", "method=focal", "seed=1"]) == "focal"
-    assert chosen("method", ["method=focal,smote"]) is None
-    assert chosen("method", ["method.gamma=1"]) is None
+    assert keys_of("method", "smotte") == set()
 
 
 def test_a_restricted_method_is_outside_other_cells():
@@ -88,18 +88,65 @@ def test_a_sweep_neither_runs_nor_counts_what_does_not_match(tmp_path):
     none = subprocess.run(
         [*command, "+paper=mine/small", "dataset=wine", "trainer=adam"], cwd=tmp_path, capture_output=True, text=True
     )
-    assert none.stdout == "no cells: small has dataset=wine with trainer=sgd only (paper.matched=null runs all)\n"
+    assert none.returncode == 1 and none.stdout == ""
+    assert none.stderr == (
+        "error: no cell is left: small has dataset=wine with trainer=sgd only (paper.matched=null runs all)\n"
+    )
 
 
-def test_the_tally_counts_what_became_of_the_jobs(tmp_path):
-    tally = Tally(tmp_path)
-    tally.start(3)
-    assert tally.add("skipped", 0.0, False) == "[1/3] "
-    assert tally.add("done", 2.0, False).startswith("[2/3, ")
-    assert tally.add("failed", 0.0, True) == "[3/3] "
+@pytest.fixture
+def tally(tmp_path, monkeypatch):
+    monkeypatch.setattr(Tally, "current", None)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    yield Tally.start(tmp_path, 3, "status.py")
+    os.environ.pop(VARIABLE, None)
+
+
+def test_the_tally_counts_what_became_of_the_jobs(tally):
+    for job in range(3):
+        tally.begin(job, f"job{job}")
+    assert tally.end(0, "skipped", 0.0, False) == "[1/3] "
+    assert tally.end(1, "done", 2.0, False).startswith("[2/3, ")
+    assert tally.at_work() == ["job2"]
+    assert tally.end(2, "failed", 0.0, True) == "[3/3] "
     assert tally.summary().startswith("3 of 3 cells: 1 done, 1 skipped (done before), 1 failed; ")
+    assert tally.summary().endswith("; status.py shows why")
     assert tally.failures == 1
-    Tally.current = None
+
+
+def test_a_tally_that_is_damaged_or_gone_costs_no_more_than_what_it_held(tally):
+    other = Tally(tally.path)  # of another process
+    other.end(0, "done", 1.0, False)
+    with tally.path.open("a") as file:
+        file.write('{"job": 1\n[]\n{"job": 1, "status": "done", "seconds": "x", "failed": 0, "unrecorded": ""}\n')
+    assert tally.end(1, "failed", 0.0, True, "no cell has this").startswith("[2/3, ")
+    tally.path.unlink()
+    assert tally.end(2, "done", 1.0, False) == "[3/3] "
+    assert tally.summary().endswith("2 done, 0 skipped (done before), 1 failed; 0:00\n  no cell has this")
+
+
+def test_the_tally_is_read_once(tally, monkeypatch):
+    read = []
+    monkeypatch.setattr(json, "loads", lambda text, loads=json.loads: read.append(text) or loads(text))
+    for job in range(50):
+        tally.begin(job, "a")
+        tally.end(job, "done", 1.0, False)
+    assert len(read) == 100
+
+
+def test_a_long_sweep_says_what_it_does_before_the_first_cell(monkeypatch, capsys):
+    from imbalance_bench.launch import EVERY, MANY, Grid
+
+    now = itertools.count(step=EVERY / 50)
+    monkeypatch.setattr("time.monotonic", lambda: next(now))
+    grid = Grid(None)
+    grid.config, grid.hydra_context = object(), Mock()
+    grid._compose([["seed=1"]] * (MANY - 1))
+    assert capsys.readouterr().err == ""
+    grid._compose([["seed=1"]] * MANY)
+    first, second, *_ = capsys.readouterr().err.splitlines()
+    assert first == "100 cells: their settings are checked first"
+    assert re.fullmatch(r"100 cells: their settings are checked, \d+ so far, 0:\d\d left", second)
 
 
 def test_the_clock():

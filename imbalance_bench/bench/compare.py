@@ -58,7 +58,7 @@ def option(group: str, label: str) -> dict[str, Any]:
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
-    from imbalance_bench.sweep import CONF
+    from imbalance_bench.conf_files import CONF
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         container: Any = OmegaConf.to_container(compose(f"{group}/{label}")[group], resolve=True)

@@ -148,17 +148,10 @@ class Report:
 
     def _preset(self, name: str) -> Preset:
         """A preset's grid; composing one takes seconds, so each is composed once."""
-        from hydra.errors import HydraException
-        from omegaconf.errors import OmegaConfBaseException
-
         from imbalance_bench.grid import load_preset
-        from imbalance_bench.sweep import explain
 
         if name not in self._presets:
-            try:
-                self._presets[name] = load_preset(self.options.paper, name, self.options.overrides)
-            except (HydraException, OmegaConfBaseException) as error:
-                raise BenchError(explain(error)) from error
+            self._presets[name] = load_preset(self.options.paper, name, self.options.overrides)
         return self._presets[name]
 
     def _table(self, name: str, iterate: str | None) -> Sheet:

@@ -1,0 +1,135 @@
+"""The files of conf/ and of the user's own folders, as Hydra finds them: which options and keys there are, and what a
+mistyped one may have meant."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import nearest
+
+if TYPE_CHECKING:
+    from hydra.core.config_loader import ConfigLoader
+    from hydra.core.override_parser.types import Override
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+SHOWN = 6  # options in a message
+
+
+class ConfFiles:
+    """What Hydra finds with a primary config and the overrides of a command, of which those of Hydra's own keys may add
+    folders (hydra.searchpath)."""
+
+    def __init__(self, loader: ConfigLoader, overrides: Sequence[str] = (), name: str = "config") -> None:
+        self.loader, self.overrides, self.name = loader, list(overrides), name
+        self._own = [o for o in self.overrides if o.startswith("hydra.searchpath=")]
+        self._known: dict[str, list[str]] = {}
+
+    @classmethod
+    def of_command(cls) -> ConfFiles:
+        """Those of scripts/train.py as it was called, which Hydra has forgotten when it raises an error."""
+        from hydra._internal.config_loader_impl import ConfigLoaderImpl
+        from hydra._internal.utils import create_config_search_path, get_args_parser
+        from hydra.core.config_search_path import SearchPathQuery
+
+        given = get_args_parser().parse_args()
+        places = create_config_search_path(given.config_path or str(CONF))
+        if given.config_dir:
+            where = f"file://{Path(given.config_dir).absolute()}"
+            places.prepend("command-line", where, SearchPathQuery(provider="schema"))
+        return cls(ConfigLoaderImpl(places), given.overrides, given.config_name or "config")
+
+    def parsed(self, overrides: Sequence[str]) -> list[Override]:
+        """Overrides as Hydra reads them; each option checked (``check``)."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+
+        made = OverridesParser.create(config_loader=self.loader).parse_overrides(list(overrides))
+        for override in made:
+            self.check(override)
+        return made
+
+    def check(self, override: Override) -> None:
+        """Raises BenchError for an option that no file of its group has, and for a glob that matches none: before a
+        sweep composes anything, since its last cell may be the one that is mistyped."""
+        if override.is_delete():
+            return
+        group = override.key_or_group
+        swept = override.is_discrete_sweep()
+        values = list(override.sweep_iterator()) if swept else [override.value()]
+        known = self.options(group)
+        if not values:
+            pattern = (override.input_line or "").partition("=")[2]
+            near = nearest(re.sub(r"glob\(|[^\w/-]", "", pattern), known)
+            raise BenchError(f"{group}={pattern} matches no option of {group}: {near}")
+        for value in values if known else ():
+            if isinstance(value, (str, int)) and str(value) not in known:
+                raise BenchError(f"unknown {group}={value}: {nearest(str(value), known)}")
+
+    def options(self, group: str) -> list[str]:
+        """All options of a group, of whichever folder; those in a folder of the group are named folder/option."""
+        if group not in self._known:
+            self._known[group] = sorted(self._options(group))
+        return self._known[group]
+
+    def _options(self, group: str) -> Iterator[str]:
+        from hydra.core.object_type import ObjectType
+
+        yield from self.loader.get_group_options(group, ObjectType.CONFIG, self.name, self._own)
+        for folder in self.loader.get_group_options(group, ObjectType.GROUP, self.name, self._own):
+            yield from (f"{folder}/{option}" for option in self._options(f"{group}/{folder}"))
+
+    def explain(self, error: BaseException) -> str:
+        """The message of an error that Hydra raised for the overrides; for an option or a key that there is not, with
+        the nearest names."""
+        from hydra.errors import MissingConfigException
+
+        text = str(error)
+        if isinstance(error, MissingConfigException):
+            for override in self.overrides:
+                group, _, option = override.lstrip("+").partition("=")
+                if error.missing_cfg_file == f"{group}/{option}":
+                    return f"unknown {group}={option}: {nearest(option, self.options(group))}"
+        match = re.search(r"Key '(\w+)' is not in struct\s+full_key: ([\w.]+)", f"{text} {error.__cause__ or ''}")
+        return self._unknown_key(match[1], match[2]) if match else text
+
+    def _unknown_key(self, key: str, full: str) -> str:
+        group = full.rpartition(".")[0]
+        option, keys = self._chosen(group)
+        having = [o for o in self.options(group) if key in keys_of(group, o)] if option else []
+        if having:
+            some = ", ".join(having[:SHOWN]) + (f" and {len(having) - SHOWN} more" if len(having) > SHOWN else "")
+            return f"unknown key {full}: {group}={option} has none; add {group}=<option>, one of {some}"
+        return f"unknown key {full}: {nearest(key, keys)}"
+
+    def _chosen(self, group: str) -> tuple[str | None, list[str]]:
+        """The option of a group, and its keys; for "": None, and the keys of the top level."""
+        from hydra.types import RunMode
+        from omegaconf import OmegaConf
+
+        # What chooses options; whatever else is wrong is told when this is put right.
+        choices = []
+        for override in self.overrides:
+            key, _, value = override.partition("=")
+            if value in self.options(key.lstrip("+")):
+                choices.append(override)
+        cfg = self.loader.load_configuration(self.name, [*self._own, *choices], RunMode.RUN)
+        if not group:
+            return None, [str(k) for k in cfg if k != "hydra"] + [f"paths.{k}" for k in cfg.get("paths") or {}]
+        node = OmegaConf.select(cfg, group)
+        keys = [str(k) for k in node if k not in ("name", "label")] if OmegaConf.is_dict(node) else []
+        return cfg.hydra.runtime.choices.get(group), keys
+
+
+def keys_of(group: str, option: str) -> set[str]:
+    """The keys of an option of conf/ and of what it is based on."""
+    import yaml
+
+    path = CONF / group / f"{option}.yaml"
+    content = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+    content |= content.get(group) or {}  # options that set more than their own group
+    bases = [b for b in content.get("defaults", []) if isinstance(b, str) and b != "_self_" and b[0] != "/"]
+    keys = set(content).union(*(keys_of(group, base.partition("@")[0]) for base in bases))
+    return keys - {"defaults", "name", "label", group}

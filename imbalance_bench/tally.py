@@ -1,0 +1,134 @@
+"""The tally of a sweep: what became of its jobs so far, whichever processes run them.
+
+It is a file, ``<sweep dir>/outcomes.jsonl``: first {"total": n, "time": t}, then a line where a job begins and one
+where it ends. Each process reads what was added since it last looked; a line that cannot be read, or a file that is
+gone, costs the count of other processes' jobs and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+VARIABLE = "IMBALANCE_BENCH_TALLY"  # tells the processes of a sweep where its tally is
+
+
+class Tally:
+    """Jobs by their number. ``current``: that of the sweep that this process belongs to."""
+
+    current: Tally | None = None
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.total, self.begun_at = 0, time.time()
+        self.remedy = ""
+        self.running: dict[int, str] = {}
+        self.ended: list[dict[str, Any]] = []
+        self._read = 0
+
+    @classmethod
+    def start(cls, folder: Path, total: int, remedy: str) -> Tally:
+        """``remedy``: the command that shows why cells failed."""
+        tally = cls(folder.absolute() / "outcomes.jsonl")
+        tally.remedy = remedy
+        tally.path.parent.mkdir(parents=True, exist_ok=True)
+        tally.path.write_text("")
+        tally._enter({"total": total, "time": time.time()})
+        os.environ[VARIABLE] = str(tally.path)
+        Tally.current = tally
+        return tally
+
+    @classmethod
+    def find(cls) -> Tally | None:
+        """That of the sweep that started this process; None outside of sweeps."""
+        if Tally.current is None and VARIABLE in os.environ:
+            Tally.current = cls(Path(os.environ[VARIABLE]))
+        return Tally.current
+
+    def begin(self, job: int, name: str) -> None:
+        self._enter({"job": job, "name": name})
+
+    def end(self, job: int, status: str, seconds: float, failed: bool, unrecorded: str = "") -> str:
+        """Enters what became of a job and returns the progress that precedes its line, e.g. ``[3/26, 0:40 left] ``.
+        ``unrecorded``: the line of a failure that no cell records."""
+        outcome = {"status": status, "seconds": seconds, "failed": failed, "unrecorded": unrecorded}
+        self._enter({"job": job, **outcome})
+        if not self.total:
+            return ""
+        left = self.total - len(self.ended)
+        trained = sum(bool(job["seconds"]) for job in self.ended)
+        if not trained or left <= 0:
+            return f"[{len(self.ended)}/{self.total}] "
+        # Jobs that were done before cost nothing: the pace is that of the trained ones, over all processes.
+        pace = (time.time() - self.begun_at) / trained
+        return f"[{len(self.ended)}/{self.total}, {clock(pace * left)} left] "
+
+    def name(self, job: int) -> str:
+        """What a job that runs has said of itself."""
+        self._update()
+        return self.running.get(job, f"job {job}")
+
+    def at_work(self) -> list[str]:
+        """The names of the jobs that run."""
+        self._update()
+        return list(self.running.values())
+
+    @property
+    def failures(self) -> int:
+        return sum(job["failed"] for job in self.ended)
+
+    def summary(self) -> str:
+        """The last lines of a sweep."""
+        self._update()
+        count = Counter(job["status"] for job in self.ended)
+        parts = [f"{count.pop('done', 0)} done", f"{count.pop('skipped', 0)} skipped (done before)"]
+        parts += [f"{n} {word}" for word, n in sorted({"failed": 0, **count}.items())]
+        text = f"{len(self.ended)} of {self.total} cells: {', '.join(parts)}; {clock(time.time() - self.begun_at)}"
+        unrecorded = Counter(job["unrecorded"] for job in self.ended if job["unrecorded"])
+        if self.failures > unrecorded.total():
+            text += f"; {self.remedy} shows why"
+        # No cell has these, so status cannot show them.
+        return text + "".join(f"\n  {line}" for line in unrecorded)
+
+    def _enter(self, line: dict[str, Any]) -> None:
+        try:
+            with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_APPEND), "w") as file:
+                file.write(json.dumps(line) + "\n")  # one short write: lines of several processes do not mix
+        except OSError:
+            self._take(line)
+        self._update()
+
+    def _update(self) -> None:
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._read)
+                added = file.read()
+        except OSError:
+            return
+        whole = added.rpartition(b"\n")[0]
+        self._read += len(whole) + bool(whole)
+        for line in whole.splitlines():
+            try:
+                self._take(json.loads(line))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue
+
+    def _take(self, line: dict[str, Any]) -> None:
+        if "total" in line:
+            self.total, self.begun_at = int(line["total"]), float(line["time"])
+        elif "name" in line:
+            self.running[line["job"]] = str(line["name"])
+        else:
+            self.running.pop(line["job"], None)
+            kinds = {"status": str, "seconds": float, "failed": bool, "unrecorded": str}
+            self.ended.append({key: kind(line[key]) for key, kind in kinds.items()})
+
+
+def clock(seconds: float) -> str:
+    minutes, seconds = divmod(int(round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
