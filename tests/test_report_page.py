@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -57,6 +58,12 @@ def test_the_page_loads_nothing_and_nests_well(sheet):
     assert "@import" not in text and "url(" not in text and "<script" not in text
     assert len(reader.ids) == len(set(reader.ids))
     assert {load[1:] for load in reader.loads if load.startswith("#")} <= set(reader.ids)
+
+
+def test_sheets_of_alike_names_have_ids_of_their_own(sheet):
+    reader = Reader(page("Three", [sheet, replace(sheet, name="Summary!"), replace(sheet, name="summary-2")]))
+    assert reader.ids == ["summary", "summary-2", "summary-2-2"]
+    assert [load for load in reader.loads if load.startswith("#")] == [f"#{name}" for name in reader.ids]
 
 
 def test_labels_are_escaped(sheet):

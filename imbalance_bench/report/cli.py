@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from imbalance_bench.report.figures import Drawing
 
 T = TypeVar("T")
+OUTPUTS = "outputs"
 LONGEST = 120  # characters of overrides in a file's name, which file systems limit to 255
 PAPERS = Path(__file__).resolve().parents[2] / "conf" / "paper"
 
@@ -51,15 +53,19 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--all", action="store_true", help="write every table, figure and the page of the paper")
     made.add_argument("--format", choices=FORMATS, help="md on the terminal; every format with --write")
     made.add_argument("--iterate", help="last, best, knn, lr or post_<rows> (default: the preset's own, which is last)")
-    made.add_argument("--outputs", default="outputs", help="paths.outputs of the runs (default: outputs)")
+    made.add_argument("--outputs", default=OUTPUTS, help="paths.outputs of the runs (default: outputs)")
     made.add_argument(
         "--data",
-        default=os.environ.get("IMBALANCE_BENCH_DATA", "data"),
+        default=default_data(),
         help="paths.data, for tables that count data sets (IMBALANCE_BENCH_DATA, else ./data)",
     )
     made.add_argument("--write", action="store_true", help="store under outputs/tables and outputs/figures")
     made.add_argument("overrides", nargs="*", metavar="axis=values", help="narrow the grid, e.g. dataset=ecoli,oil")
     return made
+
+
+def default_data() -> str:
+    return os.environ.get("IMBALANCE_BENCH_DATA", "data")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -98,8 +104,7 @@ class Report:
         from imbalance_bench.report.figures import bars
         from imbalance_bench.report.summary import scores_of, summary
 
-        command = " ".join(["python scripts/report.py", *self.options.overrides])
-        sheet = summary(self.store, self.options.overrides, self.options.iterate, command)
+        sheet = summary(self.store, self.options.overrides, self.options.iterate, self._report_command())
         if self.options.write:
             drawing = bars(scores_of(sheet), sheet.title, sheet.provenance)
             print(markdown(sheet))
@@ -136,8 +141,10 @@ class Report:
 
         paper = self.options.paper
         if self.options.iterate is None:
-            # the same numbers again where no method keeps a best iterate (a task without validation rows)
-            sheets = sheets + [s for s in self._tables("best") if (s.frame["iterate"] == "best").any()]
+            # left out: presets that show the best iterate by themselves, and those of which no method keeps one
+            shown = {sheet.name for sheet in sheets}
+            best = [s for s in self._tables("best") if s.name not in shown]
+            sheets = sheets + [s for s in best if (s.frame["iterate"] == "best").any()]
         drawings = _those_run(self._figure, presets(paper, "figure"))
         self._write(paper, sheets, drawings)
         title = f"{paper_title(paper)}: our runs beside the published numbers"
@@ -190,16 +197,27 @@ class Report:
         names = presets_tested(path) or presets(paper, "table")
         cells = {cell.id: cell for name in names for cell in self._preset(name).cells}
         title = f"{paper_title(paper)}: claims, tested"
-        command = f"python scripts/report.py --paper {paper}"
-        return [verdicts(path, title, done(outcomes(cells.values(), self.store)), command)]
+        return [verdicts(path, title, done(outcomes(cells.values(), self.store)), self._report_command())]
 
     def _command(self, kind: str, name: str, iterate: str | None) -> str:
-        """What makes a file again, from training on (without the machine's paths)."""
-        paper, overrides = self.options.paper, self.options.overrides
-        train = " ".join([f"python scripts/train.py -m +paper={paper}/{name}", *overrides])
-        chosen_iterate = ["--iterate", iterate] if iterate else []
-        report = " ".join([f"python scripts/report.py --paper {paper} --{kind} {name}", *chosen_iterate, *overrides])
-        return f"{train}; {report}"
+        """What makes a file again, from training on."""
+        place = [f"paths.outputs={self.options.outputs}"] if self.options.outputs != OUTPUTS else []
+        train = ["-m", f"+paper={self.options.paper}/{name}", *self.options.overrides, *place]
+        return f"python scripts/train.py {shlex.join(train)}; {self._report_command(f'--{kind}', name, iterate)}"
+
+    def _report_command(self, kind: str = "", name: str = "", iterate: str | None = None) -> str:
+        """The command line that shows a sheet or, where it is being stored, stores it again; ``kind``: of the one asked
+        for (a table of --all is one), else all that this command line asks for."""
+        options = self.options
+        data = options.data if options.data != default_data() else None
+        said = {
+            "--paper": options.paper, kind: name, "--iterate": iterate if kind else options.iterate,
+            "--format": options.format, "--outputs": options.outputs if options.outputs != OUTPUTS else None,
+            "--data": data,
+        }  # fmt: skip
+        words = [word for key, value in said.items() if value for word in (key, value)]
+        store = ["--write"] if (options.write or options.all) and kind != "--figure" else []
+        return shlex.join(["python", "scripts/report.py", *words, *store, *options.overrides])
 
     def _write(self, folder: str, sheets: Sequence[Sheet], drawings: Sequence[Drawing]) -> None:
         """Stores sheets in the format asked for (or all), figures in theirs; prints where they lie."""

@@ -196,6 +196,11 @@ class Outcome:
     def labels(self) -> dict[str, str]:
         return self.cell.labels
 
+    @property
+    def in_words(self) -> str:
+        """The state as tables have it, which outlive a run in progress."""
+        return "not finished" if self.state in ("running", "started") else self.state
+
 
 def outcomes(cells: Iterable[Cell], store: Store) -> list[Outcome]:
     """Looks every cell of a grid up in the store, in the grid's order."""

@@ -84,7 +84,9 @@ def judge(
         gains = [round(cell.gain.mean, _DECIMALS) for cell in cells]
         inside = sum(low <= g <= high for g in gains)
         listed = ", ".join(f"{g:+.3f} on {cell.name}" for g, cell in zip(gains, cells))
-        detail = f"{listed}; in [{low:g}, {high:g}]: {inside} of {of}{_by_intervals(answers, 'inside', 'outside')}"
+        detail = (
+            f"gains {listed}; in [{low:g}, {high:g}]: {inside} of {of}{_by_intervals(answers, 'inside', 'outside')}"
+        )
         return _on_all(answers, missing), detail
     if claim.statistic in ("gain_grows", "declines_least"):
         return _trend(claim, cells, sign, exact)

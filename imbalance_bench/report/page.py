@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 from collections.abc import Sequence
 from importlib import resources
@@ -20,16 +21,23 @@ def page(title: str, sheets: Sequence[Sheet], drawings: Sequence[Drawing] = (), 
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["anchor"] = _anchor
     environment.filters["spoken"] = _spoken
     environment.filters["embedded"] = _embedded
     environment.filters["verdict"] = lambda text: text.replace(" ", "-") if text in VERDICTS else ""
+    anchors = _anchors([*(sheet.name for sheet in sheets), *(f"drawing-{drawing.name}" for drawing in drawings)])
     template = (resources.files("imbalance_bench.report") / "page.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(template).render(title=title, sheets=sheets, drawings=drawings, lead=lead)
+    content = {"sheets": list(zip(anchors, sheets)), "drawings": list(zip(anchors[len(sheets) :], drawings))}
+    return environment.from_string(template).render(title=title, lead=lead, **content)
 
 
-def _anchor(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+def _anchors(names: Sequence[str]) -> list[str]:
+    """An id for each, no two alike."""
+    made: list[str] = []
+    for name in names:
+        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "part"
+        numbered = (f"{plain}-{i}" for i in itertools.count(2))
+        made.append(plain if plain not in made else next(anchor for anchor in numbered if anchor not in made))
+    return made
 
 
 def _spoken(name: str) -> str:

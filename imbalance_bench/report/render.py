@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -77,24 +79,31 @@ def mean_sd(mean: float, sd: float | None, decimals: int = 3) -> str:
 def markdown(sheet: Sheet) -> str:
     from tabulate import tabulate
 
-    parts = ["\n".join(f"<!-- {line.replace('-->', '-- >')} -->" for line in sheet.provenance), f"## {sheet.title}"]
+    comments = (re.sub("--(?=!?>)", "-- ", one_line(line)) for line in sheet.provenance)
+    parts = ["\n".join(f"<!-- {line} -->" for line in comments), f"## {_markdown_escape(sheet.title)}"]
     for block in sheet.blocks:
         if block.heading:
-            parts.append(f"### {block.heading}")
+            parts.append(f"### {_markdown_escape(block.heading)}")
+        header = [_markdown_escape(head) for head in block.header]
         rows = [[_markdown_item(item) for item in row] for row in block.rows + block.summary]
         align = ["left"] * block.keys + ["right"] * (len(block.header) - block.keys)
-        parts.append(tabulate(rows, block.header, "pipe", colalign=align, disable_numparse=True))
+        parts.append(tabulate(rows, header, "pipe", colalign=align, disable_numparse=True))
     parts.append("\n".join(f"- {_markdown_escape(line)}" for line in sheet.notes))
     return "\n\n".join(parts) + "\n"
 
 
 def _markdown_item(item: Item) -> str:
-    text = re.sub(r"([\\`*<])", r"\\\1", item.text)
-    return _markdown_escape(f"{f'**{text}**' if item.bold else text} {item.aside}".strip())
+    text = _markdown_escape(item.text)
+    return f"{f'**{text}**' if item.bold else text} {_markdown_escape(item.aside)}".strip()
 
 
 def _markdown_escape(text: str) -> str:
-    return text.replace("|", "\\|")
+    """Text that Markdown shows as it stands: no markup, link, entity, formula or cell border comes from data."""
+    return re.sub(r"[\\`*<|~$]|(?<!\w)_|_(?!\w)|(?<=\])\(|&(?=#?\w+;)", r"\\\g<0>", one_line(text))
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def tidy_csv(sheet: Sheet) -> str:
@@ -103,7 +112,17 @@ def tidy_csv(sheet: Sheet) -> str:
 
 
 def commented_csv(lines: Iterable[str], frame: pd.DataFrame) -> str:
-    return "".join(f"# {line}\n" for line in lines) + frame.to_csv(index=False, float_format="%.6g")
+    """A text that a spreadsheet would compute (=, +, -, @ in front of what is no number) stands behind an apostrophe; a
+    cell with # is quoted, so that it is not read as a comment."""
+    rows = csv.reader(io.StringIO(frame.to_csv(index=False, float_format="%.6g")))
+    body = (",".join(map(_csv_cell, row)) for row in rows)
+    return "".join(f"# {one_line(line)}\n" for line in lines) + "".join(f"{row}\n" for row in body)
+
+
+def _csv_cell(text: str) -> str:
+    if re.match(r"[=+\-@\t\r]", text) and not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|-?inf", text):
+        text = f"'{text}"
+    return '"' + text.replace('"', '""') + '"' if re.search(r'[,"\r\n#]', text) else text
 
 
 _TEX = {
@@ -115,12 +134,17 @@ _TEX = {
 
 
 def tex_escape(text: str) -> str:
-    return re.sub("|".join(map(re.escape, _TEX)), lambda match: _TEX[match.group()], text)
+    return re.sub("|".join(map(re.escape, _TEX)), lambda match: _TEX[match.group()], one_line(text))
+
+
+def tex_line(text: str) -> str:
+    """A line that may stand below one ended by two backslashes, which would read [ and * as their own."""
+    return re.sub(r"^([\[*])", r"{\1}", text) + r" \\"
 
 
 def latex(sheet: Sheet) -> str:
     """One ``table*`` a block, rules by booktabs, shrunk to the text width where it is wider (graphicx)."""
-    lines = [f"% {line}" for line in sheet.provenance]
+    lines = [f"% {one_line(line)}" for line in sheet.provenance]
     lines.append(r"% \usepackage{booktabs,graphicx}")
     for index, block in enumerate(sheet.blocks):
         caption = sheet.title + (f": {block.heading}" if block.heading else "")
@@ -133,7 +157,7 @@ def latex(sheet: Sheet) -> str:
             r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%",
             rf"\begin{{tabular}}{{{columns}}}",
             r"\toprule",
-            " & ".join(map(tex_escape, block.header)) + r" \\",
+            tex_line(" & ".join(map(tex_escape, block.header))),
             r"\midrule",
             *(_latex_row(row) for row in block.rows),
             *([r"\midrule", *(_latex_row(row) for row in block.summary)] if block.summary else []),
@@ -143,7 +167,7 @@ def latex(sheet: Sheet) -> str:
         if index == len(sheet.blocks) - 1:
             lines += [
                 r"\begin{flushleft}\scriptsize",
-                *(tex_escape(note) + r"\\" for note in sheet.notes),
+                *(tex_line(tex_escape(note)) for note in sheet.notes),
                 r"\end{flushleft}",
             ]
         lines += [r"\end{table*}", ""]
@@ -151,7 +175,7 @@ def latex(sheet: Sheet) -> str:
 
 
 def _latex_row(row: list[Item]) -> str:
-    return " & ".join(map(_latex_item, row)) + r" \\"
+    return tex_line(" & ".join(map(_latex_item, row)))
 
 
 def _latex_item(item: Item) -> str:

@@ -56,7 +56,7 @@ def _mean_norm(runs: list[Record]) -> float | None:
 class Score:
     """One number of a table. ``method``: how the table addresses its row (``sides.Side``); ``iterate`` is the one met;
     ``runs`` of ``of`` runs gave a number, ``collapsed`` of them decide for few classes only; ``state`` as in
-    ``Outcome``, or "reference" for the method that a relative gap is measured from; sd over runs with n - 1;
+    ``Outcome.in_words``, or "reference" for the method that a relative gap is measured from; sd over runs with n - 1;
     ``exchanged``: what the paper printed as the metric that it seems to have exchanged with this one; ``stand_in``:
     what it printed is of another data set; ``chosen``: of which networks this one is the best."""
 
@@ -112,7 +112,7 @@ def score(
         **labels | {"method": row or labels["method"]},
         metric=metric,
         class_group=class_group,
-        state=result.state,
+        state=result.in_words,
         reason=result.reason,
         of=len(runs),
         collapsed=sum(bool(run.get("collapsed")) for run in runs),

@@ -366,7 +366,7 @@ def item(score: Score | None, iterate: str, footnotes: Footnotes) -> Item:
         return Item("–", muted=True)
     aside = _aside(score)
     if score.mean is None:
-        words = {"declined": "n/a", "reference": "baseline", "started": "not finished"}
+        words = {"declined": "n/a", "reference": "baseline"}
         return Item(footnotes.mark(words.get(score.state, score.state), score.reason), aside, muted=True)
     text = mean_sd(score.mean, score.sd, decimals(score.metric))
     if score.runs < score.of:
@@ -429,9 +429,8 @@ def coverage(spec: TableSpec, results: Sequence[Outcome], printed: PrintedTable 
     """ "148 of 162 cells run (162 printed); 3 n/a, 11 not run"."""
     counts: dict[str, int] = {}
     for result in results:
-        counts[result.state] = counts.get(result.state, 0) + 1
-    words = {"declined": "n/a", "started": "not finished"}
-    rest = ", ".join(f"{n} {words.get(state, state)}" for state, n in counts.items() if state != "done")
+        counts[result.in_words] = counts.get(result.in_words, 0) + 1
+    rest = ", ".join(f"{n} {'n/a' if state == 'declined' else state}" for state, n in counts.items() if state != "done")
     what = "data sets are here" if spec.counted else "cells of this grid run"
     text = f"{counts.get('done', 0)} of {len(results)} {what}"
     if printed and not spec.counted:
