@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,7 +169,7 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
         "device": str(engine.device),
         "runs_together": sizes[-1],
         "halved_for_memory": sizes[:-1],
-        "runs": [_run_facts(i, run, c, predictions) for i, (run, c) in enumerate(zip(runs, classifiers))],
+        "runs": [_run_facts(i, run, c, predictions, rows) for i, (run, c) in enumerate(zip(runs, classifiers))],
     }
 
 
@@ -249,12 +249,22 @@ def _data_facts(dataset: Dataset, runs: Sequence[Run]) -> dict[str, Any]:
     return facts
 
 
-def _run_facts(index: int, run: Run, classifier: Classifier, predictions: dict[str, np.ndarray]) -> dict[str, Any]:
+def _run_facts(
+    index: int,
+    run: Run,
+    classifier: Classifier,
+    predictions: dict[str, np.ndarray],
+    rows: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
     from imbalance_bench.data.tasks import subset_hash
 
     task = run.task
     mine = predictions["run"] == index
-    scored = task.kind == "classification" and not classifier.failure
+    decisions = scoring.NO_DECISIONS
+    if task.kind == "classification" and not classifier.failure:
+        key = (index, "last", "macro", "auc_roc")
+        auc_roc = next(r["value"] for r in rows if (r["run"], r["iterate"], r["class_group"], r["metric"]) == key)
+        decisions = scoring.decisions(predictions["label"][mine], predictions["scores_last"][mine], auc_roc)
     return {
         "run": index,
         "fold": task.fold,
@@ -262,7 +272,7 @@ def _run_facts(index: int, run: Run, classifier: Classifier, predictions: dict[s
         "seed": task.seed,
         "status": "failed" if classifier.failure else "done",
         "failure": classifier.failure,
-        "collapsed": scored and scoring.collapsed(predictions["label"][mine], predictions["scores_last"][mine]),
+        **decisions,
         "minority_classes": list(task.minority_classes),
         "n_train": len(task.train),
         "n_valid": len(task.valid),

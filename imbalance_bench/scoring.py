@@ -11,6 +11,9 @@ import numpy as np
 
 from imbalance_bench import metrics
 
+CHANCE = 0.55  # AUC-ROC up to which a ranking is called gone
+NO_DECISIONS: dict[str, Any] = {"predicted_classes": [], "few_classes": False, "collapsed": False}
+
 
 def score_predictions(
     arrays: Mapping[str, np.ndarray],
@@ -58,12 +61,31 @@ def headline(rows: Sequence[Mapping[str, Any]], classes: int, kind: str) -> dict
     return {"metric": metric, "class_group": group, "iterate": "last", "mean": float(np.mean(values)), "sd": sd}
 
 
-def collapsed(labels: np.ndarray, scores: np.ndarray) -> bool:
-    """Whether the decisions of scores (n, C) fall on at most half of the classes that labels (n,) hold (of two: on
-    one): a network that learned little and whose loss is finite all the same."""
+def decisions(labels: np.ndarray, scores: np.ndarray, auc_roc: float) -> dict[str, Any]:
+    """Facts of a run's decisions, for its record: the classes that its scores (n, C) predict; whether these are at most
+    half of those that labels (n,) hold (of two: one); whether it *collapsed*: its ranking is gone too, by its AUC-ROC
+    (macro). Rare classes that are ranked well and never predicted are no collapse."""
     if scores.shape[1] < 2:
-        return False
-    return 2 * len(np.unique(scores.argmax(axis=1))) <= len(np.unique(labels))
+        return NO_DECISIONS
+    predicted = np.unique(scores.argmax(axis=1)).tolist()
+    few = 2 * len(predicted) <= len(np.unique(labels))
+    return {"predicted_classes": predicted, "few_classes": few, "collapsed": bool(few and auc_roc <= CHANCE)}
+
+
+def few_classes(runs: Sequence[Mapping[str, Any]], classes: int) -> str:
+    """How many runs of a record predict few classes, and which, as a footnote; "" where none does. Records of before
+    call them all ``collapsed``, and say of two classes not which one is predicted."""
+    few = [run for run in runs if run.get("few_classes", run.get("collapsed"))]
+    if not few:
+        return ""
+    words = "predict at most half of the classes"
+    if classes == 2:
+        predicted = {tuple(run.get("predicted_classes", ())) for run in few}
+        one = {(0,): "predict no positive at 0.5", (1,): "predict no negative at 0.5"}
+        words = one[predicted.pop()] if len(predicted) == 1 and predicted < one.keys() else "predict one class only"
+    gone = sum(run["collapsed"] for run in few if "few_classes" in run)
+    ranking = f"; {gone} collapsed: AUC-ROC at most {CHANCE:g}" if gone else ""
+    return f"at the last iterate {len(few)} of {len(runs)} runs {words}{ranking}"
 
 
 def selection_score(labels: np.ndarray, log_probs: np.ndarray, kind: str) -> float:

@@ -3,7 +3,7 @@
 import argparse
 from collections import Counter
 
-from imbalance_bench import interrupts
+from imbalance_bench import interrupts, scoring
 from imbalance_bench.store import Store
 
 
@@ -14,7 +14,7 @@ def main() -> int:
     parser.add_argument("--all", action="store_true", help="list finished cells too")
     arguments = parser.parse_args()
     states = [(cell, cell.state()) for cell in Store(arguments.outputs).cells()]
-    collapsed = 0
+    few_classes = 0
     for cell, state in states:
         name = cell.path.relative_to(Store(arguments.outputs).runs)
         if state == "failed":
@@ -25,16 +25,16 @@ def main() -> int:
             print(f"{state:9s} {name}")
         record = cell.record() if state == "done" else None
         runs = record["runs"] if record else []
-        if bad := sum(bool(run.get("collapsed")) for run in runs):
-            collapsed += 1
+        if said := scoring.few_classes(runs, record["data"]["classes"] if record else 0):
+            few_classes += 1
             if arguments.all:
-                print(f"collapsed {name}\n          {bad} of {len(runs)} runs decide for half of the classes or fewer")
+                print(f"note      {name}\n          {said}")
         for run in runs:
             if run["failure"]:
                 print(f"diverged  {name} fold {run['fold']} repeat {run['repeat']}\n          {run['failure']}")
     count = Counter(state for _, state in states)
     summary = ", ".join(f"{n} {state}" for state, n in sorted(count.items())) or "no cells yet: run scripts/train.py"
-    print(summary + (f"; collapsed runs in {collapsed} (--all lists them)" if collapsed else ""))
+    print(summary + (f"; few classes predicted in {few_classes} (--all lists them)" if few_classes else ""))
     return int(any(count[state] for state in ("failed", "damaged", "started")))
 
 

@@ -186,7 +186,7 @@ def test_a_cell_that_fails_does_not_stop_the_others_and_status_says_why(tmp_path
     assert len(lines) == 5
     assert re.fullmatch(r"failed    breast_cancer/ir_200/mlp/cross_entropy/[0-9a-f]{12}", lines[0])
     assert re.fullmatch(r" +.*choose a lower ratio.*", lines[1])
-    assert lines[-1] == "2 done, 2 failed; collapsed runs in 2 (--all lists them)"
+    assert lines[-1] == "2 done, 2 failed; few classes predicted in 2 (--all lists them)"
 
     stopped = call(tmp_path, "train.py", *sweep, "on_error=stop")
     assert stopped.returncode == 1

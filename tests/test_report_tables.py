@@ -325,7 +325,11 @@ def rows_of(block):
 
 @pytest.fixture
 def images(tmp_path):
-    cells = [image_cell(tmp_path, m, d, collapsed=m == "dos") for d in ("mnist", "generated") for m in ("cnn", "dos")]
+    cells = [
+        image_cell(tmp_path, m, d, collapsed=m == "dos", data={"classes": 10})
+        for d in ("mnist", "generated")
+        for m in ("cnn", "dos")
+    ]
     return table(FakePreset(DOS, [*cells, cell("cnn", "svhn", "p90")]), Store(tmp_path))
 
 
@@ -385,11 +389,11 @@ def test_values_that_may_be_exchanged_stand_both_ways(images, tmp_path):
     assert here["F1"].aside == "(0.77, -0.27)"
 
 
-def test_collapsed_runs_are_counted_in_a_footnote(images):
+def test_runs_that_predict_few_classes_are_counted_in_a_footnote(images):
     rows = rows_of(images.blocks[0])
     assert rows["p = 0.90", "minority", "DOS"]["F1"].text == "0.500 ± 0.000 [1]"
     assert "[" not in rows["p = 0.90", "minority", "CNN"]["F1"].text
-    note = "[1] 1 of 2 runs collapsed: at the last iterate they decide for half of the classes or fewer"
+    note = "[1] at the last iterate 1 of 2 runs predict at most half of the classes"
     assert note in images.notes
 
 

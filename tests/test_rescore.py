@@ -135,13 +135,36 @@ def test_every_iterate_there_is_is_scored(tmp_path):
         ([0, 0, 0, 0], [0, 0, 0, 0], False),  # the test part has one class
     ],
 )
-def test_collapsed_is_deciding_for_half_of_the_classes_or_fewer(predicted, labels, expected):
+def test_few_classes_are_predicted_or_the_run_collapsed(predicted, labels, expected):
+    """At most half of the classes; collapsed only where the ranking is at chance too."""
     classes = max(2, *labels) + 1 if max(labels) > 1 else 2
-    assert scoring.collapsed(np.array(labels), np.log(np.eye(classes)[predicted] + 0.01)) is expected
+    scores = np.log(np.eye(classes)[predicted] + 0.01)
+    found = scoring.decisions(np.array(labels), scores, 0.9)
+    assert found == {"predicted_classes": sorted(set(predicted)), "few_classes": expected, "collapsed": False}
+    assert scoring.decisions(np.array(labels), scores, 0.52)["collapsed"] is expected
 
 
-def test_a_regression_does_not_collapse():
-    assert not scoring.collapsed(np.array([0.5, 1.5]), np.zeros((2, 1)))
+@pytest.mark.parametrize(
+    ("runs", "classes", "words"),
+    [
+        ([{}, {"collapsed": False}], 2, ""),
+        ([{"collapsed": True}, {}], 10, "1 of 2 runs predict at most half of the classes"),
+        ([{"collapsed": True}], 2, "1 of 1 runs predict one class only"),
+        ([([0], False)] * 3, 2, "3 of 3 runs predict no positive at 0.5"),
+        ([([1], False), ([0, 1], False)], 2, "2 of 2 runs"),
+        ([([0], True), ([0], False)], 2, "2 of 2 runs predict no positive at 0.5; 1 collapsed: AUC-ROC at most 0.55"),
+    ],
+)
+def test_few_classes_in_words_of_records_of_now_and_before(runs, classes, words):
+    def run(facts):
+        return dict(zip(("predicted_classes", "collapsed", "few_classes"), (*facts, True)))
+
+    said = scoring.few_classes([run(r) if isinstance(r, tuple) else r for r in runs], classes)
+    assert said.removeprefix("at the last iterate ").startswith(words) and bool(said) == bool(words)
+
+
+def test_a_regression_predicts_no_classes():
+    assert scoring.decisions(np.array([0.5, 1.5]), np.zeros((2, 1)), np.nan) == scoring.NO_DECISIONS
 
 
 def test_undefined_numbers_are_not_changes(tmp_path):

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from imbalance_bench import scoring
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import digest
 
@@ -105,6 +106,11 @@ def _metrics(record: Record) -> list[tuple[Any, ...]]:
     for place, run in places.items():  # whichever iterate is asked for
         rows += [(*place, "minority", name, value, hashes[run]) for name, value in facts[run].items()]
     return rows
+
+
+def few_classes(record: Record | None) -> str:
+    """``scoring.few_classes`` of a cell; "" where it has no runs."""
+    return scoring.few_classes(record["runs"], record["data"]["classes"]) if record and record.get("runs") else ""
 
 
 def _generated(info: dict[str, Any]) -> dict[str, float]:

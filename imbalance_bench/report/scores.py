@@ -55,7 +55,7 @@ def _mean_norm(runs: list[Record]) -> float | None:
 @dataclass(frozen=True)
 class Score:
     """One number of a table. ``method``: how the table addresses its row (``sides.Side``); ``iterate`` is the one met;
-    ``runs`` of ``of`` runs gave a number, ``collapsed`` of them decide for few classes only; ``state`` as in
+    ``runs`` of ``of`` runs gave a number, ``few_classes``: how many of them predict few, in words; ``state`` as in
     ``Outcome.in_words``, or "reference" for the method that a relative gap is measured from; sd over runs with n - 1;
     ``exchanged``: what the paper printed as the metric that it seems to have exchanged with this one; ``stand_in``:
     what it printed is of another data set; ``chosen``: of which networks this one is the best."""
@@ -82,7 +82,7 @@ class Score:
     exchanged: str = ""
     difference: float | None = None
     best: bool = False
-    collapsed: int = 0
+    few_classes: str = ""
     stand_in: bool = False
     chosen: str = ""
 
@@ -115,12 +115,12 @@ def score(
         state=result.in_words,
         reason=result.reason,
         of=len(runs),
-        collapsed=sum(bool(run.get("collapsed")) for run in runs),
+        few_classes=frames.few_classes(result.record),
         id=result.cell.id,
         **scaled,
     )
     if metric in FACTS and made.mean is None:
-        made = replace(made, mean=FACTS[metric](result), sd=None, runs=len(runs), collapsed=0)
+        made = replace(made, mean=FACTS[metric](result), sd=None, runs=len(runs), few_classes="")
     if made.state == "done" and made.mean is None and not relative(metric):
         by = f" by {frames.iterate_title(asked)}" if asked != iterate else ""
         what = name if metric in FACTS else f"{name} of class group {class_group}{by}"

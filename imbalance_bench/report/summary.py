@@ -134,7 +134,7 @@ def _scores(records: Sequence[Record], places: dict[str, Place], iterate: str) -
                 state=record["status"],
                 reason=record.get("reason") or "",
                 of=len(record.get("runs", [])),
-                collapsed=sum(bool(run.get("collapsed")) for run in record.get("runs", [])),
+                few_classes=frames.few_classes(record),
                 id=record["id"],
                 **frames.average(values.get(record["id"]), metric, class_group, iterate),
             )

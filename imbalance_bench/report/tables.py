@@ -371,9 +371,7 @@ def item(score: Score | None, iterate: str, footnotes: Footnotes) -> Item:
     text = mean_sd(score.mean, score.sd, decimals(score.metric))
     if score.runs < score.of:
         text = footnotes.mark(text, f"over {score.runs} of {score.of} runs: the others diverged or are undefined")
-    if score.collapsed:
-        what = "at the last iterate they decide for half of the classes or fewer"
-        text = footnotes.mark(text, f"{score.collapsed} of {score.of} runs collapsed: {what}")
+    text = footnotes.mark(text, score.few_classes)
     if score.chosen:
         text = footnotes.mark(text, score.chosen)
     if score.iterate != (Side.of(score.method).iterate or iterate):
