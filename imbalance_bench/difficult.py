@@ -30,7 +30,7 @@ def difficulty(
     compared by the direction of their LSA vectors, fitted on the training part (kept under ``folder``): so the marks
     are those of the split, whatever network or method was trained. ``difficult_share`` (R,): the share of the training
     part's minority rows that are difficult, each leaving itself out; ``difficult_share_own`` (R,): the same by the
-    Euclidean distance of the trained network's own features, where there are such, else nan.
+    Euclidean distance of the trained network's own features, else nan (an ordinary module shows none).
     """
     import torch
 
@@ -56,7 +56,7 @@ def difficulty(
         if classifier.failure:
             continue
         marks.append(mark)
-        if isinstance(classifier, NetworkClassifier):
+        if isinstance(classifier, NetworkClassifier) and classifier.stack.staged:
             own[r] = share(classifier.features(train.x), train, few)
     return {"difficult": np.concatenate(marks), "difficult_share": shares, "difficult_share_own": own}
 

@@ -99,12 +99,14 @@ def run_cell(config: Config) -> Outcome:
 
 @contextmanager
 def logged() -> Iterator[list[str]]:
-    """Collects what the package logs, for train.log."""
+    """Collects what the package logs, for train.log; warnings are told at once, too."""
     lines: list[str] = []
 
     class Collect(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             lines.append(self.format(record))
+            if record.levelno >= logging.WARNING:
+                print(f"warning: {record.getMessage()}", file=sys.stderr, flush=True)
 
     handler = Collect()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
@@ -160,8 +162,7 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
     try:
         tracker.log(cell.path, config.labels, classifiers, rows)
     except Exception as error:  # a server that is away must not cost a trained cell
-        log.warning("tracker=%s: %s", tracker.name, error)
-        print(f"warning: tracker={tracker.name} was told nothing: {error}", file=sys.stderr)
+        log.warning("tracker=%s was told nothing: %s", tracker.name, error)
     return {
         "kind": dataset.kind,
         "data": _data_facts(dataset, runs),

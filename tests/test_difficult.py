@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import importlib
+import re
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from sklearn.metrics import f1_score, recall_score
 
 from imbalance_bench import metrics, rescore
@@ -14,9 +17,11 @@ from imbalance_bench.data.base import Dataset, Part
 from imbalance_bench.data.sources.sklearn import SklearnSource
 from imbalance_bench.data.text import RawTexts
 from imbalance_bench.difficult import NEIGHBOURS, marked, share
+from imbalance_bench.registry import BACKBONES
 from imbalance_bench.run import run_cell
 from imbalance_bench.store import Cell
 from tests.cells import cell
+from tests.tasks import CONF
 
 
 def part(y) -> Part:
@@ -132,6 +137,21 @@ def test_marks_of_a_split_are_the_same_for_every_method_and_reach_the_metrics(tm
         assert 0 <= rows[str(r), "last", "minority_difficult", "share_own"] <= 1
         assert (str(r), "best", "minority_difficult", "share_own") not in rows
     assert not rescore.rescore(Cell(outcomes[0].path))
+
+
+def test_the_recipe_of_an_ordinary_module_for_texts_works(tmp_path, texts, monkeypatch):
+    """docs/texts.md, as it stands; its own features are not asked for."""
+    code, options = re.findall(r"```(?:python|yaml)\n(.*?)```", (CONF.parent / "docs/texts.md").read_text(), re.S)
+    (tmp_path / "my_network.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(BACKBONES, "_classes", {name: BACKBONES.get(name) for name in BACKBONES.names()})
+    importlib.import_module("my_network")
+    config = cell(tmp_path, "method=cross_entropy", "protocol.folds=2", "backbone=textcnn")
+    config.plain["backbone"] = yaml.safe_load(options)
+    outcome = run_cell(config)
+    assert outcome.status == "done", outcome.message
+    arrays = saved(outcome)
+    assert arrays["difficult"].any() and np.isnan(arrays["difficult_share_own"]).all()
 
 
 def test_other_data_have_no_marks(tmp_path):

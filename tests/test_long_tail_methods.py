@@ -326,6 +326,12 @@ def test_balanced_batches_of_fewer_rows_than_classes_are_balanced_on_average():
     assert drawn.max() - drawn.min() <= 1
 
 
+def test_a_share_of_nearly_all_leaves_each_stage_of_crt_an_epoch():
+    for share, stages in ((0.95, [4, 1]), (0.05, [1, 4])):
+        (c,) = fit("crt", SEVERAL[:1], options={"share": 1 - share}, epochs=5)
+        assert c.info["stage_epochs"] == stages
+
+
 def test_crt_needs_two_epochs():
     with pytest.raises(BenchError, match="trainer.epochs=1 must be at least 2"):
         fit("crt", SEVERAL[:1], epochs=1)

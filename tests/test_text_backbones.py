@@ -339,6 +339,14 @@ def test_what_is_no_xlnet_says_so(saved, tmp_path):
     (mute / "tokenizer_config.json").write_text(json.dumps(settings | {"bos_token": None, "eos_token": None}))
     with pytest.raises(BenchError, match="its tokenizer has no bos_token, eos_token"):
         encoder_of(str(mute))
+    plain = Path(broken("plain"))
+    tokens = json.loads((plain / "tokenizer.json").read_text())
+    (plain / "tokenizer.json").write_text(json.dumps(tokens | {"post_processor": None}))
+    (plain / "tokenizer_config.json").write_text(
+        json.dumps(settings | {"tokenizer_class": "PreTrainedTokenizerFast", "backend": "tokenizers"})
+    )
+    with pytest.raises(BenchError, match="its tokenizer does not end texts with <sep> and <cls>"):
+        encoder_of(str(plain))
     with pytest.raises(BenchError, match="lacks 17 of the network's weights"):
         backbone("xlnet", model=broken("deeper", n_layer=3)).build((12,), 2)
     bare = Path(broken("bare"))

@@ -6,6 +6,7 @@ import io
 import logging
 import subprocess
 import sys
+import time
 import zipfile
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -54,6 +55,18 @@ def test_texts_become_rows_of_ids_that_fill_up_on_the_right(folder):
     assert not np.isin(ids, (BEGIN, END)).any()
     assert ids[5].tolist() == ids[2].tolist() == [UNKNOWN] + 23 * [PAD]  # nothing, and nothing but a stop word
     assert words_of(encode) == ["cat mat .", "dog - - dog !", "", "cat cat dog mat", "a a a agga", ""]  # no z, e, b, r
+
+
+def test_a_word_without_end_does_not_hold_up_the_subwords(folder, caplog):
+    caplog.set_level(logging.INFO)
+    texts = np.array([*TEXTS[:5], "cat " + "ab" * 10**6], object)
+    encode = encoder(folder)
+    start = time.process_time()
+    encode(texts, TRAIN)
+    assert time.process_time() - start < 5  # minutes without a cut
+    assert encode.vocabulary(texts, TRAIN).info["long_words"] == 1
+    assert "1 words cut to 1000 characters" in caplog.text
+    assert "long_words" not in encode.vocabulary(TEXTS, TRAIN).info
 
 
 def test_stop_words_may_stay_and_then_what_is_decoded_gives_the_same_ids(folder):

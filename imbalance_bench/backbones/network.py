@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from imbalance_bench.errors import BenchError
+
 Stage = Literal["logits", "embed", "head"]
 
 
@@ -37,6 +39,11 @@ class Network(nn.Module):
 
     def classify(self, h: torch.Tensor) -> torch.Tensor:
         """g before its softmax: logits (..., C) (regression: (..., 1)) of features (..., d)."""
+        if h.shape[-1] != self.head.in_features:
+            raise BenchError(
+                f"{type(self).__name__}.embed gives {h.shape[-1]} features a row, and its head was made for "
+                f"{self.head.in_features}: the number in super().__init__(features, classes, head)"
+            )
         if self.kind == "cosine":
             return F.normalize(h, dim=-1) @ F.normalize(self.head.weight, dim=-1).T
         return self.padded(self.head(h))

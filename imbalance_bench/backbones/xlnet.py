@@ -46,10 +46,18 @@ class XLNetBackbone:
                 f"is not that of its network ({config.vocab_size} ids, padding {config.pad_token_id})"
             )
         # Where texts that are written begin and end, and what stands for a text without a token.
-        needed = ("bos_token", "eos_token", "unk_token")
+        needed = ("bos_token", "eos_token", "unk_token", "sep_token", "cls_token")
         if lacking := [name for name in needed if getattr(tokenizer, name) is None]:
             raise BenchError(f"backbone.model={self.model}: its tokenizer has no {', '.join(lacking)}")
-        return PretrainedTokens(tokenizer, self.length, self.stop_words, language, folder)
+        made = PretrainedTokens(tokenizer, self.length, self.stop_words, language, folder)
+        ends = [tokenizer.sep_token_id, tokenizer.cls_token_id]
+        if (added := tokenizer("a")["input_ids"])[-2:] != ends:
+            raise BenchError(
+                f"backbone.model={self.model}: its tokenizer does not end texts with {tokenizer.sep_token} and "
+                f"{tokenizer.cls_token}, whose state is what is classified, but with "
+                f"{' '.join(tokenizer.convert_ids_to_tokens(added[-2:]))}: save it with the post-processor of XLNet"
+            )
+        return made
 
     def build(self, shape: tuple[int, ...], classes: int, head: str = "linear") -> XLNet:
         """The pretrained network for token ids (n, L) and ``classes`` classes (0: regression), with a fresh summary

@@ -27,6 +27,7 @@ SPECIAL = ("<pad>", "<unk>", "<s>", "</s>")
 PAD, UNKNOWN, BEGIN, END = range(4)
 SPACE = "▁"  # begins a word; in a text it is a space
 FORMAT = 2  # raised when texts are made into ids in another way
+LONGEST = 1000  # characters of a word that count: learning subwords takes the square of them
 AT_ONCE = 4096  # texts given to a tokenizer in one call
 
 Tokenize = Callable[[list[str]], "list[Encoding]"]
@@ -147,12 +148,16 @@ class LearnedTokens(Tokens):
 
     def reader(self) -> Callable[[str], str]:
         split = self.kept_words()
-        return lambda text: " ".join(split(text.lower()))
+        return lambda text: " ".join(word[:LONGEST] for word in split(text.lower()))
 
     def tokenizer(self, lines: list[str], fit_rows: np.ndarray) -> tuple[Tokenize, dict[str, np.ndarray]]:
         learned = learn([lines[row] for row in np.sort(fit_rows)], self.size)
         learned.enable_truncation(self.length)
-        return learned.encode_batch_fast, {"tokenizer": np.frombuffer(learned.to_str().encode(), np.uint8)}
+        long = sum(len(word) >= LONGEST for line in lines if len(line) >= LONGEST for word in line.split(" "))
+        if long:
+            log.info("%d words cut to %d characters", long, LONGEST)
+        kept = {"tokenizer": np.frombuffer(learned.to_str().encode(), np.uint8), "long_words": np.array(long)}
+        return learned.encode_batch_fast, kept
 
     def vocabulary(self, x: np.ndarray, fit_rows: np.ndarray) -> Vocabulary:
         """Decoded texts have spaces between words (Chinese ones too: the words are Jieba's)."""
@@ -164,7 +169,10 @@ class LearnedTokens(Tokens):
         def decode(ids: np.ndarray) -> list[str]:
             return learned.decode_batch(ids.tolist())
 
-        return Vocabulary(self.size, PAD, BEGIN, END, decode, self.info(arrays, learned=learned.get_vocab_size()))
+        facts = {"learned": learned.get_vocab_size()}
+        if long := int(arrays.get("long_words", 0)):  # none in what was kept of old
+            facts["long_words"] = long
+        return Vocabulary(self.size, PAD, BEGIN, END, decode, self.info(arrays, **facts))
 
 
 def learn(lines: list[str], size: int) -> Tokenizer:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from imbalance_bench.config import Trainer
 from imbalance_bench.data.base import Part, Task
@@ -29,6 +31,19 @@ def choose_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise BenchError("device=cuda, but torch sees no GPU here: use device=auto or device=cpu")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def built(backbone: Any, shape: tuple[int, ...], classes: int, head: str = "linear") -> nn.Module:
+    """The network of a backbone. Raises BenchError where ``build`` is not what it must be."""
+    asked = f"backbone={getattr(backbone, 'name', type(backbone).__name__)} needs build(self, shape, classes, head)"
+    try:
+        inspect.signature(backbone.build).bind(shape, classes, head)
+    except (AttributeError, TypeError) as error:
+        raise BenchError(f"{asked}, which gives an nn.Module for rows of a shape: {error}") from error
+    module = backbone.build(shape, classes, head)
+    if not isinstance(module, nn.Module):
+        raise BenchError(f"{asked} that gives an nn.Module; this one gives a {type(module).__name__}")
+    return module
 
 
 class NetworkClassifier(Classifier):
@@ -89,7 +104,7 @@ class Engine:
         """Freshly initialised copies of the backbone, one a task, from the tasks' seeds."""
         shape = tasks[0].train.x.shape[1:]
         stack = Stack.create(
-            lambda: backbone.build(shape, tasks[0].classes, method.head),
+            lambda: built(backbone, shape, tasks[0].classes, method.head),
             [t.seed for t in tasks],
             self.device,
             self.dtype,
@@ -97,6 +112,7 @@ class Engine:
             channels_last=self.trainer.channels_last,
             compiled=self.trainer.compile,
         )
+        stack.outputs = tasks[0].classes or 1
         if method.stages:
             stack.check_staged()
         method.initialise(stack, tasks)
@@ -123,7 +139,7 @@ class Engine:
         if self.device.type != "cpu":
             return None
         with torch.device("meta"):
-            module = backbone.build(task.train.x.shape[1:], task.classes)
+            module = built(backbone, task.train.x.shape[1:], task.classes)
         return None if hasattr(module, "batched") else 1
 
     def train(

@@ -9,6 +9,7 @@ import torch
 
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine.stack import as_input, lengths, stored
+from imbalance_bench.errors import BenchError
 
 Sampler = Callable[[torch.Tensor, int, torch.Generator], torch.Tensor]
 
@@ -105,7 +106,13 @@ class Batch(NamedTuple):
         return torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True).to(self.x.device, non_blocking=True)
 
     def mean(self, losses: torch.Tensor) -> torch.Tensor:
-        """Mean loss of each run, (R,), over the rows that it really has."""
+        """Mean loss of each run, (R,), over the rows that it really has. Raises BenchError unless ``losses`` has one a
+        row."""
+        if getattr(losses, "shape", None) != self.y.shape:
+            raise BenchError(
+                "a loss gives one value a sample: logits (..., C) and labels (...) in, values (...) out, not their "
+                f"mean or sum; for labels {tuple(self.y.shape)} this one gave {_shape(losses)}"
+            )
         return losses.mean(1) if self.weight is None else (losses * self.weight).sum(1)
 
 
@@ -140,7 +147,7 @@ class Rows:
     def epoch(self, sampler: Sampler, batch_size: int, generators: Sequence[torch.Generator]) -> Iterator[Batch]:
         """The batches of one epoch, of texts of about one length. Runs whose sets are shorter sit out the last
         steps."""
-        plans = [sampler(y, batch_size, g) for y, g in zip(self.labels, generators)]
+        plans = [_checked(sampler(y, batch_size, g), len(y)) for y, g in zip(self.labels, generators)]
         if self.lengths is not None:
             lengths = [self.lengths[offset : offset + len(y)] for offset, y in zip(self.offsets, self.labels)]
             plans = [bucketed(*of_run) for of_run in zip(plans, lengths, self.labels)]
@@ -174,3 +181,21 @@ class Rows:
             active = [r for r, size in enumerate(counts[s]) if size]
             some = active if len(active) < len(plans) else None
             yield Batch(x, y, chosen, weight.to(x.device, non_blocking=True), some, offsets, counts[s])
+
+
+def _checked(plan: torch.Tensor, n: int) -> torch.Tensor:
+    """What a sampler gave for ``n`` rows. Raises BenchError unless it is a plan."""
+    right = isinstance(plan, torch.Tensor) and plan.dtype == torch.int64 and plan.ndim == 2 and plan.numel()
+    if not right or plan.min() < -1 or plan.max() >= n:
+        raise BenchError(
+            "a sampler gives the row numbers of an epoch's batches, int64 (steps, batch), -1 where one is short: of "
+            f"{n} rows those from 0 to {n - 1}; this one gave {_shape(plan)}"
+            + (f" from {plan.min()} to {plan.max()}" if right else "")
+        )
+    return plan
+
+
+def _shape(value: object) -> str:
+    if isinstance(value, torch.Tensor):
+        return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
+    return f"a {type(value).__name__}"

@@ -16,6 +16,7 @@ from imbalance_bench.engine.batches import Batch, Rows, Sampler
 from imbalance_bench.engine.optim import optimiser
 from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack, stored
+from imbalance_bench.errors import BenchError
 from imbalance_bench.seeds import AUGMENTATION, OBJECTIVE, derived
 
 if TYPE_CHECKING:
@@ -157,6 +158,9 @@ class Training:
                 self.rates = [by_step[step] for step in self.steps]
                 with self.stack.attending(None if batch.weight is None else batch.sizes):
                     loss = objective(self.stack, batch, state)
+                    if getattr(loss, "shape", None) != (len(self.stack),):
+                        found = tuple(loss.shape) if hasattr(loss, "shape") else f"a {type(loss).__name__}"
+                        raise BenchError(f"batch_loss gives one number a run, ({len(self.stack)},), and not {found}")
                     self.stack.backward(loss.sum())
                 self.descend(batch.among(alive))
                 steps.append((batch.active, {"train_loss": loss.detach()}))

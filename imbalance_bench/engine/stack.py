@@ -51,6 +51,7 @@ class Stack:
     """
 
     scale = 1.0
+    outputs: int | None = None  # logits a row, where that is known
 
     def __init__(
         self,
@@ -207,9 +208,16 @@ class Stack:
         if self.channels_last and x.dim() == 5:
             x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x.shape[:2])
         if self.autocast is None:
-            return self._call(state, x, stage)
-        with torch.autocast(self.flat.device.type, self.autocast):
-            return self._call(state, x, stage).to(self.flat.dtype)
+            out = self._call(state, x, stage)
+        else:
+            with torch.autocast(self.flat.device.type, self.autocast):
+                out = self._call(state, x, stage).to(self.flat.dtype)
+        if stage == "logits" and self.outputs is not None and out.shape != (*x.shape[:2], self.outputs):
+            raise BenchError(
+                f"{type(self.module).__name__} gives {tuple(out.shape[1:])} for {x.shape[1]} rows and {self.outputs} "
+                f"classes: a network gives logits (rows, classes), {(x.shape[1], self.outputs)} (regression: one)"
+            )
+        return out
 
     def _functional(self, state: Params, x: torch.Tensor, stage: str) -> torch.Tensor:
         # A module may know nothing of stages as long as it is asked for logits only.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.errors import BenchError
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +80,7 @@ class Method:
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         """Trains one run a task, all together."""
-        sets = [self.resample(task, engine.rows_of(task)) for task in tasks]
+        sets = [self._resampled(task, engine.rows_of(task)) for task in tasks]
         classifiers = engine.train(self, tasks, sets, backbone)
         for classifier, task, rows in zip(classifiers, tasks, sets):
             classifier.info |= resampling_info(task, rows)
@@ -88,6 +89,25 @@ class Method:
     def resample(self, task: Task, rows: Part) -> Part:
         """The training set: ``rows`` (the task's training part) or what over- or under-sampling makes of it."""
         return rows
+
+    def _resampled(self, task: Task, rows: Part) -> Part:
+        """``resample``. Raises BenchError unless it gives rows such as it was given."""
+        made = self.resample(task, rows)
+        what = "a " + type(made).__name__
+        if isinstance(made, Part):
+            x, y, ids = (np.asarray(values) for values in (made.x, made.y, made.ids))
+            what = f"x {x.shape}, y {y.shape} of {y.dtype}, ids {ids.shape}"
+            one_a_row = x.shape == (len(y), *rows.x.shape[1:]) and y.shape == ids.shape == (len(y),)
+            if len(y) and one_a_row and np.can_cast(y.dtype, rows.y.dtype):
+                if task.kind == "regression" or (y.min() >= 0 and y.max() < task.classes):
+                    return made
+                what += f" from {y.min()} to {y.max()}"
+        raise BenchError(
+            f"resample of method={self.name} gives a Part: x (n, {', '.join(map(str, rows.x.shape[1:]))}), y (n,) of "
+            f"{rows.y.dtype}, ids (n,) with -1 for rows that were made, n above 0"
+            + (f", classes 0 to {task.classes - 1}" if task.classes else "")
+            + f"; this one gave {what}"
+        )
 
     def sampler(self, labels: torch.Tensor, batch_size: int, generator: torch.Generator) -> torch.Tensor:
         """One epoch's batches for labels (n,): row numbers (steps, batch), -1 where the last batch is short."""

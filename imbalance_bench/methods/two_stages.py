@@ -26,8 +26,9 @@ class TwoStages(Method):
     """Plain training; then a fresh head is trained, while the body stays as it is. A subclass says on what
     (``second_sets``) and in which batches (``second_sampler``).
 
-    The last ``share`` of ``trainer.epochs`` is the second stage, so that there are as many passes as other methods
-    make. Each stage goes through the learning rate's schedule from its start (the second without warm-up). "best" is
+    The last ``share`` of ``trainer.epochs`` is the second stage (each stage has one epoch at least), so that there are
+    as many passes as other methods make. Each stage goes through the learning rate's schedule from its start (the
+    second without warm-up). "best" is
     the second stage's best epoch.
 
     In the second stage the body is that of evaluation: statistics of batch normalisation and dropout rest.
@@ -52,8 +53,8 @@ class TwoStages(Method):
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         epochs = engine.trainer.epochs
-        second = max(1, round(self.share * epochs))
-        if second == epochs:
+        second = min(max(1, round(self.share * epochs)), epochs - 1)
+        if not second:
             raise BenchError(f"method={self.name} trains in two stages: trainer.epochs={epochs} must be at least 2")
         sets = [engine.rows_of(t) for t in tasks]
         stage = replace(engine.trainer, epochs=epochs - second)
