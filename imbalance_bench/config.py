@@ -16,6 +16,9 @@ from imbalance_bench.registry import BACKBONES, DATASETS, METHODS, PROTOCOLS, RA
 
 # The groups that determine a result, in the order of a cell's name; each option has a label.
 GROUPS = ("dataset", "ratio", "protocol", "backbone", "trainer", "method")
+# Keys that every option of a group has (``Registry.shared``), at the value that changes nothing: left out there, so
+# that records are alike whether they were made before or after the key was.
+SHARED = {"dataset": {"copies": "apart"}}
 REGISTRIES = {
     "dataset": DATASETS,
     "ratio": RATIOS,
@@ -92,7 +95,8 @@ class Config:
         """The whole configuration as one primary config: ``scripts/train.py -cp <folder> -cn config`` runs it again."""
         return {
             "defaults": ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}],
-            **self.plain,
+            **{group: SHARED.get(group, {}) | options for group, options in self.plain.items() if group != "seed"},
+            "seed": self.plain["seed"],
             "tracker": self.tracker,
             "device": self.device,
             "cache": self.cache,
@@ -118,6 +122,9 @@ def plain_of(cfg: dict[str, Any]) -> dict[str, Any]:
                 f"{group}. Change one of those ({group}.<key>=<value>), or leave out -cp and -cn"
             )
         cfg[group].setdefault("label", cfg[group].get("name", group))
+        for key, unchanged in SHARED.get(group, {}).items():
+            if cfg[group].get(key) == unchanged:
+                del cfg[group][key]
     return {**{group: cfg[group] for group in GROUPS}, "seed": cfg["seed"]}
 
 

@@ -30,7 +30,15 @@ NOT_IDENTITY = {
 # Keys that came after ids had been given out, with the value at which they change nothing: there they are left out of
 # the hash, so that earlier ids stay.
 NEUTRAL: dict[str, dict[str, Any]] = {
-    "dataset": {"encoding": None, "decimal": None, "thousands": None, "missing": [], "categorical": []},
+    "dataset": {
+        "encoding": None,
+        "decimal": None,
+        "thousands": None,
+        "missing": [],
+        "categorical": [],
+        "group": None,
+        "time": None,
+    },
 }
 
 

@@ -36,9 +36,11 @@ class Registry:
     (``--help``, ``status``, ``report``) do not pay for torch.
     """
 
-    def __init__(self, kind: str, package: str) -> None:
+    def __init__(self, kind: str, package: str, shared: tuple[str, ...] = ()) -> None:
+        """``shared``: keys that every option has and no class, unless it declares them."""
         self.kind = kind
         self.package = package
+        self.shared = shared
         self._classes: dict[str, type] = {}
         self._loaded = False
 
@@ -68,7 +70,9 @@ class Registry:
         options = dict(options)
         if "name" not in options:
             raise BenchError(f"{self.kind} needs a name: {nearest('', self.names())}")
-        return build(self.get(options.pop("name")), options, self.kind)
+        cls = self.get(options.pop("name"))
+        own = {field.name for field in dataclasses.fields(cls)}
+        return build(cls, {k: v for k, v in options.items() if k not in self.shared or k in own}, self.kind)
 
     def _load(self) -> None:
         if self._loaded:
@@ -98,7 +102,7 @@ def build(cls: type[T], options: Mapping[str, Any], where: str) -> T:
 
 
 METHODS = Registry("method", "imbalance_bench.methods")
-DATASETS = Registry("dataset", "imbalance_bench.data.sources")
+DATASETS = Registry("dataset", "imbalance_bench.data.sources", shared=("copies",))
 BACKBONES = Registry("backbone", "imbalance_bench.backbones")
 RATIOS = Registry("ratio", "imbalance_bench.data.ratio")
 PROTOCOLS = Registry("protocol", "imbalance_bench.data.splits")

@@ -124,14 +124,18 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
 
     from imbalance_bench.data.tasks import make_runs
     from imbalance_bench.data.text import as_read_by
+    from imbalance_bench.data.together import loaded, remarks
     from imbalance_bench.difficult import difficulty
     from imbalance_bench.engine import Engine
 
     # The tracker too: what it lacks is known before anything is trained.
     method, backbone, trainer, tracker = (config.component(g) for g in ("method", "backbone", "trainer", "tracker"))
-    folder = Path(config.paths.data)
-    dataset = as_read_by(backbone, config.component("dataset").load(folder), folder, config.device)
-    runs = make_runs(dataset, config.component("ratio"), config.component("protocol"), config.plain["seed"])
+    folder, protocol = Path(config.paths.data), config.component("protocol")
+    dataset = as_read_by(backbone, loaded(config), folder, config.device)
+    runs = make_runs(dataset, config.component("ratio"), protocol, config.plain["seed"])
+    for remark in remarks(dataset, protocol, runs):
+        log.warning("%s: %s", config.labels["dataset"], remark)
+        print(f"note: {config.labels['dataset']}: {remark}", file=sys.stderr)
     shape = runs[0].task.train.x.shape[1:]
     log.info("%s: %d runs, %d rows, features %s", dataset.name, len(runs), len(dataset.y), shape)
     for run in runs:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from imbalance_bench.data.dividing import hold_out
 from imbalance_bench.data.ratio import ClassList, Gaussian, ImbalanceRatio, LongTailed, MinorMajor, RandomClasses, Step
-from imbalance_bench.data.splits import hold_out
 from imbalance_bench.registry import RATIOS
 from imbalance_bench.rounding import snapped
 from tests.tasks import CONF, option
@@ -133,4 +133,4 @@ def test_gaussian_deletion_takes_its_share_to_the_row(reduction, counts):
 @pytest.mark.parametrize(("rows", "share", "part"), [(100, 0.07, 7), (50, 0.14, 7), (100, 0.55, 55), (101, 0.07, 8)])
 def test_a_part_held_out_has_its_share_of_rows(rows, share, part):
     y = np.arange(rows) % 2
-    assert len(hold_out(y, np.arange(rows), share, 0)[1]) == part
+    assert len(hold_out(y, None, np.arange(rows), share, 0)[1]) == part

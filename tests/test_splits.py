@@ -1,5 +1,6 @@
 """Protocols and the runs made of them: no overlap, every class in every part, seeds that do not depend on the rest."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.dividing import dealt, k_folds
 from imbalance_bench.data.encode import ArrayEncoder
+from imbalance_bench.data.splits import Rows
 from imbalance_bench.data.tasks import make_runs, run_seed, subset_hash
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
@@ -38,7 +41,7 @@ def dataset(counts=(300, 60), d=3, **options):
 
 def splits(label, y, **options):
     test = np.flatnonzero(np.arange(len(y)) % 4 == 0) if label.startswith("official") else None
-    return protocol(label, **options).splits(y, test, None, "classification")
+    return protocol(label, **options).splits(Rows(y, test=test, times=np.arange(len(y))))
 
 
 @settings(max_examples=25)
@@ -80,10 +83,10 @@ def test_the_split_seed_moves_rows_and_nothing_else_does():
 
 def test_official_test_uses_the_rows_that_the_data_name():
     y = labels([50, 20])
-    own = protocol("official_test").splits(y, np.arange(10), np.arange(10, 30), "classification")
+    own = protocol("official_test").splits(Rows(y, test=np.arange(10), valid=np.arange(10, 30)))
     assert [len(p) for p in own[0]] == [40, 20, 10]
     with pytest.raises(BenchError, match="comes with no test rows; set protocol=holdout_kfold"):
-        protocol("official_test").splits(y, None, None, "classification")
+        protocol("official_test").splits(Rows(y))
 
 
 def test_official_trials_repeat_the_same_rows():
@@ -94,7 +97,7 @@ def test_official_trials_repeat_the_same_rows():
     assert [len(p) for p in found[0]] == [52, 0, 18]
     assert [len(p) for p in splits("official_trials", y, valid_fraction=0.25)[0]] == [39, 13, 18]
     assert len(splits("official_trials_5", y)) == 5
-    own = protocol("official_trials").splits(y, np.arange(10), np.arange(10, 30), "classification")
+    own = protocol("official_trials").splits(Rows(y, test=np.arange(10), valid=np.arange(10, 30)))
     assert [len(p) for p in own[7]] == [40, 20, 10]
 
 
@@ -123,7 +126,10 @@ def test_each_trial_redraws_its_ratio_and_shares_its_test_part():
 @pytest.mark.parametrize(
     ("label", "options", "counts", "words"),
     [
-        ("holdout_kfold", {}, [100, 4], "class 1 has 3 rows left for protocol.folds=4 (rows a class: 0: 100, 1: 4)"),
+        (
+            *("holdout_kfold", {}, [100, 4]),
+            "class 1 has 3 rows left for protocol.folds=4 (rows a class: 0: 100, 1: 4): set protocol.folds=3",
+        ),
         ("holdout_kfold", {}, [100, 1], "class 1 has a single row, and a training and a test part need one each"),
         ("stratified_kfold", {"folds": 9}, [100, 8], "protocol.folds=9"),
         ("holdout_kfold", {"folds": 1}, [9, 9], "protocol.folds=1 must be at least 2"),
@@ -140,7 +146,47 @@ def test_bad_protocols_say_what_to_change(label, options, counts, words):
     with pytest.raises(BenchError) as error:
         splits(label, labels(counts), **options)
     assert words in str(error.value)
-    assert counts == [9, 9] or "ratio=native" in str(error.value)
+    assert "ratio" not in str(error.value)  # nothing was thinned
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(1, 12), min_size=2, max_size=4),
+    st.sampled_from(sorted(set(PROTOCOL_LABELS) - {"past_future"})),
+    st.integers(2, 6),
+    st.booleans(),
+)
+def test_what_an_error_of_few_rows_advises_works(counts, label, folds, grouped):
+    """Class names, and no option that is set already; what is to be set is set, and the rows are split."""
+    y, names = labels(counts), tuple("abcd"[: len(counts)])
+    groups = np.arange(len(y)) // 2 if grouped else None
+    options = option("protocol", label)
+    options = options | {key: folds for key in ("folds", "repeats") if key in options}
+    test = np.flatnonzero(np.arange(len(y)) % 3 == 0) if label.startswith("official") else None
+    rows = Rows(y, names, test=test, groups=groups)
+    try:
+        PROTOCOLS.build(options).splits(rows)
+    except BenchError as error:
+        assert "a: " in str(error)
+        for advice in re.findall(r"set ((?:protocol\.\w+=\S+ ?)+)", str(error)):
+            changed = dict(pair.removeprefix("protocol.").split("=") for pair in advice.replace(";", "").split())
+            changed = {key: type(options[key])(float(value)) for key, value in changed.items()}
+            assert changed.items() - options.items() == changed.items()
+            PROTOCOLS.build(options | changed).splits(rows)
+        if "dataset.group=null" in str(error):
+            PROTOCOLS.build(options).splits(replace(rows, groups=None))
+        if "ratio" in str(error) or ("dataset.positive" in str(error)) != (len(counts) > 2):
+            raise AssertionError(str(error)) from error
+
+
+def test_a_lower_ratio_is_advised_where_it_helps():
+    data = dataset((400, 60))
+    with pytest.raises(BenchError, match=r"class 'c1' has 3 rows left .*: choose a lower ratio, e.g. ratio=native; or"):
+        make_runs(data, ratio("ir_100"), protocol(), 0)
+    few = dataset((400, 3))
+    with pytest.raises(BenchError) as error:
+        make_runs(few, ratio("ir_200"), protocol(), 0)
+    assert "ratio=native" not in str(error.value)
 
 
 @pytest.mark.parametrize("apply_to", ["all", "train"])
@@ -165,6 +211,12 @@ def test_a_ratio_thins_all_rows_or_the_training_part(apply_to):
 PAIRS = np.arange(360) // 2
 
 
+def whole(split, groups):
+    """Whether no group is in two parts."""
+    parts = [set(groups[part]) for part in split]
+    return not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+
+
 @pytest.mark.parametrize(
     ("label", "options"),
     [
@@ -176,17 +228,126 @@ PAIRS = np.arange(360) // 2
     ],
 )
 @pytest.mark.parametrize("apply_to", ["all", "train"])
-def test_copies_of_a_row_are_not_parted(label, options, apply_to):
+def test_rows_of_one_group_are_in_one_part(label, options, apply_to):
     data = dataset(test_rows=np.arange(90), groups=PAIRS)
-    with pytest.raises(BenchError, match=f"protocol={label} puts copies of one row of made into") as error:
-        make_runs(data, ratio("ir_10", apply_to=apply_to), protocol(label, **options), 0)
-    assert "set protocol=official_trials protocol.valid_fraction=0" in str(error.value)
+    for run in make_runs(data, ratio("ir_10", apply_to=apply_to), protocol(label, **options), 0):
+        task = run.task
+        assert whole((task.train.ids, task.valid.ids, run.test.ids), PAIRS)
+        if task.withdrawn:  # nor does the pool know those that are tested on
+            assert not set(PAIRS[task.withdrawn.ids]) & set(PAIRS[np.r_[task.valid.ids, run.test.ids]])
 
 
-def test_copies_of_test_rows_are_not_trained_on():
-    data = dataset(test_rows=np.arange(1, 90), groups=PAIRS)
-    with pytest.raises(BenchError, match="into the train and the test part"):
+def patients(n, seed=0):
+    """Labels and numbers of n patients of 1 to 9 rows each, a quarter of them of class 1, shuffled."""
+    rng = np.random.default_rng(seed)
+    groups = rng.permutation(np.repeat(np.arange(n), rng.integers(1, 10, n)))
+    return (np.arange(n) % 4 == 0).astype(np.int64)[groups], groups
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(40, 80), st.integers(0, 99), st.sampled_from(["holdout_kfold", "stratified_kfold", "setconv"]))
+def test_grouped_splits_are_whole_stratified_and_cover_all_rows(n, seed, label):
+    y, groups = patients(n, seed)
+    spec = protocol(label, seed=seed)
+    for split in spec.splits(Rows(y, groups=groups)):
+        assert sorted(np.concatenate(split)) == list(range(len(y)))
+        assert whole(split, groups)
+        assert [y[part].mean() for part in split] == pytest.approx([y.mean()] * 3, abs=0.12)
+    shares = {"holdout_kfold": (0.6, 0.2, 0.2), "stratified_kfold": (0.64, 0.16, 0.2), "setconv": (0.63, 0.07, 0.3)}
+    assert [len(part) / len(y) for part in split] == pytest.approx(shares[label], abs=0.06)
+
+
+def test_grouped_folds_are_as_even_as_those_of_scikit_learn():
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    def unevenness(y, folds):
+        return np.std([np.bincount(y[test], minlength=2) / np.bincount(y) for _, test in folds], axis=0).mean()
+
+    ours = theirs = 0
+    for seed in range(12):
+        y, groups = patients(30, seed)
+        splitter = StratifiedGroupKFold(4, shuffle=True, random_state=seed)
+        theirs += unevenness(y, splitter.split(y, y, groups))
+        ours += unevenness(y, k_folds(y, groups, np.arange(len(y)), 4, seed))
+    assert ours <= 1.02 * theirs
+
+
+def test_many_groups_that_are_alike_are_dealt_by_their_share():
+    y = np.arange(60_000) % 3
+    parts = dealt(y, np.arange(len(y)), np.array([0.7, 0.3]), 0)
+    assert np.bincount(y[parts == 1]).tolist() == [6000] * 3
+    assert (parts != dealt(y, np.arange(len(y)), np.array([0.7, 0.3]), 1)).any()
+
+
+def test_a_class_of_few_groups_is_named_with_what_helps():
+    y, groups = np.repeat([0, 1], [60, 40]), np.r_[np.arange(60), 60 + np.arange(40) // 10]
+    with pytest.raises(BenchError) as error:
+        protocol("stratified_kfold").splits(Rows(y, ("well", "ill"), groups=groups))
+    assert "class 'ill' has 4 groups left for protocol.folds=5" in str(error.value)
+    assert "set protocol.folds=4" in str(error.value) and "dataset.group=null" in str(error.value)
+
+
+def test_groups_of_the_test_rows_are_not_trained_on():
+    data = dataset(test_rows=np.arange(1, 90), groups=PAIRS, grouped_by="rows of one patient")
+    with pytest.raises(BenchError, match="puts rows of one patient of made into the train and the test part") as error:
         make_runs(data, ratio(), protocol("official_trials"), 0)
+    assert "set protocol=stratified_kfold" in str(error.value)
+    make_runs(data, ratio(), protocol("stratified_kfold"), 0)
+
+
+# Past and future
+
+
+def dated(n=400, ties=1, seed=5):
+    """A data set whose rows were at times 0, 0, ..., 1, 1, ..., ``ties`` at each, in shuffled order."""
+    data = dataset((n * 3 // 4, n // 4))
+    return replace(data, times=np.random.default_rng(seed).permutation(n) // ties)
+
+
+@pytest.mark.parametrize("ties", [1, 7, 20])
+@pytest.mark.parametrize("apply_to", ["all", "train"])
+def test_tests_are_on_the_future_and_validation_lies_between(ties, apply_to):
+    data = dated(ties=ties)
+    runs = make_runs(data, ratio("ir_10", apply_to=apply_to), protocol("past_future"), 0)
+    assert len(runs) == 3
+    for run in runs:
+        train, valid, test = (data.times[p.ids] for p in (run.task.train, run.task.valid, run.test))
+        assert train.max() < valid.min() <= valid.max() < test.min()
+        assert data.times[run.task.withdrawn.ids].max() < valid.min()
+
+
+def test_the_parts_of_past_and_future():
+    data = dated()
+    found = protocol("past_future").splits(Rows(data.y, times=data.times))
+    assert [[len(part) for part in s] for s in found] == [[128, 32, 80], [192, 48, 80], [256, 64, 80]]
+    assert sorted(data.times[np.concatenate([s.test for s in found])]) == list(range(160, 400))
+    (one,) = protocol("past_future", folds=1, test_fraction=0.07, valid_fraction=0).splits(
+        Rows(data.y, times=data.times)
+    )
+    assert [len(part) for part in one] == [372, 0, 28]
+
+
+@pytest.mark.parametrize(
+    ("options", "times", "words"),
+    [
+        ({}, None, "needs dataset.time=<column>"),
+        ({}, np.zeros(400, int), "has 1 different times, too few for 3 test parts of 0.2"),
+        ({}, np.arange(400) // 200, "has 2 different times, too few for 3 test parts"),
+        ({"folds": 1}, np.arange(400) // 200, "set protocol.valid_fraction=0"),
+        ({"folds": 5}, np.arange(400), "set a test_fraction above 0 and below 0.2"),
+        ({"folds": 0}, np.arange(400), "protocol.folds=0"),
+    ],
+)
+def test_bad_times_say_what_to_change(options, times, words):
+    with pytest.raises(BenchError) as error:
+        protocol("past_future", **options).splits(Rows(labels([300, 100]), times=times))
+    assert words in str(error.value)
+
+
+def test_a_patient_of_past_and_future_is_an_error():
+    data = replace(dated(), groups=np.arange(400) % 40, grouped_by="rows of one patient")
+    with pytest.raises(BenchError, match="protocol=past_future puts rows of one patient of made into"):
+        make_runs(data, ratio(), protocol("past_future"), 0)
 
 
 @pytest.mark.parametrize("label", ["official_test", "official_trials"])

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from imbalance_bench.data.sources import imdb, opinrank, sms_spam, toutiao, zhang
+from imbalance_bench.data.splits import Rows
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
 from tests.tasks import option
@@ -754,7 +755,7 @@ def test_bad_texts_say_what_to_change(tmp_path, name, content, options, words):
 def test_a_class_of_one_text_is_found_by_the_split(tmp_path):
     data = own(put(tmp_path, "t.csv", table([(f"text {i}", "x") for i in range(30)] + [("one", "y")]))).load(Path())
     with pytest.raises(BenchError, match="class.*1"):
-        PROTOCOLS.build(option("protocol", "stratified_kfold")).splits(data.y, None, None, data.kind)
+        PROTOCOLS.build(option("protocol", "stratified_kfold")).splits(Rows(data.y, data.class_names))
 
 
 # Real data

@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 import warnings
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -165,13 +164,14 @@ def overhead(rounds: int) -> tuple[float, int]:
     from imbalance_bench.conf_files import CONF
     from imbalance_bench.config import from_omegaconf
     from imbalance_bench.data.tasks import make_runs
+    from imbalance_bench.data.together import loaded
     from imbalance_bench.run import run_cell
 
     with tempfile.TemporaryDirectory() as outputs, initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", [f"paths.outputs={outputs}", "trainer.epochs=1", "cache=overwrite"])
         config = from_omegaconf(cfg)
         method, net, settings = (config.component(g) for g in ("method", "backbone", "trainer"))
-        dataset = config.component("dataset").load(Path(config.paths.data))
+        dataset = loaded(config)
         runs = make_runs(dataset, config.component("ratio"), config.component("protocol"), 0)
         tasks = [r.task for r in runs]
 

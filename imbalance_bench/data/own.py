@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OwnFile:
-    """``path``: the file. Where it lies is no part of a result's identity, what it holds is."""
+    """``path``: the file. Where it lies is no part of a result's identity, what it holds is. ``target``: the column of
+    the class. ``group``: the column whose equal values belong together; ``time``: the one that orders rows in time."""
 
     name: ClassVar[str]
 
     path: str | None
+    target: str | None
+    group: str | None
+    time: str | None
 
     def fingerprint(self) -> dict[str, Any]:
         return {"sha256": hashlib.sha256(self.content()).hexdigest()}
@@ -38,8 +42,20 @@ class OwnFile:
         except OSError as error:
             raise BenchError(f"dataset.path={self.path} cannot be read: {error.strerror}") from error
 
+    @property
+    def beside(self) -> dict[str, str]:
+        """Keys of the YAML → the columns that they name which are neither class nor feature."""
+        found = {key: column for key in ("group", "time") if (column := getattr(self, key)) is not None}
+        for key, column in found.items():
+            if column == self.target:
+                raise BenchError(
+                    f"dataset.{key}={column} is the class (dataset.target): choose another column, or null"
+                )
+        return found
+
     def need(self, table: pd.DataFrame, **columns: Sequence[str | None]) -> None:
         """Raises BenchError unless ``table`` has rows and the ``columns``: key of the YAML → those that it names."""
+        columns |= {key: [column] for key, column in self.beside.items()}
         if not len(table):
             raise BenchError(f"dataset.path={self.path} is empty: it has a header and no rows")
         for key, wanted in columns.items():

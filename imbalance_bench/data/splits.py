@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from imbalance_bench.data import dividing
 from imbalance_bench.data.base import Kind
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import PROTOCOLS
@@ -24,6 +24,56 @@ class Split(NamedTuple):
     test: np.ndarray
 
 
+class TooFew(Exception):
+    """A class has too few rows for every part to have one. The message says which; ``Protocol.splits`` adds a remedy
+    that works."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a protocol knows of the rows 0..n-1 that it splits: ``y`` (n,), the class ``names``, and of a data set its
+    own ``test`` and ``valid`` rows, ``groups`` (n,) and ``times`` (n,). ``whole``: all rows, where a ratio left these
+    of them."""
+
+    y: np.ndarray
+    names: tuple[str, ...] = ()
+    kind: Kind = "classification"
+    test: np.ndarray | None = None
+    valid: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    times: np.ndarray | None = None
+    whole: Rows | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def called(self, label: Any) -> str:
+        """A class by its name."""
+        return f"class {self.names[label]!r}" if self.names else f"class {label}"
+
+    def counts(self, rows: np.ndarray | None = None) -> np.ndarray:
+        """Of each class (C,), all rows or some."""
+        return np.bincount(self.y if rows is None else self.y[rows], minlength=int(self.y.max()) + 1)
+
+    def hold_out(self, rows: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """(the rest, the part held out), stratified, groups kept together."""
+        try:
+            return dividing.hold_out(self.y, self.groups, rows, fraction, seed)
+        except ValueError as error:
+            raise TooFew(f"a stratified part of {fraction:g} cannot be held out of {len(rows)} rows") from error
+
+    def k_folds(self, rows: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """(rows of the other folds, rows of this one), stratified, groups kept together."""
+        counts, unit = self.counts(rows), "row"
+        if self.groups is not None:  # as many as groups that a class is in
+            pairs = np.unique(np.stack([self.groups[rows], self.y[rows]]), axis=1)
+            counts, unit = np.bincount(pairs[1], minlength=len(counts)), "group"
+        if (few := counts.min()) < folds:
+            left = f"{few} {unit}{'' if few == 1 else 's'}"
+            raise TooFew(f"{self.called(counts.argmin())} has {left} left for protocol.folds={folds}")
+        yield from dividing.k_folds(self.y, self.groups, rows, folds, seed)
+
+
 @dataclass(frozen=True)
 class Protocol:
     """``seeds``: how often each split is trained, each time with another training seed. ``seed``: which rows go where;
@@ -31,6 +81,7 @@ class Protocol:
 
     name: ClassVar[str]
     may_skip_valid: ClassVar[bool] = False  # whether valid_fraction may be 0: no validation rows
+    in_time: ClassVar[bool] = False  # whether validation rows come after training rows, and test rows after both
 
     seeds: int
     seed: int
@@ -50,36 +101,69 @@ class Protocol:
             if getattr(self, key, 1) < 1:
                 raise BenchError(f"protocol.{key}={getattr(self, key)} must be at least 1")
 
-    def splits(
-        self, y: np.ndarray, test_rows: np.ndarray | None, valid_rows: np.ndarray | None, kind: Kind
-    ) -> list[Split]:
-        """The folds of rows 0..n-1 with labels ``y`` (n,). ``test_rows`` and ``valid_rows``: what the data set itself
-        says; regression tasks always use these, having no classes to stratify by. Raises BenchError where a class has
-        too few rows for every part to have one."""
-        if kind == "regression":
-            return [own_rows(y, test_rows, valid_rows)]
-        counts = np.bincount(y)
+    def splits(self, rows: Rows) -> list[Split]:
+        """The folds of ``rows``. Regression tasks always use the test and validation rows that the data set names,
+        having no classes to stratify by. Raises BenchError where a class has too few rows for every part to have
+        one."""
+        if rows.kind == "regression":
+            return [own_rows(rows)]
+        try:
+            return self._tried(rows)
+        except TooFew as error:
+            raise BenchError(f"{error} ({_counts(rows)}): {self._remedy(rows)}") from error
+
+    def _tried(self, rows: Rows) -> list[Split]:
+        counts = rows.counts()
         if (counts == 1).any():
-            what = f"class {(counts == 1).argmax()} has a single row, and a training and a test part need one each"
-            raise too_few(y, what, "leave the class out of the data, or set one against all others (dataset.positive)")
-        found = [Split(*(np.sort(part).astype(np.int64) for part in s)) for s in self._splits(y, test_rows, valid_rows)]
+            alone = rows.called((counts == 1).argmax())
+            raise TooFew(f"{alone} has a single row, and a training and a test part need one each")
+        found = [Split(*(np.sort(part).astype(np.int64) for part in s)) for s in self._splits(rows)]
         for split in found:
-            for part, rows in zip(Split._fields, split):
-                if part == "valid" and not len(rows) and self.may_skip_valid:
+            for part, of_part in zip(Split._fields, split):
+                if part == "valid" and not len(of_part) and self.may_skip_valid:
                     continue
-                counts = np.bincount(y[rows], minlength=int(y.max()) + 1)
+                counts = rows.counts(of_part)
                 if counts.min() == 0:
-                    raise too_few(
-                        y,
-                        f"the {part} part of a split gets no row of class {counts.argmin()}",
-                        "fewer folds (protocol.folds), or larger parts (protocol.valid_fraction, test_fraction)",
-                    )
+                    raise TooFew(f"the {part} part of a split gets no row of {rows.called(counts.argmin())}")
         return found
 
-    def _splits(
-        self, y: np.ndarray, test_rows: np.ndarray | None, valid_rows: np.ndarray | None
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def _splits(self, rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         raise NotImplementedError
+
+    def _remedy(self, rows: Rows) -> str:
+        """What to change such that ``rows`` can be split: only what was tried and works."""
+        remedies = []
+        if rows.whole is not None and self._works(rows.whole):
+            remedies.append("choose a lower ratio, e.g. ratio=native")
+        for other in self._others():
+            if self._works(rows, **other):
+                remedies.append("set " + " ".join(f"protocol.{key}={value:g}" for key, value in other.items()))
+                break
+        if rows.groups is not None and self._works(replace(rows, groups=None)):
+            remedies.append("split groups (dataset.group=null, dataset.copies=apart)")
+        if len(rows.counts()) > 2:
+            remedies.append("leave the class out of the data, or set one class against all others (dataset.positive)")
+        if not remedies and StratifiedKFold(self.seeds, self.seed, 5, 0.2)._works(rows):
+            remedies.append("set protocol=stratified_kfold protocol.folds=5 protocol.valid_fraction=0.2")
+        return "; or ".join(remedies) or "add rows of that class, which are too few for any protocol"
+
+    def _others(self) -> Iterator[dict[str, float]]:
+        """Options of this protocol to try instead: fewer folds, parts of other sizes, both."""
+        folds = getattr(self, "folds", None)
+        fewer: list[dict[str, float]] = [{"folds": n} for n in range(min(folds or 0, 11) - 1, 1, -1)]
+        yield from fewer
+        for key in ("valid_fraction", "test_fraction"):
+            if (now := getattr(self, key, 0)) > 0:
+                shares = sorted((0.1, 0.2, 0.3, 0.4, 0.5), key=lambda share: abs(share - now))
+                for share in (s for s in shares if s != now):
+                    yield {key: share}
+                    yield from ({**less, key: share} for less in fewer[-1:])
+
+    def _works(self, rows: Rows, **options: Any) -> bool:
+        try:
+            return bool(replace(self, **options)._tried(rows))
+        except (TooFew, BenchError):
+            return False
 
 
 @PROTOCOLS.register("holdout_kfold")
@@ -91,9 +175,9 @@ class HoldoutKFold(Protocol):
     folds: int
     valid_fraction: float
 
-    def _splits(self, y, test_rows, valid_rows):  # type: ignore[no-untyped-def]
-        rest, valid = hold_out(y, np.arange(len(y)), self.valid_fraction, self.seed)
-        for train, test in k_folds(y, rest, self.folds, self.seed):
+    def _splits(self, rows):  # type: ignore[no-untyped-def]
+        rest, valid = rows.hold_out(np.arange(len(rows)), self.valid_fraction, self.seed)
+        for train, test in rows.k_folds(rest, self.folds, self.seed):
             yield train, valid, test
 
 
@@ -106,9 +190,9 @@ class StratifiedKFold(Protocol):
     folds: int
     valid_fraction: float
 
-    def _splits(self, y, test_rows, valid_rows):  # type: ignore[no-untyped-def]
-        for fold, (rest, test) in enumerate(k_folds(y, np.arange(len(y)), self.folds, self.seed)):
-            train, valid = hold_out(y, rest, self.valid_fraction, derived(self.seed, fold))
+    def _splits(self, rows):  # type: ignore[no-untyped-def]
+        for fold, (rest, test) in enumerate(rows.k_folds(np.arange(len(rows)), self.folds, self.seed)):
+            train, valid = rows.hold_out(rest, self.valid_fraction, derived(self.seed, fold))
             yield train, valid, test
 
 
@@ -122,12 +206,64 @@ class RepeatedHoldout(Protocol):
     test_fraction: float
     valid_fraction: float
 
-    def _splits(self, y, test_rows, valid_rows):  # type: ignore[no-untyped-def]
+    def _splits(self, rows):  # type: ignore[no-untyped-def]
         for repeat in range(self.repeats):
             seed = derived(self.seed, repeat)
-            rest, test = hold_out(y, np.arange(len(y)), self.test_fraction, seed)
-            train, valid = hold_out(y, rest, self.valid_fraction, seed)
+            rest, test = rows.hold_out(np.arange(len(rows)), self.test_fraction, seed)
+            train, valid = rows.hold_out(rest, self.valid_fraction, seed)
             yield train, valid, test
+
+
+@PROTOCOLS.register("past_future")
+@dataclass(frozen=True)
+class PastFuture(Protocol):
+    """Learning from the past, tested on the future, by ``dataset.time``: the newest rows are tested on, a share
+    ``test_fraction`` of all in each of ``folds`` (as scikit-learn's TimeSeriesSplit); all rows before those of a fold
+    are for training, but for the newest ``valid_fraction`` of them, which are for validation (0: none). Rows of one
+    time stay together. Not stratified: a class comes as often as it comes."""
+
+    may_skip_valid: ClassVar[bool] = True
+    in_time: ClassVar[bool] = True
+
+    folds: int
+    test_fraction: float
+    valid_fraction: float
+
+    def __post_init__(self) -> None:
+        if self.folds < 1:
+            raise BenchError(f"protocol.folds={self.folds} must be at least 1")
+        if not 0 < self.test_fraction * self.folds < 1:
+            raise BenchError(
+                f"protocol.test_fraction={self.test_fraction:g} in each of protocol.folds={self.folds} leaves no rows "
+                f"to learn from: set a test_fraction above 0 and below {1 / self.folds:g}"
+            )
+
+    def _splits(self, rows):  # type: ignore[no-untyped-def]
+        if rows.times is None:
+            raise BenchError(
+                f"protocol={self.name} needs dataset.time=<column>, which says when each row was (your own table or "
+                "texts); without one set protocol=stratified_kfold"
+            )
+        times = rows.times
+        cuts = [dividing.cut(times, snapped(self.test_fraction * left)) for left in range(self.folds, 0, -1)]
+        if None in cuts or len(set(cuts)) < len(cuts):
+            raise BenchError(
+                f"protocol={self.name}: dataset.time has {len(np.unique(times))} different times, too few for "
+                f"{self.folds} test parts of {self.test_fraction:g} of the rows: lower protocol.folds, or change "
+                "protocol.test_fraction"
+            )
+        for begin, end in zip(cuts, [*cuts[1:], int(times.max()) + 1]):
+            before, train = np.flatnonzero(times < begin), times < begin
+            if self.valid_fraction:
+                since = dividing.cut(times[before], self.valid_fraction)
+                if since is None:
+                    raise BenchError(
+                        f"protocol={self.name}: all rows before a test part are of one time, so that none can be for "
+                        "validation: set protocol.valid_fraction=0, or lower protocol.folds"
+                    )
+                train &= times < since
+            test = np.flatnonzero((times >= begin) & (times < end))
+            yield np.flatnonzero(train), before[~train[before]], test
 
 
 @PROTOCOLS.register("official_test")
@@ -140,16 +276,16 @@ class OfficialTest(Protocol):
 
     valid_fraction: float
 
-    def _splits(self, y, test_rows, valid_rows):  # type: ignore[no-untyped-def]
-        if valid_rows is not None:
-            yield own_rows(y, test_rows, valid_rows)
+    def _splits(self, rows):  # type: ignore[no-untyped-def]
+        if rows.valid is not None:
+            yield own_rows(rows)
             return
-        if test_rows is None:
+        if rows.test is None:
             raise BenchError(f"protocol={self.name}: this data set comes with no test rows; set protocol=holdout_kfold")
-        train, valid = np.setdiff1d(np.arange(len(y)), test_rows), np.zeros(0, np.int64)
+        train, valid = np.setdiff1d(np.arange(len(rows)), rows.test), np.zeros(0, np.int64)
         if self.valid_fraction:
-            train, valid = hold_out(y, train, self.valid_fraction, self.seed)
-        yield train, valid, test_rows
+            train, valid = rows.hold_out(train, self.valid_fraction, self.seed)
+        yield train, valid, rows.test
 
 
 @PROTOCOLS.register("official_trials")
@@ -160,45 +296,20 @@ class OfficialTrials(OfficialTest):
 
     trials: int
 
-    def _splits(self, y, test_rows, valid_rows):  # type: ignore[no-untyped-def]
-        yield from [*super()._splits(y, test_rows, valid_rows)] * self.trials
+    def _splits(self, rows):  # type: ignore[no-untyped-def]
+        yield from [*super()._splits(rows)] * self.trials
 
 
-def own_rows(y: np.ndarray, test_rows: np.ndarray | None, valid_rows: np.ndarray | None) -> Split:
+def own_rows(rows: Rows) -> Split:
     """The split that the data set itself prescribes: train on all rows that are neither test nor validation."""
-    if test_rows is None or valid_rows is None:
+    if rows.test is None or rows.valid is None:
         raise BenchError("this data set names no test and validation rows of its own, which its protocol needs")
-    train = np.setdiff1d(np.arange(len(y)), np.concatenate([test_rows, valid_rows]))
-    return Split(train, np.sort(valid_rows), np.sort(test_rows))
+    train = np.setdiff1d(np.arange(len(rows)), np.concatenate([rows.test, rows.valid]))
+    return Split(train, np.sort(rows.valid), np.sort(rows.test))
 
 
-def hold_out(y: np.ndarray, rows: np.ndarray, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(the rest, the part held out), stratified."""
-    from sklearn.model_selection import train_test_split
-
-    try:
-        size = math.ceil(snapped(fraction * len(rows)))
-        rest, part = train_test_split(rows, test_size=size, stratify=y[rows], random_state=seed)
-    except ValueError as error:
-        what = f"a stratified part of {fraction:g} cannot be held out of {len(rows)} rows"
-        raise too_few(y, what, "larger parts (protocol.valid_fraction, test_fraction)") from error
-    return rest, part
-
-
-def k_folds(y: np.ndarray, rows: np.ndarray, folds: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(rows of the other folds, rows of this one), stratified."""
-    from sklearn import model_selection
-
-    counts = np.bincount(y[rows], minlength=int(y.max()) + 1)
-    if counts.min() < folds:
-        what = f"class {counts.argmin()} has {counts.min()} rows left for protocol.folds={folds}"
-        raise too_few(y, what, f"fewer folds, e.g. protocol.folds={max(2, counts.min())}")
-    splitter = model_selection.StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for train, test in splitter.split(rows, y[rows]):
-        yield rows[train], rows[test]
-
-
-def too_few(y: np.ndarray, what: str, remedy: str) -> BenchError:
-    counts = np.bincount(y)
-    shown = ", ".join(f"{c}: {n}" for c, n in enumerate(counts[:20])) + (", ..." if len(counts) > 20 else "")
-    return BenchError(f"{what} (rows a class: {shown}): choose a lower ratio, e.g. ratio=native, or {remedy}")
+def _counts(rows: Rows) -> str:
+    counts = rows.counts()
+    names = rows.names or range(len(counts))
+    shown = ", ".join(f"{name}: {n}" for name, n in [*zip(names, counts)][:20])
+    return f"rows a class: {shown}" + (", ..." if len(counts) > 20 else "")

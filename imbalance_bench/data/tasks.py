@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imbalance_bench.data.base import Dataset, Part, Task
+from imbalance_bench.data.splits import Rows
 from imbalance_bench.errors import BenchError
 from imbalance_bench.seeds import derived
 
@@ -31,7 +32,7 @@ def make_runs(dataset: Dataset, ratio: Ratio, protocol: Protocol, seed: int) -> 
 
     Parts of equal rows are the same object wherever the rows are encoded alike (repeats of a split; the test part of
     trials), so that they need to lie on a device once.
-    Raises BenchError where a class is left without rows in a part, copies of one row are in two parts, or a feature is
+    Raises BenchError where a class is left without rows in a part, rows of one group are in two parts, or a feature is
     not a finite number.
     """
     if isinstance(dataset.x, np.ndarray) and dataset.modality != "text":  # an encoder fills the gaps of a table
@@ -97,20 +98,50 @@ def _split(dataset: Dataset, ratio: Ratio, protocol: Protocol) -> tuple[list[Spl
     else:
         kept = ratio.indices(dataset.y, ratio.seed) if ratio.apply_to == "all" else every
 
-    def within(rows: np.ndarray | None) -> np.ndarray | None:
-        """Rows of the data set as positions among those kept."""
-        return None if rows is None else np.flatnonzero(np.isin(kept, rows))
-
-    found = protocol.splits(dataset.y[kept], within(dataset.test_rows), within(dataset.valid_rows), dataset.kind)
+    found = protocol.splits(_rows(dataset, kept, None if len(kept) == len(every) else every))
     splits = [type(s)(*(kept[part] for part in s)) for s in found]
     _check_groups(dataset, protocol, splits)
     if ratio.apply_to == "all" or dataset.kind == "regression":
-        return splits, [np.setdiff1d(every, kept)] * len(splits)
+        out = np.setdiff1d(every, kept)
+        return splits, [_unseen(dataset, protocol, out, s) for s in splits]
     thinned = [
         s._replace(train=s.train[ratio.indices(dataset.y[s.train], ratio.trial_seed(fold))])
         for fold, s in enumerate(splits)
     ]
     return thinned, [np.setdiff1d(s.train, t.train) for s, t in zip(splits, thinned)]
+
+
+def _rows(dataset: Dataset, kept: np.ndarray, every: np.ndarray | None) -> Rows:
+    """What a protocol knows of the rows ``kept``; ``every``: all rows, where these are not all."""
+
+    def of(values: np.ndarray | None) -> np.ndarray | None:
+        return None if values is None else values[kept]
+
+    def within(rows: np.ndarray | None) -> np.ndarray | None:
+        """Rows of the data set as positions among those kept."""
+        return None if rows is None else np.flatnonzero(np.isin(kept, rows))
+
+    return Rows(
+        dataset.y[kept],
+        dataset.class_names,
+        dataset.kind,
+        within(dataset.test_rows),
+        within(dataset.valid_rows),
+        of(dataset.groups),
+        of(dataset.times),
+        None if every is None else _rows(dataset, every, None),
+    )
+
+
+def _unseen(dataset: Dataset, protocol: Protocol, out: np.ndarray, split: Split) -> np.ndarray:
+    """Of the rows ``out`` that a ratio took before the split those that a training part may know of: of no group that
+    is validated or tested on, and of its past only."""
+    held = np.concatenate([split.valid, split.test])
+    if dataset.groups is not None:
+        out = out[~np.isin(dataset.groups[out], dataset.groups[held])]
+    if protocol.in_time and dataset.times is not None:
+        out = out[dataset.times[out] < dataset.times[held].min()]
+    return out
 
 
 def _check_groups(dataset: Dataset, protocol: Protocol, splits: list[Split]) -> None:
@@ -121,9 +152,8 @@ def _check_groups(dataset: Dataset, protocol: Protocol, splits: list[Split]) -> 
         for one, other in combinations(groups, 2):
             if np.isin(groups[one], groups[other]).any():
                 raise BenchError(
-                    f"protocol={protocol.name} puts copies of one row of {dataset.name} into the {one} and the {other} "
-                    "part: set protocol=official_trials protocol.valid_fraction=0, which trains on all rows that are "
-                    "not test rows"
+                    f"protocol={protocol.name} puts {dataset.grouped_by} of {dataset.name} into the {one} and the "
+                    f"{other} part: set protocol=stratified_kfold, which keeps them in one part"
                 )
 
 

@@ -12,6 +12,7 @@ from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import Scale, TableEncoder
 from imbalance_bench.data.labels import class_indices
 from imbalance_bench.data.own import OwnFile
+from imbalance_bench.data.together import belonging
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
 
@@ -27,7 +28,6 @@ class CsvSource(OwnFile):
     of two, or every class for itself. ``drop``: columns to leave out. ``scale`` of numeric columns; the others are
     one-hot coded."""
 
-    target: str | None
     positive: Any
     drop: list[str]
     separator: str
@@ -36,13 +36,14 @@ class CsvSource(OwnFile):
     def load(self, folder: Path) -> Dataset:
         table = self._read()
         y, names = class_indices(table[self.target], self.positive)
-        table = table.drop(columns=[self.target, *self.drop])
+        together = belonging(table, **self.beside)
+        table = table.drop(columns=[self.target, *self.beside.values(), *self.drop])
         if table.shape[1] == 0:
             raise BenchError(f"{self.path} has no columns beside the target: nothing to learn from")
         _check_finite(table, self.path)
         encoder = TableEncoder.of(table, self.scale)
         info = {"one_hot_width": encoder.width, "categorical": list(encoder.categories)}
-        return Dataset(self.file.stem, table, y, names, encoder, info=info)
+        return Dataset(self.file.stem, table, y, names, encoder, info=info, **together)
 
     def _read(self) -> pd.DataFrame:
         """The table, with the columns that ``target`` and ``drop`` name."""

@@ -39,8 +39,8 @@ class SubsetSource:
         info = {key: fact for key, fact in whole.info.items() if key != "printed"}  # which is of the whole
         x = whole.x[rows] if isinstance(whole.x, np.ndarray) else whole.x.iloc[rows]
         parts = {"test_rows": within(whole.test_rows), "valid_rows": within(whole.valid_rows)}
-        groups = None if whole.groups is None else whole.groups[rows]
-        return replace(whole, x=x, y=whole.y[rows], groups=groups, info=info, **parts)
+        groups, times = (None if each is None else each[rows] for each in (whole.groups, whole.times))
+        return replace(whole, x=x, y=whole.y[rows], groups=groups, times=times, info=info, **parts)
 
     def _ratio(self, y: np.ndarray | None = None) -> np.ndarray:
         """Rows that stay of labels ``y`` (n,); without any, whether ``keep`` and ``seed`` can be."""

@@ -16,6 +16,7 @@ from imbalance_bench.data.base import Dataset, Language
 from imbalance_bench.data.labels import class_indices
 from imbalance_bench.data.own import OwnFile
 from imbalance_bench.data.text import RawTexts
+from imbalance_bench.data.together import belonging
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
 
@@ -35,7 +36,6 @@ class TextsSource(OwnFile):
     ``encoding`` of the file. ``drop_empty``: leave rows without a text out."""
 
     text: str | None
-    target: str | None
     positive: Any
     language: Language
     encoding: str
@@ -53,7 +53,8 @@ class TextsSource(OwnFile):
         x = np.array(table[self.text], object)
         info = {"empty_texts_skipped": dropped} if dropped else {}
         name = self.file.name.partition(".")[0]
-        return Dataset(name, x, y, names, RawTexts(), modality="text", language=self.language, info=info)
+        together = belonging(table, **self.beside)
+        return Dataset(name, x, y, names, RawTexts(), modality="text", language=self.language, info=info, **together)
 
     def _full(self, table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         """The rows that have a text, and how many have none. Raises BenchError where these are not to be dropped."""
