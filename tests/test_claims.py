@@ -196,7 +196,8 @@ def test_a_cell_is_judged_by_its_interval_over_runs(statistic, a, expected):
     result = verdict(c, noisy(a, [0.5] * len(a)))
     assert result.verdict == expected
     if len(a) == 1:
-        assert result.detail.startswith("one run a cell; seen: ") and result.missing == ("d0 native: one run",)
+        assert result.detail.startswith("one run a cell; seen: ") and "intervals" not in result.detail
+        assert result.missing == ("d0 native: one run",)
         assert result.gain.mean == pytest.approx(0.12)
 
 
@@ -213,7 +214,14 @@ def test_one_run_beside_repeated_ones_is_not_counted():
     repeated, single = noisy([0.6, 0.61], [0.5, 0.5]), noisy([0.3], [0.5], dataset="d1")
     result = verdict(claim(datasets=["d0", "d1"], against=["b"]), pd.concat([repeated, single]))
     assert result.verdict == "not run" and result.missing == ("d1 native: one run",)
-    assert result.detail.startswith("strictly best in 1 of 1 cells run, of 2")
+    assert result.detail.startswith("strictly best in 1 of 1 cell run, of 2")
+
+
+def test_most_cells_are_undecided_where_the_missing_ones_cannot_turn_it():
+    wide = pd.concat([noisy([0.9, 0.2, 0.6], [0.5] * 3, dataset=f"d{i}") for i in range(5)])
+    for missing, expected in ((0, "undecided"), (2, "undecided"), (6, "not run")):
+        names = [f"d{i}" for i in range(5 + missing)]
+        assert verdict(claim("best_on_most", names, against=["b"]), wide).verdict == expected
 
 
 def test_another_schedule_gives_no_verdict():

@@ -71,12 +71,13 @@ def judge(
     ``gain`` and ``versus`` as in ``ClaimResult``; ``exact`` as in ``difference``.
     """
     run, missing = len(cells), len(claim.places) - len(cells)
-    of = f"{run} cells run, of {run + missing}" if missing else f"{run} cell{'s' if run > 1 else ''}"
+    of = f"{run} cell{'s' if run > 1 else ''}" + (f" run, of {run + missing}" if missing else "")
     if claim.statistic in ("best_on_all", "best_on_most"):
         answers = [every([above_zero(d) for d in cell.versus(exact).values()]) for cell in cells]
         wins = sum(cell.gain.mean > 10.0**-_DECIMALS for cell in cells)
         rule = _on_all if claim.statistic == "best_on_all" else _on_most
-        return rule(answers, missing), f"strictly best in {wins} of {of}{_by_intervals(answers, 'best', 'not best')}"
+        detail = f"strictly best in {wins} of {of}"
+        return rule(answers, missing), detail + _by_intervals(cells, answers, "best", "not best")
     if claim.statistic == "gain_between":
         assert claim.bounds
         low, high = claim.bounds
@@ -84,10 +85,8 @@ def judge(
         gains = [round(cell.gain.mean, _DECIMALS) for cell in cells]
         inside = sum(low <= g <= high for g in gains)
         listed = ", ".join(f"{g:+.3f} on {cell.name}" for g, cell in zip(gains, cells))
-        detail = (
-            f"gains {listed}; in [{low:g}, {high:g}]: {inside} of {of}{_by_intervals(answers, 'inside', 'outside')}"
-        )
-        return _on_all(answers, missing), detail
+        detail = f"gains {listed}; in [{low:g}, {high:g}]: {inside} of {of}"
+        return _on_all(answers, missing), detail + _by_intervals(cells, answers, "inside", "outside")
     if claim.statistic in ("gain_grows", "declines_least"):
         return _trend(claim, cells, sign, exact)
     if claim.statistic == "ranks_differ":
@@ -118,9 +117,9 @@ def _interval(gain: PairedDifference) -> str:
     return f"{gain.mean:+.4f}" + ("" if math.isnan(gain.low) else f" [{gain.low:+.4f}, {gain.high:+.4f}]")
 
 
-def _by_intervals(answers: Sequence[Answer], yes: str, no: str) -> str:
-    """How many answers the intervals give; nothing where they give all of them."""
-    if None not in answers:
+def _by_intervals(cells: Sequence[CellComparison], answers: Sequence[Answer], yes: str, no: str) -> str:
+    """How many answers the intervals give; nothing where they give all of them, or there are none."""
+    if None not in answers or all(cell.runs < 2 for cell in cells):
         return ""
     return f"; by their intervals {answers.count(True)} {yes}, {answers.count(False)} {no}, {answers.count(None)} open"
 
@@ -132,13 +131,14 @@ def _on_all(answers: Sequence[Answer], missing: int) -> Verdict:
 
 
 def _on_most(answers: Sequence[Answer], missing: int) -> Verdict:
-    """A claim about more than half of the cells: decided once the others cannot turn it."""
-    needed = len(answers) + missing
-    if 2 * answers.count(True) > needed:
+    """A claim about more than half of the cells: decided, or left undecided, once the others cannot turn it."""
+    needed, yes, no = len(answers) + missing, answers.count(True), answers.count(False)
+    if 2 * yes > needed:
         return HOLDS
-    if 2 * (needed - answers.count(False)) <= needed:
+    if 2 * (needed - no) <= needed:
         return DOES_NOT_HOLD
-    return NOT_RUN if missing else UNDECIDED
+    could_turn = 2 * (yes + missing) > needed or 2 * (needed - no - missing) <= needed
+    return NOT_RUN if could_turn else UNDECIDED
 
 
 def _of_all_cells(answer: Answer, missing: int) -> Verdict:
@@ -204,4 +204,4 @@ def _trend(claim: Claim, cells: Sequence[CellComparison], sign: float, exact: bo
         else:
             missing += 1
     detail = "; ".join(parts) or "no series has its ends"
-    return _on_all(answers, missing), detail + _by_intervals(answers, "rising", "not rising")
+    return _on_all(answers, missing), detail + _by_intervals(cells, answers, "rising", "not rising")
