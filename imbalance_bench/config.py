@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.options import Count, Interval, Len, NonNegative, Positive, Share, Text, Whole
+from imbalance_bench.options import Betas, Count, NonNegative, Positive, Share, Text, Whole
 from imbalance_bench.registry import BACKBONES, DATASETS, METHODS, PROTOCOLS, RATIOS, TRACKERS, build
 
 # The groups that determine a result, in the order of a cell's name; each option has a label.
@@ -42,7 +42,7 @@ class Trainer:
     batch_size: Count
     optimiser: Literal["adam", "sgd"]
     lr: Positive
-    betas: Annotated[tuple[Annotated[float, Interval(ge=0, lt=1)], ...], Len(2, 2)]
+    betas: Betas
     momentum: NonNegative
     weight_decay: NonNegative
     schedule: Literal["constant", "step", "cosine", "inverse_time"]

@@ -7,7 +7,7 @@ with the markers of ``annotated_types`` (``Ge(1)``: at least 1, ``Gt``, ``Le``, 
     epochs: Count
     share: Annotated[Share, "of trainer.epochs"]
     alpha: Annotated[Fraction | None, "null: no weights"]
-    betas: Annotated[tuple[Annotated[float, Interval(ge=0, lt=1)], ...], Len(2, 2)]
+    betas: Annotated[tuple[BelowOne, ...], Len(2, 2)]
 
 ``registry.build`` checks each value (``coerce``); ``--help`` and docs/options.md show the same words (``describe``).
 nan, infinity and whole numbers of more than 64 bits are values of no option.
@@ -34,6 +34,8 @@ Positive = Annotated[float, Gt(0)]
 NonNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Interval(ge=0, le=1)]
 Share = Annotated[float, Interval(gt=0, lt=1)]
+BelowOne = Annotated[float, Interval(ge=0, lt=1)]
+Betas = Annotated[tuple[BelowOne, ...], Len(2, 2)]  # of Adam
 Text = Annotated[str, MinLen(1)]
 
 NOUNS = {
@@ -70,7 +72,8 @@ def check(hint: Any, value: Any, key: str) -> Any:
         raise BenchError(f"{key}={shown(value)} must be {describe(hint)}{finite}{where}") from None
 
 
-def coerce(hint: Any, value: Any) -> Any:
+def coerce(hint: Any, given: Any) -> Any:
+    value = given
     base, limits, _ = _parts(hint)
     origin, args = typing.get_origin(base), typing.get_args(base)
     if base is Any:
@@ -93,7 +96,7 @@ def coerce(hint: Any, value: Any) -> Any:
     else:
         value = _scalar(origin or base, value)
     if not all(_holds(limit, value) for limit in limits):
-        raise Wrong(value)
+        raise Wrong(given)
     return value
 
 
@@ -177,7 +180,7 @@ def describe(hint: Any) -> str:
     elif origin in (tuple, list):
         text = _list(args[0], limits)
     elif origin is dict:
-        text = f"a mapping from {_plural(args[0])} to {_plural(args[1])}"
+        text = f"a mapping {{{describe(args[0])}: {describe(args[1])}}}"
     else:
         text = ", ".join(filter(None, (NOUNS[origin or base][0], _range(limits))))
     return text + "".join(f" ({note})" for note in notes)

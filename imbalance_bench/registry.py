@@ -65,14 +65,16 @@ class Registry:
             raise BenchError(f"unknown {self.kind} name={shown(name)}: {nearest(str(name), self._classes)}")
         return self._classes[name]
 
-    def build(self, options: Mapping[str, Any]) -> Any:
-        """The object that a YAML mapping describes: ``name`` chooses the class, the other keys are its fields."""
-        options = dict(options)
+    def build(self, options: Any, where: str = "") -> Any:
+        """The object that a YAML mapping describes: ``name`` chooses the class, the other keys are its fields.
+        ``where``: the key that holds the mapping, if not the group's own (method.resampler)."""
+        where = where or self.kind
+        options = mapping(options, where)
         if "name" not in options:
-            raise BenchError(f"{self.kind} needs a name: {nearest('', self.names())}")
+            raise BenchError(f"{where} needs a name: {nearest('', self.names())}")
         cls = self.get(options.pop("name"))
         own = {field.name for field in dataclasses.fields(cls)}
-        return build(cls, {k: v for k, v in options.items() if k not in self.shared or k in own}, self.kind)
+        return build(cls, {k: v for k, v in options.items() if k not in self.shared or k in own}, where)
 
     def _load(self) -> None:
         if self._loaded:
@@ -83,6 +85,13 @@ class Registry:
         self._loaded = True
 
 
+def mapping(value: Any, where: str) -> dict[str, Any]:
+    """A copy of what must be a mapping of keys."""
+    if not isinstance(value, Mapping):
+        raise BenchError(f"{where}={shown(value)} must be a mapping of keys; {where}.<key>=<value> changes one of them")
+    return dict(value)
+
+
 def build(cls: type[T], options: Mapping[str, Any], where: str) -> T:
     """A dataclass from a mapping; unknown and missing keys and values that ``options`` refuses are errors that name the
     override.
@@ -90,7 +99,7 @@ def build(cls: type[T], options: Mapping[str, Any], where: str) -> T:
     ``label`` is for people (rows of tables, folders) and belongs to no class unless it declares it.
     """
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
-    options = {k: v for k, v in options.items() if k != "label" or k in fields}
+    options = {k: v for k, v in mapping(options, where).items() if k != "label" or k in fields}
     for key in options:
         if key not in fields:
             raise BenchError(f"unknown key {where}.{key}: {nearest(str(key), fields)}")

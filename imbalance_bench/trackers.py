@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Text
 from imbalance_bench.registry import TRACKERS
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ class TensorBoard:
 class MLflow:
     """One MLflow run a cell; ``uri`` as MLFLOW_TRACKING_URI."""
 
-    uri: str
-    experiment: str
+    uri: Text
+    experiment: Text
 
     def __post_init__(self) -> None:
         require("mlflow")

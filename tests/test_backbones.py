@@ -262,9 +262,9 @@ def test_the_smallest_images_that_are_said_to_do_do():
         ("resnet20", {"depth": 21}, "backbone.depth=21: backbone.version=1 has the depths 6n + 2 (nearest: 20, 26)"),
         ("resnet20", {"depth": 2}, "(nearest: 8, 14)"),
         ("resnet20", {"version": 3}, "backbone.version=3 must be one of 1, 2"),
-        ("lenet_small", {"conv": [6]}, "backbone.conv=[6] must be two numbers, at least 1"),
-        ("lenet_small", {"hidden": [400, 0]}, "backbone.hidden=[400, 0] must be two numbers, at least 1"),
-        ("lenet_small", {"kernel": 0}, "backbone.kernel=0 must be at least 1"),
+        ("lenet_small", {"conv": [6]}, "backbone.conv=[6] must be a list of 2 whole numbers, each at"),
+        ("lenet_small", {"hidden": [400, 0]}, "backbone.hidden=[400, 0] must be a list of 2 whole numbers, each at"),
+        ("lenet_small", {"kernel": 0}, "backbone.kernel=0 must be a whole number, at least 1"),
     ],
 )  # fmt: skip
 def test_options_that_make_no_network_are_errors_that_name_them(label, options, message):

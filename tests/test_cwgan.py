@@ -232,7 +232,7 @@ def test_a_class_of_one_row_is_an_error_that_names_the_way_out():
 
 
 def test_bad_options_are_errors():
-    with pytest.raises(BenchError, match="method.critic_steps=0 must be at least 1"):
+    with pytest.raises(BenchError, match="method.critic_steps=0 must be a whole number, at least 1"):
         method("cwgan", critic_steps=0)
     with pytest.raises(BenchError, match="method.amount='tripled' must be one of doubled, balanced"):
         method("cwgan", amount="tripled")

@@ -216,9 +216,9 @@ def test_a_validation_part_without_minority_is_an_error_that_names_the_way_out()
 
 
 def test_bad_options_are_errors():
-    with pytest.raises(BenchError, match="method.learners=1 must be at least 2"):
+    with pytest.raises(BenchError, match="method.learners=1 must be a whole number, at least 2"):
         method("mesa", learners=1)
-    with pytest.raises(BenchError, match="method.sigma=0.0 must be above 0"):
+    with pytest.raises(BenchError, match="method.sigma=0.0 must be a number, above 0"):
         method("mesa", sigma=0.0)
     with pytest.raises(BenchError, match="trainer.rows=train"):
         method("mesa").fit([task(0)], None, Engine(trainer(rows="train_valid"), "cpu"))

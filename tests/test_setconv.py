@@ -353,8 +353,11 @@ def test_a_class_without_training_rows_is_named():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"support": 1}, "method.support=1 must be at least 2"),
-        ({"post_sizes": [100, 1]}, r"method.post_sizes=\[100, 1\] must each be at least 2"),
+        ({"support": 1}, "method.support=1 must be a whole number, at least 2"),
+        (
+            {"post_sizes": [100, 1]},
+            r"method.post_sizes=\[100, 1\] must be .* each at least 2 \(a row of each class\)",
+        ),
         ({"output_rate": 10.0}, "is of a layer that method.output=null leaves out"),
     ],
 )

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from imbalance_bench.data.sources.subset import SubsetSource
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
 from tests.tasks import option
@@ -18,7 +17,7 @@ WHOLE = option("dataset", "breast_cancer")
 
 
 def subset(keep, seed=0, of=WHOLE):
-    return SubsetSource(of, keep, seed)
+    return DATASETS.build({"name": "subset", "of": of, "keep": keep, "seed": seed})
 
 
 def test_so_many_rows_of_each_class_stay_in_their_order():
@@ -66,7 +65,7 @@ def test_it_lies_where_the_whole_one_lies(tmp_path):
 def test_mistakes():
     with pytest.raises(BenchError, match=r"dataset.keep\[1\]=5000 asks for more rows than class 1 has"):
         subset({1: 5000}).load(Path())
-    with pytest.raises(BenchError, match="must be a fraction between 0 and 1 or a whole number of rows"):
+    with pytest.raises(BenchError, match=r"dataset.keep={1: 2.5} must be a mapping .*: \[1\] is 2.5"):
         subset({1: 2.5})
     with pytest.raises(BenchError, match="dataset.of is a published data set"):
         subset({1: 5}, of={"name": "csv", "path": "table.csv"})

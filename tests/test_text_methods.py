@@ -229,7 +229,7 @@ def test_features_after_a_last_step_that_diverged_are_not_resampled():
 
 def test_no_neighbours_are_an_error():
     for label in ("smote", "adasyn_features"):
-        with pytest.raises(BenchError, match="method.k_neighbors=0 must be at least 1"):
+        with pytest.raises(BenchError, match="method.k_neighbors=0 must be a whole number, at least 1"):
             fit(label, [BINARY[0]], options={"k_neighbors": 0})
 
 

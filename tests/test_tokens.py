@@ -238,13 +238,16 @@ def test_stop_words_that_are_no_utf_8(tmp_path, monkeypatch, language, name):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"vocabulary": 5}, "backbone.vocabulary=5 must be at least 16"),
-        ({"length": 0}, "backbone.length=0 must be at least 1"),
-        ({"embedding": 0}, "backbone.embedding=0 must be at least 1"),
-        ({"filters": 0}, "backbone.filters=0 must be at least 1"),
-        ({"dropout": 1.0}, "backbone.dropout=1.0 must be 0 or above and below 1"),
-        ({"dropout": -0.5}, "backbone.dropout=-0.5 must be 0 or above and below 1"),
-        ({"widths": []}, r"backbone.widths=\[\] must be numbers of tokens"),
+        ({"vocabulary": 5}, "backbone.vocabulary=5 must be a whole number, at least 16"),
+        ({"length": 0}, "backbone.length=0 must be a whole number, at least 1"),
+        ({"embedding": 0}, "backbone.embedding=0 must be a whole number, at least 1"),
+        ({"filters": 0}, "backbone.filters=0 must be a whole number, at least 1"),
+        ({"dropout": 1.0}, "backbone.dropout=1.0 must be a number, at least 0 and below 1"),
+        ({"dropout": -0.5}, "backbone.dropout=-0.5 must be a number, at least 0 and below 1"),
+        (
+            {"widths": []},
+            r"backbone.widths=\[\] must be a list of one or more whole numbers, each at least 1",
+        ),
     ],
 )
 def test_settings_that_make_no_sense(options, message):

@@ -83,7 +83,7 @@ def test_any_resampler_may_come_first():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"c": 0.0}, "method.c=0.0 must be above 0"),
+        ({"c": 0.0}, "method.c=0.0 must be a number, above 0"),
         ({"resampler": {"name": "focal", "gamma": 2.0, "alpha": None}}, "method.resampler.name=focal leaves"),
         ({"resampler": {"name": "smotte"}}, "unknown method name='smotte': did you mean smote"),
         ({"resampler": {"name": "iht", "trees": 10}}, "missing key method.resampler.folds"),
@@ -473,14 +473,14 @@ def test_a_class_without_rows_is_never_near():
 @pytest.mark.parametrize(
     "label, options, message",
     [
-        ("iht_mlp", {"folds": 1}, "method.folds=1 must be at least 2"),
-        ("kmeans_smote_mlp", {"clusters": 0}, "method.clusters=0 must be at least 1"),
-        ("kmeans_smote_mlp", {"threshold": 0.0}, "method.threshold=0.0 must be above 0"),
-        ("kmeans_smote_mlp", {"exponent": -1.0}, "method.exponent=-1.0 must be 0 or above"),
-        ("weob2", {"theta": 1.0}, "method.theta=1.0 must lie between 0 and 1"),
-        ("weob2", {"passes": 0}, "method.passes=0 must be at least 1"),
-        ("iml", {"pca": 0}, "method.pca=0 must be at least 1"),
-        ("iml", {"mu": 2.0}, "method.mu=2.0 must lie between 0 and 1"),
+        ("iht_mlp", {"folds": 1}, "method.folds=1 must be a whole number, at least 2"),
+        ("kmeans_smote_mlp", {"clusters": 0}, "method.clusters=0 must be a whole number, at least 1"),
+        ("kmeans_smote_mlp", {"threshold": 0.0}, "method.threshold=0.0 must be a number, above 0"),
+        ("kmeans_smote_mlp", {"exponent": -1.0}, "method.exponent=-1.0 must be a number, at least 0"),
+        ("weob2", {"theta": 1.0}, "method.theta=1.0 must be a number, above 0 and below 1"),
+        ("weob2", {"passes": 0}, "method.passes=0 must be a whole number, at least 1"),
+        ("iml", {"pca": 0}, "method.pca=0 must be a whole number, at least 1"),
+        ("iml", {"mu": 2.0}, "method.mu=2.0 must be a number, at least 0 and at most 1"),
     ],
 )
 def test_a_wrong_value_names_the_key(label, options, message):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import nn
 
 from imbalance_bench.backbones.images import image_shape
 from imbalance_bench.backbones.network import Network
-from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Count, Len
 from imbalance_bench.registry import BACKBONES
 
 
@@ -22,17 +23,9 @@ class LeNetBackbone:
     LeNet's: see ``LeNet``.
     """
 
-    conv: tuple[int, ...]
-    hidden: tuple[int, ...]
-    kernel: int
-
-    def __post_init__(self) -> None:
-        for key in ("conv", "hidden"):
-            sizes = getattr(self, key)
-            if len(sizes) != 2 or min(sizes) < 1:
-                raise BenchError(f"backbone.{key}={list(sizes)} must be two numbers, at least 1")
-        if self.kernel < 1:
-            raise BenchError(f"backbone.kernel={self.kernel} must be at least 1")
+    conv: Annotated[tuple[Count, ...], Len(2, 2)]
+    hidden: Annotated[tuple[Count, ...], Len(2, 2)]
+    kernel: Count
 
     def build(self, shape: tuple[int, ...], classes: int, head: str = "linear") -> LeNet:
         """A LeNet for images (n, *shape), shape (channels, H, W), and ``classes`` classes (0: regression)."""

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from imbalance_bench.backbones.network import Network, Stage
-from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Count
 from imbalance_bench.registry import BACKBONES
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
@@ -23,12 +23,8 @@ ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 class MLPBackbone:
     """``hidden`` widths and ``activation`` of the body; the head is the method's choice."""
 
-    hidden: tuple[int, ...]
+    hidden: tuple[Count, ...]
     activation: Literal["relu", "tanh"]
-
-    def __post_init__(self) -> None:
-        if any(width < 1 for width in self.hidden):
-            raise BenchError(f"backbone.hidden={list(self.hidden)}: widths must be at least 1")
 
     def build(self, shape: tuple[int, ...], classes: int, head: str = "linear") -> MLP:
         """An MLP for inputs (n, *shape) and ``classes`` classes (0: regression)."""

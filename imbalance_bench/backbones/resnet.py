@@ -18,6 +18,7 @@ from torch import nn
 from imbalance_bench.backbones.images import image_shape
 from imbalance_bench.backbones.network import BatchNorm, Network
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Count
 from imbalance_bench.registry import BACKBONES
 
 BLOCK_LAYERS = {1: 6, 2: 9}  # layers that one block more in each of the three stages adds
@@ -30,7 +31,7 @@ KerasNorm = partial(BatchNorm, momentum=0.01, eps=1e-3)  # Keras's defaults: it 
 class ResNetBackbone:
     """``depth`` = 6n + 2 layers in ``version`` 1, 9n + 2 in version 2."""
 
-    depth: int
+    depth: Count
     version: Literal[1, 2]
 
     def __post_init__(self) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from imbalance_bench.backbones import pretrained
 from imbalance_bench.backbones.mlp import MLPBackbone
 from imbalance_bench.data.base import Language
 from imbalance_bench.data.vectors import LsaEncoder, TransformerEncoder
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Count, Ge, Text
 from imbalance_bench.registry import BACKBONES
 
 
@@ -19,14 +20,8 @@ from imbalance_bench.registry import BACKBONES
 class LsaBackbone(MLPBackbone):
     """Vectors (n, dims) by TF-IDF and truncated SVD (``LsaEncoder``), then the MLP."""
 
-    dims: int
-    min_df: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key in ("dims", "min_df"):
-            if getattr(self, key) < 1:
-                raise BenchError(f"backbone.{key}={getattr(self, key)} must be at least 1")
+    dims: Count
+    min_df: Count
 
     def text_encoder(self, language: Language, folder: Path, device: str) -> LsaEncoder:
         return LsaEncoder(self.dims, self.min_df, language, folder)
@@ -38,18 +33,12 @@ class FrozenTransformerBackbone(MLPBackbone):
     """Vectors (n, d) by a pretrained transformer that is not fine-tuned (``TransformerEncoder``), then the MLP.
     ``model``: see ``pretrained.locate``."""
 
-    model: str | None
+    model: Text | None
     pooling: Literal["cls", "mean"]
     normalise: bool
-    max_length: int
-    batch_tokens: int
+    max_length: Annotated[int, Ge(2)]
+    batch_tokens: Annotated[int, Ge(2)]
     precision: Literal["float32", "bfloat16"]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key in ("max_length", "batch_tokens"):
-            if getattr(self, key) < 2:
-                raise BenchError(f"backbone.{key}={getattr(self, key)} must be at least 2")
 
     def text_encoder(self, language: Language, folder: Path, device: str) -> TransformerEncoder:
         if self.model is None:

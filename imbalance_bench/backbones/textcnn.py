@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from imbalance_bench.backbones.network import Dropout, Network
-from imbalance_bench.backbones.texts import LearnedVocabulary, WordVectors, check_network
+from imbalance_bench.backbones.texts import LearnedVocabulary, WordVectors
 from imbalance_bench.data.tokens import PAD
-from imbalance_bench.errors import BenchError
+from imbalance_bench.options import BelowOne, Count, MinLen
 from imbalance_bench.registry import BACKBONES
 
 
@@ -20,16 +21,10 @@ from imbalance_bench.registry import BACKBONES
 class TextCNNBackbone(LearnedVocabulary):
     """``embedding``: width of the word vectors; ``filters`` of each of the ``widths``; ``dropout`` before the head."""
 
-    embedding: int
-    widths: tuple[int, ...]
-    filters: int
-    dropout: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_network(self.dropout, embedding=self.embedding, filters=self.filters)
-        if not self.widths or min(self.widths) < 1:
-            raise BenchError(f"backbone.widths={list(self.widths)} must be numbers of tokens, at least 1")
+    embedding: Count
+    widths: Annotated[tuple[Count, ...], MinLen(1), "numbers of tokens"]
+    filters: Count
+    dropout: BelowOne
 
     def build(self, shape: tuple[int, ...], classes: int, head: str = "linear") -> TextCNN:
         """The CNN for token ids (n, L) and ``classes`` classes (0: regression)."""

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from imbalance_bench.backbones.network import Dropout, Unmapped
-from imbalance_bench.backbones.texts import LearnedVocabulary, WordVectors, check_network
+from imbalance_bench.backbones.texts import LearnedVocabulary, WordVectors
 from imbalance_bench.data.tokens import PAD
+from imbalance_bench.options import BelowOne, Count
 from imbalance_bench.registry import BACKBONES
 
 
@@ -22,14 +23,10 @@ class TextRNNBackbone(LearnedVocabulary):
 
     maps: ClassVar[bool] = False
 
-    embedding: int
-    hidden: int
-    layers: int
-    dropout: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_network(self.dropout, embedding=self.embedding, hidden=self.hidden, layers=self.layers)
+    embedding: Count
+    hidden: Count
+    layers: Count
+    dropout: BelowOne
 
     def build(self, shape: tuple[int, ...], classes: int, head: str = "linear") -> TextRNN:
         """The LSTM for token ids (n, L) and ``classes`` classes (0: regression)."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import nn
 
 from imbalance_bench.data.base import Language
 from imbalance_bench.data.tokens import PAD, LearnedTokens
-from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Count, Ge
 
 
 @dataclass(frozen=True)
@@ -18,27 +19,12 @@ class LearnedVocabulary:
     """Texts as ids of ``vocabulary`` subwords that the training texts teach, the first ``length`` of each text;
     ``stop_words``: whether stop words are left out before."""
 
-    vocabulary: int
-    length: int
+    vocabulary: Annotated[int, Ge(16)]
+    length: Count
     stop_words: bool
-
-    def __post_init__(self) -> None:
-        if self.vocabulary < 16:
-            raise BenchError(f"backbone.vocabulary={self.vocabulary} must be at least 16")
-        if self.length < 1:
-            raise BenchError(f"backbone.length={self.length} must be at least 1")
 
     def text_encoder(self, language: Language, folder: Path, device: str) -> LearnedTokens:
         return LearnedTokens(self.vocabulary, self.length, self.stop_words, language, folder)
-
-
-def check_network(dropout: float, **sizes: int) -> None:
-    """Raises BenchError for options that make no network."""
-    for key, size in sizes.items():
-        if size < 1:
-            raise BenchError(f"backbone.{key}={size} must be at least 1")
-    if not 0 <= dropout < 1:
-        raise BenchError(f"backbone.dropout={dropout} must be 0 or above and below 1")
 
 
 class WordVectors(nn.Embedding):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn
@@ -14,6 +14,7 @@ from imbalance_bench.backbones.pretrained import load
 from imbalance_bench.data.base import Language
 from imbalance_bench.data.tokens import PretrainedTokens
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Ge, Text
 from imbalance_bench.registry import BACKBONES
 
 CLS_SEGMENT = 2  # the kind of token that <cls> is; those of the text are 0
@@ -28,13 +29,9 @@ class XLNetBackbone:
 
     maps: ClassVar[bool] = False
 
-    model: str
-    length: int
+    model: Text
+    length: Annotated[int, Ge(3), "two tokens end each text"]
     stop_words: bool
-
-    def __post_init__(self) -> None:
-        if self.length < 3:
-            raise BenchError(f"backbone.length={self.length} must be at least 3: two tokens end each text")
 
     def text_encoder(self, language: Language, folder: Path, device: str) -> PretrainedTokens:
         tokenizer, config = load(self.model, "AutoTokenizer"), load(self.model, "AutoConfig")

@@ -24,6 +24,7 @@ from imbalance_bench.data.fetch import cached
 from imbalance_bench.data.labels import against_rest
 from imbalance_bench.data.text import RawTexts
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Count, Seed
 
 FORMAT = 1  # raised when other texts are read from the same files: what was kept is then read anew
 
@@ -119,16 +120,14 @@ class Choice:
     its share; null: all."""
 
     positive: str | None
-    majority: int | None
-    seed: int
+    majority: Count | None
+    seed: Seed
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise BenchError(f"dataset.seed={self.seed} must be 0 or above")
-        if self.majority is not None and (self.majority < 1 or self.positive is None):
+        if self.majority is not None and self.positive is None:
             raise BenchError(
-                f"dataset.majority={self.majority} draws so many (1 or more) of the classes that are not the positive "
-                "one: set dataset.positive=<class> with it"
+                f"dataset.majority={self.majority} draws so many of the classes that are not the positive one: set "
+                "dataset.positive=<class> with it"
             )
 
     def fingerprint(self) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import BelowOne, Count, Ge, Interval, Seed, Share, Whole
 from imbalance_bench.registry import RATIOS
 from imbalance_bench.rounding import snapped
 from imbalance_bench.seeds import derived
@@ -31,12 +32,8 @@ class Ratio:
     remedy: ClassVar[str] = "choose a lower ratio"
     thin_positive: ClassVar[str] = "thin class 1, e.g. ratio=step ratio.classes=[1]"
 
-    seed: int
+    seed: Seed
     apply_to: Literal["all", "train"]
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise BenchError(f"ratio.seed={self.seed} must be 0 or above")
 
     def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         """Rows to keep (C,) of classes that have ``counts`` (C,) rows."""
@@ -92,11 +89,7 @@ class ImbalanceRatio(Ratio):
     """The minority thinned to floor(majority / ``r``) rows, the majority kept whole. Of two classes the minority is
     class 1, the positive one; of several it is the rarest, against all others together."""
 
-    r: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _at_least_one(self.r)
+    r: Annotated[float, Ge(1), "majority rows to one minority row"]
 
     def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         minority = 1 if len(counts) == 2 else int(counts.argmin())
@@ -110,15 +103,9 @@ class Step(Ratio):
     """Minority classes thinned to floor(n_max / ``r``) rows each, n_max being the largest class. ``classes``: the
     minority classes; null: the first ``fraction`` of all, of two classes class 1."""
 
-    r: float
-    classes: list[int] | None
-    fraction: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _at_least_one(self.r)
-        if not 0 < self.fraction < 1:
-            raise BenchError(f"ratio.fraction={self.fraction} must lie between 0 and 1")
+    r: Annotated[float, Ge(1), "majority rows to one minority row"]
+    classes: list[Whole] | None
+    fraction: Share
 
     def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         classes = self.rare_classes(counts, seed)
@@ -144,12 +131,7 @@ class LongTailed(Ratio):
     """Exponential decay: class i of C keeps n_i = int(n_max · mu^(i/(C-1))) rows, or all where it has fewer. ``mu`` =
     1/IR between the first class and the last."""
 
-    mu: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.mu <= 1:
-            raise BenchError(f"ratio.mu={self.mu} must lie in (0, 1]; 0.01 is an imbalance of 100:1")
+    mu: Annotated[float, Interval(gt=0, le=1), "0.01 is an imbalance of 100:1"]
 
     def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         exponents = np.arange(len(counts)) / max(len(counts) - 1, 1)
@@ -168,19 +150,11 @@ class ClassList(Ratio):
 
     thin_positive: ClassVar[str] = "keep fewer rows of class 1 (ratio.keep)"
 
-    keep: dict[int, float | int] | None
+    keep: Annotated[dict[Whole, Share | Count], "class index: the share or the number of its rows to keep"] | None
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if not self.keep:
             raise BenchError("ratio=class_list needs the rows to keep, e.g. 'ratio.keep={1: 0.1, 2: 50}'")
-        for c, value in self.keep.items():
-            number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            # A float of 1 or more is refused so that 1.0 (all rows?) is never taken for 1 (one row).
-            if not number or value <= 0 or (isinstance(value, float) and value >= 1):
-                raise BenchError(
-                    f"ratio.keep[{c}]={value!r} must be a fraction between 0 and 1 or a whole number of rows"
-                )
 
     def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         assert self.keep is not None
@@ -201,7 +175,6 @@ class Redrawn(Ratio):
     redraw: bool
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.redraw and self.apply_to == "all":
             raise BenchError(
                 "ratio.redraw=true draws anew for each training part: set ratio.apply_to=train, or ratio.redraw=false"
@@ -221,15 +194,8 @@ class RandomClasses(Redrawn):
 
     remedy: ClassVar[str] = "choose a lower ratio.p"
 
-    count: int
-    p: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.count < 1:
-            raise BenchError(f"ratio.count={self.count} must be at least 1")
-        if not 0 <= self.p < 1:
-            raise BenchError(f"ratio.p={self.p} must be a share of rows to lose: at least 0, below 1")
+    count: Count
+    p: Annotated[BelowOne, "the share of their rows to lose"]
 
     def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         if self.count >= len(counts):
@@ -257,12 +223,7 @@ class Gaussian(Redrawn):
 
     remedy: ClassVar[str] = "choose a lower ratio.reduction"
 
-    reduction: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.reduction < 1:
-            raise BenchError(f"ratio.reduction={self.reduction} must be a share of rows to lose: at least 0, below 1")
+    reduction: Annotated[BelowOne, "the share of all rows to lose"]
 
     def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         if self.reduction == 0:
@@ -302,18 +263,10 @@ class MinorMajor(Redrawn):
 
     remedy: ClassVar[str] = "choose a higher ratio.minor or ratio.major"
 
-    classes: list[int]
-    minor: float
-    major: float
+    classes: list[Whole]
+    minor: Annotated[float, Interval(gt=0, le=1), "a share of rows to keep"]
+    major: Annotated[float, Interval(gt=0, le=1), "a share of rows to keep"]
     draw: Literal["random", "first"]
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key in ("minor", "major"):
-            if not 0 < getattr(self, key) <= 1:
-                raise BenchError(
-                    f"ratio.{key}={getattr(self, key)} must be a share of rows to keep: above 0, at most 1"
-                )
 
     def keep_counts(self, counts: np.ndarray, seed: int) -> np.ndarray:
         _known(self.classes, counts, "ratio.classes")
@@ -338,11 +291,6 @@ class MinorMajor(Redrawn):
 def _drawn(classes: int, seed: int) -> list[int]:
     """Classes 0..C-1 in an order that the seed alone decides, apart from the order of any class's rows."""
     return np.random.default_rng([seed, classes, 1]).permutation(classes).tolist()
-
-
-def _at_least_one(r: float) -> None:
-    if not 1 <= r < float("inf"):
-        raise BenchError(f"ratio.r={r} must be at least 1: it is majority rows to one minority row")
 
 
 def _known(classes: object, counts: np.ndarray, where: str) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from imbalance_bench.data import dividing
 from imbalance_bench.data.base import Kind
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import BelowOne, Count, Ge, Seed, Share
 from imbalance_bench.registry import PROTOCOLS
 from imbalance_bench.rounding import snapped
 from imbalance_bench.seeds import derived
@@ -83,23 +84,8 @@ class Protocol:
     may_skip_valid: ClassVar[bool] = False  # whether valid_fraction may be 0: no validation rows
     in_time: ClassVar[bool] = False  # whether validation rows come after training rows, and test rows after both
 
-    seeds: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise BenchError(f"protocol.seeds={self.seeds} must be at least 1")
-        if not 0 <= self.seed < 2**32:
-            raise BenchError(f"protocol.seed={self.seed} must lie between 0 and 2^32 - 1")
-        for key in ("valid_fraction", "test_fraction"):
-            share = getattr(self, key, 0.5)
-            if not 0 < share < 1 and not (share == 0 and self.may_skip_valid):
-                raise BenchError(f"protocol.{key}={share} must lie between 0 and 1")
-        if getattr(self, "folds", 2) < 2:
-            raise BenchError(f"protocol.folds={self.folds} must be at least 2")  # type: ignore[attr-defined]
-        for key in ("repeats", "trials"):
-            if getattr(self, key, 1) < 1:
-                raise BenchError(f"protocol.{key}={getattr(self, key)} must be at least 1")
+    seeds: Count
+    seed: Seed
 
     def splits(self, rows: Rows) -> list[Split]:
         """The folds of ``rows``. Regression tasks always use the test and validation rows that the data set names,
@@ -172,8 +158,8 @@ class HoldoutKFold(Protocol):
     """A stratified share of all rows held out once for validation, stratified k-fold on the rest: with 0.2 and 4
     folds 60 % train, 20 % validation, 20 % test (MESA, Liu et al. 2020; Explicit Gradient, Section 6)."""
 
-    folds: int
-    valid_fraction: float
+    folds: Annotated[int, Ge(2)]
+    valid_fraction: Share
 
     def _splits(self, rows):  # type: ignore[no-untyped-def]
         rest, valid = rows.hold_out(np.arange(len(rows)), self.valid_fraction, self.seed)
@@ -187,8 +173,8 @@ class StratifiedKFold(Protocol):
     """Stratified k-fold over all rows; of each fold's training part a stratified share is for validation: with 5
     folds and 0.2 64 % train, 16 % validation, 20 % test (Explicit Gradient, Section 5)."""
 
-    folds: int
-    valid_fraction: float
+    folds: Annotated[int, Ge(2)]
+    valid_fraction: Share
 
     def _splits(self, rows):  # type: ignore[no-untyped-def]
         for fold, (rest, test) in enumerate(rows.k_folds(np.arange(len(rows)), self.folds, self.seed)):
@@ -202,9 +188,9 @@ class RepeatedHoldout(Protocol):
     """``repeats`` independent stratified splits: ``test_fraction`` of all rows for testing, ``valid_fraction`` of the
     rest for validation."""
 
-    repeats: int
-    test_fraction: float
-    valid_fraction: float
+    repeats: Count
+    test_fraction: Share
+    valid_fraction: Share
 
     def _splits(self, rows):  # type: ignore[no-untyped-def]
         for repeat in range(self.repeats):
@@ -225,14 +211,12 @@ class PastFuture(Protocol):
     may_skip_valid: ClassVar[bool] = True
     in_time: ClassVar[bool] = True
 
-    folds: int
-    test_fraction: float
-    valid_fraction: float
+    folds: Count
+    test_fraction: Share
+    valid_fraction: Annotated[BelowOne, "0: no validation rows"]
 
     def __post_init__(self) -> None:
-        if self.folds < 1:
-            raise BenchError(f"protocol.folds={self.folds} must be at least 1")
-        if not 0 < self.test_fraction * self.folds < 1:
+        if self.test_fraction * self.folds >= 1:
             raise BenchError(
                 f"protocol.test_fraction={self.test_fraction:g} in each of protocol.folds={self.folds} leaves no rows "
                 f"to learn from: set a test_fraction above 0 and below {1 / self.folds:g}"
@@ -274,7 +258,7 @@ class OfficialTest(Protocol):
 
     may_skip_valid: ClassVar[bool] = True
 
-    valid_fraction: float
+    valid_fraction: Annotated[BelowOne, "0: no validation rows"]
 
     def _splits(self, rows):  # type: ignore[no-untyped-def]
         if rows.valid is not None:
@@ -294,7 +278,7 @@ class OfficialTrials(OfficialTest):
     """``official_test``, ``trials`` times: a trial is a fold with the same rows, its own training seed, and its own
     draw of a ratio that is redrawn."""
 
-    trials: int
+    trials: Count
 
     def _splits(self, rows):  # type: ignore[no-untyped-def]
         yield from [*super()._splits(rows)] * self.trials

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imbalance_bench.methods.oversampling import NeighbourSampler
+from imbalance_bench.options import Count
 from imbalance_bench.registry import METHODS
 
 
@@ -15,7 +16,7 @@ class BorderlineSMOTE(NeighbourSampler):
     """Borderline-SMOTE 1 (Han et al., 2005): SMOTE from the rows "in danger", those with at least half but not all of
     their ``m_neighbors`` nearest rows of another class. Where no row is in danger it adds nothing, as published."""
 
-    m_neighbors: int
+    m_neighbors: Count
 
     def make(self, targets: dict[int, int], seed: int) -> Any:
         from imblearn.over_sampling import BorderlineSMOTE as Sampler

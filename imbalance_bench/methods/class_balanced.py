@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 from imbalance_bench.data.base import Task
-from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Iterate, Method
+from imbalance_bench.options import BelowOne, NonNegative
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -38,15 +38,9 @@ class ClassBalanced(Method):
     p / (1 - p), so that they sum to one. The best epoch is chosen by these scores.
     """
 
-    beta: float
+    beta: BelowOne
     objective: Literal["softmax", "focal"]
-    gamma: float
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.beta < 1:
-            raise BenchError(f"method.beta={self.beta} must be at least 0 and below 1")
-        if not self.gamma >= 0:
-            raise BenchError(f"method.gamma={self.gamma} must be 0 or above")
+    gamma: NonNegative
 
     def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
         import torch

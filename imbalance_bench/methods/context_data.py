@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imbalance_bench.methods.self_training import ContextTraining, Predicted
+from imbalance_bench.options import NonNegative
 from imbalance_bench.registry import METHODS
 
 
@@ -21,7 +22,7 @@ class ContextData(ContextTraining):
     predicted label, those of other classes predicted with confidence come in, with their given label.
     """
 
-    loss_threshold: float
+    loss_threshold: NonNegative
 
     def choose(self, predicted: Predicted) -> np.ndarray:
         return predicted.minor & (predicted.losses(self.loss_of) < self.loss_threshold)

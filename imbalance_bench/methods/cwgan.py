@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
 from imbalance_bench.methods.oversampling import Amount, target_counts
+from imbalance_bench.options import Betas, Count, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -48,30 +49,25 @@ class CWGAN(Method):
     reads = "vectors"
 
     amount: Amount
-    epochs: int
-    batch_size: int
-    critic_steps: int
-    lr: float
-    betas: tuple[float, ...]
-    penalty_weight: float
-    noise_dim: int
-    generator_hidden: tuple[int, ...]
-    generator_cross: int
-    generator_tail: int
-    critic_hidden: tuple[int, ...]
-    critic_cross: int
-    input_noise: float
-    ac_weight: float
-    ac_floor: float
-    ac_epochs: int
-    ac_lr: float
-    ac_hidden: tuple[int, ...]
-    ac_cross: int
-
-    def __post_init__(self) -> None:
-        for key in ("epochs", "batch_size", "critic_steps", "noise_dim"):
-            if getattr(self, key) < 1:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be at least 1")
+    epochs: Count
+    batch_size: Count
+    critic_steps: Count
+    lr: Positive
+    betas: Betas
+    penalty_weight: NonNegative
+    noise_dim: Count
+    generator_hidden: tuple[Count, ...]
+    generator_cross: Whole
+    generator_tail: Annotated[Whole, "0: none"]
+    critic_hidden: tuple[Count, ...]
+    critic_cross: Whole
+    input_noise: NonNegative
+    ac_weight: Annotated[NonNegative, "0: off"]
+    ac_floor: NonNegative
+    ac_epochs: Whole
+    ac_lr: Positive
+    ac_hidden: tuple[Count, ...]
+    ac_cross: Whole
 
     def declines(self, task: Task) -> str | None:
         if task.train.x.dtype == np.uint8:

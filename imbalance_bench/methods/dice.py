@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
+from imbalance_bench.options import NonNegative, Positive
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -37,16 +37,10 @@ class Dice(Method):
     p' is largest at p = 1 / (1 + α): above it, more confidence counts for less, right or wrong.
     """
 
-    alpha: float
-    smooth: float
+    alpha: NonNegative
+    smooth: Annotated[Positive, "a batch may have no row of a class"]
     squared: bool
     level: Literal["batch", "sample"]
-
-    def __post_init__(self) -> None:
-        if not self.alpha >= 0:
-            raise BenchError(f"method.alpha={self.alpha} must be 0 or above")
-        if not self.smooth > 0:
-            raise BenchError(f"method.smooth={self.smooth} must be above 0: a batch may have no row of a class")
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor:
         """Of each sample alone, for logits (..., C), labels (...) → (...)."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.options import Count, Fraction, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -50,30 +51,17 @@ class DOS(Method):
 
     stages = True
 
-    k_minority: int
-    k_majority: int
-    r: float | None
+    k_minority: Whole
+    k_majority: Whole
+    r: Annotated[Positive | None, "null: every sample once"]
     enlarge: Literal["minority", "uniform"]
-    loss_weight: float
+    loss_weight: NonNegative
     weights: Literal["dirichlet", "ones"]
     rho: Literal["printed", "weighted"]
-    initial: float
+    initial: Annotated[Fraction, "a share of trainer.epochs"]
     decisions: tuple[Literal["knn", "lr"], ...]
-    neighbours: int
-    c: float
-
-    def __post_init__(self) -> None:
-        for key in ("k_minority", "k_majority"):
-            if getattr(self, key) < 0:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be 0 or above")
-        if self.r is not None and not self.r > 0:
-            raise BenchError(f"method.r={self.r} must be above 0 (null: every sample once)")
-        if not self.loss_weight >= 0:
-            raise BenchError(f"method.loss_weight={self.loss_weight} must be 0 or above")
-        if not 0 <= self.initial <= 1:
-            raise BenchError(f"method.initial={self.initial} must lie between 0 and 1: a share of trainer.epochs")
-        if self.neighbours < 1 or not self.c > 0:
-            raise BenchError(f"method.neighbours={self.neighbours} and method.c={self.c} must be above 0")
+    neighbours: Count
+    c: Positive
 
     def declines(self, task: Task) -> str | None:
         if reason := super().declines(task):

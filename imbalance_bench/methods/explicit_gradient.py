@@ -11,6 +11,7 @@ import numpy as np
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method
+from imbalance_bench.options import Count, Fraction, NonNegative, Positive
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -42,24 +43,15 @@ class ExplicitGradient(Method):
 
     reads = "vectors"
 
-    eta1: float
-    eta2: float
-    c: float
-    meta_epochs: int
-    valid_batch: int
-    synthetic_batch: int
+    eta1: Positive
+    eta2: NonNegative
+    c: Fraction
+    meta_epochs: Count
+    valid_batch: Count
+    synthetic_batch: Count
     step1: Literal["algorithm1", "eq1"]
     final: Literal["iterate", "retrain"]
     objective: Literal["cross_entropy", "squared_error"]
-
-    def __post_init__(self) -> None:
-        for key in ("meta_epochs", "valid_batch", "synthetic_batch"):
-            if getattr(self, key) < 1:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be at least 1")
-        if not self.eta1 > 0:
-            raise BenchError(f"method.eta1={self.eta1} must be above 0")
-        if not self.eta2 >= 0:
-            raise BenchError(f"method.eta2={self.eta2} must be 0 or above")
 
     def declines(self, task: Task) -> str | None:
         if (task.kind == "regression") != (self.objective == "squared_error"):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
+from imbalance_bench.options import Fraction, NonNegative
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -24,14 +24,8 @@ class Focal(Method):
     classes it weighs every class but the largest.
     """
 
-    gamma: float
-    alpha: float | None
-
-    def __post_init__(self) -> None:
-        if not self.gamma >= 0:
-            raise BenchError(f"method.gamma={self.gamma} must be 0 or above")
-        if self.alpha is not None and not 0 <= self.alpha <= 1:
-            raise BenchError(f"method.alpha={self.alpha} must lie between 0 and 1 (null: no weights)")
+    gamma: NonNegative
+    alpha: Annotated[Fraction | None, "null: no weights"]
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor:
         import torch

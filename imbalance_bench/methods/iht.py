@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
+from imbalance_bench.options import Count, Ge
 from imbalance_bench.registry import METHODS
 
 
@@ -26,13 +28,8 @@ class IHT(Method):
 
     reads = "vectors"
 
-    trees: int
-    folds: int
-
-    def __post_init__(self) -> None:
-        for key, least in (("trees", 1), ("folds", 2)):
-            if getattr(self, key) < least:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be at least {least}")
+    trees: Count
+    folds: Annotated[int, Ge(2)]
 
     def resample(self, task: Task, rows: Part) -> Part:
         from imblearn.under_sampling import InstanceHardnessThreshold

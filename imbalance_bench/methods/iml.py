@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.options import Count, Fraction
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -50,24 +50,14 @@ class IML(Method):
 
     reads = "vectors"
 
-    pca: int | None
-    targets: int
-    mu: float
-    iterations: int
-    steps: int
-    neighbours: int
-    overlap: float
-    max_rows: int
-
-    def __post_init__(self) -> None:
-        for key in ("targets", "iterations", "steps", "neighbours", "max_rows"):
-            if getattr(self, key) < 1:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be at least 1")
-        if self.pca is not None and self.pca < 1:
-            raise BenchError(f"method.pca={self.pca} must be at least 1 (null: none)")
-        for key in ("mu", "overlap"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise BenchError(f"method.{key}={getattr(self, key)} must lie between 0 and 1")
+    pca: Annotated[Count | None, "null: none"]
+    targets: Count
+    mu: Fraction
+    iterations: Count
+    steps: Count
+    neighbours: Count
+    overlap: Fraction
+    max_rows: Count
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         return [self.fit_one(task, engine.rows_of(task), engine) for task in tasks]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
-from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.oversampling import OverSampler
+from imbalance_bench.options import Count, NonNegative, Positive
 from imbalance_bench.registry import METHODS
 
 log = logging.getLogger("imbalance_bench")
@@ -35,19 +35,10 @@ class KMeansSMOTE(OverSampler):
 
     reads = "vectors"
 
-    clusters: int
-    k_neighbors: int
-    threshold: float
-    exponent: float | None
-
-    def __post_init__(self) -> None:
-        for key in ("clusters", "k_neighbors"):
-            if getattr(self, key) < 1:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be at least 1")
-        if not self.threshold > 0:
-            raise BenchError(f"method.threshold={self.threshold} must be above 0")
-        if self.exponent is not None and not self.exponent >= 0:
-            raise BenchError(f"method.exponent={self.exponent} must be 0 or above (null: the number of features)")
+    clusters: Count
+    k_neighbors: Count
+    threshold: Positive
+    exponent: Annotated[NonNegative | None, "null: the number of features"]
 
     def make(self, targets: dict[int, int], seed: int) -> Any:
         return ClusterSampler(self, targets, seed)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from imbalance_bench.data.base import Task
-from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
+from imbalance_bench.options import BelowOne, Fraction, NonNegative, Positive
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -31,20 +31,10 @@ class LDAM(Method):
 
     head: ClassVar[str] = "cosine"
 
-    max_margin: float
-    scale: float
-    drw_from: float | None
-    drw_beta: float
-
-    def __post_init__(self) -> None:
-        if not self.max_margin >= 0:
-            raise BenchError(f"method.max_margin={self.max_margin} must be 0 or above")
-        if not self.scale > 0:
-            raise BenchError(f"method.scale={self.scale} must be above 0")
-        if self.drw_from is not None and not 0 <= self.drw_from <= 1:
-            raise BenchError(f"method.drw_from={self.drw_from} must lie between 0 and 1 (null: never)")
-        if not 0 <= self.drw_beta < 1:
-            raise BenchError(f"method.drw_beta={self.drw_beta} must be at least 0 and below 1")
+    max_margin: NonNegative
+    scale: Positive
+    drw_from: Annotated[Fraction | None, "a share of trainer.epochs; null: never"]
+    drw_beta: BelowOne
 
     def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
         stack.scale = self.scale

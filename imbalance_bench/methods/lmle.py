@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
 from imbalance_bench.methods.tl_rs_csl import class_costs, unvalidated
+from imbalance_bench.options import BelowOne, Count, Len, NonNegative
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -62,24 +63,13 @@ class LMLE(Method):
 
     stages = True
 
-    margins: tuple[float, ...]
-    clusters: int
-    refresh: int
-    pool: int
-    initial: float
-    cost_power: float
-    neighbours: int
-
-    def __post_init__(self) -> None:
-        if len(self.margins) != 3 or min(self.margins) < 0:
-            raise BenchError(f"method.margins={list(self.margins)} must be three numbers, 0 or above")
-        for key in ("clusters", "refresh", "pool", "neighbours"):
-            if getattr(self, key) < 1:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be at least 1")
-        if not 0 <= self.initial < 1:
-            raise BenchError(f"method.initial={self.initial} must be at least 0 and below 1: a share of trainer.epochs")
-        if not self.cost_power >= 0:
-            raise BenchError(f"method.cost_power={self.cost_power} must be 0 (no class costs) or above")
+    margins: Annotated[tuple[NonNegative, ...], Len(3, 3)]
+    clusters: Count
+    refresh: Count
+    pool: Count
+    initial: Annotated[BelowOne, "a share of trainer.epochs"]
+    cost_power: Annotated[NonNegative, "0: no class costs"]
+    neighbours: Count
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         from imbalance_bench.engine.batches import drawn_before

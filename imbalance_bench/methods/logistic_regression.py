@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
-from imbalance_bench.registry import METHODS, build
+from imbalance_bench.options import Positive
+from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine
@@ -32,13 +33,11 @@ class LogisticRegression(Method):
 
     reads = "vectors"
 
-    c: float
+    c: Positive
     class_weight: Literal["balanced"] | None
-    resampler: dict[str, Any] | None
+    resampler: Annotated[dict[str, Any] | None, "the keys of a method that resamples; null: none"]
 
     def __post_init__(self) -> None:
-        if not self.c > 0:
-            raise BenchError(f"method.c={self.c} must be above 0")
         if self.resampler is not None and type(self.resampling).resample is Method.resample:
             raise BenchError(
                 f"method.resampler.name={self.resampler['name']} leaves the training set as it is: choose a method "
@@ -50,10 +49,7 @@ class LogisticRegression(Method):
         """What makes the training set."""
         if self.resampler is None:
             return Method()
-        options = dict(self.resampler)
-        if "name" not in options:
-            raise BenchError("method.resampler needs a name, e.g. smote or iht (null: none)")
-        made: Method = build(METHODS.get(options.pop("name")), options, "method.resampler")
+        made: Method = METHODS.build(self.resampler, "method.resampler")
         return made
 
     def declines(self, task: Task) -> str | None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from imbalance_bench.data.base import Task
-from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Iterate, Method
+from imbalance_bench.options import NonNegative
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -27,12 +27,8 @@ class LogitAdjustment(Method):
     of z_j + τ log π_j, decisions by z. With τ = 1 that is the balanced softmax.
     """
 
-    tau: float
+    tau: NonNegative
     mode: Literal["posthoc", "loss"]
-
-    def __post_init__(self) -> None:
-        if not self.tau >= 0:
-            raise BenchError(f"method.tau={self.tau} must be 0 or above")
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor:
         from imbalance_bench.engine.losses import cross_entropy, log_prior

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from imbalance_bench import metrics
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Iterate, Method
+from imbalance_bench.options import Count, Fraction, Ge, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -48,28 +49,20 @@ class Mesa(Method):
 
     reads = "vectors"
 
-    learners: int
-    bins: int
-    sigma: float
-    train_ir: float
-    reward_scale: float
-    random_steps: int
-    learned_steps: int
-    gamma: float
-    tau: float
-    alpha: float
-    lr: float
-    hidden: int
-    batch_size: int
-    replay: int
-
-    def __post_init__(self) -> None:
-        for key, least in (("learners", 2), ("bins", 1), ("batch_size", 1), ("replay", 3), ("hidden", 1)):
-            if getattr(self, key) < least:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be at least {least}")
-        for key in ("sigma", "train_ir"):
-            if not getattr(self, key) > 0:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be above 0")
+    learners: Annotated[int, Ge(2)]
+    bins: Count
+    sigma: Positive
+    train_ir: Positive
+    reward_scale: Positive
+    random_steps: Whole
+    learned_steps: Whole
+    gamma: Fraction
+    tau: Fraction
+    alpha: NonNegative
+    lr: Positive
+    hidden: Count
+    batch_size: Count
+    replay: Annotated[int, Ge(3)]
 
     def declines(self, task: Task) -> str | None:
         if task.classes > 2:

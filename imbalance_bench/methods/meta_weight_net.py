@@ -11,6 +11,7 @@ import numpy as np
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.options import Count, NonNegative
 from imbalance_bench.registry import METHODS
 from imbalance_bench.seeds import META, derived
 
@@ -47,20 +48,12 @@ class MetaWeightNet(Method):
     other classes (1: as without weights).
     """
 
-    meta_per_class: int
-    meta_every: int
-    hidden: int
-    meta_lr: float
-    meta_momentum: float
-    meta_weight_decay: float
-
-    def __post_init__(self) -> None:
-        for key in ("meta_per_class", "meta_every", "hidden"):
-            if getattr(self, key) < 1:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be at least 1")
-        for key in ("meta_lr", "meta_momentum", "meta_weight_decay"):
-            if not getattr(self, key) >= 0:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be 0 or above")
+    meta_per_class: Count
+    meta_every: Count
+    hidden: Count
+    meta_lr: NonNegative
+    meta_momentum: NonNegative
+    meta_weight_decay: NonNegative
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         if engine.trainer.compile:

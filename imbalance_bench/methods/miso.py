@@ -7,7 +7,7 @@ import json
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from imbalance_bench.identity import SCHEMA, digest
 from imbalance_bench.methods.anchors import anchor_facts, closed, difficult, distinct, warnings_of, words
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
 from imbalance_bench.methods.oversampling import target_counts
+from imbalance_bench.options import Count, Fraction, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -69,31 +70,23 @@ class CAG(Method):
         "batch_size", "width", "heads", "layers", "pretrain_lr", "pretrain_steps", "pretrain_until",
     )  # fmt: skip
 
-    batch_size: int
-    lr: float
-    width: int
-    heads: int
-    layers: int
-    pretrain_lr: float
-    pretrain_steps: int
-    pretrain_until: float
-    epochs: int
-    epoch_steps: int
-    reconstruction: float
+    batch_size: Count
+    lr: Positive
+    width: Count
+    heads: Count
+    layers: Count
+    pretrain_lr: Positive
+    pretrain_steps: Count
+    pretrain_until: NonNegative
+    epochs: Count
+    epoch_steps: Count
+    reconstruction: NonNegative
     schedule: Literal["each_epoch", "at_end"]
     sources: Literal["difficult", "all"]
-    neighbours: int
+    neighbours: Count
     keep_minority: bool
 
     def __post_init__(self) -> None:
-        for key in ("batch_size", "width", "heads", "layers", "pretrain_steps", "epochs", "epoch_steps", "neighbours"):
-            if getattr(self, key) < 1:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be at least 1")
-        for key in ("lr", "pretrain_lr"):
-            if not getattr(self, key) > 0:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be above 0")
-        if self.reconstruction < 0:
-            raise BenchError(f"method.reconstruction={self.reconstruction} must be 0 or above")
         if self.width % self.heads:
             raise BenchError(f"method.width={self.width} must be a multiple of method.heads={self.heads}")
 
@@ -289,17 +282,9 @@ class MISO(CAG):
     fused: ClassVar[bool] = True
     pretraining: ClassVar[tuple[str, ...]] = (*CAG.pretraining, "lr", "mine_steps")
 
-    mine_steps: int
-    alpha: float | None
-    fusion_steps: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for key in ("mine_steps", "fusion_steps"):
-            if getattr(self, key) < 0:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be 0 or above")
-        if self.alpha is not None and not 0 <= self.alpha <= 1:
-            raise BenchError(f"method.alpha={self.alpha} must lie between 0 and 1 (null: 1/tau)")
+    mine_steps: Whole
+    alpha: Annotated[Fraction | None, "null: 1/tau"]
+    fusion_steps: Whole
 
     def weights(self, tau: float) -> tuple[float, float]:
         alpha = 1 / tau if self.alpha is None else self.alpha

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method, Reads
+from imbalance_bench.options import Positive
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -26,11 +26,7 @@ class Mixup(Method):
 
     reads: ClassVar[Reads] = "vectors"
 
-    alpha: float
-
-    def __post_init__(self) -> None:
-        if not self.alpha > 0:
-            raise BenchError(f"method.alpha={self.alpha} must be above 0")
+    alpha: Positive
 
     def batch_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
         import torch

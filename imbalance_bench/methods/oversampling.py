@@ -17,6 +17,7 @@ import numpy as np
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method, Reads
+from imbalance_bench.options import Count
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine
@@ -75,7 +76,7 @@ class NeighbourSampler(OverSampler):
 
     reads: ClassVar[Reads] = "vectors"
 
-    k_neighbors: int
+    k_neighbors: Count
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         self.check_all([engine.rows_of(t) for t in tasks])
@@ -83,8 +84,6 @@ class NeighbourSampler(OverSampler):
 
     def check_all(self, sets: Sequence[Part]) -> None:
         """``check`` for the training sets of all runs."""
-        if self.k_neighbors < 1:
-            raise BenchError(f"method.k_neighbors={self.k_neighbors} must be at least 1")
         # The smallest fold first, so that what the error suggests serves all of them.
         for rows in sorted(sets, key=lambda rows: np.bincount(rows.y).min()):
             if targets := target_counts(rows.y, self.amount):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.mixup import Mixup
+from imbalance_bench.options import Fraction, Ge
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -25,15 +25,8 @@ class Remix(Mixup):
     with the class counts n of the two rows, κ = ``kappa`` and τ = ``tau``. τ = 0 is mixup.
     """
 
-    kappa: float
-    tau: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.kappa >= 1:
-            raise BenchError(f"method.kappa={self.kappa} must be at least 1")
-        if not 0 <= self.tau <= 1:
-            raise BenchError(f"method.tau={self.tau} must lie between 0 and 1")
+    kappa: Annotated[float, Ge(1)]
+    tau: Fraction
 
     def label_share(
         self, drawn: torch.Tensor, first: torch.Tensor, second: torch.Tensor, counts: torch.Tensor

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.self_training import Choice, ContextTraining, Predicted, Rule
+from imbalance_bench.options import BelowOne, Count, MinLen, NonNegative, Positive
 from imbalance_bench.registry import METHODS
 from imbalance_bench.seeds import SELECTION_BATCHES, SELECTION_START, derived
 
@@ -41,27 +41,15 @@ class SelectNet(ContextTraining):
     afterwards; ``restart`` begins with a fresh f_s in each round. Released code: probabilities, all.
     """
 
-    penalty: float
-    threshold: float
+    penalty: NonNegative
+    threshold: Annotated[BelowOne, "f_s is a sigmoid"]
     inputs: Literal["probabilities_and_loss", "probabilities", "log_probabilities_and_loss"]
     fitted_on: Literal["predicted_minor", "all"]
     restart: bool
-    hidden: tuple[int, ...]
-    epochs: int
-    batch_size: int
-    lr: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.threshold < 1:
-            raise BenchError(f"method.threshold={self.threshold} must be at least 0 and below 1: f_s is a sigmoid")
-        if not self.hidden or min(self.hidden) < 1:
-            raise BenchError(f"method.hidden={list(self.hidden)} must be one width or more, each at least 1")
-        for key in ("epochs", "batch_size"):
-            if getattr(self, key) < 1:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be at least 1")
-        if not self.lr > 0:
-            raise BenchError(f"method.lr={self.lr} must be above 0")
+    hidden: Annotated[tuple[Count, ...], MinLen(1)]
+    epochs: Count
+    batch_size: Count
+    lr: Positive
 
     def rule(self, tasks: Sequence[Task], engine: Engine) -> Rule:
         inputs = tasks[0].classes + (self.inputs != "probabilities")

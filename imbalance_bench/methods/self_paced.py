@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imbalance_bench.methods.self_training import Predicted, SelfTraining
+from imbalance_bench.options import NonNegative
 from imbalance_bench.registry import METHODS
 
 
@@ -17,7 +18,7 @@ class SelfPaced(SelfTraining):
     a minority class with a loss below ``loss_threshold`` are added (Eq. 2). That loss is -log of the largest
     probability, so that this selects by confidence."""
 
-    loss_threshold: float
+    loss_threshold: NonNegative
 
     def choose(self, predicted: Predicted) -> np.ndarray:
         return predicted.minor & ~predicted.labelled & (predicted.losses("predicted") < self.loss_threshold)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.options import Count, Whole
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine
@@ -85,16 +86,10 @@ class SelfTraining(Method):
     unlabelled one if added with a wrong label; ``selection_precision``, the share of D_add that is not confused.
     """
 
-    rounds: int
-    start_copies: int | None
+    rounds: Count
+    start_copies: Annotated[Whole | None, "null: full balance"]
     start_always: bool
     accumulate: bool
-
-    def __post_init__(self) -> None:
-        if self.rounds < 1:
-            raise BenchError(f"method.rounds={self.rounds} must be at least 1")
-        if self.start_copies is not None and self.start_copies < 0:
-            raise BenchError(f"method.start_copies={self.start_copies} must be 0 or above (null: full balance)")
 
     def rule(self, tasks: Sequence[Task], engine: Engine) -> Rule:
         """The rule of a training, which may keep something from round to round."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Iterate, Method
+from imbalance_bench.options import Count, Ge, Positive
 from imbalance_bench.registry import METHODS
 from imbalance_bench.seeds import ONE_AGAINST_REST, derived
 
@@ -50,31 +51,16 @@ class SetConv(Method):
 
     reads = "vectors"
 
-    hidden: int | None
-    width: int
-    output: int | None
-    output_rate: float
-    support: int
-    episodes: int
-    post_size: int
-    post_sizes: tuple[int, ...]
+    hidden: Annotated[Count | None, "null: none"]
+    width: Count
+    output: Annotated[Count | None, "null: none"]
+    output_rate: Positive
+    support: Annotated[int, Ge(2)]
+    episodes: Count
+    post_size: Annotated[int, Ge(2)]
+    post_sizes: Annotated[tuple[Annotated[int, Ge(2)], ...], "a row of each class"]
 
     def __post_init__(self) -> None:
-        for key, least in (
-            ("width", 1),
-            ("hidden", 1),
-            ("output", 1),
-            ("episodes", 1),
-            ("support", 2),
-            ("post_size", 2),
-        ):
-            value = getattr(self, key)
-            if value is not None and value < least:
-                raise BenchError(f"method.{key}={value} must be at least {least}")
-        if any(size < 2 for size in self.post_sizes):
-            raise BenchError(f"method.post_sizes={list(self.post_sizes)} must each be at least 2: a row of each class")
-        if not self.output_rate > 0:
-            raise BenchError(f"method.output_rate={self.output_rate} must be above 0")
         if self.output is None and self.output_rate != 1:
             raise BenchError(f"method.output_rate={self.output_rate} is of a layer that method.output=null leaves out")
 

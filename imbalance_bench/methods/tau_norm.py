@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Iterate, Method
+from imbalance_bench.options import NonNegative
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -37,11 +38,7 @@ class TauNorm(Method):
     head: ClassVar[str] = "full"
     stages = True
 
-    tau: float | None
-
-    def __post_init__(self) -> None:
-        if self.tau is not None and not self.tau >= 0:
-            raise BenchError(f"method.tau={self.tau} must be 0 or above (null: chosen on the validation part)")
+    tau: Annotated[NonNegative | None, "null: chosen on the validation part"]
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         if self.tau is None and (engine.trainer.rows != "train" or not all(len(t.valid) for t in tasks)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from imbalance_bench.data.base import Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.balanced_batches import BalancedBatches
 from imbalance_bench.methods.base import Classifier, resampling_info
+from imbalance_bench.options import Count, NonNegative, Positive
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -43,17 +44,9 @@ class TripletLoss(BalancedBatches):
 
     stages = True
 
-    margin: float
-    cost_power: float
-    neighbours: int
-
-    def __post_init__(self) -> None:
-        if not self.margin > 0:
-            raise BenchError(f"method.margin={self.margin} must be above 0")
-        if not self.cost_power >= 0:
-            raise BenchError(f"method.cost_power={self.cost_power} must be 0 (no class costs) or above")
-        if self.neighbours < 1:
-            raise BenchError(f"method.neighbours={self.neighbours} must be at least 1")
+    margin: Positive
+    cost_power: Annotated[NonNegative, "0: no class costs"]
+    neighbours: Count
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         from imbalance_bench.methods.deep_neighbours import DeepClassifier, KNNDecision, directions

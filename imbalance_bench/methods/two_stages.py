@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.options import Share
 from imbalance_bench.seeds import SECOND_STAGE, derived
 
 if TYPE_CHECKING:
@@ -36,11 +37,7 @@ class TwoStages(Method):
 
     stages = True
 
-    share: float
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise BenchError(f"method.share={self.share} must lie between 0 and 1: a share of trainer.epochs")
+    share: Annotated[Share, "of trainer.epochs"]
 
     @abstractmethod
     def second_sets(self, body: Training, sets: Sequence[Part]) -> Sequence[Part] | None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.options import Count, Positive, Share
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -45,20 +45,11 @@ class WEOB2(Method):
 
     reads = "vectors"
 
-    members: int
-    theta: float
-    window: int
-    lr: float
-    passes: int
-
-    def __post_init__(self) -> None:
-        for key in ("members", "window", "passes"):
-            if getattr(self, key) < 1:
-                raise BenchError(f"method.{key}={getattr(self, key)} must be at least 1")
-        if not 0 < self.theta < 1:
-            raise BenchError(f"method.theta={self.theta} must lie between 0 and 1")
-        if not self.lr > 0:
-            raise BenchError(f"method.lr={self.lr} must be above 0")
+    members: Count
+    theta: Share
+    window: Count
+    lr: Positive
+    passes: Count
 
     def declines(self, task: Task) -> str | None:
         if task.classes > 2:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.anchors import closed
 from imbalance_bench.methods.base import Method
 from imbalance_bench.methods.oversampling import Amount, target_counts
+from imbalance_bench.options import Fraction
 from imbalance_bench.registry import METHODS
 from imbalance_bench.rounding import snapped
 
@@ -26,13 +26,8 @@ class WordAugmentation(Method):
     reads = "tokens"
 
     amount: Amount
-    delete: float
-    swap: float
-
-    def __post_init__(self) -> None:
-        for key in ("delete", "swap"):
-            if not 0 <= getattr(self, key) <= 1:
-                raise BenchError(f"method.{key}={getattr(self, key)} must lie between 0 and 1")
+    delete: Fraction
+    swap: Fraction
 
     def resample(self, task: Task, rows: Part) -> Part:
         assert task.vocabulary is not None

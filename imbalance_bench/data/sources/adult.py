@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from imbalance_bench.data.base import Dataset, Encoder
 from imbalance_bench.data.encode import ArrayEncoder, TableEncoder
 from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Count, Seed
 from imbalance_bench.registry import DATASETS
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class AdultSource:
 
     reading: Literal["whole_majority", "balanced_first"]
     encoding: Literal["onehot_pca", "columns_14"]
-    pca: int | None
-    seed: int
+    pca: Annotated[Count | None, "null: no PCA"]
+    seed: Seed
 
     def __post_init__(self) -> None:
         if self.encoding == "columns_14" and self.pca is not None:

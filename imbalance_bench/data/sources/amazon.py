@@ -7,7 +7,7 @@ import heapq
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.corpus import Corpus, Published, Row, again, json_lines, kept, readable
 from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Count, Interval, Len, Seed
 from imbalance_bench.registry import DATASETS
 
 FILES = {
@@ -38,19 +39,11 @@ class AmazonSource:
     class are drawn by ``seed``; or the share of all reviews that stays, each with this probability."""
 
     category: Literal["books", "electronics", "movies"]
-    sample: list[int] | float
-    seed: int
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise BenchError(f"dataset.seed={self.seed} must be 0 or above")
-        share = isinstance(self.sample, float) and 0 < self.sample <= 1
-        counts = isinstance(self.sample, list) and len(self.sample) == 2 and min(self.sample) > 0
-        if not share and not counts:
-            raise BenchError(
-                f"dataset.sample={self.sample} must be [reviews of the larger class, of the smaller] or a share above "
-                "0, at most 1"
-            )
+    sample: Annotated[
+        Annotated[list[Count], Len(2, 2)] | Annotated[float, Interval(gt=0, le=1)],
+        "reviews of the larger class and of the smaller, or a share",
+    ]
+    seed: Seed
 
     def load(self, folder: Path) -> Dataset:
         name = FILES[self.category]

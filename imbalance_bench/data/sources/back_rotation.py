@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from imbalance_bench.data.encode import RawPixels
 from imbalance_bench.data.fetch import CHECKSUMS, SITES, cached, check_sum, fetch_file, recorded
 from imbalance_bench.data.sources import mnist
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Count, Seed
 from imbalance_bench.registry import DATASETS
 
 TRAIN, TEST = 12_000, 50_000
@@ -44,10 +45,10 @@ class _BackRotation:
     """``copies``: how many copies of each training image there are: 1, or an even number, half of them mirrored, each
     half rotated by equal steps of the full circle (DOS, Section 4.2: 10). All copies are training rows."""
 
-    copies: int
+    copies: Annotated[Count, "1 or an even number: half are mirrored"]
 
     def __post_init__(self) -> None:
-        if self.copies < 1 or self.copies % 2 and self.copies != 1:
+        if self.copies % 2 and self.copies != 1:
             raise BenchError(f"dataset.copies={self.copies} must be 1 or an even number: half are mirrored")
 
     def fingerprint(self) -> dict[str, Any]:
@@ -109,12 +110,7 @@ class GeneratedBackRotationSource(_BackRotation):
     """The stand-in, by ``RECIPE``: 12,000 images of MNIST's training set to train; for testing MNIST's test set and
     40,000 other images of its training set, so that no digit is in both. ``seed``: which, how turned, over what."""
 
-    seed: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.seed < 0:
-            raise BenchError(f"dataset.seed={self.seed} must be 0 or above")
+    seed: Seed
 
     def load(self, folder: Path) -> Dataset:
         train, test = mnist.read(folder)

@@ -6,13 +6,14 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import RawPixels
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Count, Len
 from imbalance_bench.registry import DATASETS, nearest
 
 PARTS = ("train", "valid", "test")
@@ -28,14 +29,8 @@ class ImageFolderSource:
     Where the folder lies is no part of a result's identity, what it holds is."""
 
     path: str | None
-    size: list[int] | None
-    channels: int
-
-    def __post_init__(self) -> None:
-        if self.channels not in (1, 3):
-            raise BenchError(f"dataset.channels={self.channels} must be 1 (grey) or 3 (colour)")
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise BenchError(f"dataset.size={self.size} must be [height, width], e.g. 'dataset.size=[64, 64]'")
+    size: Annotated[Annotated[list[Count], Len(2, 2)] | None, "[height, width]"]
+    channels: Annotated[Literal[1, 3], "1: grey, 3: colour"]
 
     def load(self, folder: Path) -> Dataset:
         found = self._files()

@@ -45,11 +45,7 @@ class IrtSource:
     by_hand: ClassVar[bool] = True
 
     city: City
-    classes: int
-
-    def __post_init__(self) -> None:
-        if self.classes not in CLASSES:
-            raise BenchError(f"dataset.classes={self.classes} must be 2 or 4")
+    classes: Literal[2, 4]
 
     def load(self, folder: Path) -> Dataset:
         files = self.paths(folder)

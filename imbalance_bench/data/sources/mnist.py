@@ -15,6 +15,7 @@ from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import RawPixels
 from imbalance_bench.data.fetch import fetch_file
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Whole
 from imbalance_bench.registry import DATASETS
 
 FOLDER = "MNIST/raw"  # as torchvision has it
@@ -34,11 +35,7 @@ DIGITS = tuple("0123456789")
 class MnistSource:
     """``valid``: how many of the last training images are for validation (DOS, Table 4: 50,000 are left to train)."""
 
-    valid: int
-
-    def __post_init__(self) -> None:
-        if self.valid < 0:
-            raise BenchError(f"dataset.valid={self.valid} must be 0 or above")
+    valid: Whole
 
     def load(self, folder: Path) -> Dataset:
         train, test = read(folder)

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import ArrayEncoder
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Count, Interval, Seed
 from imbalance_bench.registry import DATASETS
+
+# Where a sine has digits left to it.
+Moderate = Annotated[float, Interval(ge=-1e6, le=1e6)]
 
 
 @DATASETS.register("sine")
@@ -20,25 +24,20 @@ class SineSource:
     """y = amplitude · sin(frequency · x + phase), x uniform on [low, high]: ``train`` and ``valid`` points of it, a
     grid of ``grid`` points for testing, and ``synthetic`` start points off the curve, y uniform on ±amplitude."""
 
-    train: int
-    valid: int
-    synthetic: int
-    grid: int
-    amplitude: float
-    frequency: float
-    phase: float
-    low: float
-    high: float
-    seed: int
+    train: Count
+    valid: Count
+    synthetic: Count
+    grid: Count
+    amplitude: Moderate
+    frequency: Moderate
+    phase: Moderate
+    low: Moderate
+    high: Moderate
+    seed: Seed
 
     def __post_init__(self) -> None:
-        for key in ("train", "valid", "synthetic", "grid"):
-            if getattr(self, key) < 1:
-                raise BenchError(f"dataset.{key}={getattr(self, key)} must be at least 1")
         if not self.low < self.high:
             raise BenchError(f"dataset.low={self.low} must be below dataset.high={self.high}")
-        if self.seed < 0:
-            raise BenchError(f"dataset.seed={self.seed} must be 0 or above")
 
     def load(self, folder: Path) -> Dataset:
         # A stream for each kind of point: more of one kind does not move the others.

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.ratio import ClassList
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import Count, Seed, Share, Whole
 from imbalance_bench.registry import DATASETS
 
 
@@ -21,13 +22,15 @@ class SubsetSource:
     which rows. For data sets of which a machine cannot encode or train on all; imbalance is what ratios are for."""
 
     of: dict
-    keep: dict[int, float | int] | None
-    seed: int
+    keep: Annotated[dict[Whole, Share | Count], "class index: the share or the number of its rows to keep"] | None
+    seed: Seed
 
     def __post_init__(self) -> None:
-        self._ratio()
+        if not self.keep:
+            raise BenchError("name=subset needs the rows to keep, e.g. 'dataset.keep={0: 0.1, 1: 50}'")
         if "path" in self.of:
             raise BenchError("dataset.of is a published data set; of a table of your own, keep fewer rows in its file")
+        DATASETS.build(self.of, "dataset.of")
 
     def load(self, folder: Path) -> Dataset:
         whole = DATASETS.build(self.of).load(folder)
