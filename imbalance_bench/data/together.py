@@ -141,8 +141,8 @@ class Copies:
 
 
 def remarks(dataset: Dataset, protocol: Protocol, runs: Sequence[Run]) -> list[str]:
-    """What a user should know of how the rows were parted."""
-    said = []
+    """What a user should know of the rows and of how they were parted."""
+    said = [dataset.info["left_out"]] if "left_out" in dataset.info else []
     copies = Copies.of(dataset, runs)
     if copies.repeats:
         said.append(str(copies))

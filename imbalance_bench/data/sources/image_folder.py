@@ -4,9 +4,11 @@ class."""
 from __future__ import annotations
 
 import hashlib
+import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,8 +18,24 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.options import Count, Len
 from imbalance_bench.registry import DATASETS, nearest
 
+if TYPE_CHECKING:
+    from PIL.ImageFile import ImageFile
+
 PARTS = ("train", "valid", "test")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".tga"),
+)
+
+
+class Held(NamedTuple):
+    """What the folder of a class holds: its image files, in the order of their names, and other files."""
+
+    images: list[Path]
+    others: list[Path]
+
+
+NONE = Held([], [])
 
 
 @DATASETS.register("image_folder")
@@ -36,18 +54,22 @@ class ImageFolderSource:
         found = self._files()
         names = sorted({c for classes in found.values() for c in classes})
         for part, classes in found.items():
-            if absent := [c for c in names if not classes.get(c)]:
+            if absent := [c for c in names if c not in classes or not classes[c].images]:
                 where = self._root / (part or "") / absent[0]
+                beside = f" and {_endings(classes[absent[0]].others)}" if classes.get(absent[0], NONE).others else ""
                 raise BenchError(
-                    f"{where} holds no image ({', '.join(SUFFIXES)}): every class needs some in every part; add "
-                    "images, or remove the class"
+                    f"{where} holds no image ({', '.join(SUFFIXES)}){beside}: every class needs some in every part; "
+                    "add images, or remove the class"
                 )
         if len(names) < 2:
             raise BenchError(f"dataset.path={self.path} has one class only ({names[0]!r}): nothing to tell apart")
-        counts = [sum(len(classes[c]) for classes in found.values()) for c in names]
+        counts = [sum(len(classes[c].images) for classes in found.values()) for c in names]
         if len(names) == 2 and counts[0] < counts[1]:
             names.reverse()
-        rows = [(part, names.index(c), f) for part, classes in found.items() for c in classes for f in classes[c]]
+        rows = [
+            (part, names.index(c), f) for part, classes in found.items() for c in classes for f in classes[c].images
+        ]
+        others = [f for classes in found.values() for held in classes.values() for f in held.others]
         parts = np.array([part for part, _, _ in rows])
         return Dataset(
             self._root.name,
@@ -58,13 +80,14 @@ class ImageFolderSource:
             modality="image",
             test_rows=np.flatnonzero(parts == "test") if "test" in found else None,
             valid_rows=np.flatnonzero(parts == "valid") if "valid" in found else None,
+            info={"left_out": f"{_endings(others)} in the folders of the classes, no images"} if others else {},
         )
 
     def fingerprint(self) -> dict[str, Any]:
         total = hashlib.sha256()
         for classes in self._files().values():
-            for files in classes.values():
-                for file in files:
+            for held in classes.values():
+                for file in held.images:
                     total.update(file.relative_to(self._root).as_posix().encode() + b"\0")
                     total.update(hashlib.sha256(_read(file)).digest())
         return {"sha256": total.hexdigest()}
@@ -75,8 +98,8 @@ class ImageFolderSource:
             raise BenchError("dataset=image_folder needs a folder with one folder a class: dataset.path=<folder>")
         return Path(self.path).expanduser().resolve()
 
-    def _files(self) -> dict[str, dict[str, list[Path]]]:
-        """part → class → its image files, in the order of their names. Without parts there is one, called ""."""
+    def _files(self) -> dict[str, dict[str, Held]]:
+        """part → class → what its folder holds. Without parts there is one, called ""."""
         inside = {p.name: p for p in _folders(self._root, self.path)}
         parts = {part: inside[part] for part in PARTS if part in inside}
         others = sorted(inside.keys() - parts.keys())
@@ -112,7 +135,7 @@ class ImageFolderSource:
 
         try:
             with Image.open(io.BytesIO(_read(file))) as opened:
-                if opened.mode[0] in "IF":  # a conversion would cut such values off at 255
+                if _deep(opened):
                     raise BenchError(f"{file} has pixels of more than 8 bits: save it with 8 bits a channel")
                 image = ImageOps.exif_transpose(opened).convert("L" if self.channels == 1 else "RGB")
             if self.size is not None:
@@ -123,18 +146,48 @@ class ImageFolderSource:
         return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)
 
 
-def _classes(folder: Path, path: str | None) -> dict[str, list[Path]]:
-    """class → image files anywhere below its folder."""
-    classes = {}
-    for inside in _folders(folder, path):
-        files = [f for f in inside.rglob("*") if f.suffix.lower() in SUFFIXES and not f.name.startswith(".")]
-        classes[inside.name] = sorted(f for f in files if f.is_file())
-    return classes
+def _deep(image: ImageFile) -> bool:
+    """Whether pixels have more than 8 bits a channel: a conversion cuts grey ones off at 255, and of colours Pillow
+    reads the upper 8 bits only."""
+    raw = [arg for tile in image.tile for arg in (tile.args if isinstance(tile.args, tuple) else (tile.args,))]
+    most = 255 if image.format == "PPM" else float("inf")
+    return image.mode[0] in "IF" or any(";16" in arg if isinstance(arg, str) else (arg or 0) > most for arg in raw)
+
+
+def _classes(folder: Path, path: str | None) -> dict[str, Held]:
+    return {inside.name: _held(inside) for inside in _folders(folder, path)}
+
+
+def _held(folder: Path) -> Held:
+    """The files anywhere below ``folder``, through links too, but not through one that leads back; hidden files and
+    folders do not count."""
+    images: list[Path] = []
+    others: list[Path] = []
+    seen: set[str] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else sorted(name for name in folders if not _hidden(name))
+        for name in names if real not in seen else ():
+            file = Path(place, name)
+            if not _hidden(name):
+                (images if file.suffix.lower() in SUFFIXES and file.is_file() else others).append(file)
+        seen.add(real)
+    return Held(sorted(images), others)
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def _endings(files: list[Path]) -> str:
+    """Files counted by how their names end, e.g. "8 files .heic, 1 file without an ending"."""
+    counts = Counter(file.suffix.lower() or "without an ending" for file in files)
+    return ", ".join(f"{n} file{'s' if n > 1 else ''} {ending}" for ending, n in counts.most_common())
 
 
 def _folders(folder: Path, path: str | None) -> list[Path]:
     try:
-        found = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+        found = sorted(p for p in folder.iterdir() if p.is_dir() and not _hidden(p.name))
     except OSError as error:
         raise BenchError(f"dataset.path={path} cannot be read: {error.strerror}") from error
     if not found:
