@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.locks import lock_file
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
@@ -123,7 +124,7 @@ class Cell:
         """True for the one process that may work on this cell. The kernel frees the lock however a process ends."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = (self.path / ".lock").open("a")
+            file = lock_file(self.path / ".lock")
         except OSError as error:
             raise BenchError(_why(self.path, error)) from error
         with file:
@@ -138,7 +139,7 @@ class Cell:
         path = self.path / ".lock"
         if not path.exists():
             return False
-        with path.open("a") as file:
+        with path.open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -1,18 +1,21 @@
 """Downloads, from a server on this machine: held to their sums, whole or not at all, with errors that help."""
 
 import errno
+import gzip
 import hashlib
 import io
 import json
 import os
 import tarfile
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from imbalance_bench.data import fetch
-from imbalance_bench.data.fetch import fetch_archive, fetch_file, recorded
+from imbalance_bench.data.fetch import cached, fetch_archive, fetch_file, recorded
+from imbalance_bench.data.sources import back_rotation
 from imbalance_bench.data.sources.imblearn import SETS
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
@@ -24,7 +27,7 @@ SUM = hashlib.sha256(CONTENT).hexdigest()
 
 def get(folder, sha256=None):
     url = f"{fetch.SITES['uci']}/set/a.data"
-    return fetch_file(url, folder, "set/a.data", f"sha256:{sha256}" if sha256 else None)
+    return fetch_file(url, folder, "set/a.data", f"sha256:{sha256}" if sha256 else None, lambda _: None)
 
 
 def left(folder):
@@ -106,10 +109,116 @@ def test_a_folder_that_cannot_be_made(tmp_path, upstream):
         get(tmp_path / "file/data")
 
 
-def test_damaged_checksums(tmp_path):
-    (tmp_path / "checksums.json").write_text("{")
-    with pytest.raises(BenchError, match="checksums.json is damaged"):
-        recorded(tmp_path)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b'{"set/a.data": null}',
+        b'{"set/a.data": "0123"}',
+        b'{"set/a.data": {"url": ""}}',
+        b'{"set/a.data": {"sha256": null}}',
+        b'{"set/a.data": {"sha256": "not hex"}}',
+    ],
+)
+def test_damaged_checksums(tmp_path, upstream, content):
+    upstream.files["/set/a.data"] = CONTENT
+    (tmp_path / "checksums.json").write_bytes(content)
+    with pytest.raises(BenchError, match="checksums.json is damaged .* remove it, and sums are recorded anew"):
+        get(tmp_path)
+    assert left(tmp_path) == ["checksums.json"]
+    (tmp_path / "checksums.json").unlink()
+    assert get(tmp_path).read_bytes() == CONTENT
+
+
+PAGE = b"\n<!-- portal -->\n<!DOCTYPE html><html><body>Log in to the network</body></html>"
+
+
+@pytest.mark.parametrize("page", [PAGE, b"<html>", b"  <HTML lang=en>"])
+@pytest.mark.parametrize("sha256", [SUM, None])
+def test_a_page_of_a_captive_portal_is_not_kept(tmp_path, upstream, page, sha256):
+    upstream.files["/set/a.data"] = page
+    with pytest.raises(BenchError, match="answered with a web page in place of a.data: a network that asks you to log"):
+        get(tmp_path, sha256)
+    assert left(tmp_path) == []
+    upstream.files["/set/a.data"] = CONTENT
+    assert get(tmp_path, sha256).read_bytes() == CONTENT
+
+
+def test_without_a_pinned_sum_the_content_must_be_checked(tmp_path, upstream):
+    with pytest.raises(ValueError, match="neither a pinned sum nor a check"):
+        fetch_file("https://example.org/a", tmp_path, "a", None)
+
+
+@pytest.mark.parametrize(
+    ("label", "path", "content"),
+    [
+        ("amazon_books", "/reviews_Books_5.json.gz", b"\x1f\x8b no gzip"),
+        ("amazon_books", "/reviews_Books_5.json.gz", gzip.compress(b'{"stars": 5}\n')),
+        ("opinrank", "/kavgan/OpinRank/raw/master/OpinRankDatasetWithJudgments.zip", b"PK no zip"),
+        ("toutiao", "/aceimnorstuvwxz/toutiao-text-classfication-dataset/raw/master/toutiao_cat_data.txt.zip", b"PK"),
+    ],
+)
+def test_what_has_no_pinned_sum_is_opened_before_it_is_kept(tmp_path, upstream, label, path, content):
+    upstream.files.update(dict.fromkeys((path, path.rpartition("/")[2]), content))
+    with pytest.raises(BenchError, match="cut short, damaged or another file .*removed; try again"):
+        load(tmp_path, label)
+    assert left(tmp_path) == []
+
+
+def test_plain_http_is_for_what_has_a_pinned_sum(tmp_path, upstream, monkeypatch):
+    """127.0.0.1 counts as encrypted: what goes there passes no network. Here it does not."""
+    upstream.files["/set/a.data"] = CONTENT
+    monkeypatch.setattr(fetch, "HERE", ())
+    with pytest.raises(BenchError) as error:
+        get(tmp_path)
+    for words in ("is not encrypted", "a.data", f"put it at {tmp_path / 'set/a.data'}"):
+        assert words in str(error.value)
+    assert left(tmp_path) == []
+    assert get(tmp_path, SUM).read_bytes() == CONTENT
+
+
+def test_the_sites_that_are_plain_http_have_pinned_sums():
+    assert [name for name, url in fetch.SITES.items() if url.startswith("http://")] == ["lisa"]
+    assert fetch.SUM.fullmatch(back_rotation.SUM)
+
+
+@pytest.mark.parametrize("target", ["precious.txt", "missing.txt"])
+def test_a_lock_file_that_is_a_link_is_not_opened(tmp_path, upstream, target):
+    upstream.files["/set/a.data"] = CONTENT
+    (tmp_path / "precious.txt").write_text("mine")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/.lock").symlink_to(tmp_path / target)
+    with pytest.raises(BenchError, match="data/.lock is a link, and a lock file must not be one: remove it"):
+        get(tmp_path / "data")
+    assert (tmp_path / "precious.txt").read_text() == "mine" and not (tmp_path / "missing.txt").exists()
+    (tmp_path / "data/.lock").unlink()
+    assert get(tmp_path / "data").read_bytes() == CONTENT
+
+
+def test_what_a_killed_process_left_is_cleared_and_not_written_through(tmp_path, upstream):
+    upstream.files["/set/a.data"] = CONTENT
+    (tmp_path / "set").mkdir()
+    (tmp_path / "precious.txt").write_text("mine")
+    (tmp_path / "set/.a.data.1234").write_text("half of it")
+    (tmp_path / f"set/.a.data.{os.getpid()}").symlink_to(tmp_path / "precious.txt")
+    (tmp_path / ".checksums.json.1234").write_text("{")
+    get(tmp_path)
+    assert left(tmp_path) == ["checksums.json", "precious.txt", "set/a.data"]
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+def test_old_leftovers_of_a_cache_are_cleared(tmp_path):
+    place = tmp_path / "cache"
+    place.mkdir()
+    for pid, age in ((1, 2 * fetch.STALE), (2, 0)):
+        part = place / f".made.npz.{pid}"
+        part.write_text("half of it")
+        os.utime(part, (time.time() - age,) * 2)
+    cached(tmp_path, "made", lambda: {"a": np.arange(3)})
+    assert sorted(p.name for p in place.iterdir()) == [".made.npz.2", "made.npz"]  # another process may be at it
 
 
 # Archives
@@ -213,6 +322,18 @@ def test_a_record_that_names_no_sum(tmp_path, upstream):
     upstream.files["/api/records/61452"] = b'{"files": []}'
     with pytest.raises(BenchError, match="x1data.npz by hand"):
         fetch_archive("61452", "benchmark-imbalanced-learn.tar.gz", tmp_path, "z", ["x1data.npz"], "x1data.npz")
+    assert left(tmp_path) == []
+
+
+@pytest.mark.parametrize("checksum", [None, "crc32:0123abcd", "md5:", "d41d8cd98f00b204e9800998ecf8427e", 7])
+def test_a_record_whose_sum_is_none(tmp_path, upstream, checksum):
+    publish(upstream, archive({"x1data.npz": ECOLI}))
+    files = [{"key": "benchmark-imbalanced-learn.tar.gz", "checksum": checksum}]
+    upstream.files["/api/records/61452"] = json.dumps({"files": files}).encode()
+    with pytest.raises(BenchError) as error:
+        load(tmp_path)
+    for words in ("states no sum of benchmark-imbalanced-learn.tar.gz", repr(checksum), "x1data.npz there by hand"):
+        assert words in str(error.value)
     assert left(tmp_path) == []
 
 

@@ -170,6 +170,7 @@ def small_back_rotation(monkeypatch):
     """12 training and 20 test images: the archive and what it holds."""
     monkeypatch.setattr(back_rotation, "TRAIN", 12)
     monkeypatch.setattr(back_rotation, "TEST", 20)
+    monkeypatch.setattr(back_rotation, "SUM", None)
     train, test = back_rotation.MEMBERS
     monkeypatch.setattr(back_rotation, "MEMBERS", {train: 12, test: 20})
     x, y = images(32, 1, 28), np.arange(32) % 10

@@ -1,7 +1,7 @@
 """Downloads, held to a checksum, whole or not at all; and what was made of files, kept.
 
-Pinned sums are in the sources. Where upstream has none to pin, the sum met at the first download is written to
-``<data>/checksums.json``, and a later download of the same file must have it.
+Pinned sums are in the sources. Where upstream has none to pin, a download must come encrypted and its content is
+checked; then its sum is written to ``<data>/checksums.json``, and a later download of the same file must have it.
 """
 
 from __future__ import annotations
@@ -10,17 +10,22 @@ import errno
 import fcntl
 import json
 import os
+import re
 import sys
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.locks import lock_file
 
 SITES = {
     "zenodo": "https://zenodo.org",
@@ -33,20 +38,27 @@ SITES = {
     "github": "https://github.com",
 }
 CHECKSUMS = "checksums.json"
+SUM = re.compile(r"(md5|sha1|sha256|sha512):[0-9a-f]{32,128}")
+HERE = ("127.0.0.1", "::1", "localhost")  # what goes there passes no network
+STALE = 86_400  # seconds after which what is half written to a cache is a leftover
 
 
 def fetch_file(
-    url: str, folder: Path, name: str, expected: str | None, check: Callable[[Path], object] = lambda _: None
+    url: str, folder: Path, name: str, expected: str | None, check: Callable[[Path], object] | None = None
 ) -> Path:
     """``folder/name``, downloaded from ``url`` unless it lies there. ``expected``: the pinned sum, "sha256:..." or
-    "md5:..."; where there is none, ``check`` raises BenchError for a download that is not worth keeping."""
+    "md5:..."; where there is none there must be a ``check``, which raises BenchError for a download that is another
+    file."""
+    if not expected and check is None:
+        raise ValueError(f"{name} has neither a pinned sum nor a check of its content")
     path = folder / name
     with _one_at_a_time(folder, path) as missing:
         if missing:
             if not expected and (known := recorded(folder).get(name)):
                 expected = f"sha256:{known['sha256']}"
-            with _downloaded(url, path, expected) as part:
-                check(part)
+            with _downloaded(url, folder, path, expected) as part:
+                if check is not None:
+                    check(part)
                 _keep(folder, {name: part}, url)
     return path
 
@@ -66,7 +78,7 @@ def fetch_archive(record: str, archive: str, folder: Path, into: str, members: I
         if missing:
             url = f"{SITES['zenodo']}/records/{record}/files/{archive}"
             published = _published_sum(record, archive, path)
-            with _downloaded(url, path, published) as part:
+            with _downloaded(url, folder, path, published) as part:
                 _unpack(part, folder, into, set(members), url)
             if not path.exists():
                 raise BenchError(f"{url} holds no {wanted}: get it elsewhere and put it at {path}")
@@ -77,19 +89,29 @@ def recorded(folder: Path) -> dict[str, dict[str, Any]]:
     """What was downloaded to ``folder``: file name → sha256 and url."""
     path = folder / CHECKSUMS
     try:
-        return json.loads(path.read_text())
+        sums = json.loads(path.read_text())
+        for name, entry in sums.items():
+            if not SUM.fullmatch(f"sha256:{entry['sha256']}"):
+                raise ValueError(f"the sum of {name} is {entry['sha256']!r}")
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise BenchError(f"{path} is damaged ({error}): remove it, and run scripts/data.py fetch") from error
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
+        raise BenchError(
+            f"{path} is damaged ({type(error).__name__}: {error}): fix it, or remove it, and sums are recorded anew"
+        ) from error
+    return sums
 
 
 def check_sum(path: Path, expected: str, remedy: str) -> None:
     """Raises BenchError naming both sums where the file's is not ``expected`` ("sha256:..." or "md5:...")."""
     import pooch
 
-    algorithm, _, digest = expected.rpartition(":")
-    found = pooch.file_hash(str(path), alg=algorithm or "sha256")
+    if not SUM.fullmatch(expected):
+        raise BenchError(
+            f"{path.name} cannot be held to {expected!r}: a sum is md5, sha1, sha256 or sha512, then hex digits"
+        )
+    algorithm, _, digest = expected.partition(":")
+    found = pooch.file_hash(str(path), alg=algorithm)
     if found != digest:
         raise BenchError(f"{path.name}: {algorithm} {found} is not the expected {digest}: {remedy}")
 
@@ -109,6 +131,7 @@ def cached(folder: Path, name: str, make: Callable[[], dict[str, np.ndarray]]) -
         part = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            _clear(path, older=STALE)
             with part.open("wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
             part.replace(path)
@@ -144,29 +167,48 @@ def _one_at_a_time(folder: Path, path: Path) -> Iterator[bool]:
         return
     with _writing(folder):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
+        lock = lock_file(folder / ".lock")
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield not path.exists()
 
 
 @contextmanager
-def _downloaded(url: str, path: Path, expected: str | None) -> Iterator[Path]:
+def _downloaded(url: str, folder: Path, path: Path, expected: str | None) -> Iterator[Path]:
     """What is downloaded to get ``path``, under a temporary name beside it, checked; nothing of it stays but what the
     caller keeps."""
     import pooch
     import requests
 
+    def encrypted(response: requests.Response, *_: Any, **__: Any) -> None:
+        """What has no sum to be held to may come over no network as plain http, nor by way of it."""
+        place = urlsplit(response.url)
+        if not expected and place.scheme == "http" and place.hostname not in HERE:
+            raise BenchError(
+                f"{url} leads to {response.url}, which is not encrypted, and no sum of {path.name} is published to "
+                f"hold the download to: fetch it in a way that you trust, and put it at {path}"
+            )
+
+    _clear(path)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         print(f"downloading {url}", file=sys.stderr)
         with _writing(path):
             try:
-                pooch.HTTPDownloader(timeout=60)(url, str(part), None)
+                pooch.HTTPDownloader(timeout=60, hooks={"response": encrypted})(url, str(part), None)
             except requests.RequestException as error:
                 raise _no_network(url, path, error) from error
+        with part.open("rb") as file:
+            if re.match(rb"\s*(<!--.*?-->\s*)?<(!doctype\s+)?html", file.read(1024), re.IGNORECASE | re.DOTALL):
+                raise BenchError(
+                    f"{url} answered with a web page in place of {path.name}: a network that asks you to log in does "
+                    "so; log in, or see what the page says, and try again"
+                )
         if expected:
-            check_sum(part, expected, f"the download from {url} is corrupt or changed and was removed; try again")
+            again = f"the download from {url} is corrupt or changed and was removed; try again"
+            if str(path.relative_to(folder)) in recorded(folder):
+                again += f", or, if upstream did change it, take its entry out of {folder / CHECKSUMS}"
+            check_sum(part, expected, again)
         yield part
     finally:
         part.unlink(missing_ok=True)
@@ -197,9 +239,15 @@ def _published_sum(record: str, archive: str, path: Path) -> str:
     try:
         answer = requests.get(url, timeout=60)
         answer.raise_for_status()
-        return next(f["checksum"] for f in answer.json()["files"] if f["key"] == archive)
+        checksum = next(f["checksum"] for f in answer.json()["files"] if f["key"] == archive)
     except (requests.RequestException, StopIteration, KeyError, TypeError, ValueError) as error:
         raise _no_network(url, path, error) from error
+    if not isinstance(checksum, str) or not SUM.fullmatch(checksum):
+        raise BenchError(
+            f"{url} states no sum of {archive} that a download could be held to (checksum: {checksum!r}): put {path} "
+            "there by hand; docs/datasets.md says what it holds"
+        )
+    return checksum
 
 
 def _unpack(archive: Path, folder: Path, into: str, members: set[str], url: str) -> None:
@@ -215,6 +263,7 @@ def _unpack(archive: Path, folder: Path, into: str, members: set[str], url: str)
                 if source is None:
                     continue
                 with _writing(folder / into):
+                    _clear(folder / into / name)
                     parts[f"{into}/{name}"] = part = folder / into / f".{name}.{os.getpid()}"
                     part.write_bytes(source.read())
         for name, part in parts.items():
@@ -235,6 +284,7 @@ def _keep(folder: Path, parts: dict[str, Path], url: str) -> None:
     with _writing(folder):
         sums = recorded(folder)
         sums |= {name: {"sha256": pooch.file_hash(str(part)), "url": url} for name, part in parts.items()}
+        _clear(folder / CHECKSUMS)
         temporary = folder / f".{CHECKSUMS}.{os.getpid()}"
         try:
             temporary.write_text(json.dumps(sums, indent=1, sort_keys=True) + "\n")
@@ -243,6 +293,14 @@ def _keep(folder: Path, parts: dict[str, Path], url: str) -> None:
             temporary.unlink(missing_ok=True)
         for name, part in parts.items():
             part.replace(folder / name)
+
+
+def _clear(path: Path, older: float = 0) -> None:
+    """Removes what processes that were killed left half written to get ``path``, ``older`` than so many seconds."""
+    for part in path.parent.glob(f".{escape(path.name)}.*"):
+        with suppress(OSError):
+            if time.time() - part.lstat().st_mtime >= older:
+                part.unlink()
 
 
 @contextmanager

@@ -3,9 +3,12 @@ samples, and the smaller sets of Blitzer et al. (2007)."""
 
 from __future__ import annotations
 
+import gzip
 import heapq
+import json
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -49,7 +52,8 @@ class AmazonSource:
         name = FILES[self.category]
         plain = folder / "amazon" / Path(name).stem
         # No sum is published: that of the first download is recorded.
-        path = plain if plain.exists() else fetch_file(f"{SITES['snap']}/{name}", folder, f"amazon/{name}", None)
+        url = f"{SITES['snap']}/{name}"
+        path = plain if plain.exists() else fetch_file(url, folder, f"amazon/{name}", None, _check_reviews)
         corpus = kept(folder, f"amazon_{self.category}", [path], lambda: self._sampled(path), self.sample, self.seed)
         majority, minority = PRINTED[self.category]
         info = {"printed": {"majority": majority, "minority": minority}}
@@ -102,6 +106,13 @@ class AmazonSource:
             "empty_texts_skipped": seen[-1],
         }
         return Corpus.of((Row(text, label) for _, text, label in sorted(chosen)), facts)
+
+
+def _check_reviews(path: Path) -> None:
+    """Raises BenchError where the first lines of a download are no reviews."""
+    with readable(path, "it was removed; try again"), gzip.open(path, "rt", encoding="utf-8") as file:
+        for line in islice(file, 100):
+            float(json.loads(line)["overall"])
 
 
 @DATASETS.register("amazon_multidomain")
