@@ -1,0 +1,93 @@
+"""The tables that are committed under outputs/tables: whole, readable, and in the words of the report."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from imbalance_bench.report.judgement import VERDICTS
+from tests.test_report_page import Reader
+
+TABLES = Path(__file__).parents[1] / "outputs" / "tables"
+
+
+def files(form):
+    return {f"{path.parent.name}/{path.stem}": path for path in sorted(TABLES.glob(f"*/*.{form}"))}
+
+
+def named(form):
+    return pytest.mark.parametrize("path", files(form).values(), ids=list(files(form)))
+
+
+def test_every_table_stands_in_every_format():
+    assert (
+        set(files("md"))
+        == set(files("csv"))
+        == set(files("tex"))
+        == set(files("html")) - {f"{paper.name}/report" for paper in TABLES.iterdir()}
+    )
+
+
+@named("tex")
+def test_latex_has_the_cells_that_it_declares_and_nothing_that_breaks_it(path):
+    """All were compiled once with pdfTeX, which no test asks for."""
+    text = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("%"))
+    assert not re.search(r"^[ \t]*[\[*]", text, re.M), "read as the argument of the two backslashes above"
+    assert not re.search(r"(?<!\\)[_#^~]", text.replace("$^2$", ""))
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+    for spec, body in re.findall(r"\\begin\{tabular\}\{((?:p\{[^}]*\}|[lr])+)\}\n(.*?)\\end\{tabular\}", text, re.S):
+        columns = len(re.findall(r"p\{[^}]*\}|[lr]", spec))
+        rows = [line for line in body.splitlines() if not re.fullmatch(r"\\(top|mid|bottom)rule", line)]
+        assert rows and all(row.endswith(r"\\") for row in rows)
+        assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {columns}
+
+
+@named("html")
+def test_pages_have_ids_once_and_links_that_lead_somewhere(path):
+    reader = Reader(path.read_text())
+    assert not [name for name, n in Counter(reader.ids).items() if n > 1]
+    assert {load[1:] for load in reader.loads if load.startswith("#")} <= set(reader.ids)
+
+
+@named("md")
+def test_rows_of_markdown_have_as_many_cells_as_their_header(path):
+    tables = re.findall(r"(?:^\|.*\|\n)+", path.read_text(), re.M)
+    for one in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", row)) for row in one.splitlines()}) == 1
+    assert tables or path.stem.startswith("table6")
+
+
+@named("csv")
+def test_csv_reads_back_and_is_no_formula(path):
+    frame = pd.read_csv(path, comment="#", dtype=str, keep_default_na=False)
+    numbers = r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|-?inf"
+    texts = {cell for column in frame for cell in frame[column] if not re.fullmatch(numbers, cell)}
+    assert not [cell for cell in texts if cell.startswith(("=", "+", "-", "@"))]
+
+
+@pytest.mark.parametrize("form", ["md", "csv", "tex", "html"])
+def test_no_table_says_that_a_run_is_going_on_or_that_a_ranking_collapsed(form):
+    """A table outlives the run; of what these records say, none is known to have lost its ranking."""
+    for path in files(form).values():
+        found = re.findall(r"\b(?:running|started|collapsed)\b", path.read_text())
+        assert not found or path.stem.startswith("table6"), path
+
+
+@pytest.mark.parametrize("folder", sorted(TABLES.iterdir()), ids=lambda folder: folder.name)
+def test_verdicts_are_the_same_in_every_format(folder):
+    claims = pd.read_csv(folder / "claims.csv", comment="#").drop_duplicates("id")
+    expected = claims.verdict.tolist()
+    assert set(expected) <= set(VERDICTS)
+    rows = re.findall(r"^\|.*?\| (?:\*\*)?([a-z ]+?)(?:\*\*)? +\|", (folder / "claims.md").read_text(), re.M)
+    assert [word for word in rows if word in VERDICTS] == expected
+    rows = re.findall(r" & (?:\\textbf\{)?([a-z ]+?)\}? & .*\\\\$", (folder / "claims.tex").read_text(), re.M)
+    assert [word for word in rows if word in VERDICTS] == expected
+    for page in ("claims.html", "report.html"):
+        (section,) = re.findall(r'<section id="claims">.*?</section>', (folder / page).read_text(), re.S)
+        assert [
+            v.replace("-", " ") for v in re.findall(r'class="text (?:muted )?verdict ([\w-]+)"', section)
+        ] == expected
