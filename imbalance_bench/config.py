@@ -27,6 +27,15 @@ REGISTRIES = {
     "method": METHODS,
     "tracker": TRACKERS,
 }
+# The hydra node of conf/config.yaml, for a configuration that is saved whole.
+HYDRA = {
+    "output_subdir": None,
+    "run": {"dir": "."},
+    "sweep": {"dir": "${paths.outputs}/sweeps/${now:%Y-%m-%d_%H-%M-%S-%f}", "subdir": "${hydra.job.num}"},
+}
+# Keys that may name a file or folder of the user's.
+PATHS = {"dataset": "path", "backbone": "model"}
+LONGEST_LABEL = 100  # bytes: file systems take 255 for the name of a folder
 
 
 @dataclass(frozen=True)
@@ -92,19 +101,27 @@ class Config:
         return REGISTRIES[group].build(options)
 
     def replay(self) -> dict[str, Any]:
-        """The whole configuration as one primary config: ``scripts/train.py -cp <folder> -cn config`` runs it again."""
+        """The whole configuration as one primary config: ``scripts/train.py -cp <folder> -cn config`` runs it again,
+        from any folder: paths are whole."""
         return {
             "defaults": ["_self_", {"override hydra/job_logging": "none"}, {"override hydra/hydra_logging": "none"}],
-            **{group: SHARED.get(group, {}) | options for group, options in self.plain.items() if group != "seed"},
+            **{g: _whole_paths(g, SHARED.get(g, {}) | options) for g, options in self.plain.items() if g != "seed"},
             "seed": self.plain["seed"],
             "tracker": self.tracker,
             "device": self.device,
-            "cache": self.cache,
+            "cache": "reuse",
             "on_error": "continue",
             "plugins": list(self.plugins),
-            "paths": asdict(self.paths),
-            "hydra": {"output_subdir": None, "run": {"dir": "."}},
+            "paths": {name: str(Path(path).absolute()) for name, path in asdict(self.paths).items()},
+            "hydra": HYDRA,
         }
+
+
+def _whole_paths(group: str, options: Any) -> Any:
+    """The options of a group, with a path that leads to something written as it is found from any folder."""
+    key = PATHS.get(group, "")
+    path = Path(str(options[key])).expanduser() if key and options.get(key) else None
+    return options | {key: str(path.absolute())} if path is not None and path.exists() else options
 
 
 def labels_of(plain: dict[str, Any]) -> dict[str, str]:
@@ -122,10 +139,26 @@ def plain_of(cfg: dict[str, Any]) -> dict[str, Any]:
                 f"{group}. Change one of those ({group}.<key>=<value>), or leave out -cp and -cn"
             )
         cfg[group].setdefault("label", cfg[group].get("name", group))
+        _check_label(group, cfg[group]["label"])
         for key, unchanged in SHARED.get(group, {}).items():
             if cfg[group].get(key) == unchanged:
                 del cfg[group][key]
     return {**{group: cfg[group] for group in GROUPS}, "seed": cfg["seed"]}
+
+
+def _check_label(group: str, label: Any) -> None:
+    """A label names a folder, and rows and columns of tables: text, as it is meant to be read."""
+    if not isinstance(label, str):
+        text = f"'{label}'" if isinstance(label, (int, float)) else "<a name>"
+        raise BenchError(
+            f"{group}.label={label!r} is read as {type(label).__name__}, and a label is text: quotes within quotes "
+            f'keep it as it stands, {group}.label="{text}"'
+        )
+    if not label.strip() or not label.isprintable() or len(label.encode()) > LONGEST_LABEL:
+        raise BenchError(
+            f"{group}.label={label!r} names a folder and the rows of tables: give it 1 to {LONGEST_LABEL} printable "
+            "characters"
+        )
 
 
 def from_omegaconf(cfg: Any) -> Config:

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any
 
 from imbalance_bench.conf_files import CONF, ConfFiles
-from imbalance_bench.config import labels_of, plain_of
+from imbalance_bench.config import import_plugins, labels_of, plain_of
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
 from imbalance_bench.registry import nearest
@@ -91,6 +91,7 @@ def _grid(paper: str, name: str, files: ConfFiles, overrides: list[str]) -> Pres
         return container
 
     start = composed()
+    import_plugins(start["plugins"])
     options = {group: list(itertools.product(*keys)) for group, keys in swept.items()}
     cells, reason = [], None
     for chosen in itertools.product(*options.values()):
@@ -106,7 +107,7 @@ def _grid(paper: str, name: str, files: ConfFiles, overrides: list[str]) -> Pres
         if excluding:
             reason = reason or excluding
         else:
-            cells.append(Cell(labels, plain, cell_id(plain)))
+            cells.append(Cell(labels, plain, cell_id(plain, start["plugins"])))
     if not cells:
         raise BenchError(f"no cell of {paper}/{name} is left: {reason}")
     return Preset(start["paper"], cells)

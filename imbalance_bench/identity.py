@@ -7,18 +7,18 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from imbalance_bench import origin
 from imbalance_bench.backbones.pretrained import fingerprint
-from imbalance_bench.config import GROUPS
+from imbalance_bench.config import GROUPS, REGISTRIES
 from imbalance_bench.registry import DATASETS
-
-# Raised when a change of the code changes numbers, so that older records are not taken for newer ones.
-SCHEMA = 2
+from imbalance_bench.store import SCHEMA
 
 # Keys that move no result beyond rounding, or that say where and not what.
 NOT_IDENTITY = {
@@ -42,18 +42,37 @@ NEUTRAL: dict[str, dict[str, Any]] = {
 }
 
 
-def cell_id(plain: dict[str, Any]) -> str:
+def cell_id(plain: dict[str, Any], plugins: Sequence[str] = ()) -> str:
     """12 hex digits of what determines a cell's result: not its labels, paths, device, tracker or order of keys."""
     content: dict[str, Any] = {"schema": SCHEMA, "seed": plain["seed"]}
     for group in GROUPS:
         neutral = NEUTRAL.get(group, {})
         skip = {"label"} | NOT_IDENTITY.get(group, set()) | {k for k, v in neutral.items() if plain[group].get(k) == v}
         content[group] = {k: _unlabelled(v) for k, v in plain[group].items() if k not in skip}
-    if "path" in plain["dataset"]:
-        content["fingerprint"] = DATASETS.build(plain["dataset"]).fingerprint()
+    return digest(content | contents(plain, plugins))
+
+
+def contents(plain: dict[str, Any], plugins: Sequence[str] = ()) -> dict[str, Any]:
+    """What determines a result besides the values of options: what the user's own files, the weights of a model and the
+    plug-ins hold."""
+    found: dict[str, Any] = {}
+    if "path" in plain["dataset"] or plugins:  # a plug-in's data set may have any key
+        found["fingerprint"] = getattr(DATASETS.build(plain["dataset"]), "fingerprint", dict)()
     if model := plain["backbone"].get("model"):
-        content["weights"] = fingerprint(model)
-    return digest(content)
+        found["weights"] = fingerprint(model)
+    if plugins:
+        found["plugins"] = origin.plugin_code(plugins)
+    return found
+
+
+def code(plain: dict[str, Any]) -> dict[str, str]:
+    """Module of the package → the hash of its file: those that the components of a cell and the engine are made of."""
+    modules = {"imbalance_bench.engine", "imbalance_bench.data.tasks"}
+    for group, registry in REGISTRIES.items():
+        options = plain.get(group, {})  # the tracker, which has no part in a result, is not in it
+        parts = [options, *(value for value in options.values() if isinstance(value, dict))]
+        modules |= {registry.get(part["name"]).__module__ for part in parts if part.get("name") in registry.names()}
+    return origin.package_code(sorted(modules))
 
 
 def _unlabelled(value: Any) -> Any:
@@ -103,14 +122,18 @@ def now() -> str:
 
 
 def _git() -> str | None:
-    here = Path(__file__).parent
+    """The commit, "-dirty" where files differ from it or are in no commit."""
+
+    def said(*command: str) -> str:
+        here = Path(__file__).parent
+        done = subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, timeout=5, check=True)
+        return done.stdout.strip()
+
     try:
-        head = subprocess.run(
-            ["git", "describe", "--always", "--dirty"], cwd=here, capture_output=True, text=True, timeout=5, check=True
-        )
+        head = said("describe", "--always")
+        return f"{head}-dirty" if said("status", "--porcelain") else head
     except (OSError, subprocess.SubprocessError):
         return None
-    return head.stdout.strip() or None
 
 
 def _processor() -> str:

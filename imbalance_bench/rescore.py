@@ -1,8 +1,8 @@
 """Computes the metrics of finished cells again, from their saved predictions; nothing is trained.
 
-For records made before a metric was added or mended. Imports no torch. ``metrics.csv`` and the headline in
-``record.json`` are each rewritten whole, in that order, and only where they differ: a rescore that is killed is
-finished by the next one.
+For records made before a metric was added or fixed, and for a ``metrics.csv`` that is damaged. Imports no torch.
+``metrics.csv`` and the headline in ``record.json`` are each rewritten whole, in that order, and only where they differ:
+a rescore that is killed is finished by the next one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import numpy as np
 from imbalance_bench import scoring
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import nearest
-from imbalance_bench.store import Cell, Store, atomic_write
+from imbalance_bench.store import Cell, Damaged, Record, Store, file_of, remedy
 
 Key = tuple[str, ...]
 
@@ -33,17 +33,18 @@ Key = tuple[str, ...]
 class Change:
     """What a rescore did to one cell. ``added``, ``removed``: "class_group metric" of numbers that only the
     new or the old file has; ``changed``: the same of those whose value differs; ``largest``: the largest
-    absolute difference."""
+    absolute difference; ``restored``: the old file was not the one that the record was written with."""
 
-    record: dict[str, Any]
+    record: Record
     added: list[str]
     removed: list[str]
     changed: list[str]
     largest: float
-    headline: tuple[dict[str, Any] | None, dict[str, Any]]
+    headline: tuple[dict[str, Any], dict[str, Any]]
+    restored: bool
 
     def __bool__(self) -> bool:
-        return bool(self.added or self.removed or self.changed or self.headline_moved)
+        return bool(self.added or self.removed or self.changed or self.headline_moved or self.restored)
 
     @property
     def headline_moved(self) -> bool:
@@ -53,15 +54,14 @@ class Change:
     def line(self) -> str:
         if not self:
             return f"{_name(self.record)}: unchanged"
-        parts = []
+        parts = ["metrics.csv was damaged"] if self.restored else []
         for word in ("added", "removed", "changed"):
             if names := getattr(self, word):
                 shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
                 parts.append(f"{word} {shown}" + (f" (by {self.largest:.3g} at most)" if word == "changed" else ""))
         if self.headline_moved:
             old, new = self.headline
-            before = f"{old['mean']:.4f} -> " if old else ""
-            parts.append(f"headline {new['metric']} {before}{new['mean']:.4f}")
+            parts.append(f"headline {new['metric']} {old['mean']:.4f} -> {new['mean']:.4f}")
         return f"{_name(self.record)}: {'; '.join(parts)}"
 
 
@@ -79,13 +79,12 @@ def rescore(cell: Cell) -> Change:
         splits = [(run["fold"], run["repeat"]) for run in record["runs"]]
         data = record["data"]
         minority = [run.get("minority_classes", ()) for run in record["runs"]]  # none in records of old
-        rows = scoring.score_predictions(_predictions(cell), splits, data["class_names"], record["kind"], minority)
+        rows = scoring.score_predictions(_predictions(record), splits, data["class_names"], record["kind"], minority)
         text = scoring.to_csv(rows)
         headline = scoring.headline(rows, data["classes"], record["kind"])
-        change = _compare(record, cell, text, headline)
+        change = _compare(record, text, headline)
         if change:
-            atomic_write(cell.path / "metrics.csv", text)
-            cell.finish({k: v for k, v in record.items() if k != "path"} | {"headline": headline})
+            cell.amend(record | {"headline": headline}, "metrics.csv", text)
     return change
 
 
@@ -114,10 +113,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("wanted", nargs="*", help="ids, or filters such as method=smote,adasyn dataset=ecoli")
     parser.add_argument("--outputs", default="outputs", help="the folder that holds runs/ (paths.outputs)")
     arguments = parser.parse_args(argv)
-    store = Store(arguments.outputs)
     counts = {"changed": 0, "unchanged": 0, "failed": 0}
+    every, damaged = Store(arguments.outputs).survey()
     try:
-        records = select([r for r in store.records() if r["status"] == "done"], arguments.wanted)
+        records = select([r for r in every if r["status"] == "done"], arguments.wanted)
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -130,8 +129,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             continue
         counts["changed" if change else "unchanged"] += 1
         print(change.line(), flush=True)
-    print(f"{len(records)} finished cells: " + ", ".join(f"{n} {word}" for word, n in counts.items()))
-    return int(counts["failed"] > 0)
+    for found in damaged:  # whichever cells were asked for: what a damaged record is of is not known
+        print(f"{found.state}: {found}", file=sys.stderr)
+    text = ", ".join(f"{n} {word}" for word, n in counts.items())
+    print(f"{len(records)} finished cells: {text}" + (f"; {len(damaged)} records do not count" if damaged else ""))
+    return int(counts["failed"] > 0 or any(found.state == "damaged" for found in damaged))
 
 
 def _name(record: Mapping[str, Any]) -> str:
@@ -146,23 +148,39 @@ def _known(names: Iterable[str], known: set[str], what: str) -> None:
             raise BenchError(f"no finished record has {what}={name}: {hint}")
 
 
-def _predictions(cell: Cell) -> dict[str, np.ndarray]:
-    path = cell.path / "predictions.npz"
+def _predictions(record: Record) -> dict[str, np.ndarray]:
+    """The arrays of a record's predictions.npz, of one length.
+
+    Raises:
+        Damaged: they are missing, cut off, or do not fit the record.
+    """
+    name = "predictions.npz"
+    path, cure = record["path"] / name, remedy(record, name)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(file_of(record, name)), allow_pickle=False) as arrays:
             loaded = dict(arrays)
-    except FileNotFoundError as error:
-        raise BenchError(f"{path} is missing: train the cell again with cache=overwrite") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise BenchError(f"{path} is damaged ({error}): train the cell again with cache=overwrite") from error
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise Damaged(path, f"is damaged ({error})", cure) from error
     if absent := {"run", "label", "scores_last"} - loaded.keys():
-        raise BenchError(f"{path} has no {', '.join(sorted(absent))}: train the cell again with cache=overwrite")
+        raise Damaged(path, f"has no {', '.join(sorted(absent))}", cure)
+    runs, rows = len(record["runs"]), loaded["run"].size
+    for key, array in loaded.items():
+        wanted = runs if key.startswith("difficult_") else rows
+        if array.shape[:1] != (wanted,):
+            raise Damaged(path, f"is damaged ({key} has the shape {array.shape}, not {wanted} rows)", cure)
+    if not rows or loaded["run"].dtype.kind != "i" or not 0 <= loaded["run"].min() <= loaded["run"].max() < runs:
+        raise Damaged(path, f"is damaged (its runs are not among the {runs} of the record)", cure)
     return loaded
 
 
-def _compare(record: dict[str, Any], cell: Cell, text: str, headline: dict[str, Any]) -> Change:
-    path = cell.path / "metrics.csv"
-    old, new = _numbers(path.read_text() if path.exists() else ""), _numbers(text)
+def _compare(record: Record, text: str, headline: dict[str, Any]) -> Change:
+    path = record["path"] / "metrics.csv"
+    try:
+        file_of(record, path.name)
+        restored = False
+    except Damaged:
+        restored = True
+    old, new = _numbers(path.read_text(errors="replace") if path.is_file() else ""), _numbers(text)
     shared = {key: (old[key], new[key]) for key in new if key in old}
     differing = {k: abs(a - b) for k, (a, b) in shared.items() if not (a == b or math.isnan(a) and math.isnan(b))}
     return Change(
@@ -171,7 +189,8 @@ def _compare(record: dict[str, Any], cell: Cell, text: str, headline: dict[str, 
         removed=_names(k for k in old if k not in new),
         changed=_names(differing),
         largest=max((d for d in differing.values() if not math.isnan(d)), default=0.0),
-        headline=(record.get("headline"), headline),
+        headline=(record["headline"], headline),
+        restored=restored,
     )
 
 

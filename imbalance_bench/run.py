@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench import identity, scoring
+from imbalance_bench import identity, origin, scoring
 from imbalance_bench.config import Config, in_own_code
 from imbalance_bench.errors import BenchError, Declined
-from imbalance_bench.store import Cell, Store, atomic_write
+from imbalance_bench.store import Cell, Record, Store
 
 if TYPE_CHECKING:
     from imbalance_bench.data.base import Dataset, Part, Task
@@ -32,7 +32,8 @@ log = logging.getLogger("imbalance_bench")
 @dataclass(frozen=True)
 class Outcome:
     """What became of a cell. ``status``: done | skipped (done before) | busy (another process works on it) |
-    declined | failed; ``headline`` as in record.json; ``message``: why it was declined or failed."""
+    declined | failed; ``headline`` as in record.json; ``message``: why it was declined or failed; ``note``: what to
+    know of a cell that was done before."""
 
     status: str
     labels: dict[str, str]
@@ -41,6 +42,7 @@ class Outcome:
     seconds: float = 0.0
     headline: dict[str, Any] | None = None
     message: str = ""
+    note: str = ""
 
     def line(self) -> str:
         """The one line that a user sees of a cell."""
@@ -49,48 +51,47 @@ class Outcome:
             h = self.headline
             figures = f"{h['metric']} {h['mean']:.4f} ± {h['sd']:.4f}"
             if self.status == "skipped":
-                return f"{name}: {figures}  (done before: {self.path})"
+                return f"{name}: {figures}  (done before: {self.path}{self.note})"
             note = f"\n  {self.message}" if self.message else ""
             pace = f"{self.runs} runs in {self.seconds:.2f} s, {self.runs / self.seconds:.2f} runs/s"
             return f"{name}: {figures}  {pace}{note}"
-        return f"{name}: {self.status}" + (f": {self.message}" if self.message else "")
+        return f"{name}: {self.status}" + (f": {self.message}{self.note}" if self.message else "")
 
 
 def run_cell(config: Config) -> Outcome:
     """Trains, scores and records one cell, unless it is done or another process has it.
 
-    A failure is recorded (error.txt) and returned, not raised; it leaves earlier results whole.
+    A failure is recorded (error.txt) and returned, not raised; it leaves earlier results whole, that of this cell too
+    where it is trained again (cache=overwrite).
     """
     plain = config.plain
-    cell = Store(config.paths.outputs).cell(config.labels, identity.cell_id(plain))
+    cell = Store(config.paths.outputs).cell(config.labels, identity.cell_id(plain, config.plugins))
     with cell.lock() as mine:
         if not mine:
             return Outcome("busy", config.labels, cell.path, message="another process is working on it")
-        if config.cache == "overwrite":
-            cell.reset()
-        record = cell.record()
-        if record is not None:
-            status = "skipped" if record["status"] == "done" else record["status"]
-            return Outcome(
-                status, config.labels, cell.path, headline=record.get("headline"), message=record.get("reason", "")
-            )
+        if config.cache != "overwrite" and (record := cell.record()) is not None:
+            return _done_before(config, record)
         import torch  # noqa: F401  (its seconds are not the cell's)
 
         start = time.perf_counter()
         try:
             with logged() as lines:
-                record = _train(config, cell)
-            atomic_write(cell.path / "train.log", "".join(f"{line}\n" for line in lines))
+                facts, files, tell = _train(config)
+            if identity.cell_id(plain, config.plugins) != cell.path.name:
+                raise BenchError("its data, weights or plug-ins were changed while it was trained: run it again")
         except Declined as reason:
-            base = _record(config, cell, "declined", time.perf_counter() - start)
-            cell.finish(base | {"reason": str(reason)})
+            record = _record(config, cell, "declined", time.perf_counter() - start)
+            cell.finish(record | {"reason": str(reason)})
             return Outcome("declined", config.labels, cell.path, message=str(reason))
         except Exception as error:
             message = in_own_code(error, config.plugins)
             cell.fail(message, traceback.format_exc())
-            return Outcome("failed", config.labels, cell.path, message=message)
-        record |= _record(config, cell, "done", time.perf_counter() - start)
-        cell.finish(record)
+            kept = "; the earlier record is kept" if (cell.path / "record.json").exists() else ""
+            return Outcome("failed", config.labels, cell.path, message=message + kept)
+        files["train.log"] = "".join(f"{line}\n" for line in lines)
+        record = facts | _record(config, cell, "done", time.perf_counter() - start)
+        cell.finish(record, files)
+        tell(cell.path)
     runs = record["runs"]
     failures = [f"fold {r['fold']} repeat {r['repeat']} diverged: {r['failure']}" for r in runs if r["failure"]]
     message = "\n  ".join(failures)
@@ -118,8 +119,19 @@ def logged() -> Iterator[list[str]]:
         log.removeHandler(handler)
 
 
-def _train(config: Config, cell: Cell) -> dict[str, Any]:
-    """Everything of a cell but the facts that are common to all records; writes all files but record.json."""
+def _done_before(config: Config, record: Record) -> Outcome:
+    """The outcome of a cell that is not trained again."""
+    status = "skipped" if record["status"] == "done" else record["status"]
+    headline, reason = record.get("headline"), record.get("reason", "")
+    note = ""
+    if modules := origin.changed(record.get("code", {})):
+        note = f"; by other code: {origin.named(modules)} changed since: cache=overwrite trains it again"
+    return Outcome(status, config.labels, record["path"], headline=headline, message=reason, note=note)
+
+
+def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Callable[[Path], None]]:
+    """All of a record but the facts that are common to all records, the files beside it, and what tells the tracker of
+    the finished cell's folder."""
     import torch
 
     from imbalance_bench.data.tasks import make_runs
@@ -162,12 +174,14 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
     splits = [(run.task.fold, run.task.repeat) for run in runs]
     minority = [run.task.minority_classes for run in runs]
     rows = scoring.score_predictions(predictions, splits, dataset.class_names, dataset.kind, minority)
-    _write(cell, config, predictions, rows, classifiers)
-    try:
-        tracker.log(cell.path, config.labels, classifiers, rows)
-    except Exception as error:  # a server that is away must not cost a trained cell
-        log.warning("tracker=%s was told nothing: %s", tracker.name, error)
-    return {
+
+    def tell(path: Path) -> None:
+        try:
+            tracker.log(path, config.labels, classifiers, rows)
+        except Exception as error:  # a server that is away must not cost a trained cell
+            print(f"warning: tracker={tracker.name} was told nothing: {error}", file=sys.stderr, flush=True)
+
+    facts = {
         "kind": dataset.kind,
         "data": _data_facts(dataset, runs),
         "headline": scoring.headline(rows, dataset.classes, dataset.kind),
@@ -176,6 +190,7 @@ def _train(config: Config, cell: Cell) -> dict[str, Any]:
         "halved_for_memory": sizes[:-1],
         "runs": [_run_facts(i, run, c, predictions, rows) for i, (run, c) in enumerate(zip(runs, classifiers))],
     }
+    return facts, _files(config, predictions, rows, classifiers), tell
 
 
 def fit_in_chunks(
@@ -233,6 +248,8 @@ def _record(config: Config, cell: Cell, status: str, seconds: float) -> dict[str
         "status": status,
         "labels": config.labels,
         "config": config.plain,
+        "contents": identity.contents(config.plain, config.plugins),
+        "code": identity.code(config.plain),
         "seconds": round(seconds, 3),
         "provenance": {"date": identity.now(), **identity.provenance()},
     }
@@ -289,25 +306,26 @@ def _run_facts(
     }
 
 
-def _write(
-    cell: Cell,
+def _files(
     config: Config,
     predictions: dict[str, np.ndarray],
     rows: list[dict[str, Any]],
     classifiers: Sequence[Classifier],
-) -> None:
+) -> dict[str, bytes | str]:
+    """The files of a finished cell by name."""
     import yaml
 
     # libyaml's dumper where there is one: the Python one takes longer than all the other files together.
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    atomic_write(cell.path / "config.yaml", yaml.dump(config.replay(), Dumper=dumper, sort_keys=False))
-    atomic_write(cell.path / "predictions.npz", _npz(predictions))
-    atomic_write(cell.path / "metrics.csv", scoring.to_csv(rows))
     history = [{"run": i, **row} for i, c in enumerate(classifiers) for row in c.history]
-    atomic_write(cell.path / "history.csv", scoring.to_csv(history))
     artifacts = {f"run{i}_{k}": v for i, c in enumerate(classifiers) for k, v in c.artifacts.items()}
-    if artifacts:
-        atomic_write(cell.path / "artifacts.npz", _npz(artifacts))
+    files: dict[str, bytes | str] = {
+        "config.yaml": yaml.dump(config.replay(), Dumper=dumper, sort_keys=False),
+        "predictions.npz": _npz(predictions),
+        "metrics.csv": scoring.to_csv(rows),
+        "history.csv": scoring.to_csv(history),
+    }
+    return files | ({"artifacts.npz": _npz(artifacts)} if artifacts else {})
 
 
 def _npz(arrays: dict[str, np.ndarray]) -> bytes:

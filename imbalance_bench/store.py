@@ -1,35 +1,87 @@
-"""Run directories: who works on a cell, what is done, and records as one table. Imports no torch."""
+"""Run directories: who works on a cell, what is done, and which records count. Imports no torch."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from imbalance_bench.config import GROUPS
 from imbalance_bench.errors import BenchError
 from imbalance_bench.locks import lock_file
+
+# Raised when a change of the code changes numbers, so that older records are not taken for newer ones.
+SCHEMA = 2
+
+Record = dict[str, Any]
+
+# The files of a finished cell, beside record.json, which holds their sums.
+FILES = ("config.yaml", "metrics.csv", "predictions.npz", "history.csv", "artifacts.npz", "train.log")
+
+# The keys that every reader relies on, with their types: of a record, of one that is done, and of each of its runs.
+SHAPE: dict[str, Any] = {
+    "schema": int, "id": str, "status": str, "labels": dict, "config": dict, "seconds": (int, float),
+    "provenance": dict,
+}  # fmt: skip
+SHAPE_DONE: dict[str, Any] = {"kind": str, "data": dict, "headline": dict, "runs": list}
+SHAPE_DATA: dict[str, Any] = {"classes": int, "class_names": list, "features": int}
+SHAPE_HEADLINE: dict[str, Any] = {
+    "metric": str, "class_group": str, "iterate": str, "mean": (int, float), "sd": (int, float)
+}  # fmt: skip
+SHAPE_RUN: dict[str, Any] = {
+    "run": int, "fold": int, "repeat": int, "failure": (str, type(None)), "subset_hash": str, "test_hash": str,
+    "n_train": int, "n_test": int,
+}  # fmt: skip
+
+
+class Damaged(BenchError):
+    """A record, or a file beside it, that is not what was written; the message says what is wrong and what to do.
+    ``state``: "outdated" for a record of another schema, which is whole and not comparable."""
+
+    def __init__(self, path: Path, what: str, remedy: str, state: str = "damaged") -> None:
+        super().__init__(f"{path} {what}: {remedy}")
+        self.folder = path.parent
+        self.state = state
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Writes a file whole or not at all: to a temporary name beside it, to the disk, then renamed."""
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    replace_files({path: content})
+
+
+def replace_files(files: Mapping[Path, bytes | str], before: Path | None = None) -> None:
+    """Writes several files of one folder, each whole or not at all: all of them to temporary names and to the disk, and
+    only then renamed, in their order. ``before``: a file that is removed just before the first one is renamed.
+
+    Raises:
+        BenchError: the disk does not take them; what was there before is whole.
+    """
+    staged: dict[Path, Path] = {}
+    path = next(iter(files))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        for path, content in files.items():
+            temporary = path.with_name(f".{path.name}.{os.getpid()}")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            staged[path] = temporary
+            with temporary.open("wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+        if before is not None:
+            before.unlink(missing_ok=True)
+        for path, temporary in staged.items():
+            temporary.replace(path)
     except OSError as error:
-        with suppress(OSError):  # where it was never made
-            temporary.unlink()
+        for temporary in staged.values():
+            with suppress(OSError):  # where it was never made, or is renamed already
+                temporary.unlink()
         raise BenchError(_why(path, error)) from error
 
 
@@ -53,24 +105,31 @@ class Store:
 
     def cell(self, labels: dict[str, str], cell_id: str) -> Cell:
         # A label may be anything that a user wrote; a folder lies below the one before it.
-        parts = [re.sub(r"^\.|[^\w.-]", "_", str(labels[g])) for g in ("dataset", "ratio", "backbone", "method")]
+        parts = [re.sub(r"^\.|[^\w.-]", "_", labels[g]) for g in ("dataset", "ratio", "backbone", "method")]
         return Cell(self.runs.joinpath(*parts, cell_id))
 
     def cells(self) -> list[Cell]:
-        """Every cell that was ever started."""
-        return [Cell(p) for p in sorted(self.runs.glob("*/*/*/*/*")) if p.is_dir()]
+        """Every cell that was ever started; those too that an empty label of old wrote one level too high."""
+        high = {p.parent for p in self.runs.glob("*/*/*/*/record.json")}
+        found = {p for p in self.runs.glob("*/*/*/*/*") if p.is_dir() and p.parent not in high}
+        return [Cell(p) for p in sorted(found | high)]
 
-    def records(self) -> list[dict[str, Any]]:
-        """The record of every finished (or declined) cell, each with its folder under "path"."""
-        return [record for cell in self.cells() if (record := cell.record()) is not None]
+    def survey(self) -> tuple[list[Record], list[Damaged]]:
+        """The record of every finished (or declined) cell, each with its folder under "path", and why others do not
+        count."""
+        records, damaged = [], []
+        for cell in self.cells():
+            try:
+                record = cell.record()
+            except Damaged as error:
+                damaged.append(error)
+            else:
+                records += [record] if record is not None else []
+        return records, damaged
 
-    def find(self, cell_id: str) -> dict[str, Any] | None:
-        """The record of a finished cell by its id, or None."""
-        for path in self.runs.glob(f"*/*/*/*/{cell_id}"):
-            record = Cell(path).record()
-            if record is not None:
-                return record
-        return None
+    def records(self) -> list[Record]:
+        """The records that count."""
+        return self.survey()[0]
 
 
 class Cell:
@@ -79,45 +138,84 @@ class Cell:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def record(self) -> dict[str, Any] | None:
+    def record(self) -> Record | None:
+        """None until the cell is done.
+
+        Raises:
+            Damaged: the record is cut off, lacks a key, is a copy of another cell's, or of another schema.
+        """
         path = self.path / "record.json"
         try:
             record = json.loads(path.read_bytes())
-            if not isinstance(record, dict):
-                raise ValueError("not an object")
+            if lacking := _lacking(record):
+                raise ValueError(f"no valid {lacking}")
         except FileNotFoundError:
             return None
-        except ValueError as error:  # text that is no JSON or no UTF-8 is one too
-            raise BenchError(f"{path} is damaged ({error}): delete its folder and run again") from error
-        return record | {"path": self.path}
+        except (OSError, ValueError, RecursionError) as error:  # text that is no JSON or no UTF-8 is a ValueError too
+            raise Damaged(path, f"is damaged ({error})", "delete its folder and run again") from error
+        if record["id"] != self.path.name:
+            raise Damaged(path, f"is that of cell {record['id']}", "a copied folder counts for nothing, delete it")
+        if record["schema"] != SCHEMA:
+            what = f"has schema {record['schema']}, numbers of this code have {SCHEMA}"
+            raise Damaged(path, what, "delete its folder and run again", state="outdated")
+        # Labels that YAML read as numbers were written by earlier versions.
+        labels = {group: str(label) for group, label in record["labels"].items()}
+        return record | {"labels": labels, "path": self.path}
 
     def state(self) -> str:
-        """done | declined | failed | damaged | running | started (begun and never finished: its process died)."""
+        """done | declined | failed | damaged | outdated | running | started (begun and never finished: its process
+        died)."""
         try:
             record = self.record()
-        except BenchError:
-            return "damaged"
+        except Damaged as error:
+            return error.state
         if record is not None:
-            return record["status"]
+            return "damaged" if self.damage() else record["status"]
         if self.locked():
             return "running"
         return "failed" if (self.path / "error.txt").exists() else "started"
 
+    def damage(self) -> str:
+        """What is wrong with the record or with the files beside it, and what to do; "" where nothing is."""
+        try:
+            record = self.record() or {}
+            for name in record.get("files", ()):
+                file_of(record, name)
+        except Damaged as error:
+            return str(error)
+        return ""
+
     def error(self) -> str:
-        path = self.path / "error.txt"
-        return path.read_text() if path.exists() else ""
+        """Why the last training failed: a message, an empty line, the traceback; "" where none did."""
+        try:
+            text = (self.path / "error.txt").read_text(errors="replace")
+        except OSError:
+            return ""
+        return text if text.strip() else "error.txt is empty: run the cell again"
 
     def fail(self, message: str, trace: str) -> None:
         atomic_write(self.path / "error.txt", f"{message}\n\n{trace}")
 
-    def finish(self, record: dict[str, Any]) -> None:
-        """Marks the cell as done: every other file must be there already."""
-        atomic_write(self.path / "record.json", json.dumps(record, indent=1) + "\n")
-        (self.path / "error.txt").unlink(missing_ok=True)
+    def finish(self, record: Record, files: Mapping[str, bytes | str] | None = None) -> None:
+        """Puts a record and its files in the place of what lies here. An earlier record goes when all of the new one is
+        on the disk; a process that is killed between then and the end leaves a cell that is started, not a mixture."""
+        files = files or {}
+        for left in self.path.glob(".*.[0-9]*"):  # of a process that was killed: nobody else has the lock
+            left.unlink()
+        done = self.path / "record.json"
+        text = _as_text(record | {"files": {name: _sum(content) for name, content in files.items()}})
+        replace_files({**{self.path / name: content for name, content in files.items()}, done: text}, before=done)
+        for name in {*FILES, "error.txt"} - files.keys():
+            (self.path / name).unlink(missing_ok=True)
 
-    def reset(self) -> None:
-        """Takes the mark of "done" away before the cell is trained again."""
-        (self.path / "record.json").unlink(missing_ok=True)
+    def amend(self, record: Record, name: str, content: str) -> None:
+        """Rewrites one file of a finished cell, and its record. A process that is killed in between leaves a file whose
+        sum does not agree, and amending it again is the remedy."""
+        sums = record.get("files")
+        kept = {k: v for k, v in record.items() if k != "path"} | (
+            {"files": sums | {name: _sum(content)}} if sums is not None else {}
+        )
+        replace_files({self.path / name: content, self.path / "record.json": _as_text(kept)})
 
     @contextmanager
     def lock(self) -> Iterator[bool]:
@@ -136,12 +234,76 @@ class Cell:
             yield True
 
     def locked(self) -> bool:
-        path = self.path / ".lock"
-        if not path.exists():
-            return False
-        with path.open() as file:
-            try:
+        try:
+            with (self.path / ".lock").open("rb") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
+        except BlockingIOError:
+            return True
+        except OSError:  # there is none, or it is somebody else's
+            return False
         return False
+
+
+def file_of(record: Record, name: str) -> bytes:
+    """A file beside a record, as it was when the record was written.
+
+    Raises:
+        Damaged: it is missing, or is not what was written (records of earlier versions hold no sums and are believed).
+    """
+    path = record["path"] / name
+    try:
+        found = path.read_bytes()
+    except OSError as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read ({error.strerror})"
+        raise Damaged(path, what, remedy(record, name)) from error
+    sums = record.get("files")
+    if sums is not None and sums.get(name) != _sum(found):
+        raise Damaged(path, "is damaged (not what the run wrote)", remedy(record, name))
+    return found
+
+
+def has_file(record: Record, name: str) -> bool:
+    """Whether the run wrote such a file."""
+    return name in record["files"] if "files" in record else (record["path"] / name).exists()
+
+
+def remedy(record: Record, name: str) -> str:
+    """What makes a damaged file beside a record whole again."""
+    if name == "metrics.csv":
+        outputs = record["path"].parents[5]
+        return f"`python scripts/rescore.py {record['id']} --outputs {outputs}` computes it from the predictions"
+    return "train the cell again with cache=overwrite"
+
+
+def _sum(content: bytes | str) -> str:
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def _as_text(record: Record) -> str:
+    return json.dumps(record, indent=1) + "\n"
+
+
+def _lacking(record: Any) -> str:
+    """The first key that a record must have and has not, or whose value is of another type; "" where all are there."""
+    if not isinstance(record, dict):
+        return "object"
+    parts: list[tuple[str, Any, dict[str, Any]]] = [
+        ("", record, SHAPE),
+        ("labels.", record.get("labels"), dict.fromkeys(GROUPS, object)),
+        ("config.", record.get("config"), dict.fromkeys(GROUPS, dict)),
+    ]
+    if record.get("status") != "declined":
+        parts += [
+            ("", record, SHAPE_DONE),
+            ("data.", record.get("data"), SHAPE_DATA),
+            ("headline.", record.get("headline"), SHAPE_HEADLINE),
+        ]
+        runs = record.get("runs")
+        parts += [(f"runs.{i}.", run, SHAPE_RUN) for i, run in enumerate(runs if isinstance(runs, list) else [])]
+    for where, value, shape in parts:
+        for key, expected in shape.items():
+            if not isinstance(value, dict) or key not in value or not isinstance(value[key], expected):
+                return f"{where}{key}"
+    if record["status"] not in ("done", "declined"):
+        return "status"
+    return next((key for key in ("files", "code", "contents") if not isinstance(record.get(key, {}), dict)), "")

@@ -13,17 +13,20 @@ def main() -> int:
     parser.add_argument("--outputs", default="outputs", help="the folder of paths.outputs (default: outputs)")
     parser.add_argument("--all", action="store_true", help="list finished cells too")
     arguments = parser.parse_args()
-    states = [(cell, cell.state()) for cell in Store(arguments.outputs).cells()]
+    store = Store(arguments.outputs)
+    states = [(cell, cell.state()) for cell in store.cells()]
     few_classes = 0
     for cell, state in states:
-        name = cell.path.relative_to(Store(arguments.outputs).runs)
-        if state == "failed":
-            print(f"failed    {name}\n          {cell.error().splitlines()[0]}")
-        elif state == "damaged":
-            print(f"damaged   {name}\n          record.json cannot be read: delete its folder and run again")
-        elif arguments.all or state in ("running", "started"):
+        name = cell.path.relative_to(store.runs)
+        why = cell.error().splitlines()[0] if cell.error() else ""
+        if state in ("failed", "damaged", "outdated"):
+            print(f"{state:9s} {name}\n          {cell.damage() or why}")
+            continue
+        if arguments.all or state in ("running", "started"):
             print(f"{state:9s} {name}")
         record = cell.record() if state == "done" else None
+        if record and why:
+            print(f"kept      {name}\n          training it again failed: {why}")
         runs = record["runs"] if record else []
         if said := scoring.few_classes(runs, record["data"]["classes"] if record else 0):
             few_classes += 1

@@ -16,7 +16,7 @@ import yaml
 from imbalance_bench.conf_files import CONF
 from imbalance_bench.config import GROUPS
 from imbalance_bench.identity import digest
-from imbalance_bench.store import Store
+from imbalance_bench.store import SCHEMA, Store
 from imbalance_bench.sweep import excluded
 
 PROVENANCE = {
@@ -107,9 +107,15 @@ def write(
     record = _record(made, "done") | {
         "seconds": seconds,
         "kind": kind,
-        "data": {"classes": 2, "features": 8} | (data or {}),
+        "data": {"classes": 2, "class_names": ["no", "yes"], "features": 8} | (data or {}),
         "device": "cpu",
-        "headline": {"metric": metric, "class_group": class_group, "iterate": "last"},
+        "headline": {
+            "metric": metric,
+            "class_group": class_group,
+            "iterate": "last",
+            "mean": float(np.mean(by_metric[metric])),
+            "sd": 0.0,
+        },
         "runs": [
             {
                 "run": run,
@@ -143,7 +149,8 @@ def preset(paper: str, name: str) -> FakePreset:
         picked = dict(zip(axes, values))
         labels = {group: picked.get(group, label) for group, label in fixed.items()}
         if not excluded(content["paper"], labels):
-            config = {group: {"label": label} for group, label in labels.items()} | picked
+            config: dict[str, Any] = {group: {"label": label} for group, label in labels.items()}
+            config |= {key: value for key, value in picked.items() if key not in GROUPS}
             config["trainer"] = {"label": labels["trainer"], "batch_size": 60, "epochs": 6}
             cells.append(FakeCell(labels, config, digest(config)))
     return FakePreset(content["paper"], cells)
@@ -167,7 +174,7 @@ def fail(outputs: Path, made: FakeCell, message: str) -> None:
 
 def _record(made: FakeCell, status: str) -> dict[str, Any]:
     return {
-        "schema": 1,
+        "schema": SCHEMA,
         "id": made.id,
         "status": status,
         "labels": made.labels,

@@ -244,7 +244,7 @@ def test_damaged_metrics_are_named(tmp_path):
     made = cell("cross_entropy", "ecoli")
     folder = write(tmp_path, made, [0.5])
     (folder / "metrics.csv").write_text("run,fold\n0,zero\n")
-    with pytest.raises(BenchError, match="metrics.csv cannot be read"):
+    with pytest.raises(BenchError, match="metrics.csv is damaged"):
         table(FakePreset(PAPER, [made]), Store(tmp_path))
 
 

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 
 from imbalance_bench import metrics, rescore, scoring
-from imbalance_bench.store import Cell, Store, atomic_write
+from imbalance_bench.config import GROUPS
+from imbalance_bench.store import SCHEMA, Cell, Store
 
 SCRIPT = Path(__file__).parents[1] / "scripts/rescore.py"
 
 
 def make_cell(outputs, method="smote", dataset="ecoli", cell_id="0123456789ab", seed=0, write_metrics=True):
     """A finished cell of two runs whose predictions, metrics and headline agree."""
-    labels = {"method": method, "dataset": dataset, "ratio": "native", "backbone": "mlp"}
+    labels = dict.fromkeys(GROUPS, "any") | {"method": method, "dataset": dataset, "ratio": "native"}
     cell = Store(outputs).cell(labels, cell_id)
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(40, 2))
@@ -28,23 +29,29 @@ def make_cell(outputs, method="smote", dataset="ecoli", cell_id="0123456789ab", 
         "label": np.tile([0, 0, 0, 1], 10),
         "scores_last": (logits - np.logaddexp.reduce(logits, axis=1)[:, None]).astype(np.float32),
     }
+    rows = scoring.score_predictions(arrays, [(0, 0), (1, 0)], ["no", "yes"], "classification")
+    run = {"repeat": 0, "failure": None, "subset_hash": "a", "test_hash": "b", "n_train": 20, "n_test": 20}
+    record = {
+        "schema": SCHEMA,
+        "id": cell_id,
+        "status": "done",
+        "labels": labels,
+        "config": {group: {} for group in GROUPS},
+        "seconds": 1.0,
+        "provenance": {},
+        "kind": "classification",
+        "data": {"classes": 2, "class_names": ["no", "yes"], "features": 2},
+        "headline": scoring.headline(rows, 2, "classification"),
+        "runs": [run | {"run": i, "fold": i} for i in range(2)],
+    }
+    cell.finish(record, {"predictions.npz": npz(arrays), "metrics.csv": scoring.to_csv(rows)})
+    return cell
+
+
+def npz(arrays):
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    atomic_write(cell.path / "predictions.npz", buffer.getvalue())
-    rows = scoring.score_predictions(arrays, [(0, 0), (1, 0)], ["no", "yes"], "classification")
-    atomic_write(cell.path / "metrics.csv", scoring.to_csv(rows))
-    cell.finish(
-        {
-            "id": cell_id,
-            "status": "done",
-            "labels": labels,
-            "kind": "classification",
-            "data": {"classes": 2, "class_names": ["no", "yes"]},
-            "headline": scoring.headline(rows, 2, "classification"),
-            "runs": [{"run": i, "fold": i, "repeat": 0} for i in range(2)],
-        }
-    )
-    return cell
+    return buffer.getvalue()
 
 
 def files(folder):
@@ -52,8 +59,21 @@ def files(folder):
 
 
 def edit_metrics(cell, change):
+    """The numbers as an earlier version of the metrics wrote them, with their sum."""
     rows = list(csv.DictReader(io.StringIO((cell.path / "metrics.csv").read_text())))
-    atomic_write(cell.path / "metrics.csv", scoring.to_csv(change(rows)))
+    cell.amend(cell.record(), "metrics.csv", scoring.to_csv(change(rows)))
+
+
+def edit_predictions(cell, **arrays):
+    with np.load(cell.path / "predictions.npz") as loaded:
+        arrays = dict(loaded) | arrays
+    finish_with(cell, npz({k: a for k, a in arrays.items() if a is not None}))
+
+
+def finish_with(cell, predictions):
+    """As if the run had written these predictions."""
+    record = {k: v for k, v in cell.record().items() if k != "path"}
+    cell.finish(record, {"predictions.npz": predictions, "metrics.csv": (cell.path / "metrics.csv").read_text()})
 
 
 def run(outputs, *wanted):
@@ -80,8 +100,8 @@ def test_a_mended_and_an_added_metric_reach_the_files(tmp_path, capsys):
         return [r | {"value": float(r["value"]) - 0.25} if r["metric"] == "accuracy" else r for r in kept]
 
     edit_metrics(cell, older)
-    stale = {k: v for k, v in record.items() if k != "path"} | {"headline": record["headline"] | {"mean": 0.1}}
-    cell.finish(stale)
+    stale = cell.record() | {"headline": record["headline"] | {"mean": 0.1}}
+    cell.amend(stale, "metrics.csv", (cell.path / "metrics.csv").read_text())
     assert run(tmp_path) == 0
     assert (cell.path / "metrics.csv").read_text() == right and cell.record() == record
     line = capsys.readouterr().out.splitlines()[0]
@@ -104,7 +124,7 @@ def test_the_minority_classes_are_those_of_the_records(tmp_path):
     cell = make_cell(tmp_path)
     record = cell.record()
     runs = [run | {"minority_classes": [c]} for run, c in zip(record["runs"], (1, 0))]
-    cell.finish({k: v for k, v in record.items() if k != "path"} | {"runs": runs})
+    cell.amend(record | {"runs": runs}, "metrics.csv", (cell.path / "metrics.csv").read_text())
     change = rescore.rescore(cell)
     assert {name.split()[0] for name in change.added} == {"minority", "majority"} and not change.changed
     rows = list(csv.DictReader(io.StringIO((cell.path / "metrics.csv").read_text())))
@@ -116,7 +136,7 @@ def test_every_iterate_there_is_is_scored(tmp_path):
     cell = make_cell(tmp_path)
     with np.load(cell.path / "predictions.npz") as loaded:
         arrays = dict(loaded)
-    np.savez_compressed(cell.path / "predictions.npz", **arrays, scores_knn=arrays["scores_last"][::-1])
+    edit_predictions(cell, scores_knn=arrays["scores_last"][::-1])
     assert rescore.rescore(cell).added
     rows = list(csv.DictReader(io.StringIO((cell.path / "metrics.csv").read_text())))
     assert list(dict.fromkeys(r["iterate"] for r in rows)) == ["last", "knn"]
@@ -169,9 +189,7 @@ def test_a_regression_predicts_no_classes():
 
 def test_undefined_numbers_are_not_changes(tmp_path):
     cell = make_cell(tmp_path)
-    with np.load(cell.path / "predictions.npz") as loaded:
-        arrays = dict(loaded) | {"label": np.zeros(40, dtype=np.int64)}  # no positive row: auc_pr is nan
-    np.savez_compressed(cell.path / "predictions.npz", **arrays)
+    edit_predictions(cell, label=np.zeros(40, dtype=np.int64))  # no positive row: auc_pr is nan
     assert rescore.rescore(cell)
     assert not rescore.rescore(cell)
 
@@ -208,31 +226,38 @@ def test_no_records(tmp_path, capsys):
     assert "no cell is finished" in capsys.readouterr().err
 
 
-def cut(path):
+def cut(cell):
+    finish_with(cell, (cell.path / "predictions.npz").read_bytes()[:-200])
+
+
+def of_other_shape(cell):
+    edit_predictions(cell, scores_last=np.zeros((40, 3)))
+
+
+def cut_afterwards(cell):
+    path = cell.path / "predictions.npz"
     path.write_bytes(path.read_bytes()[:-200])
-
-
-def incomplete(path):
-    np.savez(path, run=np.zeros(1))
-
-
-def of_other_shape(path):
-    np.savez(path, run=np.zeros(1, np.int32), label=np.zeros(1, np.int64), scores_last=np.zeros((1, 3)))
 
 
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (Path.unlink, "is missing"),
+        (lambda cell: (cell.path / "predictions.npz").unlink(), "is missing"),
         (cut, "is damaged"),
-        (incomplete, "has no label, scores_last"),
+        (cut_afterwards, "is damaged (not what the run wrote)"),
+        (lambda cell: edit_predictions(cell, label=None, scores_last=None), "has no label, scores_last"),
         (of_other_shape, "cannot score"),
+        (lambda cell: edit_predictions(cell, label=np.zeros(39, int)), "label has the shape (39,), not 40 rows"),
+        (lambda cell: edit_predictions(cell, label=np.array(0)), "label has the shape (), not 40 rows"),
+        (lambda cell: edit_predictions(cell, difficult_share=np.zeros(3)), "difficult_share has the shape (3,), not 2"),
+        (lambda cell: edit_predictions(cell, run=np.full(40, 2)), "its runs are not among the 2 of the record"),
+        (lambda cell: edit_predictions(cell, run=np.zeros(40)), "its runs are not among the 2 of the record"),
     ],
 )
 def test_a_damaged_cell_is_named_left_alone_and_stops_no_other(tmp_path, capsys, damage, says):
     bad, good = make_cell(tmp_path, cell_id="a" * 12), make_cell(tmp_path, "focal", cell_id="b" * 12)
     edit_metrics(good, lambda rows: rows[:-1])
-    damage(bad.path / "predictions.npz")
+    damage(bad)
     before = files(bad.path)
     assert run(tmp_path) == 1
     printed = capsys.readouterr()
@@ -241,12 +266,56 @@ def test_a_damaged_cell_is_named_left_alone_and_stops_no_other(tmp_path, capsys,
     assert "1 changed, 0 unchanged, 1 failed" in printed.out
 
 
-def test_a_damaged_metrics_file_is_written_anew(tmp_path):
+def test_a_damaged_record_is_named_and_stops_no_other(tmp_path, capsys):
+    bad, good = make_cell(tmp_path, cell_id="a" * 12), make_cell(tmp_path, "focal", cell_id="b" * 12)
+    edit_metrics(good, lambda rows: rows[:-1])
+    (bad.path / "record.json").write_text("{}")
+    assert run(tmp_path) == 1
+    printed = capsys.readouterr()
+    assert f"damaged: {bad.path / 'record.json'} is damaged (no valid schema): delete its folder" in printed.err
+    assert printed.out.endswith("1 finished cells: 1 changed, 0 unchanged, 0 failed; 1 records do not count\n")
+
+
+def half(path):
+    path.write_bytes(path.read_bytes()[:800])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda p: p.write_text("run,fold\n0,0\n"), lambda p: p.write_bytes(b"\xff"), lambda p: p.unlink(), half]
+    + [lambda p: p.write_text(p.read_text().replace("0.", "1.", 1))],
+)
+def test_damaged_metrics_are_computed_again(tmp_path, capsys, damage):
+    """As the message on them says; what is whole afterwards is said to be."""
     cell = make_cell(tmp_path)
-    right = (cell.path / "metrics.csv").read_text()
-    (cell.path / "metrics.csv").write_text("run,fold\n0,0\n")
-    assert rescore.rescore(cell).added
-    assert (cell.path / "metrics.csv").read_text() == right
+    right = files(cell.path).keys(), (cell.path / "metrics.csv").read_text(), cell.record()
+    damage(cell.path / "metrics.csv")
+    assert cell.state() == "damaged" and f"rescore.py {cell.path.name}" in cell.damage()
+    assert run(tmp_path, cell.path.name) == 0
+    assert "metrics.csv was damaged" in capsys.readouterr().out
+    assert cell.state() == "done"
+    assert (files(cell.path).keys(), (cell.path / "metrics.csv").read_text(), cell.record()) == right
+
+
+def test_a_rescore_that_is_killed_between_its_files_is_finished_by_the_next(tmp_path, monkeypatch):
+    cell = make_cell(tmp_path)
+    right = (cell.path / "metrics.csv").read_text(), cell.record()
+    edit_metrics(cell, lambda rows: rows[:-1])
+    rename = Path.replace
+
+    def killed(path, target):
+        if target.name == "record.json":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        rescore.rescore(cell)
+    monkeypatch.undo()
+    assert cell.state() == "damaged" and "rescore.py" in cell.damage()
+    assert rescore.rescore(cell)
+    assert cell.state() == "done"
+    assert ((cell.path / "metrics.csv").read_text(), cell.record()) == right
 
 
 def test_a_full_disk_leaves_the_old_files(tmp_path, capsys, monkeypatch):

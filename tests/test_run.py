@@ -10,7 +10,9 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,7 @@ from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.methods.base import Classifier, Method
 from imbalance_bench.registry import METHODS
 from imbalance_bench.run import Outcome, run_cell
-from imbalance_bench.store import Store
+from imbalance_bench.store import Cell, Store
 from tests.cells import cell
 
 FILES = ["config.yaml", "history.csv", "metrics.csv", "predictions.npz", "record.json", "train.log"]
@@ -373,11 +375,73 @@ def test_memory_that_does_not_hold_one_run_fails_its_cell_with_the_override_to_c
     assert outcome.message == "the device's memory does not hold the scoring of one run: set device=cpu"
 
 
-def test_what_is_overwritten_and_fails_is_no_longer_done(tmp_path, poisoned):
-    run(tmp_path, poisoned(), "protocol.folds=2")
+def test_what_is_trained_again_and_fails_keeps_its_earlier_record(tmp_path, poisoned):
+    earlier = run(tmp_path, poisoned(), "protocol.folds=2")
+    before = contents(earlier.path)
     failed = run(tmp_path, poisoned(0, 1), "protocol.folds=2", "cache=overwrite")
     assert failed.status == "failed"
-    assert "record.json" not in contents(failed.path)
+    assert failed.message.endswith("; the earlier record is kept")
+    error = contents(earlier.path)
+    assert error.pop("error.txt").startswith(b"every run diverged")
+    assert error == before
+    made = Cell(earlier.path)
+    assert made.state() == "done"
+    assert run(tmp_path, poisoned(), "protocol.folds=2").status == "skipped"
+    assert run(tmp_path, poisoned(), "protocol.folds=2", "cache=overwrite").status == "done"
+    assert made.error() == ""
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_overwriting_on_a_device_that_is_not_here_keeps_the_earlier_record(tmp_path):
+    earlier = run(tmp_path, "protocol.folds=2")
+    assert run(tmp_path, "protocol.folds=2", "cache=overwrite", "device=cuda").status == "failed"
+    assert run(tmp_path, "protocol.folds=2").headline == earlier.headline
+
+
+@pytest.mark.parametrize("renamed", range(7))
+def test_overwriting_that_is_killed_leaves_the_old_the_new_or_a_cell_to_be_trained(tmp_path, monkeypatch, renamed):
+    """Killed when some of the new files have their names: never an old record beside new numbers."""
+    earlier = run(tmp_path, "protocol.folds=2", "trainer.epochs=1")
+    before = contents(earlier.path)
+    left, rename = [renamed], Path.replace
+
+    def killed(path: Path, target: Path) -> Path:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    with suppress(KeyboardInterrupt):
+        run(tmp_path, "protocol.folds=2", "trainer.epochs=1", "cache=overwrite")
+    monkeypatch.undo()
+    state = Cell(earlier.path).state()
+    assert state == ("done" if renamed == 6 else "started")
+    again = run(tmp_path, "protocol.folds=2", "trainer.epochs=1")
+    assert again.status == ("skipped" if renamed == 6 else "done")
+    assert Cell(again.path).state() == "done"
+    assert contents(again.path).keys() == before.keys()
+
+
+def test_what_is_killed_while_training_again_leaves_the_old_record(tmp_path, poisoned, monkeypatch):
+    earlier = run(tmp_path, poisoned(), "protocol.folds=2")
+    before = contents(earlier.path)
+
+    def killed(*_: Any) -> Part:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Poisoned, "resample", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, poisoned(), "protocol.folds=2", "cache=overwrite")
+    assert contents(earlier.path) == before
+
+
+def test_what_an_earlier_training_wrote_and_this_one_does_not_is_gone(tmp_path):
+    earlier = run(tmp_path, "protocol.folds=2")
+    (earlier.path / "artifacts.npz").write_bytes(b"of another training")
+    (earlier.path / ".metrics.csv.4711").write_bytes(b"of a process that was killed")
+    again = run(tmp_path, "protocol.folds=2", "cache=overwrite")
+    assert list(contents(again.path)) == FILES
 
 
 @pytest.mark.parametrize(

@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import json
 import os
 import re
+import shutil
 
 import pytest
 
+from imbalance_bench.config import GROUPS
 from imbalance_bench.errors import BenchError
-from imbalance_bench.store import Store, atomic_write
+from imbalance_bench.store import SCHEMA, Cell, Damaged, Store, atomic_write, file_of
 
-LABELS = {"dataset": "oil", "ratio": "native", "backbone": "mlp", "method": "smote"}
+ID = "0123456789ab"
+LABELS = dict.fromkeys(GROUPS, "any") | {"dataset": "oil", "ratio": "native", "backbone": "mlp", "method": "smote"}
+RUN = {
+    "run": 0, "fold": 0, "repeat": 0, "failure": None, "subset_hash": "a", "test_hash": "b", "n_train": 8, "n_test": 2
+}  # fmt: skip
+RECORD = {
+    "schema": SCHEMA, "id": ID, "status": "done", "labels": LABELS, "config": {group: {} for group in GROUPS},
+    "seconds": 1.5, "provenance": {}, "kind": "classification",
+    "data": {"classes": 2, "class_names": ["no", "yes"], "features": 2},
+    "headline": {"metric": "auc_pr", "class_group": "positive", "iterate": "last", "mean": 0.5, "sd": 0.0},
+    "runs": [RUN],
+}  # fmt: skip
+
+
+def declined(cell_id):
+    facts = ("schema", "labels", "config", "seconds", "provenance")
+    return {key: RECORD[key] for key in facts} | {"id": cell_id, "status": "declined", "reason": "binary only"}
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-4])
 
 
 @pytest.fixture
 def cell(tmp_path):
-    return Store(tmp_path).cell(LABELS, "0123456789ab")
+    return Store(tmp_path).cell(LABELS, ID)
 
 
 def names(folder):
@@ -65,17 +88,17 @@ def test_no_permission_is_named(tmp_path):
 
 
 def test_a_cell_lies_under_its_labels(tmp_path, cell):
-    assert cell.path == tmp_path / "runs" / "oil" / "native" / "mlp" / "smote" / "0123456789ab"
+    assert cell.path == tmp_path / "runs" / "oil" / "native" / "mlp" / "smote" / ID
 
 
 @pytest.mark.parametrize(
-    "label, folder", [("mine/smote", "mine_smote"), ("..", "_."), ("../up", "_._up"), ("a b:c", "a_b_c"), (5, "5")]
+    "label, folder", [("mine/smote", "mine_smote"), ("..", "_."), ("../up", "_._up"), ("a b:c", "a_b_c"), ("5", "5")]
 )
 def test_no_label_leads_elsewhere(tmp_path, label, folder):
-    made = Store(tmp_path).cell(LABELS | {"method": label}, "a")
-    assert made.path == tmp_path / "runs" / "oil" / "native" / "mlp" / folder / "a"
-    made.finish({"status": "done"})
-    assert Store(tmp_path).find("a") is not None
+    made = Store(tmp_path).cell(LABELS | {"method": label}, ID)
+    assert made.path == tmp_path / "runs" / "oil" / "native" / "mlp" / folder / ID
+    made.finish(RECORD)
+    assert [r["path"] for r in Store(tmp_path).records()] == [made.path]
 
 
 def test_the_states_of_a_cell(cell):
@@ -88,15 +111,12 @@ def test_the_states_of_a_cell(cell):
     assert cell.error().splitlines()[0] == "what is wrong"
     with cell.lock():
         assert cell.state() == "running"
-    cell.finish({"status": "declined", "reason": "binary only"})
+    cell.finish(declined(ID))
     assert cell.state() == "declined"
     assert cell.error() == ""
-    cell.finish({"status": "done"})
+    cell.finish(RECORD)
     assert cell.state() == "done"
-    assert cell.record() == {"status": "done", "path": cell.path}
-    cell.reset()
-    assert cell.state() == "started"
-    cell.reset()
+    assert cell.record() == RECORD | {"files": {}, "path": cell.path}
 
 
 def test_only_one_may_work_on_a_cell(cell):
@@ -119,32 +139,112 @@ def test_the_lock_is_freed_when_the_work_raises(cell):
 def test_records_are_those_of_finished_cells(tmp_path, cell):
     store = Store(tmp_path)
     assert store.records() == []
-    assert store.find("0123456789ab") is None
     failed = store.cell(LABELS, "f" * 12)
     failed.fail("no", "trace")
     with store.cell(LABELS, "e" * 12).lock():
         pass
-    cell.finish({"status": "done", "id": "0123456789ab"})
-    assert [r["id"] for r in store.records()] == ["0123456789ab"]
-    assert store.find("0123456789ab")["path"] == cell.path
-    assert store.find("f" * 12) is None
+    cell.finish(RECORD)
+    assert [(r["id"], r["path"]) for r in store.records()] == [(ID, cell.path)]
     assert [c.state() for c in store.cells()] == ["done", "started", "failed"]
 
 
-@pytest.mark.parametrize("content", [b'{"status": "do', b"", b"\xff\xfe\x00", b"[]", b"null"])
-def test_a_damaged_record_is_an_error_that_says_what_to_do(tmp_path, cell, content):
+def without(record, *keys):
+    """A record without one of its keys, e.g. "runs", 0, "fold"."""
+    changed = copy.deepcopy(record)
+    place = changed
+    for key in keys[:-1]:
+        place = place[key]
+    del place[keys[-1]]
+    return changed
+
+
+LACKING = [(key,) for key in RECORD] + [
+    ("labels", "trainer"), ("config", "method"), ("data", "classes"), ("headline", "mean"), ("runs", 0, "subset_hash"),
+]  # fmt: skip
+WRONG = [{"status": 1}, {"status": "half"}, {"runs": {}}, {"runs": [1]}, {"labels": []}, {"config": None}, {"files": 3}]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'{"status": "do', b"", b"\xff\xfe\x00", b"[]", b"null", b"[" * 100_000]
+    + [json.dumps(without(RECORD, *keys)).encode() for keys in LACKING]
+    + [json.dumps(RECORD | wrong).encode() for wrong in WRONG],
+)
+def test_a_damaged_record_is_named_and_blocks_no_other(tmp_path, cell, content):
     cell.path.mkdir(parents=True)
     (cell.path / "record.json").write_bytes(content)
     message = re.escape(str(cell.path / "record.json")) + " is damaged.*delete its folder"
     assert cell.state() == "damaged"
-    for read in (cell.record, Store(tmp_path).records, lambda: Store(tmp_path).find("0123456789ab")):
-        with pytest.raises(BenchError, match=message):
-            read()
+    with pytest.raises(Damaged, match=message):
+        cell.record()
+    other = Store(tmp_path).cell(LABELS, "f" * 12)
+    other.finish(declined("f" * 12))
+    records, damaged = Store(tmp_path).survey()
+    assert [r["id"] for r in records] == ["f" * 12]
+    assert [error.folder for error in damaged] == [cell.path]
+
+
+def test_a_copied_folder_and_another_schema_do_not_count(tmp_path, cell):
+    cell.finish(RECORD, {"metrics.csv": "a"})
+    copied, older = cell.path.with_name(f"{ID}_copy"), Store(tmp_path).cell(LABELS, "a" * 12)
+    shutil.copytree(cell.path, copied)
+    older.finish(RECORD | {"id": "a" * 12, "schema": SCHEMA - 1})
+    records, damaged = Store(tmp_path).survey()
+    assert [r["path"] for r in records] == [cell.path]
+    assert {error.folder: error.state for error in damaged} == {copied: "damaged", older.path: "outdated"}
+    assert (Cell(copied).state(), older.state()) == ("damaged", "outdated")
+    said = "; ".join(map(str, damaged))
+    assert f"is that of cell {ID}" in said and f"has schema {SCHEMA - 1}" in said
+
+
+@pytest.mark.parametrize("damage", [lambda p: p.write_text("metric,1.860"), lambda p: p.unlink(), cut])
+def test_a_file_that_is_not_what_was_written_is_damaged(cell, damage):
+    cell.finish(RECORD, {"metrics.csv": "metric,0.860", "config.yaml": "a: 1"})
+    assert cell.state() == "done" and cell.damage() == ""
+    record = cell.record()
+    assert file_of(record, "metrics.csv") == b"metric,0.860"
+    damage(cell.path / "metrics.csv")
+    assert cell.state() == "damaged"
+    assert re.search(f"metrics.csv is (damaged|missing).*scripts/rescore.py {ID} --outputs", cell.damage())
+    with pytest.raises(Damaged):
+        file_of(record, "metrics.csv")
+    assert file_of(record, "config.yaml") == b"a: 1"
+
+
+def test_a_record_without_sums_is_believed(cell):
+    cell.finish(RECORD, {"metrics.csv": "metric,0.860"})
+    (cell.path / "record.json").write_text(json.dumps(RECORD))
+    (cell.path / "metrics.csv").write_text("metric,0.861")
+    assert cell.state() == "done"
+    assert file_of(cell.record(), "metrics.csv") == b"metric,0.861"
+
+
+def test_labels_that_were_written_as_numbers_are_read_as_text(tmp_path, cell):
+    cell.finish(RECORD | {"labels": RECORD["labels"] | {"dataset": 2024, "method": None}})
+    assert Store(tmp_path).records()[0]["labels"]["dataset"] == "2024"
+    assert Store(tmp_path).records()[0]["labels"]["method"] == "None"
+
+
+def test_a_record_that_an_empty_label_wrote_too_high_is_found(tmp_path):
+    high = Cell(tmp_path / "runs" / "native" / "mlp" / "smote" / ID)
+    high.finish(RECORD)
+    (high.path / "tensorboard").mkdir()
+    assert [c.path for c in Store(tmp_path).cells()] == [high.path]
+
+
+@pytest.mark.parametrize(
+    "content, first", [(b"", "error.txt is empty"), (b"\xff no", "\ufffd no"), (b"\n", "error.txt")]
+)
+def test_a_damaged_error_file_is_still_a_reason(cell, content, first):
+    cell.path.mkdir(parents=True)
+    (cell.path / "error.txt").write_bytes(content)
+    assert cell.state() == "failed"
+    assert cell.error().splitlines()[0].startswith(first)
 
 
 def test_a_record_is_plain_json(cell):
-    cell.finish({"status": "done", "seconds": 1.5})
-    assert json.loads((cell.path / "record.json").read_text()) == {"status": "done", "seconds": 1.5}
+    cell.finish(RECORD)
+    assert json.loads((cell.path / "record.json").read_text()) == RECORD | {"files": {}}
 
 
 def test_strays_of_a_killed_process_are_no_cells_and_no_records(tmp_path, cell):

@@ -187,7 +187,7 @@ class Report:
         """The paper's claims, tested on the cells of its tables, or of the presets that claims.yaml names; none where
         none are declared."""
         from imbalance_bench.report.claims import presets_tested
-        from imbalance_bench.report.frame import done, outcomes
+        from imbalance_bench.report.frame import code_notes, damage_notes, done, outcomes
         from imbalance_bench.report.verdicts import verdicts
 
         paper = self.options.paper
@@ -197,7 +197,9 @@ class Report:
         names = presets_tested(path) or presets(paper, "table")
         cells = {cell.id: cell for name in names for cell in self._preset(name).cells}
         title = f"{paper_title(paper)}: claims, tested"
-        return [verdicts(path, title, done(outcomes(cells.values(), self.store)), self._report_command())]
+        results = outcomes(cells.values(), self.store)
+        sheet = verdicts(path, title, done(results), self._report_command())
+        return [replace(sheet, notes=[*sheet.notes, *code_notes(done(results)), *damage_notes(results)])]
 
     def _command(self, kind: str, name: str, iterate: str | None) -> str:
         """What makes a file again, from training on."""

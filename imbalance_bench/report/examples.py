@@ -15,6 +15,7 @@ from imbalance_bench.report.figures.style import arrays
 from imbalance_bench.report.frame import NothingRun, Outcome, Record
 from imbalance_bench.report.render import Block, Item, Sheet, mean_sd
 from imbalance_bench.report.scores import metric_title
+from imbalance_bench.store import Damaged, has_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,12 +61,16 @@ def examples(preset: Preset, store: Store, command: str = "") -> Sheet:
     results = frames.outcomes(preset.cells, store)
     records = frames.done(results)
     if not records:
-        raise NothingRun(spec.name, spec.table)
+        raise NothingRun(spec.name, spec.table, damaged=frames.damage_notes(results))
     values = frames.by_cell(records)
     blocks, rows, none = [], [], []
     for record in records:
         heading = _heading(spec, record)
-        pairs = _pairs(record, spec.examples)
+        try:
+            pairs = _pairs(record, spec.examples)
+        except Damaged as error:
+            results = frames.without(results, error)
+            continue
         if not pairs:
             none.append(heading)
             continue
@@ -84,6 +89,7 @@ def examples(preset: Preset, store: Store, command: str = "") -> Sheet:
         notes.append(f"No generated text is kept of: {'; '.join(none)}.")
     if absent := [_name(spec, r) for r in results if r.state != "done"]:
         notes.append(f"Not run: {'; '.join(absent)}.")
+    notes += frames.damage_notes(results)
     frame = pd.DataFrame(rows, columns=[*frames.LABELS, "iterate", "source", "generated"])
     provenance = frames.provenance_lines(records, command)
     return Sheet(spec.table, spec.title, blocks, notes, provenance, frame, prose=True)
@@ -91,8 +97,8 @@ def examples(preset: Preset, store: Store, command: str = "") -> Sheet:
 
 def _pairs(record: Record, wanted: int) -> list[tuple[str, str]]:
     """(source, generated) of a cell; each run and class gives as many as the others, as far as it has them."""
-    path = record["path"] / "artifacts.npz"
-    kept = arrays(record, path.name) if path.exists() else {}
+    name = "artifacts.npz"
+    kept = arrays(record, name) if has_file(record, name) else {}
     groups = [kept[name] for name in sorted(filter(TEXTS.fullmatch, kept), key=_run_and_class) if len(kept[name])]
     found = []
     for group, many in zip(groups, _shares(wanted, len(groups))):

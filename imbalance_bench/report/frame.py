@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from imbalance_bench import scoring
+from imbalance_bench import origin, scoring
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import digest
+from imbalance_bench.store import Damaged, Record, Store, file_of, remedy
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from imbalance_bench.grid import Cell
-    from imbalance_bench.store import Store
-
-Record = dict[str, Any]
 
 LABELS = ("method", "dataset", "ratio", "backbone", "protocol", "trainer")
 COLUMNS = (
@@ -44,11 +43,13 @@ def iterate_title(iterate: str) -> str:
 
 
 class NothingRun(BenchError):
-    """A preset has no records, or too few of them to show anything; the message is the command that makes them."""
+    """A preset has no records, or too few of them to show anything; the message is the command that makes them, and
+    which ``damaged`` records do not count."""
 
-    def __init__(self, paper: str, preset: str, so_far: str = "") -> None:
+    def __init__(self, paper: str, preset: str, so_far: str = "", damaged: Iterable[str] = ()) -> None:
         what = f"too little of {preset} was run yet ({so_far})" if so_far else f"nothing of {preset} was run yet"
-        super().__init__(f"{what}: python scripts/train.py -m +paper={paper}/{preset}")
+        command = f"python scripts/train.py -m +paper={paper}/{preset}"
+        super().__init__("\n  ".join([f"{what}: {command}", *damaged]))
 
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:
@@ -59,7 +60,7 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = [row for record in records if record["status"] == "done" for row in _metrics(record)]
+    rows = [row for record in records if record["status"] == "done" for row in numbers(record)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -87,21 +88,32 @@ def average(values: pd.DataFrame | None, metric: str, class_group: str, iterate:
     return {"iterate": met, "mean": float(numbers.mean()), "sd": sd, "runs": len(numbers)}
 
 
-def _metrics(record: Record) -> list[tuple[Any, ...]]:
-    """The rows of one metrics.csv, in the order of ``COLUMNS``."""
-    path = record["path"] / "metrics.csv"
+def numbers(record: Record) -> list[tuple[Any, ...]]:
+    """The rows of one metrics.csv, in the order of ``COLUMNS``; read once, and kept in the record.
+
+    Raises:
+        Damaged: it is missing, or is not the file that the record was written with.
+    """
+    if "numbers" not in record:
+        record["numbers"] = _numbers(record)
+    rows: list[tuple[Any, ...]] = record["numbers"]
+    return rows
+
+
+def _numbers(record: Record) -> list[tuple[Any, ...]]:
+    name = "metrics.csv"
     labels = [record["labels"][label] for label in LABELS]
     hashes = {run["run"]: run["subset_hash"] for run in record["runs"]}
     rows, places = [], {}
+    text = file_of(record, name)
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for r in csv.DictReader(file):
-                run = int(r["run"])
-                place = (record["id"], *labels, run, int(r["fold"]), int(r["repeat"]), r["iterate"])
-                places[place] = run
-                rows.append((*place, r["class_group"], r["metric"], float(r["value"] or "nan"), hashes[run]))
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise BenchError(f"{path} cannot be read ({error}): delete its folder and train the cell again") from error
+        for r in csv.DictReader(io.StringIO(text.decode(), newline="")):
+            run = int(r["run"])
+            place = (record["id"], *labels, run, int(r["fold"]), int(r["repeat"]), r["iterate"])
+            places[place] = run
+            rows.append((*place, r["class_group"], r["metric"], float(r["value"] or "nan"), hashes[run]))
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise Damaged(record["path"] / name, f"is damaged ({error})", remedy(record, name)) from error
     facts = {run["run"]: _generated(run.get("info") or {}) for run in record["runs"]}
     for place, run in places.items():  # whichever iterate is asked for
         rows += [(*place, "minority", name, value, hashes[run]) for name, value in facts[run].items()]
@@ -111,6 +123,35 @@ def _metrics(record: Record) -> list[tuple[Any, ...]]:
 def few_classes(record: Record | None) -> str:
     """``scoring.few_classes`` of a cell; "" where it has no runs."""
     return scoring.few_classes(record["runs"], record["data"]["classes"]) if record and record.get("runs") else ""
+
+
+def survey(store: Store, wanted: Callable[[Record], bool]) -> tuple[list[Record], list[Damaged]]:
+    """The wanted records, each with whole numbers and one an id (the newest), and why others do not count."""
+    records, damaged = store.survey()
+    found: dict[str, Record] = {}
+    for record in sorted(filter(wanted, records), key=date, reverse=True):
+        kept = found.setdefault(record["id"], record)
+        try:
+            if kept is not record:
+                raise Damaged(
+                    record["path"], f"is a second record of cell {record['id']}", f"{kept['path']} is counted", "double"
+                )
+            if record["status"] == "done":
+                numbers(record)
+        except Damaged as error:
+            damaged.append(error)
+    broken = {error.folder for error in damaged}
+    return [r for r in records if found.get(r["id"]) is r and r["path"] not in broken], damaged
+
+
+def left_out(damaged: Iterable[Damaged]) -> list[str]:
+    """A note for each record that does not count."""
+    return [f"Left out, {error.state}: {error}." for error in damaged]
+
+
+def date(record: Record) -> str:
+    """When a record was written, in an order that sorts."""
+    return str(record["provenance"].get("date"))
 
 
 def _generated(info: dict[str, Any]) -> dict[str, float]:
@@ -190,8 +231,8 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one cell of a preset. ``state``: done | declined | failed | running | started | not run; of a data
-    set to be counted: done | absent."""
+    """What became of one cell of a preset. ``state``: "not run" or as in ``store.Cell.state``; of a data set to be
+    counted: done | absent."""
 
     cell: Cell
     state: str
@@ -210,13 +251,19 @@ class Outcome:
 
 def outcomes(cells: Iterable[Cell], store: Store) -> list[Outcome]:
     """Looks every cell of a grid up in the store, in the grid's order."""
-    records = {record["id"]: record for record in store.records()}
-    return [_outcome(cell, records.get(cell.id), store) for cell in cells]
+    cells = list(cells)
+    ids = {cell.id for cell in cells}
+    records, damaged = survey(store, lambda r: r["id"] in ids)
+    whole = {record["id"]: record for record in records}
+    broken = {error.folder.name: error for error in damaged}
+    return [_outcome(cell, whole.get(cell.id), broken.get(cell.id), store) for cell in cells]
 
 
-def _outcome(cell: Cell, record: Record | None, store: Store) -> Outcome:
+def _outcome(cell: Cell, record: Record | None, damaged: Damaged | None, store: Store) -> Outcome:
     if record is not None:
         return Outcome(cell, record["status"], record, record.get("reason") or "")
+    if damaged is not None:
+        return Outcome(cell, damaged.state, None, str(damaged))
     place = store.cell(cell.labels, cell.id)
     if not place.path.is_dir():
         return Outcome(cell, "not run", None)
@@ -227,6 +274,21 @@ def _outcome(cell: Cell, record: Record | None, store: Store) -> Outcome:
 def done(results: Iterable[Outcome]) -> list[Record]:
     """The records of the cells that have numbers."""
     return [r.record for r in results if r.state == "done" and r.record is not None]
+
+
+def damage_notes(results: Iterable[Outcome]) -> list[str]:
+    """A note for each cell whose record does not count."""
+    return [f"Left out, {r.state}: {r.reason}." for r in results if r.state in ("damaged", "outdated")]
+
+
+def without(results: Iterable[Outcome], damaged: Damaged) -> list[Outcome]:
+    """The outcomes, with the cell damaged in whose folder something was found to be so."""
+    return [
+        replace(r, state=damaged.state, record=None, reason=str(damaged))
+        if r.record is not None and r.record["path"] == damaged.folder
+        else r
+        for r in results
+    ]
 
 
 def refuse_several_places(
@@ -285,6 +347,23 @@ def provenance_lines(records: Iterable[Record], command: str) -> list[str]:
         f"dates of the runs: {' to '.join(dict.fromkeys((dates[0], dates[-1]))) if dates else 'not recorded'}",
         f"versions: {', '.join(versions) or 'not recorded'}; git {distinct(p.get('git') for p in sources)}",
         f"total time: {duration(seconds)} for {runs} runs in {len(records)} cells",
+    ]
+
+
+def code_notes(records: Iterable[Record]) -> list[str]:
+    """A note where records that stand side by side were made by different code, as far as they say by which."""
+    hashes: dict[str, set[str]] = {}
+    records = list(records)
+    for record in records:
+        for module, content in record.get("code", {}).items():
+            hashes.setdefault(module, set()).add(content)
+    differing = sorted(module for module, found in hashes.items() if len(found) > 1)
+    if not differing:
+        return []
+    methods = {r["labels"]["method"] for r in records if set(differing) & r.get("code", {}).keys()}
+    return [
+        f"Records of different code stand side by side ({origin.named(differing)}; methods {', '.join(sorted(methods))}"
+        "): train the older ones again with cache=overwrite to compare like with like."
     ]
 
 

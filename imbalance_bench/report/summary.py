@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.identity import digest
 from imbalance_bench.registry import nearest
 from imbalance_bench.report import frame as frames
 from imbalance_bench.report.frame import Record, iterate_title
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from imbalance_bench.store import Store
 
 GROUPS = ("dataset", "ratio", "protocol", "backbone", "trainer", "method")
+DATA = "data"  # beside the parts of a config: what the user's own data held
 
 
 def summary(store: Store, filters: Sequence[str] = (), iterate: str | None = None, command: str = "") -> Sheet:
@@ -37,13 +39,15 @@ def summary(store: Store, filters: Sequence[str] = (), iterate: str | None = Non
     import pandas as pd
 
     iterate = iterate or "last"
-    records = select(store.records(), filters)
+    records, damaged = frames.survey(store, selector(filters))
     if not records:
         raise BenchError(
             f"no records under {store.runs}{f' that match {chr(32).join(filters)}' if filters else ''}: run "
             f"`python scripts/train.py` or `make demo` first, or point --outputs at the folder that has them"
+            + "".join(f"\n  {note}" for note in frames.left_out(damaged))
         )
     places = locate(records)
+    records, superseded = newest(records, places)
     frames.refuse_mixed_rows(records, lambda r: places[r["id"]][:2])
     scores = _scores(records, places, iterate)
     footnotes = Footnotes()
@@ -59,7 +63,14 @@ def summary(store: Store, filters: Sequence[str] = (), iterate: str | None = Non
         name="summary",
         title=f"Summary ({iterate_title(iterate)})",
         blocks=blocks,
-        notes=notes + footnotes.lines(),
+        notes=[
+            *notes,
+            *data_notes(records, places),
+            *superseded,
+            *frames.code_notes(records),
+            *frames.left_out(damaged),
+            *footnotes.lines(),
+        ],
         provenance=frames.provenance_lines([r for r in records if r["status"] == "done"], command),
         frame=pd.DataFrame([asdict(s) for s in scores]),
     )
@@ -71,8 +82,8 @@ def scores_of(sheet: Sheet) -> list[Score]:
     return [Score(**row) for row in frame.to_dict("records")]
 
 
-def select(records: Iterable[Record], filters: Sequence[str]) -> list[Record]:
-    """The records whose labels match every filter; patterns as in a shell."""
+def selector(filters: Sequence[str]) -> Callable[[Record], bool]:
+    """Whether a record's labels match every filter; patterns as in a shell."""
     wanted: dict[str, list[str]] = {}
     for item in filters:
         key, _, values = item.partition("=")
@@ -80,7 +91,7 @@ def select(records: Iterable[Record], filters: Sequence[str]) -> list[Record]:
             hint = nearest(key, GROUPS) if key not in GROUPS else "give a value"
             raise BenchError(f"cannot select records by {item!r}: {hint} (e.g. dataset=ecoli,oil)")
         wanted[key] = values.split(",")
-    return [r for r in records if all(any(fnmatchcase(r["labels"][k], v) for v in vs) for k, vs in wanted.items())]
+    return lambda r: all(any(fnmatchcase(r["labels"][k], v) for v in vs) for k, vs in wanted.items())
 
 
 Place = tuple[str, str, str]
@@ -90,7 +101,7 @@ def locate(records: Sequence[Record]) -> dict[str, Place]:
     """Record id → (setting, row, column): labels, with the options appended that tell equal labels apart."""
     settings = [_named(records, g, (g,), lambda r: "") for g in ("ratio", "protocol", "backbone")]
     group = {r["id"]: ", ".join(names[r["id"]] for names in settings) for r in records}
-    rows = _named(records, "dataset", ("dataset",), lambda r: group[r["id"]])
+    rows = _named(records, "dataset", ("dataset", DATA), lambda r: group[r["id"]])
     columns = _named(records, "method", ("method", "trainer", "seed"), lambda r: group[r["id"]])
     return {i: (group[i], rows[i], columns[i]) for i in group}
 
@@ -105,12 +116,52 @@ def _named(
         pools.setdefault((within(record), record["labels"][group]), []).append(record)
     names = {}
     for (_, label), pool in pools.items():
-        flat = {r["id"]: frames.flatten({part: r["config"][part] for part in parts}) for r in pool}
+        flat = {r["id"]: frames.flatten({part: _options(r, part) for part in parts}) for r in pool}
         keys = dict.fromkeys(k for options in flat.values() for k in options)
         differing = [k for k in keys if len({repr(options.get(k)) for options in flat.values()}) > 1]
         for i, options in flat.items():
             names[i] = " ".join([label, *(f"{k.removeprefix(f'{group}.')}={options.get(k)}" for k in differing)])
     return names
+
+
+def _options(record: Record, part: str) -> Any:
+    """A part of a record's config; of ``DATA`` what tells versions of the user's own data apart."""
+    if part != DATA:
+        return record["config"][part]
+    own = record.get("contents", {}).get("fingerprint")
+    return digest(own)[:6] if own else "not recorded" if "path" in record["config"]["dataset"] else ""
+
+
+def data_notes(records: Sequence[Record], places: dict[str, Place]) -> list[str]:
+    """Which row is of the newest data, where a data set of the user's own was run in several versions."""
+    versions: dict[tuple[str, ...], dict[str, Record]] = {}
+    for record in sorted(records, key=frames.date):
+        setting, row, _ = places[record["id"]]
+        if _options(record, DATA):
+            path = str(record["config"]["dataset"].get("path"))
+            versions.setdefault((setting, record["labels"]["dataset"], path), {})[row] = record
+    return [
+        f"dataset={label} was run on several versions of its data, a row each; the newest is "
+        f"{max(rows, key=lambda row: frames.date(rows[row]))!r}."
+        for (_, label, _), rows in versions.items()
+        if len({_options(r, DATA) for r in rows.values()}) > 1
+    ]
+
+
+def newest(records: Sequence[Record], places: dict[str, Place]) -> tuple[list[Record], list[str]]:
+    """Of records in one place, whose labels and options are the same and whose plug-ins or weights were changed, the
+    newest; and a note on the others."""
+    here: dict[Place, list[Record]] = {}
+    for record in sorted(records, key=frames.date):
+        here.setdefault(places[record["id"]], []).append(record)
+    notes = [
+        f"{column} on {row}: the newest of {len(found)} records with the same options, whose plug-ins, weights or data "
+        f"differ; left out {', '.join(str(r['path']) for r in found[:-1])}."
+        for (_, row, column), found in here.items()
+        if len(found) > 1
+    ]
+    kept = {found[-1]["id"] for found in here.values()}
+    return [record for record in records if record["id"] in kept], notes
 
 
 def _scores(records: Sequence[Record], places: dict[str, Place], iterate: str) -> list[Score]:

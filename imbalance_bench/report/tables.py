@@ -126,11 +126,12 @@ def table(
     if spec.counted:
         results, values = counts_of(preset.cells, data)
         provenance = [f"command: {command.rpartition('; ')[2]}", "counted on loading: no run stands behind it"]
+        records = []
     else:
         results = frames.outcomes(preset.cells, store)
         records = frames.done(results)
         if not records:
-            raise NothingRun(spec.name, spec.table)
+            raise NothingRun(spec.name, spec.table, damaged=frames.damage_notes(results))
         frames.refuse_mixed_rows(records)
         values, provenance = frames.by_cell(records), frames.provenance_lines(records, command)
     printed = PrintedTable(spec.name, spec.published, spec.published_as) if spec.published else None
@@ -154,7 +155,7 @@ def table(
             notes += mean_rows.notes()
         blocks = [replace(block, heading="" if spec.counted else _heading(block.heading, compared)) for block in parts]
     notes += _flags(spec, scores)
-    notes += [coverage(spec, results, printed), *footnotes.lines()]
+    notes += [coverage(spec, results, printed), *frames.code_notes(records), *footnotes.lines()]
     return Sheet(
         name=spec.table if iterate == spec.iterate else f"{spec.table}_{iterate}",
         title=spec.title if spec.counted else f"{spec.title} ({iterate_title(iterate)})",

@@ -25,6 +25,7 @@ from imbalance_bench.report.figures.setconv import (
 from imbalance_bench.report.figures.sine import sine_fit, sine_grid
 from imbalance_bench.report.figures.style import Drawing, FigureSpec, finished, styled
 from imbalance_bench.report.frame import NothingRun, Outcome, iterate_title
+from imbalance_bench.store import Damaged
 
 if TYPE_CHECKING:
     from imbalance_bench.grid import Preset
@@ -64,19 +65,29 @@ def figure(preset: Preset, store: Store, iterate: str | None = None, command: st
         drawn, caption, _ = styled(lambda: DRAWINGS[spec.draw](spec, results, spec.iterate))
         source = [f"command: {command.rpartition('; ')[2]}", "a diagram: no run stands behind it"]
         return finished(drawn, spec.figure, spec.title, f"{spec.caption} {caption}", source)
-    records = frames.done(results)
-    if not records:
-        raise NothingRun(spec.name, spec.figure)
-    # A figure may sweep keys of the data set itself (Appendix A: numbers of points): those panels share no rows.
-    frames.refuse_mixed_rows(records, lambda r: (frames.same_data(r), str(r["config"]["dataset"])))
     iterate = iterate or spec.iterate
-    drawn, caption, values = styled(lambda: DRAWINGS[spec.draw](spec, results, iterate))
+    drawn, caption, values, results = _drawn(spec, results, iterate)
+    records = frames.done(results)
     absent = [r.labels for r in results if r.state != "done"]
     missing = [f"{labels['method']} on {labels['dataset']} {labels['ratio']}" for labels in absent]
     lines = [spec.caption, caption, f"{iterate_title(iterate).capitalize()}." if spec.draw not in NO_ITERATE else ""]
     if missing:
         shown = ", ".join(missing[:6]) + (f" and {len(missing) - 6} more" if len(missing) > 6 else "")
         lines.append(f"{len(records)} of {len(results)} cells were run; missing: {shown}.")
+    lines += [*frames.code_notes(records), *frames.damage_notes(results)]
     caption = " ".join(line for line in lines if line)
     name = spec.figure if iterate == spec.iterate else f"{spec.figure}_{iterate}"
     return finished(drawn, name, spec.title, caption, frames.provenance_lines(records, command), values)
+
+
+def _drawn(spec: FigureSpec, results: list[Outcome], iterate: str) -> tuple[Any, str, Any, list[Outcome]]:
+    """What a drawing returns, and the outcomes that it shows: without the cells of which it finds a file damaged."""
+    records = frames.done(results)
+    if not records:
+        raise NothingRun(spec.name, spec.figure, damaged=frames.damage_notes(results))
+    # A figure may sweep keys of the data set itself (Appendix A: numbers of points): those panels share no rows.
+    frames.refuse_mixed_rows(records, lambda r: (frames.same_data(r), str(r["config"]["dataset"])))
+    try:
+        return *styled(lambda: DRAWINGS[spec.draw](spec, results, iterate)), results
+    except Damaged as error:
+        return _drawn(spec, frames.without(results, error), iterate)

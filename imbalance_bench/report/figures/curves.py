@@ -16,6 +16,7 @@ from imbalance_bench.report.figures.style import (
     arrays,
     canvas,
     handles,
+    history_of,
     legend_below,
     line_style,
 )
@@ -80,21 +81,19 @@ def _curves(record: Record, iterate: str) -> tuple[np.ndarray, float]:
 
 def convergence(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
     """Losses of the meta phase and how far the synthetic points moved, by epoch: each run thin, their mean thick."""
-    import pandas as pd
-
     frames.refuse_several_places(results, same=frames.LABELS)
     record = frames.done(results)[0]
-    history = pd.read_csv(record["path"] / "history.csv")
+    rows = history_of(record)
     panels = {
         "inner_loss": "Inner loss (step 1)",
         "outer_loss": "Outer loss (step 2)",
         "synthetic_move": "Movement of the points",
     }
-    absent = [c for c in panels if c not in history]
+    absent = [c for c in panels if c not in rows]
     if absent:
         method = record["labels"]["method"]
         raise BenchError(f"the history of method={method} has no {', '.join(absent)}: draw method=explicit_gradient")
-    meta = history.dropna(subset=list(panels))
+    meta = rows.dropna(subset=list(panels))
     drawn, axes = canvas(1, 3, 2.4)
     for axis, (column, title) in zip(axes[0], panels.items()):
         for _, run in meta.groupby("run"):

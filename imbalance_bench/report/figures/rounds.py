@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report import frame as frames
-from imbalance_bench.report.figures.style import COLOURS, FigureSpec, canvas, line_style
+from imbalance_bench.report.figures.style import COLOURS, FigureSpec, canvas, history_of, line_style
 from imbalance_bench.report.frame import Outcome, Record
 
 if TYPE_CHECKING:
@@ -58,10 +58,8 @@ def added_samples(spec: FigureSpec, results: Sequence[Outcome], iterate: str) ->
 
 def _rounds(record: Record) -> pd.DataFrame:
     """One row for each run and round: the rows of history.csv that say what was added."""
-    import pandas as pd
-
-    history = pd.read_csv(record["path"] / "history.csv")
-    return history.dropna(subset=["round"]) if "round" in history else history.iloc[:0]
+    rows = history_of(record)
+    return rows.dropna(subset=["round"]) if "round" in rows else rows.iloc[:0]
 
 
 def _band(axis: Axes, history: pd.DataFrame, column: str, **style: Any) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +12,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from imbalance_bench.errors import BenchError
 from imbalance_bench.report.frame import Record
 from imbalance_bench.report.render import commented_csv
 from imbalance_bench.report.scores import metric_title
+from imbalance_bench.store import Damaged, file_of, remedy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -153,12 +155,25 @@ def legend_below(drawn: Figure, entries: Sequence[Any], columns: int) -> None:
 
 
 def arrays(record: Record, name: str) -> dict[str, np.ndarray]:
-    path = record["path"] / name
     try:
-        with np.load(path) as file:
+        with np.load(io.BytesIO(file_of(record, name)), allow_pickle=False) as file:
             return dict(file)
-    except (OSError, ValueError) as error:
-        raise BenchError(f"{path} cannot be read ({error}): delete its folder and train the cell again") from error
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise Damaged(record["path"] / name, f"is damaged ({error})", remedy(record, name)) from error
+
+
+def history_of(record: Record) -> pd.DataFrame:
+    """The rows of a record's history.csv; none where it has no columns."""
+    import pandas as pd
+
+    name = "history.csv"
+    content = file_of(record, name)
+    try:
+        return pd.read_csv(io.BytesIO(content))
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+    except ValueError as error:  # of pandas or of UTF-8
+        raise Damaged(record["path"] / name, f"is damaged ({error})", remedy(record, name)) from error
 
 
 def line_style(spec: FigureSpec, method: str) -> dict[str, Any]:
