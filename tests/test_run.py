@@ -21,7 +21,7 @@ import torch
 from omegaconf import OmegaConf
 
 from imbalance_bench import identity, metrics
-from imbalance_bench.config import Config
+from imbalance_bench.config import Config, plain_of
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.tasks import make_runs, subset_hash
 from imbalance_bench.errors import BenchError, Declined
@@ -172,7 +172,7 @@ def test_history_has_a_row_an_epoch_and_the_log_a_line_a_run(done):
 def test_the_saved_configuration_is_the_cell(done):
     config, outcome = done
     saved = OmegaConf.to_container(OmegaConf.load(outcome.path / "config.yaml"))
-    assert {group: saved[group] for group in config.plain} == config.plain
+    assert plain_of(saved) == config.plain
 
 
 def test_several_classes_and_regression(tmp_path):
