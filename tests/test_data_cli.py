@@ -129,7 +129,7 @@ def test_what_is_fetched_from_nowhere_stops_no_one(tmp_path, capsys, monkeypatch
     kept = {name: e for name, e in entries().items() if name in ("wine", "cifar10_jpeg")}
     monkeypatch.setattr(catalogue, "entries", lambda: kept)
     code, out, _ = run(capsys, "fetch", "--data", tmp_path)
-    assert code == 0 and "cifar10_jpeg: is fetched from nowhere" in out and "wine: here" in out
+    assert code == 0 and "cifar10_jpeg: cannot be downloaded" in out and "wine: here" in out
     code, _, err = run(capsys, "fetch", "cifar10_jpeg", "--data", tmp_path)
     assert code == 1 and "cifar10_jpeg_train.npz" in err
 
@@ -163,6 +163,27 @@ def test_all_27_sets_agree_with_the_published_table_but_for_its_misprint():
 def test_unknown_names(tmp_path, capsys, args, words):
     code, out, err = run(capsys, *args, "--data", tmp_path)
     assert code == 1 and out == "" and words in err
+
+
+def test_shipped_options_are_known(tmp_path, capsys):
+    options = ["ag_news_world", "adult_14", "adult_balanced_first", "sine", "semeval_10000", "mnist_back_rotation_x10"]
+    code, out, _ = run(capsys, "list", *options, "--data", tmp_path)
+    assert code == 0
+    assert [line.split()[:2] for line in out.splitlines()[1:]] == [[o, "yes" if o == "sine" else "no"] for o in options]
+    for label in ("csv", "texts", "image_folder"):
+        code, _, err = run(capsys, "fetch", label, "--data", tmp_path)
+        assert code == 1 and f"dataset={label} is data of your own" in err
+
+
+def test_an_option_is_fetched_and_verified_as_it_is(tmp_path, capsys, upstream):
+    assert run(capsys, "fetch", "sine", "digits_8", "--data", tmp_path)[:2] == (0, "sine: here\ndigits_8: here\n")
+    code, out, _ = run(capsys, "verify", "digits_8", "sine", "--data", tmp_path)
+    assert (code, out) == (
+        0,
+        "digits_8: 1797 rows, 64 features, IR 9.33; no files\nsine: 211 rows, 1 features; no files\n",
+    )
+    code, _, err = run(capsys, "fetch", "adult_14", "--data", tmp_path)
+    assert code == 1 and "cannot download" in err and "adult.data" in err
 
 
 def test_no_network(tmp_path, capsys, upstream):

@@ -457,7 +457,7 @@ def test_cifar10_jpeg(small_jpeg, monkeypatch):
 
 
 def test_cifar10_jpeg_that_is_not_there(tmp_path):
-    with pytest.raises(BenchError, match="needs cifar10_jpeg_train.npz and .* fetched from nowhere.*image_folder"):
+    with pytest.raises(BenchError, match="needs cifar10_jpeg_train.npz and .* cannot be downloaded.*image_folder"):
         source("cifar10_jpeg").load(tmp_path)
 
 

@@ -345,7 +345,7 @@ def test_a_download_that_is_no_archive_is_not_kept(tmp_path, upstream):
         ("toutiao", toutiao.REPOSITORY, "toutiao_cat_data.txt.zip"),
         ("opinrank", "kavgan/OpinRank", "OpinRankDatasetWithJudgments.zip"),
     ):
-        upstream.files[f"/{repository}/raw/master/{name}"] = b"<html>sign in</html>"
+        upstream.files[f"/{repository}/raw/master/{name}"] = b"no archive"
         with pytest.raises(BenchError, match=f"{name}.* is cut short, damaged .*removed"):
             source(label).load(tmp_path)
         assert not (tmp_path / label / name).exists()
@@ -464,7 +464,7 @@ def test_bad_amazon_files(tmp_path):
         source("amazon_books").load(tmp_path)
 
 
-# Those that are fetched from nowhere
+# Those that cannot be downloaded
 
 
 def test_yelp_sentences(tmp_path):

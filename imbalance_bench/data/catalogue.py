@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from imbalance_bench.conf_files import CONF
 from imbalance_bench.data.base import Dataset, Source
 from imbalance_bench.data.fetch import check_sum, recorded
 from imbalance_bench.data.sources import irt
@@ -33,7 +35,7 @@ from imbalance_bench.data.sources.torchvision import TorchvisionSource
 from imbalance_bench.data.sources.toutiao import ToutiaoSource
 from imbalance_bench.data.sources.zhang import AgNewsSource, YelpPolaritySource, YelpSentencesSource
 from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import nearest
+from imbalance_bench.registry import DATASETS, nearest
 
 # Where a published table is wrong by itself: its number does not follow from its own counts.
 KNOWN_MISPRINTS = {"webpage": "printed 33 is 34.45 by the set's own counts"}
@@ -136,7 +138,7 @@ class Facts:
 
     @classmethod
     def of(cls, data: Dataset) -> Facts:
-        counts = tuple(np.bincount(data.y, minlength=data.classes).tolist())
+        counts = tuple(np.bincount(data.y, minlength=data.classes).tolist()) if data.classes else None
         return cls(len(data.y), tuple(data.x.shape[1:]), data.classes, counts)
 
     def __str__(self) -> str:
@@ -154,11 +156,11 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """One data set. ``origin``: where it comes from."""
+    """One data set. ``facts``: what it holds, where that is written down; ``origin``: where it comes from."""
 
     name: str
     source: Source
-    facts: Facts
+    facts: Facts | None
     origin: str
 
     def files(self, folder: Path) -> list[Path] | None:
@@ -191,16 +193,33 @@ def entries() -> dict[str, Entry]:
     return {e.name: e for e in found}
 
 
+def entry_of(option: str) -> Entry:
+    """The data set of any option of conf/dataset: many are a reading or a part of a set that ``entries`` has, and are
+    known by their files alone."""
+    from hydra import compose, initialize_config_dir
+    from omegaconf import OmegaConf
+
+    options = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
+    if option not in options:
+        raise BenchError(f"unknown data set {option!r}: {nearest(option, {*options, *entries()})}")
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        plain: Any = OmegaConf.to_container(compose(f"dataset/{option}").dataset, resolve=True)
+    if "path" in plain:
+        raise BenchError(
+            f"dataset={option} is data of your own: name them with dataset.path, there is nothing to fetch"
+        )
+    return Entry(option, DATASETS.build(plain), None, f"as dataset={option}")
+
+
 def listing(chosen: Sequence[Entry], folder: Path) -> list[str]:
     width = max(16, *(len(e.name) + 2 for e in chosen))
     lines = [f"{'data set':<{width}}{'here':<6}{'rows':>8}{'features':>10}{'classes':>9}{'IR':>8}  from"]
     for e in chosen:
         here = "no" if e.files(folder) is None else "yes"
-        ratio = f"{e.facts.ratio:.2f}" if e.facts.ratio else "-"
-        lines.append(
-            f"{e.name:<{width}}{here:<6}{e.facts.rows:>8}{_shape(e.facts.shape):>10}{e.facts.classes:>9}{ratio:>8}  "
-            f"{e.origin}"
-        )
+        f = e.facts
+        ratio = f"{f.ratio:.2f}" if f and f.ratio else "-"
+        rows, shape, classes = (f.rows, _shape(f.shape), f.classes) if f else ("-", "-", "-")
+        lines.append(f"{e.name:<{width}}{here:<6}{rows:>8}{shape:>10}{classes:>9}{ratio:>8}  {e.origin}")
     return lines
 
 
@@ -223,9 +242,9 @@ def verify(entry: Entry, folder: Path) -> str | None:
         elif not held:
             summed = "no sum on record"
     found, facts = Facts.of(entry.source.load(folder)), entry.facts
-    if (found.rows, found.shape, found.classes) != (facts.rows, facts.shape, facts.classes):
+    if facts and (found.rows, found.shape, found.classes) != (facts.rows, facts.shape, facts.classes):
         raise BenchError(f"found {found}, expected {facts}")
-    if facts.counts and found.counts != facts.counts:
+    if facts and facts.counts and found.counts != facts.counts:
         raise BenchError(f"found {found.counts} rows a class, expected {facts.counts}")
     printed = _against_print(entry.name, found.rows, found.shape[0], found.ratio or 0) if found.shape else ""
     return f"{found}; {summed}{printed}"
@@ -271,10 +290,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(command: str, names: list[str], folder: Path) -> int:
     known = entries()
-    for name in names:
-        if name not in known:
-            raise BenchError(f"unknown data set {name!r}: {nearest(name, known)}")
-    chosen = [known[n] for n in names] or list(known.values())
+    chosen = [known.get(n) or entry_of(n) for n in names] or list(known.values())
     if command == "list":
         print("\n".join(listing(chosen, folder)))
         return 0
@@ -282,7 +298,7 @@ def _run(command: str, names: list[str], folder: Path) -> int:
     for entry in chosen:
         if command == "fetch":
             if not names and entry.files(folder) is None and getattr(entry.source, "by_hand", False):
-                print(f"{entry.name}: is fetched from nowhere (docs/datasets.md)")
+                print(f"{entry.name}: cannot be downloaded; place the files by hand (docs/datasets.md)")
                 continue
             entry.source.load(folder)
             print(f"{entry.name}: here")

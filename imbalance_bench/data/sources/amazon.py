@@ -130,7 +130,7 @@ class AmazonMultidomainSource:
         if not path.exists():
             raise BenchError(
                 f"dataset=amazon_multidomain needs {path}: a JSON object a line with domain, label (positive or "
-                "negative) and text (docs/datasets.md); it is fetched from nowhere"
+                "negative) and text (docs/datasets.md); it cannot be downloaded"
             )
         classes = POLARITIES[::-1]
         with readable(path, "put a whole one there"):

@@ -35,7 +35,7 @@ class Cifar10JpegSource:
         if files is None:
             raise BenchError(
                 f"dataset=cifar10_jpeg needs {' and '.join(FILES)} in {folder / FOLDER} (docs/datasets.md says what "
-                "they hold); it is fetched from nowhere. For images in folders, one a class, set dataset=image_folder"
+                "they hold); it cannot be downloaded. For images in folders, one a class, set dataset=image_folder"
             )
         content = [p.read_bytes() for p in files]
         key = hashlib.sha256(b"".join(hashlib.sha256(c).digest() for c in content)).hexdigest()[:16]

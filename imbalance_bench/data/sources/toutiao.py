@@ -79,7 +79,7 @@ class ToutiaoSource(Choice):
             return found[0]
         if self.by_hand:
             raise BenchError(
-                f"dataset=toutiao_subset needs {folder / SUBSET} (docs/datasets.md), which is fetched from nowhere; "
+                f"dataset=toutiao_subset needs {folder / SUBSET} (docs/datasets.md), which cannot be downloaded; "
                 "set dataset=toutiao for the whole"
             )
         # The repository states no sum: that of the first download is recorded.

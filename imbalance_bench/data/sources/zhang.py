@@ -31,7 +31,7 @@ TOPICS = ("World", "Sports", "Business", "Sci/Tech")
 POLARITIES = ("negative", "positive")
 
 AG_NEWS = "ag_news"
-# File → md5, as torchtext publishes them; the subset is fetched from nowhere.
+# File → md5, as torchtext publishes them; the subset cannot be downloaded.
 AG_SUMS = {"train.csv": "b1a00f826fdfbd249f79597b59e1dc12", "test.csv": "d52ea96a97a2d943681189a97654912d"}
 AG_FILES = {
     "whole": ("train.csv", "test.csv"),
@@ -97,7 +97,7 @@ class AgNewsSource(Choice):
         if not (folder / place).exists():
             raise BenchError(
                 f"dataset=ag_news_subset needs {folder / place} (a line a text: class 1 to 4, text; "
-                "docs/datasets.md), which is fetched from nowhere; set dataset=ag_news or ag_news_test"
+                "docs/datasets.md), which cannot be downloaded; set dataset=ag_news or ag_news_test"
             )
         return folder / place
 
@@ -160,8 +160,8 @@ class YelpSentencesSource(Choice):
         files = self.paths(folder)
         if files is None:
             raise BenchError(
-                f"dataset=yelp_sentences needs {' and '.join(SENTENCES)} in {folder} (docs/datasets.md), which are "
-                "fetched from nowhere; whole reviews: dataset=yelp_polarity"
+                f"dataset=yelp_sentences needs {' and '.join(SENTENCES)} in {folder} (docs/datasets.md), which cannot "
+                "be downloaded; whole reviews: dataset=yelp_polarity"
             )
         corpus = kept(folder, "yelp_sentences", files, lambda: Corpus.of(_sentences(files)))
         return Published("yelp_sentences", POLARITIES, info={"stand_in": SENTENCES_STAND_IN}).dataset(corpus, self)
