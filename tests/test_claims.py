@@ -592,3 +592,10 @@ def test_every_side_of_a_claim_is_a_cell_of_the_presets_that_it_is_tested_on(pap
             if not backbones or not set(side.networks) - {ANY} <= backbones:
                 absent.append(f"{claim.id}: {text} in {place}")
     assert not absent, absent
+
+
+def test_claims_on_a_shortened_schedule_say_so():
+    for path in CLAIMS.values():
+        for claim in read_claims(path):
+            short = {place.get("trainer", "").endswith("_short") for place in claim.get("cells", [])}
+            assert bool(claim.get("schedule")) == (short == {True}), claim["id"]

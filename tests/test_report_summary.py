@@ -112,3 +112,10 @@ def test_the_picture(tmp_path, sets):
     assert drawing.png.startswith(b"\x89PNG")
     assert b"<svg" in drawing.svg
     assert ("over the data sets" in drawing.caption) == (sets > 12)
+
+
+def test_names_that_look_like_formulas_are_drawn_as_they_stand(tmp_path):
+    for method in ("smote", "cost $5 or $x_$"):
+        write(tmp_path, cell(method, "ecoli $\\frac$"), [0.5, 0.6])
+    sheet = summary(Store(tmp_path))
+    assert bars(scores_of(sheet), sheet.title, sheet.provenance).svg

@@ -37,7 +37,7 @@ STYLE: Any = {
     "grid.linewidth": 0.6, "axes.axisbelow": True, "legend.frameon": False,
     "legend.columnspacing": 1.2, "legend.handlelength": 1.7, "legend.handletextpad": 0.5, "lines.linewidth": 1.6,
     "figure.constrained_layout.use": True, "savefig.facecolor": "white", "svg.fonttype": "path",
-    "svg.hashsalt": "imbalance_bench",
+    "svg.hashsalt": "imbalance_bench", "text.parse_math": False,  # names from data may hold $
 }  # fmt: skip
 
 
