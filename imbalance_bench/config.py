@@ -199,6 +199,8 @@ def import_plugins(modules: Any) -> None:
         try:
             importlib.import_module(module)
         except Exception as error:
+            if isinstance(error, ModuleNotFoundError) and error.name == module:
+                raise BenchError(f"plugins=[{module}]: no {module}.py in {Path.cwd()}, nor is it installed") from error
             raise BenchError(f"plugins=[{module}] cannot be imported: {in_own_code(error, [module])}") from error
 
 

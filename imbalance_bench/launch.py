@@ -36,7 +36,7 @@ from imbalance_bench.tally import Tally, clock
 Plugins.instance()  # reads Hydra's own plugins, which it would otherwise do after the next line and make other classes
 from hydra._internal.core_plugins import basic_sweeper  # noqa: E402
 
-MANY = 100  # cells whose configurations take so long to compose that it is said, and from then on each
+MANY = 100  # combinations whose configurations take so long to compose that it is said, and from then on each
 EVERY = 10.0  # seconds
 
 
@@ -55,7 +55,7 @@ class Grid(basic_sweeper.BasicSweeper):
         jobs = [job for job, reason in zip(jobs, reasons) if reason is None]
         if not jobs:
             raise BenchError(f"no cell is left: {reasons[0]}")
-        self._compose(jobs)
+        self._compose(list({self._kind(job, files): job for job in jobs}.values()))
         outputs = (self.config.get("paths") or {}).get("outputs", "outputs")
         status = "python scripts/status.py" + ("" if outputs == "outputs" else f" --outputs {outputs}")
         Tally.start(Path(self.config.hydra.sweep.dir), len(jobs), status)
@@ -64,14 +64,19 @@ class Grid(basic_sweeper.BasicSweeper):
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Done already, before anything was written."""
 
+    def _kind(self, job: Sequence[str], files: ConfFiles) -> tuple[str, ...]:
+        """Jobs that differ in values of keys only, and in no option of a group, are composed alike."""
+        keys = [override.partition("=")[0] for override in job]
+        return tuple(o if files.options(key.lstrip("+")) else key for o, key in zip(job, keys))
+
     def _compose(self, jobs: Sequence[Sequence[str]]) -> None:
-        """Composes every cell before the first is trained, so that the last one's mistake is known now."""
+        """Composes all of these before the first cell is trained, so that the last one's mistake is known now."""
         assert self.hydra_context is not None and self.config is not None
         start = due = time.monotonic()
         for done, overrides in enumerate(jobs):
             if len(jobs) >= MANY and (now := time.monotonic()) >= due:
                 left = f", {done} so far, {clock((now - start) / done * (len(jobs) - done))} left" if done else " first"
-                print(f"{len(jobs)} cells: their settings are checked{left}", file=sys.stderr, flush=True)
+                print(f"{len(jobs)} combinations: their settings are checked{left}", file=sys.stderr, flush=True)
                 due = now + EVERY
             try:
                 self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))

@@ -7,7 +7,6 @@ a rescore that is killed is finished by the next one.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from imbalance_bench import scoring
+from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import nearest
 from imbalance_bench.store import Cell, Damaged, Record, Store, file_of, remedy
@@ -109,7 +109,7 @@ def select(records: Sequence[dict[str, Any]], wanted: Sequence[str]) -> list[dic
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; the exit status is 1 when a cell could not be rescored (the others were)."""
-    parser = argparse.ArgumentParser(prog="rescore.py", description=(__doc__ or "").partition("\n")[0])
+    parser = ArgumentParser(prog="rescore.py", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("wanted", nargs="*", help="ids, or filters such as method=smote,adasyn dataset=ecoli")
     parser.add_argument("--outputs", default="outputs", help="the folder that holds runs/ (paths.outputs)")
     arguments = parser.parse_args(argv)

@@ -1,15 +1,15 @@
 """Lists the cells that were started: how many are done, declined, running, failed, and why those failed."""
 
-import argparse
 from collections import Counter
 
 from imbalance_bench import interrupts, scoring
+from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.store import Store
 
 
 def main() -> int:
     """Prints the list; the exit status is 1 while a cell is failed, damaged or left unfinished."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("--outputs", default="outputs", help="the folder of paths.outputs (default: outputs)")
     parser.add_argument("--all", action="store_true", help="list finished cells too")
     arguments = parser.parse_args()

@@ -319,3 +319,11 @@ def test_a_sweep_goes_on_without_a_worker_that_was_killed(own):
     assert summary.endswith("; python scripts/status.py shows why")
     assert unrecorded == f"  {died.removeprefix('[1/4] ')}"
     assert len(finished(own)) == 2
+
+
+@pytest.mark.parametrize("script", ["report.py", "status.py", "rescore.py", "data.py"])
+def test_an_override_for_a_folder_is_told_which_option_it_is_here(tmp_path, script):
+    key = "data" if script == "data.py" else "outputs"
+    done = call(tmp_path, script, *(["list"] if script == "data.py" else []), f"paths.{key}=here")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: paths.{key}=here is for scripts/train.py; here it is --{key} here\n"

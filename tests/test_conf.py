@@ -290,7 +290,7 @@ def test_cells_of_your_own_files_keep_their_ids(tmp_path):
         (["seed=one"], "seed='one' must be a whole number"),
         (["cache=refresh"], "cache='refresh' must be reuse or overwrite"),
         (["paths.outputs=7"], "paths.outputs=7 must be text"),
-        (["plugins=[no_such_module]"], r"plugins=\[no_such_module\] cannot be imported"),
+        (["plugins=[no_such_module]"], r"plugins=\[no_such_module\]: no no_such_module.py in "),
     ],
 )
 def test_a_wrong_value_is_an_error_that_names_the_override(overrides, message):

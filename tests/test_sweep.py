@@ -145,8 +145,8 @@ def test_a_long_sweep_says_what_it_does_before_the_first_cell(monkeypatch, capsy
     assert capsys.readouterr().err == ""
     grid._compose([["seed=1"]] * MANY)
     first, second, *_ = capsys.readouterr().err.splitlines()
-    assert first == "100 cells: their settings are checked first"
-    assert re.fullmatch(r"100 cells: their settings are checked, \d+ so far, 0:\d\d left", second)
+    assert first == "100 combinations: their settings are checked first"
+    assert re.fullmatch(r"100 combinations: their settings are checked, \d+ so far, 0:\d\d left", second)
 
 
 def test_the_clock():

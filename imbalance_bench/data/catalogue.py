@@ -3,7 +3,6 @@ what they should be."""
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import sys
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.conf_files import CONF
 from imbalance_bench.data.base import Dataset, Source
 from imbalance_bench.data.fetch import check_sum, recorded
@@ -271,7 +271,7 @@ def _against_print(name: str, rows: int, features: int, ratio: float) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="data.py", description="Lists, downloads and checks data sets.")
+    parser = ArgumentParser(prog="data.py", description="Lists, downloads and checks data sets.")
     parser.add_argument("command", choices=["list", "fetch", "verify"])
     parser.add_argument("names", nargs="*", metavar="NAME", help="data sets; none: all")
     parser.add_argument(

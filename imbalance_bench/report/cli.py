@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import digest
 from imbalance_bench.registry import nearest
@@ -43,9 +44,7 @@ Tables, figures and pages from the records under outputs/runs; nothing is traine
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(
-        "report.py", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    made = ArgumentParser("report.py", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--paper", help="a folder of conf/paper")
     what = made.add_mutually_exclusive_group()
     what.add_argument("--table", help="a number, or the name of a preset (table1_balanced_first)")
