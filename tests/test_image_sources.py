@@ -778,8 +778,8 @@ def broken(pets, kind):
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("cut", "cat/2.PNG cannot be read as an image .*mend or remove it"),
-        ("words", "cat/2.PNG cannot be read as an image .*mend or remove it"),
+        ("cut", "cat/2.PNG cannot be read as an image .*fix or remove it"),
+        ("words", "cat/2.PNG cannot be read as an image .*fix or remove it"),
         ("empty class", "pets/fish holds no image .*or remove the class"),
         ("one class", "one class only .'cat'.: nothing to tell apart"),
         ("another size", r"differ in size: 6 x 8 .* and 9 x 9 .*2.PNG.: set 'dataset.size=\[height, width\]'"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.dividing import dealt, k_folds
-from imbalance_bench.data.encode import ArrayEncoder
+from imbalance_bench.data.encode import ArrayEncoder, TableEncoder
 from imbalance_bench.data.splits import Rows
 from imbalance_bench.data.tasks import make_runs, run_seed, subset_hash
 from imbalance_bench.errors import BenchError
@@ -416,14 +416,30 @@ def test_regression_uses_the_rows_of_the_data_set():
 def test_a_feature_that_is_no_number_is_named():
     data = dataset()
     data.x[7, 2] = np.nan
-    with pytest.raises(BenchError, match="dataset made: 1 feature values .* row 7, column 2"):
+    with pytest.raises(BenchError, match=r"dataset made: 1 feature values .* row 7 \(from 0\), column 2"):
         make_runs(data, ratio(), protocol(), 0)
+
+
+def test_a_column_too_large_for_float32_is_called_by_its_name():
+    import pandas as pd
+
+    x = pd.DataFrame({"small": np.arange(360.0), "kind": ["a", "b"] * 180, "large": np.arange(360.0)})
+    x.loc[7, "large"] = 1e39
+    data = replace(dataset(), x=x, encode=TableEncoder.of(x, "none"))
+    with pytest.raises(BenchError, match=r"row 7 \(from 0\), column 'large': fix the data"):
+        make_runs(data, ratio(), protocol(), 0)
+
+
+@pytest.mark.parametrize("apply_to", ["all", "train"])
+def test_a_ratio_that_cannot_be_names_the_classes(apply_to):
+    with pytest.raises(BenchError, match=r"class 1 has \d+ rows and would keep none: .* \(class 1 is 'c1'\)"):
+        make_runs(dataset((300, 60)), ratio("ir_20", r=1000, apply_to=apply_to), protocol(), 0)
 
 
 def test_a_feature_too_large_for_float32_is_named():
     data = dataset()
     data.x[7, 2] = 1e39
-    with pytest.raises(BenchError, match=r"made \(encoded\): .* row 7, column 2"):
+    with pytest.raises(BenchError, match=r"made \(encoded\): .* row 7 \(from 0\), column 2"):
         make_runs(replace(data, encode=ArrayEncoder("none")), ratio(), protocol(), 0)
 
 

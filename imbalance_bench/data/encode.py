@@ -85,6 +85,12 @@ class TableEncoder:
         return cls(scale, numeric, categories, pca)
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns after one-hot coding; none after PCA."""
+        coded = (f"{column}={name}" for column, names in self.categories.items() for name in names)
+        return () if self.pca is not None else (*self.numeric, *coded)
+
+    @property
     def width(self) -> int:
         """Columns after one-hot coding, before PCA."""
         return len(self.numeric) + sum(map(len, self.categories.values()))

@@ -59,8 +59,9 @@ class Ratio:
         counts = np.bincount(labels)
         keep = self.keep_counts(counts, seed)
         for c in np.flatnonzero(keep < 1):
-            why = "has no rows" if counts[c] == 0 else f"has {counts[c]} rows and would keep none"
-            raise BenchError(f"ratio={self.name}: class {c} {why}: {self.remedy}")
+            if counts[c] == 0:
+                raise BenchError(f"ratio={self.name}: class {c} has no rows: leave the class out of the data")
+            raise BenchError(f"ratio={self.name}: class {c} has {counts[c]} rows and would keep none: {self.remedy}")
         if len(keep) == 2 and keep[1] > keep[0] and (keep < counts).any():
             raise BenchError(
                 f"ratio={self.name} leaves {keep[0]} rows of class 0 and {keep[1]} of class 1, the positive one, which "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -45,7 +46,7 @@ def make_runs(dataset: Dataset, ratio: Ratio, protocol: Protocol, seed: int) -> 
     for fold, (split, out) in enumerate(zip(splits, withdrawn)):
         x = dataset.encode(dataset.x, split.train)
         if x is not encoded:
-            _check_finite(x, f"{dataset.name} (encoded)")
+            _check_finite(x, f"{dataset.name} (encoded)", getattr(dataset.encode, "columns", ()))
             known.clear()  # each fold is scaled by its own training rows
             encoded = x
 
@@ -96,7 +97,7 @@ def _split(dataset: Dataset, ratio: Ratio, protocol: Protocol) -> tuple[list[Spl
             raise BenchError(f"ratio={ratio.name}: {dataset.name} has no classes to thin; set ratio=native")
         kept = every
     else:
-        kept = ratio.indices(dataset.y, ratio.seed) if ratio.apply_to == "all" else every
+        kept = _kept(dataset, ratio, every, ratio.seed) if ratio.apply_to == "all" else every
 
     found = protocol.splits(_rows(dataset, kept, None if len(kept) == len(every) else every))
     splits = [type(s)(*(kept[part] for part in s)) for s in found]
@@ -105,10 +106,21 @@ def _split(dataset: Dataset, ratio: Ratio, protocol: Protocol) -> tuple[list[Spl
         out = np.setdiff1d(every, kept)
         return splits, [_unseen(dataset, protocol, out, s) for s in splits]
     thinned = [
-        s._replace(train=s.train[ratio.indices(dataset.y[s.train], ratio.trial_seed(fold))])
-        for fold, s in enumerate(splits)
+        s._replace(train=_kept(dataset, ratio, s.train, ratio.trial_seed(fold))) for fold, s in enumerate(splits)
     ]
     return thinned, [np.setdiff1d(s.train, t.train) for s, t in zip(splits, thinned)]
+
+
+def _kept(dataset: Dataset, ratio: Ratio, rows: np.ndarray, seed: int) -> np.ndarray:
+    """Those of ``rows`` that a ratio keeps. It knows classes by their numbers; an error says what these are called."""
+    try:
+        return rows[ratio.indices(dataset.y[rows], seed)]
+    except BenchError as error:
+        named = {str(c): name for c, name in enumerate(dataset.class_names) if name != str(c)}
+        numbers = [c for c in dict.fromkeys(re.findall(r"\bclass (\d+)\b", str(error))) if c in named]
+        if not numbers:
+            raise
+        raise BenchError(f"{error} ({', '.join(f'class {c} is {named[c]!r}' for c in numbers)})") from error
 
 
 def _rows(dataset: Dataset, kept: np.ndarray, every: np.ndarray | None) -> Rows:
@@ -157,13 +169,14 @@ def _check_groups(dataset: Dataset, protocol: Protocol, splits: list[Split]) -> 
                 )
 
 
-def _check_finite(x: np.ndarray, name: str) -> None:
+def _check_finite(x: np.ndarray, name: str, columns: tuple[str, ...] = ()) -> None:
     if np.issubdtype(x.dtype, np.integer):
         return
     bad = ~np.isfinite(x.reshape(len(x), -1))
     if bad.any():
         row, column = np.argwhere(bad)[0]
+        called = repr(columns[column]) if columns else f"{column} (from 0)"
         raise BenchError(
-            f"dataset {name}: {int(bad.sum())} feature values are not finite numbers, the first in row {row}, column "
-            f"{column} (from 0): mend the data or leave the column out"
+            f"dataset {name}: {int(bad.sum())} feature values are not finite numbers, the first in row {row} (from 0), "
+            f"column {called}: fix the data, or leave the column out"
         )

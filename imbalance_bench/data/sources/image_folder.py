@@ -141,7 +141,7 @@ class ImageFolderSource:
             if self.size is not None:
                 image = image.resize((self.size[1], self.size[0]), Image.Resampling.BILINEAR)
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise BenchError(f"{file} cannot be read as an image ({error}): mend or remove it") from error
+            raise BenchError(f"{file} cannot be read as an image ({error}): fix or remove it") from error
         pixels = np.asarray(image)
         return pixels[None] if self.channels == 1 else pixels.transpose(2, 0, 1)
 
