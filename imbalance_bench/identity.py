@@ -31,13 +31,9 @@ NOT_IDENTITY = {
 # the hash, so that earlier ids stay.
 NEUTRAL: dict[str, dict[str, Any]] = {
     "dataset": {
-        "encoding": None,
-        "decimal": None,
-        "thousands": None,
+        **dict.fromkeys(("encoding", "separator", "decimal", "thousands", "group", "time")),
         "missing": [],
         "categorical": [],
-        "group": None,
-        "time": None,
     },
 }
 

@@ -309,7 +309,7 @@ GOOD = "a,b,y\n1,2,0\n3,4,1\n"
         ("", {}, "t.csv is empty"),
         ("a,b,y\n", {}, "is empty: it has a header and no rows"),
         ("a,y\n1,2\n3,4,5,6\n7,8\n", {}, "cannot be read as a table"),
-        (b"a,y\n\xff\xfe,1\n", {}, "UTF-8"),
+        (b"a,y\n\xff\xfe,1\n", {}, "line 2: byte 0xff .* is no utf-8: set dataset.encoding, e.g. latin-1"),
         (GOOD, {"target": "Y2"}, "dataset.target: .* has no column 'Y2'"),
         ("target,b\n1,2\n", {"target": "taget"}, "has no column 'taget': did you mean target"),
         (GOOD, {"target": None}, "needs dataset.target=<column>: one of a, b, y"),
@@ -320,7 +320,7 @@ GOOD = "a,b,y\n1,2,0\n3,4,1\n"
         ("a,y\n1,0\n2,\n", {}, "1 of 2 rows have no class, the first is row 1"),
         ("a,y\n" + "".join(f"{i},{i}\n" for i in range(500)), {}, "y has 500 different values .* dataset.positive"),
         ("a,b,y\n1,1,0\n2,inf,1\n", {}, "1 infinite values, the first in column 'b', row 1 .*dataset.drop=.b"),
-        ("a;b;y\n1;2;0\n", {}, "has no column 'y'"),
+        ("a;b;y\n1;2;0\n", {}, "has one column only, 'a;b;y', .* set dataset.separator=semicolon"),
         ("b,y\n" + "".join(f"text {i},{i % 2}\n" for i in range(501)), {}, r"dataset.drop=\[b\]"),
     ],
 )
@@ -335,5 +335,5 @@ def test_bad_tables_say_what_to_change(tmp_path, content, options, words):
 
 def test_a_file_that_is_no_parquet(tmp_path):
     (tmp_path / "t.parquet").write_text("a,b")
-    with pytest.raises(BenchError, match="cannot be read as a table"):
+    with pytest.raises(BenchError, match="cannot be read as Parquet"):
         own(tmp_path / "t.parquet").load(Path())

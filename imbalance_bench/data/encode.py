@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from imbalance_bench.data.delimited import override
 from imbalance_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class TableEncoder:
             if len(categories[column]) > MAX_CATEGORIES:
                 raise BenchError(
                     f"column {column!r} has {len(categories[column])} different values, too many for a category (at "
-                    f"most {MAX_CATEGORIES}), and is not numeric: leave it out with 'dataset.drop=[{column}]'"
+                    f"most {MAX_CATEGORIES}), and is not numeric: leave it out with {override('drop', str(column))}"
                 )
         return cls(scale, numeric, categories, pca)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ def class_indices(target: pd.Series, positive: Any) -> tuple[np.ndarray, tuple[s
     for row, value in target.items():
         if not pd.api.types.is_hashable(value):
             raise BenchError(f"dataset.target={column}: row {row} (from 0) is a {type(value).__name__}, no class")
+    target = target.map(lambda value: value.strip() if isinstance(value, str) else value)
     codes, values = pd.factorize(target, sort=True)
     if values.dtype.kind == "f" and (values == np.floor(values)).all():
         values = values.astype(np.int64)  # 0.0 and 1.0 are called 0 and 1
@@ -40,6 +42,7 @@ def class_indices(target: pd.Series, positive: Any) -> tuple[np.ndarray, tuple[s
             f"dataset.target={column} has different values that are both written {alike!r}, a number and a word, say: "
             "write them alike"
         )
+    _check_alike(names, np.bincount(codes), str(column))
     if len(names) < 2:
         raise BenchError(f"dataset.target={column} has one class only ({names[0]!r}): nothing to tell apart")
     if len(names) > MAX_CLASSES and positive is None:
@@ -48,6 +51,23 @@ def class_indices(target: pd.Series, positive: Any) -> tuple[np.ndarray, tuple[s
             "class? Choose another dataset.target, or one value against the rest with dataset.positive=<value>"
         )
     return against_rest(codes.astype(np.int64), names, positive, f"value of {column}")
+
+
+def _check_alike(names: tuple[str, ...], counts: np.ndarray, column: str) -> None:
+    """Raises BenchError where two names are the same word to a reader: but for blanks and case, or the same number."""
+    seen: dict[Any, int] = {}
+    for code, name in enumerate(names):
+        key: Any = " ".join(name.split()).casefold()
+        if re.fullmatch(r"[-+]?\d+(\.\d*)?", key, re.ASCII):
+            key = float(key)
+        if key in seen:
+            first = seen[key]
+            raise BenchError(
+                f"dataset.target={column}: {names[first]!r} ({counts[first]} rows) and {name!r} ({counts[code]} rows) "
+                "would be two classes, and differ in case, blanks or digits only: write them alike in the file (or, if "
+                "they are two, as different words)"
+            )
+        seen[key] = code
 
 
 def against_rest(
@@ -59,8 +79,11 @@ def against_rest(
         if len(names) == 2 and (codes == 0).sum() < (codes == 1).sum():
             return 1 - codes, (names[1], names[0])
         return codes, names
-    if str(positive) not in names:
-        raise BenchError(f"dataset.positive={positive!r} is no {what}: {nearest(str(positive), names)}")
-    chosen = names.index(str(positive))
+    wanted = str(positive).strip()
+    if isinstance(positive, bool) and wanted not in names:
+        wanted = wanted.lower()  # YAML reads true and True alike, a file of texts does not
+    if wanted not in names:
+        raise BenchError(f"dataset.positive={positive!r} is no {what}: {nearest(wanted, names)}")
+    chosen = names.index(wanted)
     other = names[1 - chosen] if len(names) == 2 else "rest"
     return (codes == chosen).astype(np.int64), (other, names[chosen])

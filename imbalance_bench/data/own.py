@@ -1,8 +1,9 @@
-"""What the user's own files have in common: they are read whole, and known by what they hold."""
+"""What the user's own files have in common: they are read whole, and identified by content."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,14 +57,18 @@ class OwnFile:
     def need(self, table: pd.DataFrame, **columns: Sequence[str | None]) -> None:
         """Raises BenchError unless ``table`` has rows and the ``columns``: key of the YAML → those that it names."""
         columns |= {key: [column] for key, column in self.beside.items()}
-        if not len(table):
-            raise BenchError(f"dataset.path={self.path} is empty: it has a header and no rows")
+        found = list(map(str, table.columns))
+        if not found:
+            raise BenchError(f"dataset.path={self.path} is empty")
         for key, wanted in columns.items():
             for column in wanted:
                 if column is None:
-                    found = ", ".join(table.columns)
-                    raise BenchError(f"dataset={self.name} needs dataset.{key}=<column>: one of {found}")
-                if column not in table.columns:
+                    raise BenchError(f"dataset={self.name} needs dataset.{key}=<column>: one of {', '.join(found)}")
+                if column not in found:
+                    numbers = all(re.fullmatch(r"[-+]?[\d.,]+(e[-+]?\d+)?", n, re.IGNORECASE) for n in found)
+                    headless = "; its first line must name the columns, and has numbers" if numbers else ""
                     raise BenchError(
-                        f"dataset.{key}: {self.path} has no column {column!r}: {nearest(column, table.columns)}"
+                        f"dataset.{key}: {self.path} has no column {column!r}: {nearest(column, found)}{headless}"
                     )
+        if not len(table):
+            raise BenchError(f"dataset.path={self.path} is empty: it has a header and no rows")

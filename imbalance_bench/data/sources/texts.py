@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
-import io
+import csv
 import json
-import lzma
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench.data.base import Dataset, Language
+from imbalance_bench.data.delimited import TABBED, decoded, parse, separator_of, unique, unpacked
 from imbalance_bench.data.labels import class_indices
 from imbalance_bench.data.own import OwnFile
 from imbalance_bench.data.text import RawTexts
@@ -23,26 +23,27 @@ from imbalance_bench.registry import DATASETS
 if TYPE_CHECKING:
     import pandas as pd
 
-UNPACK = {".gz": gzip.decompress, ".xz": lzma.decompress}
-FORMATS = (".csv", ".tsv", ".jsonl")
+FORMATS = (".csv", *TABBED, ".jsonl")
 
 
 @DATASETS.register("texts")
 @dataclass(frozen=True)
 class TextsSource(OwnFile):
-    """``path``: a file with a header line, .csv or .tsv, or of one JSON object a line, .jsonl; perhaps packed, .gz or
-    .xz. ``text``: the column of the text. ``target``: that of the class. ``positive``: the value that is class 1,
-    against all others; null: the rarer of two, or every class for itself. ``language``: in which words are told apart.
-    ``encoding`` of the file. ``drop_empty``: leave rows without a text out."""
+    """``path``: a file with a header line, .csv or .tsv, or of one JSON object a line, .jsonl; perhaps packed.
+    ``text``: the column of the text. ``target``: that of the class. ``positive``: the value that is class 1, against
+    all others; null: the rarer of two, or every class for itself. ``language``: in which words are told apart.
+    ``encoding`` of the file. ``separator`` of its fields; null: a tab in .tsv, a comma elsewhere. ``drop_empty``: leave
+    rows without a text out."""
 
     text: str | None
     positive: Any
     language: Language
     encoding: str
+    separator: str | None
     drop_empty: bool
 
     def load(self, folder: Path) -> Dataset:
-        table = read_table(self.content(), self.file, self.encoding)
+        table = read_table(self.content(), self.file, self.encoding, self.separator)
         self.need(table, text=[self.text], target=[self.target])
         if self.text == self.target:
             raise BenchError(
@@ -60,7 +61,10 @@ class TextsSource(OwnFile):
         """The rows that have a text, and how many have none. Raises BenchError where these are not to be dropped."""
         texts = table[self.text]
         if len(wrong := np.flatnonzero(texts.notna() & ~texts.map(lambda t: isinstance(t, str)).astype(bool))):
-            raise BenchError(f"dataset.text={self.text}: row {wrong[0]} (from 0) of {self.path} is no text")
+            raise BenchError(
+                f"dataset.text={self.text}: row {wrong[0]} (from 0) of {self.path} is no text: choose another "
+                "column, or write it as a string"
+            )
         empty = (texts.isna() | (texts.str.strip() == "")).to_numpy()
         if not empty.any():
             return table, 0
@@ -76,68 +80,39 @@ class TextsSource(OwnFile):
         return table[~empty], len(rows)  # under the numbers that they have in the file
 
 
-def read_table(content: bytes, file: Path, encoding: str) -> pd.DataFrame:
-    """The table that ``content`` of ``file`` is: .csv with quotes, .tsv without them, .jsonl; .gz and .xz are unpacked.
+def read_table(content: bytes, file: Path, encoding: str, separator: str | None = None) -> pd.DataFrame:
+    """The table that ``content`` of ``file`` is: .csv with quotes, .tsv without them, .jsonl; perhaps packed.
     Cells are strings (of JSON: whatever they are); empty ones are missing."""
-    import pandas as pd
-
-    suffixes = [s.lower() for s in file.suffixes]
-    if suffixes and (unpack := UNPACK.get(suffixes[-1])):
-        suffixes.pop()
-        try:
-            content = unpack(content)
-        except (OSError, EOFError, lzma.LZMAError, ValueError) as error:
-            raise BenchError(f"{file} cannot be unpacked ({error}): it is cut short or damaged") from error
-    kind = suffixes[-1] if suffixes else ""
+    content, inner = unpacked(content, file)
+    kind = inner.suffix.lower()
     if kind not in FORMATS:
-        raise BenchError(f"{file} must be one of {', '.join(FORMATS)}, perhaps with .gz or .xz after it; rename it")
-    text = _decoded(content, file, encoding)
+        raise BenchError(
+            f"{file} must be one of {', '.join(FORMATS)}, perhaps with .gz, .bz2, .xz or .zip after it; rename it"
+        )
+    text = decoded(content, file, encoding)
     if kind == ".jsonl":
         return _json_table(text, file)
-    try:
-        table = pd.read_csv(
-            io.StringIO(text, newline=""),
-            sep="," if kind == ".csv" else "\t",
-            quoting=0 if kind == ".csv" else 3,  # in .tsv a quotation mark is one
-            dtype=str,
-            keep_default_na=False,
-            na_values=[""],
-        )
-    except pd.errors.EmptyDataError as error:
-        raise BenchError(f"{file} is empty") from error
-    except ValueError as error:  # parser errors are among these
-        raise BenchError(f"{file} cannot be read as a table with a header line ({str(error).strip()})") from error
-    if not isinstance(table.index, pd.RangeIndex):
-        raise BenchError(f"{file}: rows have more fields than the header line has names; mend the file")
-    table.columns = table.columns.map(str)
+    quoting = csv.QUOTE_MINIMAL if kind == ".csv" else csv.QUOTE_NONE  # in .tsv a quotation mark is one
+    as_words = {"dtype": str, "keep_default_na": False, "na_values": [""]}
+    table = parse(text, inner, separator_of(separator or ",", inner), as_words, quoting)
+    unique(table, file)
     return table
-
-
-def _decoded(content: bytes, file: Path, encoding: str) -> str:
-    try:
-        return content.decode(encoding).removeprefix("\ufeff")
-    except LookupError as error:
-        raise BenchError(f"dataset.encoding={encoding} is unknown: utf-8, latin-1, gbk, ...") from error
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        likely = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1 (western), gbk (Chinese)"
-        raise BenchError(
-            f"{file}, line {line}: byte {content[error.start]:#04x} (number {error.start + 1} of the file) is no "
-            f"{encoding}: set dataset.encoding, e.g. {likely}"
-        ) from error
-    except UnicodeError as error:
-        raise BenchError(f"{file} is no {encoding} ({error}): set dataset.encoding, e.g. utf-8") from error
 
 
 def _json_table(text: str, file: Path) -> pd.DataFrame:
     import pandas as pd
+
+    def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if twice := [k for k, n in Counter(k for k, _ in pairs).items() if n > 1]:
+            raise ValueError(f"two values are called {twice[0]!r}")
+        return dict(pairs)
 
     rows = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=_once)
         except ValueError as error:
             raise BenchError(f"{file}, line {number} is no JSON ({error})") from error
         if not isinstance(row, dict):
