@@ -72,14 +72,15 @@ def decisions(labels: np.ndarray, scores: np.ndarray, auc_roc: float) -> dict[st
     return {"predicted_classes": predicted, "few_classes": few, "collapsed": bool(few and auc_roc <= CHANCE)}
 
 
-def few_classes(runs: Sequence[Mapping[str, Any]], classes: int) -> str:
+def few_classes(record: Mapping[str, Any] | None) -> str:
     """How many runs of a record predict few classes, and which, as a footnote; "" where none does. Records of before
     call them all ``collapsed``, and say of two classes not which one is predicted."""
+    runs = (record or {}).get("runs", [])
     few = [run for run in runs if run.get("few_classes", run.get("collapsed"))]
-    if not few:
+    if not few or record is None:
         return ""
     words = "predict at most half of the classes"
-    if classes == 2:
+    if record["data"]["classes"] == 2:
         predicted = {tuple(run.get("predicted_classes", ())) for run in few}
         one = {(0,): "predict no positive at 0.5", (1,): "predict no negative at 0.5"}
         words = one[predicted.pop()] if len(predicted) == 1 and predicted < one.keys() else "predict one class only"

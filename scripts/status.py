@@ -28,7 +28,7 @@ def main() -> int:
         if record and why:
             print(f"kept      {name}\n          training it again failed: {why}")
         runs = record["runs"] if record else []
-        if said := scoring.few_classes(runs, record["data"]["classes"] if record else 0):
+        if said := scoring.few_classes(record):
             few_classes += 1
             if arguments.all:
                 print(f"note      {name}\n          {said}")

@@ -179,8 +179,13 @@ def test_few_classes_in_words_of_records_of_now_and_before(runs, classes, words)
     def run(facts):
         return dict(zip(("predicted_classes", "collapsed", "few_classes"), (*facts, True)))
 
-    said = scoring.few_classes([run(r) if isinstance(r, tuple) else r for r in runs], classes)
+    record = {"data": {"classes": classes}, "runs": [run(r) if isinstance(r, tuple) else r for r in runs]}
+    said = scoring.few_classes(record)
     assert said.removeprefix("at the last iterate ").startswith(words) and bool(said) == bool(words)
+
+
+def test_what_has_no_runs_predicts_no_few_classes():
+    assert scoring.few_classes(None) == scoring.few_classes({"status": "declined"}) == ""
 
 
 def test_a_regression_predicts_no_classes():

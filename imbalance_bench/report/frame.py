@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from imbalance_bench import origin, scoring
+from imbalance_bench import origin
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import digest
 from imbalance_bench.store import Damaged, Record, Store, file_of, remedy
@@ -118,11 +118,6 @@ def _numbers(record: Record) -> list[tuple[Any, ...]]:
     for place, run in places.items():  # whichever iterate is asked for
         rows += [(*place, "minority", name, value, hashes[run]) for name, value in facts[run].items()]
     return rows
-
-
-def few_classes(record: Record | None) -> str:
-    """``scoring.few_classes`` of a cell; "" where it has no runs."""
-    return scoring.few_classes(record["runs"], record["data"]["classes"]) if record and record.get("runs") else ""
 
 
 def survey(store: Store, wanted: Callable[[Record], bool]) -> tuple[list[Record], list[Damaged]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from imbalance_bench import scoring
 from imbalance_bench.report import frame as frames
 from imbalance_bench.report.frame import LOWER_IS_BETTER, Outcome, Record
 from imbalance_bench.report.sides import Side
@@ -115,7 +116,7 @@ def score(
         state=result.in_words,
         reason=result.reason,
         of=len(runs),
-        few_classes=frames.few_classes(result.record),
+        few_classes=scoring.few_classes(result.record),
         id=result.cell.id,
         **scaled,
     )

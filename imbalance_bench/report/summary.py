@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from imbalance_bench import scoring
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import digest
 from imbalance_bench.registry import nearest
@@ -185,7 +186,7 @@ def _scores(records: Sequence[Record], places: dict[str, Place], iterate: str) -
                 state=record["status"],
                 reason=record.get("reason") or "",
                 of=len(record.get("runs", [])),
-                few_classes=frames.few_classes(record),
+                few_classes=scoring.few_classes(record),
                 id=record["id"],
                 **frames.average(values.get(record["id"]), metric, class_group, iterate),
             )
