@@ -6,7 +6,7 @@ TABLE ?= 2
 DEMO := outputs/demo
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-slow lint bench report reproduce clean
+.PHONY: help setup demo test test-slow lint docs bench report reproduce clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ lint: setup  ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+docs: setup  ## write docs/options.md from the declarations of the options
+	@$(BIN)/python -m imbalance_bench.reference > docs/options.md.new && mv docs/options.md.new docs/options.md
 
 bench: setup  ## speed beside the loops that people write
 	@$(BIN)/python scripts/bench.py

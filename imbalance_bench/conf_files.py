@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import nearest
@@ -125,11 +125,16 @@ class ConfFiles:
 
 def keys_of(group: str, option: str) -> set[str]:
     """The keys of an option of conf/ and of what it is based on."""
+    return set(content_of(group, option)) - {"defaults", "name", "label", group}
+
+
+def content_of(group: str, option: str) -> dict[str, Any]:
+    """What the file of an option of conf/ says, and those that it is based on."""
     import yaml
 
     path = CONF / group / f"{option}.yaml"
     content = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
     content |= content.get(group) or {}  # options that set more than their own group
     bases = [b for b in content.get("defaults", []) if isinstance(b, str) and b != "_self_" and b[0] != "/"]
-    keys = set(content).union(*(keys_of(group, base.partition("@")[0]) for base in bases))
-    return keys - {"defaults", "name", "label", group}
+    within = [content_of(group, base) for base in bases if "@" not in base]
+    return {key: value for base in within for key, value in base.items()} | content

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.options import Betas, Count, NonNegative, Positive, Share, Text, Whole
+from imbalance_bench.options import Betas, Count, NonNegative, Positive, Seed, Share, Text, Whole, check
 from imbalance_bench.registry import BACKBONES, DATASETS, METHODS, PROTOCOLS, RATIOS, TRACKERS, build
 
 # The groups that determine a result, in the order of a cell's name; each option has a label.
@@ -36,6 +36,16 @@ HYDRA = {
 # Keys that may name a file or folder of the user's.
 PATHS = {"dataset": "path", "backbone": "model"}
 LONGEST_LABEL = 100  # bytes: file systems take 255 for the name of a folder
+
+
+# The keys outside the groups; for plugins, see ``import_plugins``.
+TOP_LEVEL: dict[str, Any] = {
+    "seed": Seed,
+    "device": Annotated[Text, "auto, cpu or cuda"],
+    "cache": Literal["reuse", "overwrite"],
+    "on_error": Literal["continue", "stop"],
+    "plugins": Annotated[tuple[Text, ...], "your own modules, e.g. plugins=[my_method]"],
+}
 
 
 @dataclass(frozen=True)
@@ -166,23 +176,18 @@ def from_omegaconf(cfg: Any) -> Config:
     from omegaconf import OmegaConf
 
     plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    for key in ("seed", "device", "cache", "on_error", "plugins", "paths"):
+    for key in (*TOP_LEVEL, "paths"):
         if key not in plain:
             raise BenchError(f"the configuration has no {key}: leave ~{key} out")
     if not isinstance(plain.get("tracker"), dict):
         raise BenchError("no tracker was chosen: add tracker=none, or leave ~tracker out")
     import_plugins(plain["plugins"])
-    seed = plain["seed"]
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise BenchError(f"seed={seed!r} must be a whole number, 0 or above")
-    for key, options in (("cache", ("reuse", "overwrite")), ("on_error", ("continue", "stop"))):
-        if plain[key] not in options:
-            raise BenchError(f"{key}={plain[key]!r} must be {' or '.join(options)}")
+    plain |= {key: check(hint, plain[key], key) for key, hint in TOP_LEVEL.items()}
     return Config(
         plain=plain_of(plain),
         tracker=plain["tracker"],
         paths=build(Paths, plain["paths"], "paths"),
-        plugins=tuple(plain["plugins"]),
+        plugins=plain["plugins"],
         device=plain["device"],
         cache=plain["cache"],
     )

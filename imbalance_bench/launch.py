@@ -1,7 +1,7 @@
 """How Hydra runs the cells of a sweep: which ones, in which order, and in which processes.
 
 ``Grid`` takes the place of Hydra's own sweeper, in every configuration; ``Processes`` is hydra/launcher=processes.
-``register`` tells Hydra of both.
+``register`` tells Hydra of both, and of what --help says of the options that are chosen.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from imbalance_bench import interrupts
 from imbalance_bench.conf_files import ConfFiles
@@ -208,7 +208,8 @@ class ProcessesConf:
 
 
 def register() -> None:
-    """Tells Hydra of the sweeper and the launcher. It takes plugins from modules of its own name only."""
+    """Tells Hydra of the sweeper and the launcher, which it takes from modules of its own name only, and of what --help
+    adds."""
     for plugin in (Grid, Processes):
         plugin.__module__ = basic_sweeper.__name__
         setattr(basic_sweeper, plugin.__name__, plugin)
@@ -216,3 +217,10 @@ def register() -> None:
     store = ConfigStore.instance().store
     store(group="hydra/sweeper", name="basic", node=GridConf, provider="imbalance_bench")
     store(group="hydra/launcher", name="processes", node=ProcessesConf, provider="imbalance_bench")
+    OmegaConf.register_new_resolver("keys_of_options", _keys_of_options, replace=True)
+
+
+def _keys_of_options(*, _root_: DictConfig) -> str:
+    from imbalance_bench.reference import keys_help
+
+    return keys_help(_root_)

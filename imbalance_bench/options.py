@@ -206,10 +206,17 @@ def _plural(hint: Any) -> str:
 
 def _range(limits: list[Any]) -> str:
     low = [f"at least {m.ge}" if isinstance(m, Ge) else f"above {m.gt}" for m in limits if isinstance(m, (Ge, Gt))]
-    high = [f"at most {m.le}" if isinstance(m, Le) else f"below {m.lt}" for m in limits if isinstance(m, (Le, Lt))]
+    high = [
+        f"at most {m.le}" if isinstance(m, Le) else f"below {_power(m.lt)}" for m in limits if isinstance(m, (Le, Lt))
+    ]
     other = [f"a multiple of {m.multiple_of}" for m in limits if isinstance(m, MultipleOf)]
     other += ["not empty" for m in limits if isinstance(m, MinLen)]
     return " and ".join(low + high + other)
+
+
+def _power(number: Any) -> str:
+    large = isinstance(number, int) and number > 2**16 and number.bit_count() == 1
+    return f"2^{number.bit_length() - 1}" if large else str(number)
 
 
 def shown(value: Any) -> str:

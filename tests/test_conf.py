@@ -288,7 +288,7 @@ def test_cells_of_your_own_files_keep_their_ids(tmp_path):
         (["dataset.set=iris"], "dataset.set='iris' must be one of breast_cancer, digits, wine"),
         (["seed=-1"], "seed=-1 must be a whole number"),
         (["seed=one"], "seed='one' must be a whole number"),
-        (["cache=refresh"], "cache='refresh' must be reuse or overwrite"),
+        (["cache=refresh"], "cache='refresh' must be one of reuse, overwrite"),
         (["paths.outputs=7"], "paths.outputs=7 must be text"),
         (["plugins=[no_such_module]"], r"plugins=\[no_such_module\]: no no_such_module.py in "),
     ],
