@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,11 +130,24 @@ def _done_before(config: Config, record: Record) -> Outcome:
     return Outcome(status, config.labels, record["path"], headline=headline, message=reason, note=note)
 
 
+@cache
+def _shown(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _tell(lines: Sequence[str]) -> None:
+    """In the log of each cell; on the terminal once a process, however many cells of a sweep use the data."""
+    for line in lines:
+        log.info(line)
+        _shown(line)
+
+
 def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Callable[[Path], None]]:
     """All of a record but the facts that are common to all records, the files beside it, and what tells the tracker of
     the finished cell's folder."""
     import torch
 
+    from imbalance_bench.data.summary import summary
     from imbalance_bench.data.tasks import make_runs
     from imbalance_bench.data.text import as_read_by
     from imbalance_bench.data.together import loaded, remarks
@@ -145,9 +159,9 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
     folder, protocol = Path(config.paths.data), config.component("protocol")
     dataset = as_read_by(backbone, loaded(config), folder, config.device)
     runs = make_runs(dataset, config.component("ratio"), protocol, config.plain["seed"])
-    for remark in remarks(dataset, protocol, runs):
-        log.warning("%s: %s", config.labels["dataset"], remark)
-        print(f"note: {config.labels['dataset']}: {remark}", file=sys.stderr)
+    label, doubts = config.labels["dataset"], dataset.info.get("warnings", ())
+    read = "; ".join([summary(dataset), *remarks(dataset, protocol, runs)])
+    _tell([f"{label}: {read}", *(f"warning: {label}: {doubt}" for doubt in doubts)])
     shape = runs[0].task.train.x.shape[1:]
     log.info("%s: %d runs, %d rows, features %s", dataset.name, len(runs), len(dataset.y), shape)
     for run in runs:
@@ -183,7 +197,7 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
 
     facts = {
         "kind": dataset.kind,
-        "data": _data_facts(dataset, runs),
+        "data": {**_data_facts(dataset, runs), "read": read},
         "headline": scoring.headline(rows, dataset.classes, dataset.kind),
         "device": str(engine.device),
         "runs_together": sizes[-1],

@@ -70,6 +70,7 @@ def test_table_columns():
     frame = table()
     encoder = TableEncoder.of(frame, "none")
     assert encoder.numeric == ("size", "count")
+    assert encoder.columns[:5] == ("size", "count", "colour=(missing)", "colour=green", "colour=red")
     assert encoder.categories == {"colour": ("(missing)", "green", "red"), "kind": ("a", "b", "c")}
     out = encoder(frame, TRAIN)
     assert out.shape == (50, encoder.width) == (50, 8)

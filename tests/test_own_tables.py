@@ -7,6 +7,7 @@ import datetime
 import decimal
 import gzip
 import io
+import json
 import lzma
 import re
 import shlex
@@ -20,8 +21,12 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.summary import summary
+from imbalance_bench.data.tasks import make_runs
 from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import DATASETS
+from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
+from imbalance_bench.run import run_cell
+from tests.cells import cell
 from tests.tasks import option
 
 N = 40
@@ -416,3 +421,49 @@ def test_arff_headers_that_are_none(read):
     refused(read, "@relation x\n@attribute a real\n", "has no @data line", "t.arff")
     refused(read, "@relation x\n@attribute a relational\n@data\n", "'relational' are not read", "t.arff")
     refused(read, "@relation x\n@attribute a real\n@attribute a real\n@data\n", "two columns are called 'a'", "t.arff")
+
+
+# What was read, in one line
+
+
+def test_what_was_read_is_said_in_one_line(read):
+    city = ["a", "b", "b", "a", None] * 8
+    said = "40 rows: 30 of '0', 10 of '1' (positive); 2 numeric features, 3 one-hot of 1 column (city)"
+    assert summary(read(text(city=city))) == said
+    many = summary(read(text(y=np.arange(N) % 20)))
+    assert many == "40 rows: 20 classes of 2 to 2; 2 numeric features"
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("breast_cancer", "569 rows: 357 of 'benign', 212 of 'malignant' (positive); 30 numeric features"),
+        ("wine", "178 rows: 59 of 'class_0', 71 of 'class_1', 48 of 'class_2'; 13 numeric features"),
+        ("sine", "211 rows, 201 of them for testing: numbers from -1 to 1 to predict; 1 numeric feature"),
+    ],
+)
+def test_what_published_sets_hold_is_said_too(label, words):
+    assert summary(DATASETS.build(option("dataset", label)).load(Path())) == words
+
+
+def test_the_line_and_warnings_are_shown_once_and_recorded(tmp_path, capsys):
+    path = tmp_path / "t.csv"
+    path.write_text(text(**{"": range(N)}))
+    options = [f"dataset.path={path}", "dataset.target=y", "dataset.label=once_only", "method=logistic_regression"]
+    records = []
+    for seed in ("0", "1"):
+        outcome = run_cell(cell(tmp_path, "dataset=csv", *options, f"seed={seed}"))
+        records.append(json.loads((outcome.path / "record.json").read_text())["data"])
+        assert "once_only: 40 rows" in (outcome.path / "train.log").read_text()
+    shown = capsys.readouterr().err
+    assert shown.count("once_only: 40 rows: 30 of '0', 10 of '1' (positive); 3 numeric features") == 1
+    assert shown.count("warning: once_only: column 'Unnamed: 2' numbers the rows") == 1
+    for record in records:
+        assert record["read"].startswith("40 rows") and "numbers the rows" in record["info"]["warnings"][0]
+
+
+def test_a_number_too_large_is_named_by_its_column(read):
+    data = read(text(city=["a", "b"] * 20, amount=[*amounts()[1:], 1e200]))
+    protocol = PROTOCOLS.build(option("protocol", "holdout_kfold"))
+    with pytest.raises(BenchError, match="in row 39 .from 0., column 'amount': too large for float32"):
+        make_runs(data, RATIOS.build(option("ratio", "native")), protocol, 0)

@@ -178,5 +178,5 @@ def _check_finite(x: np.ndarray, name: str, columns: tuple[str, ...] = ()) -> No
         called = repr(columns[column]) if columns else f"{column} (from 0)"
         raise BenchError(
             f"dataset {name}: {int(bad.sum())} feature values are not finite numbers, the first in row {row} (from 0), "
-            f"column {called}: fix the data, or leave the column out"
+            f"column {called}: too large for float32 once scaled, or no number; fix the data, or leave the column out"
         )
