@@ -17,7 +17,7 @@ from typing import Any
 from imbalance_bench import origin
 from imbalance_bench.backbones.pretrained import fingerprint
 from imbalance_bench.config import GROUPS, REGISTRIES
-from imbalance_bench.registry import DATASETS
+from imbalance_bench.registry import DATASETS, NEUTRAL
 from imbalance_bench.store import SCHEMA
 
 # Keys that move no result beyond rounding, or that say where and not what.
@@ -25,16 +25,6 @@ NOT_IDENTITY = {
     "trainer": {"backend", "runs_together", "channels_last", "compile"},
     "dataset": {"path"},
     "backbone": {"model", "batch_tokens"},
-}
-
-# Keys that came after ids had been given out, with the value at which they change nothing: there they are left out of
-# the hash, so that earlier ids stay.
-NEUTRAL: dict[str, dict[str, Any]] = {
-    "dataset": {
-        **dict.fromkeys(("encoding", "separator", "decimal", "thousands", "group", "time")),
-        "missing": [],
-        "categorical": [],
-    },
 }
 
 

@@ -19,6 +19,16 @@ from imbalance_bench.options import check, hints, shown
 
 T = TypeVar("T")
 
+# Keys that came after ids had been given out, with the value at which they change nothing: there they are left out of
+# the hash, so that earlier ids stay; and a configuration that was saved without them has them so.
+NEUTRAL: dict[str, dict[str, Any]] = {
+    "dataset": {
+        **dict.fromkeys(("encoding", "separator", "decimal", "thousands", "group", "time")),
+        "missing": [],
+        "categorical": [],
+    },
+}
+
 
 def nearest(name: str, known: typing.Iterable[str]) -> str:
     """The end of an "unknown name" message: the nearest known names, or all of them when none is near."""
@@ -74,7 +84,8 @@ class Registry:
             raise BenchError(f"{where} needs a name: {nearest('', self.names())}")
         cls = self.get(options.pop("name"))
         own = {field.name for field in dataclasses.fields(cls)}
-        return build(cls, {k: v for k, v in options.items() if k not in self.shared or k in own}, where)
+        later = {key: value for key, value in NEUTRAL.get(self.kind, {}).items() if key in own}
+        return build(cls, later | {k: v for k, v in options.items() if k not in self.shared or k in own}, where)
 
     def _load(self) -> None:
         if self._loaded:

@@ -18,7 +18,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.grid import load_preset, presets
 from imbalance_bench.identity import cell_id
 from imbalance_bench.options import Count, MinLen, Share
-from imbalance_bench.registry import METHODS, Registry, build
+from imbalance_bench.registry import DATASETS, METHODS, NEUTRAL, Registry, build
 from tests import records
 from tests.cells import cell, composed
 from tests.tasks import CONF
@@ -222,7 +222,13 @@ def test_cells_of_your_own_files_keep_their_ids(tmp_path):
     table.write_text("a,b\n1,x\n2,y\n")
     rows = ("dataset=csv", f"dataset.path={table}", "dataset.target=b")
     texts = ("dataset=texts", f"dataset.path={table}", "dataset.target=b", "dataset.text=a", "backbone=lsa")
-    assert [cell_id(config(*options).plain) for options in (rows, texts)] == ["1afa35600b82", "f9a5e4276120"]
+    plains = [config(*options).plain for options in (rows, texts)]
+    assert [cell_id(plain) for plain in plains] == ["1afa35600b82", "f9a5e4276120"]
+    for plain in plains:  # and what was saved without them can be run again
+        saved = {key: value for key, value in plain["dataset"].items() if NEUTRAL["dataset"].get(key, ...) != value}
+        assert len(saved) < len(plain["dataset"])
+        assert DATASETS.build(saved) == DATASETS.build(plain["dataset"])
+        assert cell_id(plain | {"dataset": saved}) == cell_id(plain)
 
 
 # Errors of a configuration
