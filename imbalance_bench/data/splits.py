@@ -26,8 +26,8 @@ class Split(NamedTuple):
 
 
 class TooFew(Exception):
-    """A class has too few rows for every part to have one. The message says which; ``Protocol.splits`` adds a remedy
-    that works."""
+    """There are too few rows, or of a class, for every part to have some. The message says which; ``Protocol.splits``
+    adds a remedy that works."""
 
 
 @dataclass(frozen=True)
@@ -136,12 +136,14 @@ class Protocol:
     def _others(self) -> Iterator[dict[str, float]]:
         """Options of this protocol to try instead: fewer folds, parts of other sizes, both."""
         folds = getattr(self, "folds", None)
-        fewer: list[dict[str, float]] = [{"folds": n} for n in range(min(folds or 0, 11) - 1, 1, -1)]
+        fewest = 1 if self.in_time else 2
+        fewer: list[dict[str, float]] = [{"folds": n} for n in range(min(folds or 0, 11) - 1, fewest - 1, -1)]
         yield from fewer
         for key in ("valid_fraction", "test_fraction"):
             if (now := getattr(self, key, 0)) > 0:
                 shares = sorted((0.1, 0.2, 0.3, 0.4, 0.5), key=lambda share: abs(share - now))
-                for share in (s for s in shares if s != now):
+                none = (0,) if self.may_skip_valid and key == "valid_fraction" else ()
+                for share in (s for s in (*shares, *none) if s != now):
                     yield {key: share}
                     yield from ({**less, key: share} for less in fewer[-1:])
 
@@ -231,20 +233,14 @@ class PastFuture(Protocol):
         times = rows.times
         cuts = [dividing.cut(times, snapped(self.test_fraction * left)) for left in range(self.folds, 0, -1)]
         if None in cuts or len(set(cuts)) < len(cuts):
-            raise BenchError(
-                f"protocol={self.name}: dataset.time has {len(np.unique(times))} different times, too few for "
-                f"{self.folds} test parts of {self.test_fraction:g} of the rows: lower protocol.folds, or change "
-                "protocol.test_fraction"
-            )
+            tests = f"{self.folds} test part{'s' if self.folds > 1 else ''} of {self.test_fraction:g} of the rows"
+            raise TooFew(f"dataset.time has {len(np.unique(times))} different times, too few for {tests}")
         for begin, end in zip(cuts, [*cuts[1:], int(times.max()) + 1]):
             before, train = np.flatnonzero(times < begin), times < begin
             if self.valid_fraction:
                 since = dividing.cut(times[before], self.valid_fraction)
                 if since is None:
-                    raise BenchError(
-                        f"protocol={self.name}: all rows before a test part are of one time, so that none can be for "
-                        "validation: set protocol.valid_fraction=0, or lower protocol.folds"
-                    )
+                    raise TooFew("all rows before a test part are of one time, so that none can be for validation")
                 train &= times < since
             test = np.flatnonzero((times >= begin) & (times < end))
             yield np.flatnonzero(train), before[~train[before]], test
@@ -287,7 +283,9 @@ class OfficialTrials(OfficialTest):
 def own_rows(rows: Rows) -> Split:
     """The split that the data set itself prescribes: train on all rows that are neither test nor validation."""
     if rows.test is None or rows.valid is None:
-        raise BenchError("this data set names no test and validation rows of its own, which its protocol needs")
+        raise BenchError(
+            "a regression data set must name test and validation rows of its own (Dataset.test_rows, valid_rows)"
+        )
     train = np.setdiff1d(np.arange(len(rows)), np.concatenate([rows.test, rows.valid]))
     return Split(train, np.sort(rows.valid), np.sort(rows.test))
 
