@@ -130,6 +130,23 @@ def test_the_gradient_of_dice_is_neither_zero_nor_nan(label, dtype):
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("level", ["batch", "sample"])
+@pytest.mark.parametrize("squared", [False, True])
+def test_dice_in_float32_is_that_in_float64_at_saturated_logits(classes, level, squared):
+    """(1 - p)^0.5 is 3e-4 where 1 - p is the last digit of float32."""
+    z = torch.linspace(-60, 60, 241, dtype=torch.float64)
+    logits = torch.stack([torch.zeros_like(z), z, z / 3][:classes], 1)
+    labels = (np.arange(len(z)) % classes).tolist()
+    options = {"alpha": 0.5, "level": level, "squared": squared}
+    results = []
+    for dtype in (torch.float64, torch.float32):
+        leaf = logits.to(dtype).requires_grad_()
+        loss = loss_of(leaf, labels, **options)
+        results.append((loss.double(), torch.autograd.grad(loss, leaf)[0].double()))
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=5e-7)
+
+
 def test_a_short_batch_counts_its_own_rows_only():
     sets = [t.train for t in SEVERAL]
     batch = batch_of(sets, 32)

@@ -59,13 +59,16 @@ class Dice(Method):
         """What the sums of numerator, p'y, and denominator, p' + y, add up: (..., K), K = 1 for two classes, else C."""
         import torch
 
-        log_p = logits.log_softmax(-1)
-        y = torch.nn.functional.one_hot(labels, logits.shape[-1]).to(logits)
-        if logits.shape[-1] == 2:
-            log_p, y = log_p[..., 1:], y[..., 1:]
-        # The power's slope is infinite at p = 1, which rounding reaches.
-        rest = -torch.expm1(log_p.clamp(max=-torch.finfo(log_p.dtype).eps))
-        p = (log_p + self.alpha * rest.log()).exp()
+        log_p, classes = logits.log_softmax(-1), logits.shape[-1]
+        y = torch.nn.functional.one_hot(labels, classes).to(logits)
+        # log(1 - p) from the other classes' logs: 1 - p itself has no digits left where p is near 1, and the power's
+        # slope is infinite at 0.
+        if classes == 2:
+            log_rest, log_p, y = log_p[..., :1], log_p[..., 1:], y[..., 1:]
+        else:
+            own = torch.eye(classes, dtype=torch.bool, device=logits.device)
+            log_rest = log_p[..., None, :].masked_fill(own, -torch.inf).logsumexp(-1)
+        p = (log_p + self.alpha * log_rest).exp()
         return p * y, p.square() + y if self.squared else p + y
 
     def coefficients(self, shared: torch.Tensor, width: torch.Tensor) -> torch.Tensor:
