@@ -52,10 +52,11 @@ TOP_LEVEL: dict[str, Any] = {
 class Trainer:
     """How networks are trained. ``rows``: the part that methods learn from. ``validate_every``: epochs between two
     looks at the validation part. ``schedule`` and the four keys after it: see ``engine/schedule.py``; ``augment``: see
-    ``engine/augment.py``. ``precision``: bfloat16 is for convolutions and products only. ``runs_together``: how many
-    runs share a program (null: all of a cell; on a CPU, one at a time of a network with convolutions; LSTMs and
-    transformers: one at a time always); it, ``backend``, ``channels_last`` and ``compile`` change no result beyond
-    rounding and are not part of a cell's identity."""
+    ``engine/augment.py``. ``precision``: bfloat16 is for convolutions and products only; tf32: a GPU rounds what they
+    take to TF32's 10 bits (a CPU computes in float32). ``deterministic``: a GPU's kernels give equal bits every time.
+    ``runs_together``: how many runs share a program (null: all of a cell; on a CPU, one at a time of a network with
+    convolutions; LSTMs and transformers: one at a time always); it, ``deterministic``, ``backend``, ``channels_last``
+    and ``compile`` change no result beyond rounding and are not part of a cell's identity."""
 
     epochs: Count
     batch_size: Count
@@ -72,11 +73,12 @@ class Trainer:
     augment: Literal["none", "crop_flip", "shift_flip"]
     rows: Literal["train", "train_valid"]
     validate_every: Count
-    precision: Literal["float32", "float64", "bfloat16"]
+    precision: Literal["float32", "tf32", "float64", "bfloat16"]
     channels_last: bool
     compile: bool
     backend: Literal["stacked", "sequential"]
     runs_together: Annotated[Count | None, "null: all of a cell"]
+    deterministic: bool = True  # configurations that were saved before there was a choice lack it
 
 
 @dataclass(frozen=True)

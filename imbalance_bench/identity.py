@@ -22,7 +22,7 @@ from imbalance_bench.store import SCHEMA
 
 # Keys that move no result beyond rounding, or that say where and not what.
 NOT_IDENTITY = {
-    "trainer": {"backend", "runs_together", "channels_last", "compile"},
+    "trainer": {"backend", "runs_together", "channels_last", "compile", "deterministic"},
     "dataset": {"path"},
     "backbone": {"model", "batch_tokens"},
 }

@@ -90,7 +90,9 @@ def run_cell(config: Config) -> Outcome:
             kept = "; the earlier record is kept" if (cell.path / "record.json").exists() else ""
             return Outcome("failed", config.labels, cell.path, message=message + kept)
         files["train.log"] = "".join(f"{line}\n" for line in lines)
-        record = facts | _record(config, cell, "done", time.perf_counter() - start)
+        record = _record(config, cell, "done", time.perf_counter() - start)
+        record["provenance"] |= facts.pop("provenance")
+        record = facts | record
         cell.finish(record, files)
         tell(cell.path)
     runs = record["runs"]
@@ -152,7 +154,7 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
     from imbalance_bench.data.text import as_read_by
     from imbalance_bench.data.together import loaded, remarks
     from imbalance_bench.difficult import difficulty
-    from imbalance_bench.engine import Engine
+    from imbalance_bench.engine import Engine, devices
 
     # The tracker too: what it lacks is known before anything is trained.
     method, backbone, trainer, tracker = (config.component(g) for g in ("method", "backbone", "trainer", "tracker"))
@@ -199,7 +201,8 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
         "kind": dataset.kind,
         "data": {**_data_facts(dataset, runs), "read": read},
         "headline": scoring.headline(rows, dataset.classes, dataset.kind),
-        "device": str(engine.device),
+        "device": devices.device_name(engine.device),
+        "provenance": devices.gpu_facts(engine.device),
         "runs_together": sizes[-1],
         "halved_for_memory": sizes[:-1],
         "runs": [_run_facts(i, run, c, predictions, rows) for i, (run, c) in enumerate(zip(runs, classifiers))],

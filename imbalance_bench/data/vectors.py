@@ -101,9 +101,11 @@ class TransformerEncoder:
     def encode(self, texts: np.ndarray, name: str) -> np.ndarray:
         """Vectors (n, d) of texts (n,); an interrupted call of the same ``name`` goes on where it was."""
         from imbalance_bench.backbones.pretrained import load
-        from imbalance_bench.engine import choose_device
+        from imbalance_bench.engine import devices
 
-        network = load(self.model, "AutoModel").to(choose_device(self.device)).eval()
+        device = devices.choose_device(self.device)
+        devices.set_arithmetic(device)
+        network = load(self.model, "AutoModel").to(device).eval()
         most = getattr(network.config, "max_position_embeddings", None) or 0
         if 0 < most < self.max_length:  # XLNet, whose places are relative, says -1
             raise BenchError(f"backbone.max_length={self.max_length}, but {self.model} reads {most} tokens at most")

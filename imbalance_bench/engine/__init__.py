@@ -14,23 +14,15 @@ from torch import nn
 from imbalance_bench.config import Trainer
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.fetch import cached
+from imbalance_bench.engine import devices
 from imbalance_bench.engine.loop import Monitor, Training
 from imbalance_bench.engine.memory import keep_freed_memory
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Iterate, Method
 
-# The type of the parameters; bfloat16 is for convolutions and products only (autocast).
-PRECISIONS = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
-
-
-def choose_device(name: str) -> torch.device:
-    """The device of ``device=auto|cpu|cuda``; auto is the GPU where there is one."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise BenchError(f"device={name!r} must be one of auto, cpu, cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BenchError("device=cuda, but torch sees no GPU here: use device=auto or device=cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+# The type of the parameters; bfloat16 and tf32 are for convolutions and products only.
+PRECISIONS = {"float64": torch.float64} | dict.fromkeys(("float32", "tf32", "bfloat16"), torch.float32)
 
 
 def built(backbone: Any, shape: tuple[int, ...], classes: int, head: str = "linear") -> nn.Module:
@@ -76,7 +68,8 @@ class Engine:
         # Gradients of a fitted network sink below 1e-38, where arithmetic is many times slower: call them zero.
         torch.set_flush_denormal(True)
         self.trainer = trainer
-        self.device = choose_device(device)
+        self.device = devices.choose_device(device)
+        devices.set_arithmetic(self.device, trainer.precision == "tf32", trainer.deterministic)
         self.dtype = PRECISIONS[trainer.precision]
         self.folder = folder
 
@@ -117,6 +110,13 @@ class Engine:
             stack.check_staged()
         method.initialise(stack, tasks)
         return stack
+
+    def check_uncompiled(self, method: Method) -> None:
+        """For methods that differentiate a gradient: an error where networks are compiled."""
+        if self.trainer.compile:
+            raise BenchError(
+                f"method={method.name} differentiates twice, which torch.compile does not: set trainer.compile=false"
+            )
 
     def begin(self, method: Method, tasks: Sequence[Task], backbone: Any, trainer: Trainer | None = None) -> Training:
         """Fresh networks, ready for training in as many stages as the method has; ``trainer``: in place of the

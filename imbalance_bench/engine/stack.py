@@ -75,7 +75,7 @@ class Stack:
         self.params = {n: v for n, v in self.views(flat).items() if n not in self.buffers}
         for p in self.params.values():
             p.requires_grad_()
-        self._call = torch.compile(self._functional) if compiled else self._functional
+        self._compiled = torch.compile(self._without_effects) if compiled else None
         self.staged = "stage" in inspect.signature(getattr(module, "batched", module.forward)).parameters
 
     @classmethod
@@ -218,6 +218,24 @@ class Stack:
                 f"classes: a network gives logits (rows, classes), {(x.shape[1], self.outputs)} (regression: one)"
             )
         return out
+
+    def _call(self, state: Params, x: torch.Tensor, stage: str) -> torch.Tensor:
+        if self._compiled is None:
+            return self._functional(state, x, stage)
+        buffers = {n: v for n, v in state.items() if n in self.buffers}
+        outputs, changed = self._compiled({n: v for n, v in state.items() if n not in buffers}, buffers, x, stage)
+        if self.module.training:
+            for name, buffer in changed.items():
+                buffers[name].copy_(buffer)
+        return outputs
+
+    def _without_effects(
+        self, params: Params, buffers: Params, x: torch.Tensor, stage: str
+    ) -> tuple[torch.Tensor, Params]:
+        """Outputs, and the buffers as layers change them: a compiled program may not change those that it is given,
+        which share their storage with the parameters."""
+        buffers = {n: b.clone() for n, b in buffers.items()}
+        return self._functional(buffers | params, x, stage), buffers
 
     def _functional(self, state: Params, x: torch.Tensor, stage: str) -> torch.Tensor:
         # A module may know nothing of stages as long as it is asked for logits only.

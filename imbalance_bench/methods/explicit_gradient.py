@@ -64,6 +64,7 @@ class ExplicitGradient(Method):
         return getattr(losses, self.objective)(logits, labels)
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+        engine.check_uncompiled(self)
         if engine.trainer.rows != "train":
             raise BenchError("explicit_gradient learns from the validation part in its own way: set trainer.rows=train")
         for task in tasks:

@@ -56,10 +56,7 @@ class MetaWeightNet(Method):
     meta_weight_decay: NonNegative
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
-        if engine.trainer.compile:
-            raise BenchError(
-                "method=meta_weight_net differentiates twice, which torch.compile does not: set trainer.compile=false"
-            )
+        engine.check_uncompiled(self)
         metas, sets = zip(*(self.split(t, engine.rows_of(t)) for t in tasks))
         training = engine.begin(self, tasks, backbone)
         weighing = Weighing(self, training, metas)
