@@ -22,35 +22,18 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
 from tests.cells import composed
 from tests.tasks import backbone, method, trainer
+from tests.texts import WORDS, save_xlnet
 
 CPU, F64 = torch.device("cpu"), torch.float64
 SMALL = {
     "textcnn": {"vocabulary": 40, "length": 12, "stop_words": False, "embedding": 6, "filters": 5},
     "textrnn": {"vocabulary": 40, "length": 12, "stop_words": False, "embedding": 6, "hidden": 4},
 }
-WORDS = ("win", "cash", "prize", "call", "now", "are", "you", "home", "me")
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
-    """An XLNet of two small layers with random weights and a tokenizer of whole words, saved as its library does."""
-    from transformers import XLNetConfig, XLNetLMHeadModel, XLNetTokenizer
-
-    folder = tmp_path_factory.mktemp("xlnet")
-    special = ["<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>"]
-    pieces = [
-        *((name, 0.0) for name in special),
-        *((f"▁{w}", -1.0) for w in WORDS),
-        *((c, -9.0) for c in "abcdefghijklmno"),
-    ]
-    tokenizer = XLNetTokenizer(vocab=pieces)
-    tokenizer.save_pretrained(folder)
-    torch.manual_seed(0)
-    size = {"d_model": 8, "n_layer": 2, "n_head": 2, "d_inner": 12}
-    # Weights of the usual size 0.02 would leave hardly a trace of the text.
-    config = XLNetConfig(vocab_size=len(pieces), pad_token_id=5, initializer_range=0.3, **size)
-    XLNetLMHeadModel(config).save_pretrained(folder)
-    return folder
+    return save_xlnet(tmp_path_factory.mktemp("xlnet"))
 
 
 @pytest.fixture(params=["textcnn", "textrnn", "xlnet"])

@@ -19,6 +19,7 @@ from imbalance_bench.data.vectors import LsaEncoder, TransformerEncoder
 from imbalance_bench.errors import BenchError
 from tests.cells import composed
 from tests.tasks import backbone
+from tests.texts import save_bert
 
 TEXTS = np.array(
     ["the cat sat on the mat", "a dog", "the dog sat", "cats and dogs and cats", "zebra", "the cat sat on the mat"],
@@ -34,17 +35,7 @@ def nothing_in_memory(monkeypatch):
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory) -> Path:
-    """A BERT of two small layers with random weights, saved as its library saves models."""
-    from transformers import BertConfig, BertModel, BertTokenizerFast
-
-    folder = tmp_path_factory.mktemp("bert")
-    words = sorted({w for text in TEXTS for w in text.split()})
-    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
-    torch.manual_seed(0)
-    size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32}
-    BertModel(BertConfig(vocab_size=len(words) + 5, **size)).save_pretrained(folder)
-    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
-    return folder
+    return save_bert(tmp_path_factory.mktemp("bert"), sorted({w for text in TEXTS for w in text.split()}))
 
 
 def encoder(bert: Path, folder: Path, **options) -> TransformerEncoder:

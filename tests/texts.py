@@ -1,8 +1,10 @@
-"""Made-up tasks of token ids, and a small backbone that reads them, for tests."""
+"""Made-up tasks of token ids, a small backbone that reads them, and small pretrained networks, for tests."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from imbalance_bench.data.base import Part, Task, Vocabulary
 from tests.tasks import task
 
 SIZE, LENGTH = 40, 9
+WORDS = ("win", "cash", "prize", "call", "now", "are", "you", "home", "me")
 
 
 def decode(ids: np.ndarray) -> list[str]:
@@ -56,3 +59,35 @@ class WordNetwork(Network):
     def embed(self, x: torch.Tensor) -> torch.Tensor:
         real = (x != VOCABULARY.pad)[..., None]
         return (self.words(x) * real).sum(-2) / real.sum(-2)
+
+
+def save_xlnet(folder: Path) -> Path:
+    """An XLNet of two small layers with random weights and a tokenizer of ``WORDS``, saved as its library does."""
+    from transformers import XLNetConfig, XLNetLMHeadModel, XLNetTokenizer
+
+    special = ["<unk>", "<s>", "</s>", "<cls>", "<sep>", "<pad>", "<mask>", "<eod>", "<eop>"]
+    pieces = [
+        *((name, 0.0) for name in special),
+        *((f"▁{w}", -1.0) for w in WORDS),
+        *((c, -9.0) for c in "abcdefghijklmno"),
+    ]
+    tokenizer = XLNetTokenizer(vocab=pieces)
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    size = {"d_model": 8, "n_layer": 2, "n_head": 2, "d_inner": 12}
+    # Weights of the usual size 0.02 would leave hardly a trace of the text.
+    config = XLNetConfig(vocab_size=len(pieces), pad_token_id=5, initializer_range=0.3, **size)
+    XLNetLMHeadModel(config).save_pretrained(folder)
+    return folder
+
+
+def save_bert(folder: Path, words: Sequence[str]) -> Path:
+    """A BERT of two small layers with random weights and a tokenizer of ``words``, saved as its library does."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
+    torch.manual_seed(0)
+    size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32}
+    BertModel(BertConfig(vocab_size=len(words) + 5, **size)).save_pretrained(folder)
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    return folder

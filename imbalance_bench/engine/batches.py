@@ -135,6 +135,7 @@ class Rows:
         if self.y.is_floating_point():
             self.y = self.y.to(dtype)
         self.offsets = [starts[id(s)] for s in sets]
+        self._begins = torch.tensor(self.offsets, device=device)[:, None]  # here, once: a copy holds up a GPU
         # Samplers run on the CPU: their generators give the same batches whatever the device.
         self.labels = [torch.as_tensor(s.y) for s in sets]
 
@@ -168,19 +169,18 @@ class Rows:
         # Known on the CPU: asking the device for it would hold up each step.
         longest = None if self.lengths is None else (self.lengths[rows] * real).amax((1, 2)).tolist()
         rows = rows.to(self.x.device)
-        offsets = torch.tensor(self.offsets, device=self.x.device)[:, None]
         for s in range(steps):
             chosen = rows[s, :, : widths[s]]
             x, y = self.take(chosen)
             if longest is not None:
                 x = x[..., : longest[s]]
             if full[s]:
-                yield Batch(x, y, chosen, None, None, offsets, counts[s])
+                yield Batch(x, y, chosen, None, None, self._begins, counts[s])
                 continue
             weight = real[s, :, : widths[s]].to(self.like.dtype) / sizes[s].clamp(min=1)[:, None]
             active = [r for r, size in enumerate(counts[s]) if size]
             some = active if len(active) < len(plans) else None
-            yield Batch(x, y, chosen, weight.to(x.device, non_blocking=True), some, offsets, counts[s])
+            yield Batch(x, y, chosen, weight.to(x.device, non_blocking=True), some, self._begins, counts[s])
 
 
 def _checked(plan: torch.Tensor, n: int) -> torch.Tensor:

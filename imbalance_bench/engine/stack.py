@@ -95,12 +95,12 @@ class Stack:
                 torch.manual_seed(seed)
                 modules.append(build())
         size = sum(t.numel() for t in _tensors(modules[0]).values())
-        stack = cls(
-            modules[0].to(device, dtype), torch.zeros(len(modules), size, device=device, dtype=dtype), **options
-        )
+        stack = cls(modules[0], torch.zeros(len(modules), size, device=device, dtype=dtype), **options)
         with torch.no_grad():
             for name, view in stack.views(stack.flat).items():
                 view.copy_(torch.stack([_tensors(m)[name].detach() for m in modules]))
+        # Only now: `.to` moves a module in place, away from those that it is stacked with.
+        stack.module.to(device, dtype)
         return stack
 
     def twin(self) -> Stack:

@@ -42,5 +42,5 @@ class Focal(Method):
         counts = state.counts
         rare = counts < counts.amax(-1, keepdim=True)
         if counts.shape[-1] == 2:
-            rare = torch.tensor([False, True], device=counts.device).expand(counts.shape)
+            rare = torch.arange(2, device=counts.device).expand(counts.shape) == 1
         return of_label(torch.where(rare, self.alpha, 1 - self.alpha), labels) * loss

@@ -232,7 +232,7 @@ class ClusterDecision:
         from imbalance_bench.methods.deep_neighbours import LEAST
 
         squared = torch.cdist(features, self.centres, compute_mode="donot_use_mm_for_euclid_dist").square_().double()
-        last = squared.kthvalue(min(self.k, len(self.centres)), dim=1, keepdim=True).values
+        last = squared.topk(min(self.k, len(self.centres)), largest=False).values[:, -1:]
         least, most = (squared.new_full((len(features), self.classes), sign * torch.inf) for sign in (1, -1))
         owners = self.owners.expand_as(squared)
         least.scatter_reduce_(1, owners, squared, "amin")
