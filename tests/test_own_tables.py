@@ -24,10 +24,11 @@ from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.summary import summary
 from imbalance_bench.data.tasks import make_runs
 from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.base import resampling_info
 from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
 from imbalance_bench.run import run_cell
 from tests.cells import cell
-from tests.tasks import option
+from tests.tasks import method, option
 
 N = 40
 
@@ -115,7 +116,7 @@ def test_numbers_with_marks_are_named_and_the_advice_reads_them(read, column, wo
     assert read(content, **advised(message, "categorical")).encode.numeric == ("noise",)
 
 
-@pytest.mark.parametrize("pattern", ["${}", "{} %", "{}€", "{} kg"])
+@pytest.mark.parametrize("pattern", ["${}", "{} %", "{}€", "{} kg", "({})"])
 def test_marks_that_no_key_reads(read, pattern):
     content = text(amount=marked(pattern))
     message = refused(read, content, "column 'amount': 40 of 40 values .* Take the marks out of the file")
@@ -133,7 +134,7 @@ def test_codes_and_words_stay_categories(read):
 
 def test_a_number_with_a_point_beside_decimal_commas_is_named(read):
     column = [*marked("{:.2f}", ",")[1:], "1.5"]
-    words = "39 of 40 values are numbers; '1.5' in 1 row. Write all numbers alike in the file"
+    words = "39 of 40 values are numbers; '1.5' in 1 row. Write all numbers alike"
     refused(read, text(amount=column), words, decimal=",")
     with pytest.raises(BenchError, match="dataset.thousands=',' is the decimal mark too"):
         read(text(), decimal=",", thousands=",")
@@ -293,6 +294,10 @@ def test_a_packed_table_is_read_by_the_name_within(read):
         ("t.csv.gz", b"a,y\n1,2\n", "cannot be unpacked .* not a .gz file"),
         ("t.zip", b"PK\x03\x04 cut", "cannot be unpacked"),
         ("t.csv", b"<!DOCTYPE html><html>", "is a page of markup"),
+        ("t.csv", b'[{"a": 1, "y": 0}]', "is JSON, not a table"),
+        ("t.xls", b"\xd0\xcf\x11\xe0\xa1\xb1", "is a spreadsheet, not text"),
+        ("t.csv", b"# by me\na,b,y\n1,2,0\n", "the first line, '# by me', is no header line"),
+        ("t.csv", b"a,y\n" + b"1,0\n" * 9 + b"a,y\n", "The header line comes again among the rows"),
         ("t.csv", "a,y\n1,2\n".encode("utf-16"), "is no utf-8: set dataset.encoding, e.g. utf-16"),
         ("t.csv", "a,y\n1,2\n".encode("utf-16-le"), "NUL character"),
         ("t.csv", b"1,2,3\n4,5,6\n", "has no column 'y': .*; its first line must name the columns, and has numbers"),
@@ -318,6 +323,7 @@ def test_encodings(read, encoding):
         lambda c: "\n" + c.replace("\n", "\n\n"),
         lambda c: c.replace("amount,", '"amount",').replace(",", ", "),
         lambda c: c.rstrip("\n"),
+        lambda c: c.replace("amount,noise,y", "amount , noise,y "),
     ],
 )
 def test_harmless_oddities(read, change):
@@ -421,6 +427,18 @@ def test_arff_headers_that_are_none(read):
     refused(read, "@relation x\n@attribute a real\n", "has no @data line", "t.arff")
     refused(read, "@relation x\n@attribute a relational\n@data\n", "'relational' are not read", "t.arff")
     refused(read, "@relation x\n@attribute a real\n@attribute a real\n@data\n", "two columns are called 'a'", "t.arff")
+
+
+def test_rows_made_between_two_categories_are_counted(read):
+    data = read(text(city=["a", "b", "c", "a", "b"] * 8))
+    split = make_runs(
+        data, RATIOS.build(option("ratio", "native")), PROTOCOLS.build(option("protocol", "holdout_kfold")), 0
+    )
+    task = split[0].task
+    for label, whole in (("smote", False), ("random_oversampling", True)):
+        made = method(label, **({} if whole else {"k_neighbors": 3})).resample(task, task.train)
+        share = resampling_info(task, made)["synthetic"].get("between_categories", 0) if (made.ids < 0).any() else 0
+        assert (share == 0) == whole
 
 
 # What was read, in one line

@@ -746,6 +746,12 @@ def test_own_texts_are_known_by_their_content(tmp_path):
             "row 1 .from 0. of .*t.jsonl is no text",
         ),
         ("t.jsonl", b"\n", {}, "t.jsonl is empty"),
+        ("t.jsonl", b'{"body": "a", "kind": 1, "kind": 2}\n', {}, "line 1 is no JSON .two values are called 'kind'"),
+        ("t.csv", b"body,kind,kind\na,x,x\n", {}, "two columns are called 'kind', .* rename one in the file$"),
+        ("t.csv", b"body;kind\na;x\n", {}, "has one column only, .* set dataset.separator=semicolon"),
+        ("t.tsv", b"body,kind\na,x\n", {}, "in a .tsv file fields are parted by tabs; rename it to .csv"),
+        ("t.csv", b"body,kind\na,yes \nb,Yes\nc,no\n", {}, "'Yes' .1 rows. and 'yes' .1 rows. would be two classes"),
+        ("t.csv", b"kind,body\nx,a\ny\n", {"drop_empty": True}, "line 3: 1 fields where the header line has 2"),
     ],
 )
 def test_bad_texts_say_what_to_change(tmp_path, name, content, options, words):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BLANKS = " \u00a0\u202f"  # between the thousands of a number: a space, a no-break one, a narrow one
-UNITS = r"[$€£¥₹%]"
+UNITS = r"[$€£¥₹%()]"  # (5) is an accountant's -5
 FEW = 20  # rows: of fewer nothing is said
 MANY = 20  # numbers with letters after them, 5kg, are a column of numbers when there are more than this
 IDENTIFIER = re.compile(r"^Unnamed: \d+$|(?:^|[_ .-])(?i:id|index|key|number)$|[a-z]I[Dd]$")
@@ -44,7 +44,9 @@ class NumberFormat:
         point = re.escape(self.decimal)
         number = rf"(?:{digits}(?:{point}\d*)?|{point}\d+)(?:[eE][-+]?\d+)?|inf(?:inity)?"
         before, after = (rf"(?:{self.unit}\s?)?", rf"(?:\s?{self.unit})?") if self.unit else ("", "")
-        return re.compile(rf"{before}[-+]?{before}(?:{number}){after}", re.ASCII | re.IGNORECASE)
+        return re.compile(
+            rf"{before}[-+]?{before}(?:{number}){after}".replace("[-+]", "[-+\u2212]"), re.ASCII | re.IGNORECASE
+        )
 
     def fits(self, words: Iterable[str]) -> np.ndarray:
         pattern = self._pattern()
@@ -53,7 +55,7 @@ class NumberFormat:
     def number(self, word: str) -> float:
         if self.thousands:
             word = re.sub(f"[{BLANKS}]" if self.thousands == " " else re.escape(self.thousands), "", word)
-        return float(word.replace(self.decimal, "."))
+        return float(word.replace(self.decimal, ".").replace("\u2212", "-"))  # typographers' minus
 
     def keys(self, given: NumberFormat) -> list[str]:
         """The overrides that turn ``given`` into this format."""
@@ -131,8 +133,9 @@ def _plain(column: pd.Series, path: Any) -> pd.Series:
         if issubclass(kind, (datetime.date, datetime.time)):
             raise BenchError(
                 f"dataset.path={path}: column {column.name!r} holds dates or times ({values.iloc[0]}), which are "
-                f"neither numbers nor categories: leave it out with {override('drop', str(column.name))}, or put what "
-                "matters of it (a year, an age in days) into a column of numbers"
+                f"neither numbers nor categories: leave it out with {override('drop', str(column.name))}, put what "
+                "matters of it (a year, an age in days) into a column of numbers, or split by it with "
+                f"protocol=past_future and {assignment('time', str(column.name))}"
             )
         if not issubclass(kind, (str, bool, np.bool_, Decimal, int, float, np.number)):
             raise BenchError(
@@ -194,9 +197,12 @@ def _advice(problems: Sequence[Problem], given: NumberFormat) -> str:
     text = "; ".join(map(str, problems[:5])) + (f"; and {len(problems) - 5} more columns" if len(problems) > 5 else "")
     forms = {p.form for p in problems if p.marked and not p.either} or {problems[0].form}
     strays = sorted({w for p in problems for w in p.strays})
+    if all(p.column in p.strays for p in problems):
+        return f"{text}. The header line comes again among the rows: take it out of the file"
     numbers = any(f.fits(strays).any() for f in FORMATS)  # these are no names of a gap
     if len(forms) > 1 or any(f.unit for f in forms) or len(strays) > STRAYS or numbers:
-        fix = "Take the marks out of the file" if any(f.unit for f in forms) else "Write all numbers alike in the file"
+        fix = "Write all numbers alike" if numbers else "Take what is no number out of the file"
+        fix = "Take the marks out of the file" if any(f.unit for f in forms) else fix
         return f"{text}. {fix}; {as_words}; to leave {it} out, {override('drop', *names)}"
     form = next(iter(forms))
     keys = form.keys(given) + ([override("missing", *strays)] if strays else [])

@@ -25,6 +25,12 @@ PACKED: dict[str, tuple[re.Pattern[bytes], Unpack]] = {  # how the content of su
     ".bz2": (re.compile(rb"BZh[1-9]1AY&SY"), bz2.decompress),
     ".xz": (re.compile(rb"\xfd7zXZ\x00"), lzma.decompress),
 }
+NO_TEXT = {
+    b"\xd0\xcf\x11\xe0": "a spreadsheet",
+    b"%PDF": "a PDF file",
+    b"\x89PNG": "an image",
+    b"\xff\xd8\xff": "an image",
+}
 SEPARATORS = {"tab": "\t", "comma": ",", "semicolon": ";", "pipe": "|", "space": " "}
 TABBED = (".tsv", ".tab")
 
@@ -66,6 +72,8 @@ def _from_zip(content: bytes, path: Path) -> tuple[bytes, Path]:
 
 def decoded(content: bytes, path: Path, encoding: str) -> str:
     """``content`` as text, without a byte order mark."""
+    if kind := next((kind for magic, kind in NO_TEXT.items() if content.startswith(magic)), None):
+        raise BenchError(f"{path} is {kind}, not text: save it as CSV and set dataset.path to that file")
     likely = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1 (western), gbk (Chinese)"
     try:
         text = content.decode(encoding).removeprefix("\ufeff")
@@ -115,6 +123,8 @@ def parse(
         raise BenchError(
             f"{path} is a page of markup ({head.group().strip()} ...), not a table: download the file again"
         )
+    if re.match(r"\s*(\[\s*)?\{\s*\"", text):
+        raise BenchError(f"{path} is JSON, not a table with a header line: write it as CSV or Parquet")
     options = {"sep": separator, "quoting": quoting, "low_memory": False, **options}
     try:
         as_words = {"dtype": str, "keep_default_na": False, "na_values": []}
@@ -131,6 +141,8 @@ def parse(
             f"({str(error).strip()})"
         ) from error
     if not isinstance(table.index, pd.RangeIndex):
+        if re.match(r"#|sep=", header[0]):
+            raise BenchError(f"{path}: the first line, {header[0]!r}, is no header line: take it out of the file")
         fields = len(header) + table.index.nlevels
         last = table.iloc[:, -1]
         why = f"every row ends in {separator!r}" if last.isna().all() else "a name is missing there"
@@ -138,22 +150,24 @@ def parse(
             f"{path}: rows have more fields ({fields}) than the header line has names ({len(header)}), {why}: take the "
             "surplus field out of the rows, or add a name to the end of the header line"
         )
-    table.columns = table.columns.map(str)
+    table.columns = table.columns.map(str).str.strip()
     table.attrs["header"] = header
     if len(table) and len(header) > 1 and len(separator) == 1 and table.iloc[:, -1].isna().any():
         _check_short_rows(text, path, header, separator, quoting)
     return table
 
 
-def unique(table: pd.DataFrame, path: Path | str, dropped: Sequence[str] = ()) -> None:
-    """Raises BenchError where two columns of a table of ``parse`` have one name, unless the second is ``dropped``."""
+def unique(table: pd.DataFrame, path: Path | str, dropped: Sequence[str] | None = None) -> None:
+    """Raises BenchError where two columns of a table of ``parse`` have one name, unless the second is ``dropped``;
+    None: columns cannot be left out."""
     seen: dict[str, int] = {}
     for place, (name, column) in enumerate(zip(table.attrs["header"], table.columns)):
         name = name.strip()
-        if name in seen and name and column not in dropped:
+        if name in seen and name and column not in (dropped or ()):
+            or_drop = "" if dropped is None else f", or leave the second out with {override('drop', column)}"
             raise BenchError(
                 f"{path}: two columns are called {name!r}, number {seen[name] + 1} and number {place + 1}: rename one "
-                f"in the file, or leave the second out with {override('drop', column)}"
+                f"in the file{or_drop}"
             )
         seen.setdefault(name, place)
 

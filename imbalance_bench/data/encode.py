@@ -28,9 +28,9 @@ class ArrayEncoder:
     scale: Scale
 
     def __call__(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
-        if self.scale != "none":
-            x = self._scaled(x, x[fit_rows])
-        with np.errstate(over="ignore"):  # what float32 cannot hold is found, and named, by make_runs
+        with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is found, and named, by make_runs
+            if self.scale != "none":
+                x = self._scaled(x, x[fit_rows])
             return x.astype(np.float32)
 
     def _scaled(self, x: np.ndarray, known: np.ndarray) -> np.ndarray:

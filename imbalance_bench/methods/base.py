@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from imbalance_bench.engine.batches import Batch
     from imbalance_bench.engine.loop import TrainState
     from imbalance_bench.engine.stack import Stack
+
+log = logging.getLogger("imbalance_bench")
 
 Reads = Literal["any", "vectors", "tokens"]
 """What a method computes with: "vectors" of features, "tokens" (ids of words), or "any" that its backbone reads."""
@@ -135,10 +138,20 @@ class Method:
         return classifier
 
 
+def _between_categories(x: np.ndarray, made: np.ndarray) -> float:
+    """Share of the made rows that have a fraction in a column which is 0 or 1 in every given row."""
+    if x.ndim != 2:
+        return 0.0
+    given = x[~made]
+    binary = ((given == 0) | (given == 1)).all(axis=0)
+    values = x[made][:, binary]
+    return float(((values > 1e-6) & (values < 1 - 1e-6)).any(axis=1).mean()) if binary.any() else 0.0
+
+
 def resampling_info(task: Task, rows: Part) -> dict[str, Any]:
     """What resampling did, so that a method that claims to be SMOTE can be seen to be SMOTE: rows a class before and
     after, how many rows were made (id -1), and, of rows of numbers, how far each made row is from the nearest given row
-    of its class."""
+    of its class, and the share of them that lie between two categories (``between_categories``)."""
     info: dict[str, Any] = {"train_counts": task.counts.tolist()}
     if task.kind == "regression":
         return info
@@ -156,4 +169,10 @@ def resampling_info(task: Task, rows: Part) -> dict[str, Any]:
             distances.append(near.kneighbors(flat(rows.x[made & (rows.y == c)]))[0][:, 0])
         d = np.concatenate(distances)
         info["synthetic"] = {"rows": int(made.sum()), "distance_mean": float(d.mean()), "distance_max": float(d.max())}
+        if share := _between_categories(rows.x, made):
+            info["synthetic"]["between_categories"] = round(share, 4)
+            log.info(
+                "fold %d: %.0f %% of the made rows lie between two values of a 0/1 column, as one-hot categories are",
+                *(task.fold, 100 * share),
+            )
     return info

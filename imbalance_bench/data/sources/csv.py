@@ -114,7 +114,7 @@ class CsvSource(OwnFile):
             raise BenchError(f"dataset.path={self.path} cannot be read as Parquet ({str(error).strip()})") from error
         table.columns = table.columns.map(str)
         table.attrs["header"] = list(table.columns)
-        unique(table, self.file)
+        unique(table, self.file, [])
         index = [str(n) for n in table.index.names if n is not None]
         told = [f"the index of the table, {', '.join(index)}, is left out"] if index else []
         return Read(self._with_gaps(table.reset_index(drop=True)), remarks=told)
