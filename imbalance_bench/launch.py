@@ -13,6 +13,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -118,12 +119,14 @@ class Processes(Launcher):
         stopped = False
         try:
             while waiting or any(w.job is not None for w in workers):
+                workers = [w for w in workers if w.job is not None or w.process.is_alive()]
                 while waiting and len(workers) < most:
                     workers.append(self._worker(workers))
                 for worker in workers:
                     if worker.job is None and waiting:
                         worker.job, overrides = waiting.popleft()
-                        worker.pipe.send((worker.job, list(overrides)))
+                        with suppress(OSError):  # it died just now: read so below
+                            worker.pipe.send((worker.job, list(overrides)))
                 busy = {w.pipe: w for w in workers if w.job is not None}
                 for pipe in wait(list(busy)):
                     worker = busy[pipe]  # type: ignore[index]
@@ -160,11 +163,12 @@ class Processes(Launcher):
         interrupts.leave_to_parent()
         for other in inherited:
             other.close()
-        try:
-            while True:
-                pipe.send(self._run(*pipe.recv()))
-        except (EOFError, OSError):
-            return
+        while True:
+            try:
+                job = pipe.recv()
+            except (EOFError, OSError):
+                return
+            pipe.send(self._run(*job))
 
     def _run(self, number: int, overrides: list[str]) -> JobReturn | None:
         """What Hydra's own launchers do for a job; None where it stops the sweep."""
@@ -184,16 +188,18 @@ class Processes(Launcher):
             return None
         return done
 
-    def _lost(self, worker: Worker) -> JobReturn:
-        """Says of a cell whose process was killed that it failed."""
+    def _lost(self, worker: Worker) -> JobReturn | None:
+        """Says of a cell whose process was killed that it failed; None where that stops the sweep."""
         worker.process.join()
         code = worker.process.exitcode
         why = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit status {code}"
-        hint = "; for lack of memory? hydra.launcher.n_jobs=1 needs the least" if code == -signal.SIGKILL else ""
+        hint = "; for lack of memory?" if code == -signal.SIGKILL else ""
+        if hint and self.n_jobs != 1:
+            hint += " A lower hydra.launcher.n_jobs needs less"
         assert worker.job is not None and Tally.current is not None
         line = f"{Tally.current.name(worker.job)}: failed: its process {why}{hint}"
         print(Tally.current.end(worker.job, "failed", 0.0, True, line) + line, file=sys.stderr, flush=True)
-        return JobReturn(status=JobStatus.COMPLETED)
+        return None if self.config.get("on_error") == "stop" else JobReturn(status=JobStatus.COMPLETED)
 
 
 @dataclass

@@ -310,7 +310,7 @@ def test_a_sweep_goes_on_without_a_worker_that_was_killed(own):
     )
     assert done.returncode == 1
     died, failed = done.stderr.splitlines()
-    assert died.startswith("[1/4] dies breast_cancer native: failed: its process was killed (SIGKILL); for ")
+    assert died.startswith("[1/4] dies breast_cancer native: failed: its process was killed (SIGKILL); for lack of")
     assert failed.startswith("[2/4] fails breast_cancer native: failed: TypeError: ")
     assert re.search(r" \(in your own code: .*/my_method.py, line \d+, in resample\)$", failed)
     third, fourth, summary, unrecorded = done.stdout.splitlines()
