@@ -135,6 +135,7 @@ def content_of(group: str, option: str) -> dict[str, Any]:
     path = CONF / group / f"{option}.yaml"
     content = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
     content |= content.get(group) or {}  # options that set more than their own group
-    bases = [b for b in content.get("defaults", []) if isinstance(b, str) and b != "_self_" and b[0] != "/"]
-    within = [content_of(group, base) for base in bases if "@" not in base]
+    bases = [b.partition("@") for b in content.get("defaults", []) if isinstance(b, str) and b[0] not in "_/"]
+    # A base that is put elsewhere is a component within this one, whose keys are not its own.
+    within = [content_of(group, base) for base, _, place in bases if place in ("", group)]
     return {key: value for base in within for key, value in base.items()} | content
