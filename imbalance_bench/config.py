@@ -180,7 +180,7 @@ def from_omegaconf(cfg: Any) -> Config:
     plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     for key in (*TOP_LEVEL, "paths"):
         if key not in plain:
-            raise BenchError(f"the configuration has no {key}: leave ~{key} out")
+            raise BenchError(f"the configuration has no {key}: leave ~{key} out; a saved one (-cp) may be cut off")
     if not isinstance(plain.get("tracker"), dict):
         raise BenchError("no tracker was chosen: add tracker=none, or leave ~tracker out")
     import_plugins(plain["plugins"])

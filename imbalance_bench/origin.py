@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # Modules that check, name, fetch and store; no number depends on them.
 NO_RESULT = {
-    f"{PACKAGE}.{name}" for name in ("errors", "registry", "config", "identity", "origin", "store", "data.fetch")
+    f"{PACKAGE}.{name}"
+    for name in ("errors", "registry", "options", "config", "identity", "origin", "store", "locks", "data.fetch")
 }
 
 
@@ -67,7 +68,8 @@ def changed(code: Mapping[str, str]) -> list[str]:
 
 def named(modules: Iterable[str], most: int = 4) -> str:
     """Modules of the package as the files that a reader knows: engine/loop.py, methods/focal.py and 3 more."""
-    files = [f"{name.partition('.')[2].replace('.', '/') or '__init__'}.py" for name in modules]
+    paths = [_file(name, ROOT) or ROOT / f"{name.replace('.', '/')}.py" for name in modules]
+    files = [path.relative_to(ROOT / PACKAGE).as_posix() for path in paths]
     return ", ".join(files[:most]) + (f" and {len(files) - most} more" if len(files) > most else "")
 
 

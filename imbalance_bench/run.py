@@ -128,7 +128,7 @@ def _done_before(config: Config, record: Record) -> Outcome:
     headline, reason = record.get("headline"), record.get("reason", "")
     note = ""
     if modules := origin.changed(record.get("code", {})):
-        note = f"; by other code: {origin.named(modules)} changed since: cache=overwrite trains it again"
+        note = f"; made by other code ({origin.named(modules)} changed since): cache=overwrite trains it again"
     return Outcome(status, config.labels, record["path"], headline=headline, message=reason, note=note)
 
 

@@ -130,6 +130,7 @@ def excluded(paper: Any, labels: dict[str, str]) -> str | None:
 def friendly_errors() -> Iterator[None]:
     """Turns what a user can fix into one message and exit status 1; other exceptions keep their traceback."""
     from hydra.errors import HydraException
+    from yaml import YAMLError
 
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra then raises instead of printing, and we print
     try:
@@ -140,6 +141,9 @@ def friendly_errors() -> Iterator[None]:
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except (YAMLError, UnicodeDecodeError) as error:
+        print(f"error: a file of the configuration is no YAML: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(1)
     except OSError as error:  # Hydra could not make the sweep's folder
         what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         print(f"error: {what}; set paths.outputs=<another folder>", file=sys.stderr)
@@ -147,11 +151,17 @@ def friendly_errors() -> Iterator[None]:
 
 
 def options_first() -> None:
-    """Moves options such as --config-dir before the overrides: Hydra reads none that stand between them."""
+    """Moves options such as --config-dir before the overrides: Hydra reads none that stand between them. A relative
+    --config-path counts from the working directory, which Hydra would take from scripts/."""
     from hydra._internal.utils import get_args_parser
 
-    overrides = get_args_parser().parse_intermixed_args().overrides
+    given = get_args_parser().parse_intermixed_args()
     options = list(sys.argv[1:])
-    for override in overrides:
+    for override in given.overrides:
         options.remove(override)
-    sys.argv[1:] = [*options, *overrides]
+    if given.config_path and "://" not in given.config_path:
+        folder = Path(given.config_path).expanduser().absolute()
+        if not folder.is_dir():
+            raise BenchError(f"--config-path {given.config_path}: there is no folder {folder}")
+        options += ["--config-path", str(folder)]
+    sys.argv[1:] = [*options, *given.overrides]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal
@@ -229,6 +230,52 @@ def test_cells_of_your_own_files_keep_their_ids(tmp_path):
         assert len(saved) < len(plain["dataset"])
         assert DATASETS.build(saved) == DATASETS.build(plain["dataset"])
         assert cell_id(plain | {"dataset": saved}) == cell_id(plain)
+
+
+# A configuration that is saved
+
+
+def test_a_saved_configuration_runs_again_from_any_folder(tmp_path, monkeypatch):
+    """Its relative paths are whole, and it does not say again that a result shall be overwritten."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.csv").write_text("a,b\n1,x\n2,y\n")
+    (tmp_path / "model").mkdir()
+    own = ["dataset=csv", "dataset.path=mine.csv", "dataset.target=b", "backbone=frozen_transformer"]
+    made = from_omegaconf(composed(*own, "backbone.model=model", "cache=overwrite", "paths.data=data"))
+    saved = made.replay()
+    assert saved["cache"] == "reuse"
+    assert saved["dataset"]["path"] == str(tmp_path / "mine.csv")
+    assert saved["backbone"]["model"] == str(tmp_path / "model")
+    assert saved["paths"] == {"data": str(tmp_path / "data"), "outputs": str(tmp_path / "outputs")}
+    assert made.plain["dataset"]["path"] == "mine.csv"  # as it was given, in the record
+    hub = from_omegaconf(composed("backbone=frozen_transformer", "backbone.model=owner/name")).replay()
+    assert hub["backbone"]["model"] == "owner/name"
+
+
+def test_the_hydra_node_of_a_saved_configuration_is_that_of_the_whole():
+    whole = OmegaConf.to_container(OmegaConf.load(CONF / "config.yaml"))["hydra"]
+    assert config().replay()["hydra"] == whole
+
+
+# Labels
+
+
+@pytest.mark.parametrize("value", ["2024", "1.5", "true", "null", "[a]", "{a: 1}", "1_1", "1e5", "inf", "''", "' '"])
+@pytest.mark.parametrize("group", ["dataset", "method", "trainer"])
+def test_a_label_is_text_before_anything_is_trained(group, value):
+    with pytest.raises(BenchError, match=rf"{group}\.label=") as error:
+        from_omegaconf(composed(f"{group}.label={value}"))
+    if advice := re.search(rf'({group}\.label)="(\'.*\')"', str(error.value)):  # works when it is taken
+        taken = from_omegaconf(composed(f"{advice[1]}={advice[2]}"))
+        assert taken.labels[group] == advice[2].strip("'")
+
+
+@pytest.mark.parametrize("value", ["two\nlines", "x" * 200, "é" * 60])
+def test_a_label_is_the_name_of_a_folder(value):
+    cfg = OmegaConf.to_container(composed(), resolve=True)
+    cfg["dataset"]["label"] = value
+    with pytest.raises(BenchError, match="printable characters"):
+        plain_of(cfg)
 
 
 # Errors of a configuration

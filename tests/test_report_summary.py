@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+from dataclasses import replace
+
 import pytest
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.identity import digest
 from imbalance_bench.report.figures import bars
 from imbalance_bench.report.summary import scores_of, summary
-from imbalance_bench.store import Store
-from tests.records import cell, decline, write
+from imbalance_bench.store import SCHEMA, Store
+from tests.records import PROVENANCE, cell, decline, write
 
 
 def rows(sheet, block=0):
@@ -119,3 +125,101 @@ def test_names_that_look_like_formulas_are_drawn_as_they_stand(tmp_path):
         write(tmp_path, cell(method, "ecoli $\\frac$"), [0.5, 0.6])
     sheet = summary(Store(tmp_path))
     assert bars(scores_of(sheet), sheet.title, sheet.provenance).svg
+
+
+# What does not count, and what does not go together
+
+
+def edit(folder, **changes):
+    path = folder / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def notes(outputs, *filters):
+    return "\n".join(summary(Store(outputs), list(filters)).notes)
+
+
+@pytest.mark.parametrize(
+    "damage, says",
+    [
+        (
+            lambda f: (f / "record.json").write_text("{}"),
+            "Left out, damaged: .*record.json is damaged .no valid",
+        ),
+        (lambda f: edit(f, schema=SCHEMA - 1), "Left out, outdated: .*has schema"),
+        (lambda f: edit(f, id="another"), "Left out, damaged: .*is that of cell another"),
+        (lambda f: edit(f, files={"metrics.csv": "other"}), "Left out, damaged: .*metrics.csv is damaged .*rescore.py"),
+        (lambda f: (f / "metrics.csv").write_text("run,fold\n0,zero\n"), "Left out, damaged: .*metrics.csv is damaged"),
+        (lambda f: (f / "metrics.csv").write_bytes(b"\xff"), "Left out, damaged: .*metrics.csv is damaged"),
+        (lambda f: (f / "metrics.csv").unlink(), "Left out, damaged: .*metrics.csv is missing"),
+    ],
+)
+def test_what_is_damaged_is_listed_and_blocks_nothing_else(tmp_path, damage, says):
+    write(tmp_path, cell("smote"), [0.5])
+    damage(write(tmp_path, cell("focal"), [0.9]))
+    damage(write(tmp_path, cell("dice"), [0.8]))
+    assert list(rows(summary(Store(tmp_path)))["ecoli"]) == ["smote"]
+    assert len(re.findall(says, notes(tmp_path))) == 2
+
+
+def test_a_folder_that_was_copied_is_not_pooled(tmp_path):
+    folder = write(tmp_path, cell("smote"), [0.5, 0.7])
+    shutil.copytree(folder, folder.with_name(f"{folder.name} (copy)"))
+    shutil.copytree(folder, folder.parent.parent / "elsewhere" / folder.name)
+    table = rows(summary(Store(tmp_path)))
+    assert table["ecoli"]["smote"].text == "0.600 ± 0.141"
+    assert "over 2 runs a cell" in notes(tmp_path)
+    assert re.search("Left out, damaged: .*copy.*copied folder counts for nothing", notes(tmp_path))
+    assert re.search(f"Left out, double: .* is a second record of cell {folder.name}", notes(tmp_path))
+
+
+def own_data(outputs, method, values, sha256, date):
+    made = cell(method, "mine", options={"dataset": {"path": "mine.csv"}})
+    folder = write(outputs, replace(made, id=digest([made.id, sha256])), values)
+    contents = {"contents": {"fingerprint": {"sha256": sha256}}} if sha256 else {}
+    edit(folder, **contents, provenance=PROVENANCE | {"date": date})
+
+
+def test_versions_of_ones_own_data_stand_apart(tmp_path):
+    """A table that was edited under one name: two rows, never numbers of both in one."""
+    own_data(tmp_path, "smote", [0.5], "a", "2026-01-01")
+    assert "mine" in rows(summary(Store(tmp_path)))
+    own_data(tmp_path, "smote", [0.7], "b", "2026-01-02")
+    own_data(tmp_path, "focal", [0.9], "a", "2026-01-01")
+    table = rows(summary(Store(tmp_path)))
+    older, newer = (f"mine data={digest({'sha256': s})[:6]}" for s in "ab")
+    assert (table[older]["smote"].text, table[newer]["smote"].text) == ("0.500", "0.700")
+    assert (table[older]["focal"].text, table[newer]["focal"].text) == ("0.900", "–")
+    assert f"dataset=mine was run on several versions of its data, a row each; the newest is '{newer}'" in notes(
+        tmp_path
+    )
+
+
+def test_data_of_records_that_do_not_say_which_stand_apart_too(tmp_path):
+    own_data(tmp_path, "smote", [0.5], "", "2026-01-01")
+    own_data(tmp_path, "smote", [0.7], "b", "2026-01-02")
+    assert "mine data=not recorded" in rows(summary(Store(tmp_path)))
+
+
+def test_of_records_that_differ_in_a_plug_in_the_newest_counts(tmp_path):
+    made = cell("mine")
+    for i, (value, date) in enumerate([(0.9, "2026-01-02"), (0.5, "2026-01-03"), (0.1, "2026-01-01")]):
+        folder = write(tmp_path, replace(made, id=f"{i:012d}"), [value])
+        edit(folder, contents={"plugins": {"mine": str(i)}}, provenance=PROVENANCE | {"date": date})
+    assert rows(summary(Store(tmp_path)))["ecoli"]["mine"].text == "0.500"
+    assert "mine on ecoli: the newest of 3 records with the same options" in notes(tmp_path)
+
+
+def test_records_of_different_code_are_noted(tmp_path):
+    for i, (method, code) in enumerate([("smote", "a"), ("smote", "b"), ("focal", "b"), ("dice", None)]):
+        folder = write(tmp_path, cell(method, f"set{i}"), [0.5])
+        edit(folder, **({"code": {"imbalance_bench.methods.base": code}} if code else {}))
+    assert "Records of different code stand side by side (methods/base.py; methods focal, smote)" in notes(tmp_path)
+    assert "different code" not in notes(tmp_path, "dataset=set1,set2,set3")
+
+
+def test_a_folder_with_labels_that_are_no_text_is_reported(tmp_path):
+    folder = write(tmp_path, cell("smote", "2024"), [0.5])
+    edit(folder, labels=json.loads((folder / "record.json").read_text())["labels"] | {"dataset": 2024, "trainer": None})
+    write(tmp_path, cell("smote", "ecoli"), [0.7])
+    assert rows(summary(Store(tmp_path), ["dataset=2024"]))["2024"]["smote"].text == "0.500"

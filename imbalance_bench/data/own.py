@@ -41,7 +41,8 @@ class OwnFile:
         try:
             return self.file.read_bytes()
         except OSError as error:
-            raise BenchError(f"dataset.path={self.path} cannot be read: {error.strerror}") from error
+            why = f"{error.strerror} (looked for {self.file.absolute()})"
+            raise BenchError(f"dataset.path={self.path} cannot be read: {why}") from error
 
     @property
     def beside(self) -> dict[str, str]:

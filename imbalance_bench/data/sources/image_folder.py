@@ -189,7 +189,7 @@ def _folders(folder: Path, path: str | None) -> list[Path]:
     try:
         found = sorted(p for p in folder.iterdir() if p.is_dir() and not _hidden(p.name))
     except OSError as error:
-        raise BenchError(f"dataset.path={path} cannot be read: {error.strerror}") from error
+        raise BenchError(f"dataset.path={path} cannot be read: {error.strerror} (looked for {folder})") from error
     if not found:
         raise BenchError(f"{folder} holds no folders: dataset.path={path} must hold one folder a class")
     return found
