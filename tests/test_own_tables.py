@@ -156,6 +156,9 @@ def test_codes_as_categories(read):
 def test_numbers_that_stand_for_a_gap(read):
     data = read(text(noise=[-999, *range(1, N)]), missing=[-999])
     assert data.x["noise"].isna().tolist() == [True] + [False] * (N - 1)
+    table = frame(noise=[-999, *range(1, N)], city=["?", "a"] * 20)
+    data = read(parquet(table), "t.parquet", missing=["-999", "?"])
+    assert data.x["noise"].isna().sum() == 1 and data.encode.categories == {"city": ("(missing)", "a")}
 
 
 def test_numbers_too_long_for_an_integer_are_numbers(read):
@@ -293,6 +296,7 @@ def test_a_packed_table_is_read_by_the_name_within(read):
         ("t.csv.gz", b"\x1f\x8b cut", "cannot be unpacked"),
         ("t.csv.gz", b"a,y\n1,2\n", "cannot be unpacked .* not a .gz file"),
         ("t.zip", b"PK\x03\x04 cut", "cannot be unpacked"),
+        ("t.tar", b"\0" * 257 + b"ustar" + b"\0" * 250, "is a tar archive: unpack it"),
         ("t.csv", b"<!DOCTYPE html><html>", "is a page of markup"),
         ("t.csv", b'[{"a": 1, "y": 0}]', "is JSON, not a table"),
         ("t.xls", b"\xd0\xcf\x11\xe0\xa1\xb1", "is a spreadsheet, not text"),

@@ -660,7 +660,7 @@ def test_own_texts_in_another_encoding(tmp_path):
     with pytest.raises(BenchError, match=r"t.csv, line 3: byte 0xc4 \(number 15 of the file\) is no utf-8: .*encoding"):
         own(path).load(Path())
     assert own(path, encoding="gbk").load(Path()).x.tolist() == ["a", "你好"]
-    with pytest.raises(BenchError, match="dataset.encoding=klingon is unknown"):
+    with pytest.raises(BenchError, match="dataset.encoding='klingon' is unknown"):
         own(path, encoding="klingon").load(Path())
 
 

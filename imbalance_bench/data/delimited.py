@@ -77,8 +77,6 @@ def decoded(content: bytes, path: Path, encoding: str) -> str:
     likely = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "latin-1 (western), gbk (Chinese)"
     try:
         text = content.decode(encoding).removeprefix("\ufeff")
-    except LookupError as error:
-        raise BenchError(f"dataset.encoding={encoding} is unknown: utf-8, latin-1, gbk, ...") from error
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise BenchError(
@@ -87,6 +85,8 @@ def decoded(content: bytes, path: Path, encoding: str) -> str:
         ) from error
     except UnicodeError as error:
         raise BenchError(f"{path} is no {encoding} ({error}): set dataset.encoding, e.g. utf-8") from error
+    except (LookupError, ValueError) as error:  # a name with a NUL is a ValueError
+        raise BenchError(f"dataset.encoding={encoding!r} is unknown: utf-8, latin-1, gbk, ...") from error
     if not isinstance(text, str):
         raise BenchError(f"dataset.encoding={encoding} does not make text: utf-8, latin-1, gbk, ...")
     if "\0" in text:

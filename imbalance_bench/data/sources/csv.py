@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -124,7 +125,12 @@ class CsvSource(OwnFile):
         if not self.missing:
             return table
         words = set(map(str, self.missing))
-        return table.mask(table.map(lambda value: isinstance(value, (str, int, float)) and str(value) in words))
+        numbers = {self._numbers.number(w) for w in words if self._numbers.fits([w]).all()}
+
+        def gap(value: Any) -> bool:
+            return value in words if isinstance(value, str) else isinstance(value, Real) and float(value) in numbers
+
+        return table.mask(table.map(gap))
 
     def _delimited(self, text: str, file: Path) -> Read:
         separator = separator_of(self.separator, file)

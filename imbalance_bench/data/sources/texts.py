@@ -73,7 +73,7 @@ class TextsSource(OwnFile):
             some = ", ".join(map(str, rows[:5].tolist())) + (", ..." if len(rows) > 5 else "")
             raise BenchError(
                 f"dataset.text={self.text}: {len(rows)} of {len(table)} rows of {self.path} have no text (rows {some}, "
-                "from 0): mend them, or leave them out with dataset.drop_empty=true"
+                "from 0): fix them, or leave them out with dataset.drop_empty=true"
             )
         if empty.all():
             raise BenchError(f"dataset.text={self.text}: no row of {self.path} has a text; choose another column")
