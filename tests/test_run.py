@@ -165,8 +165,9 @@ def test_history_has_a_row_an_epoch_and_the_log_a_line_a_run(done):
     assert [(int(h["run"]), int(h["epoch"])) for h in history] == [(r, e) for r in range(8) for e in (1, 2)]
     assert all(math.isfinite(float(h["train_loss"])) and math.isfinite(float(h["valid_score"])) for h in history)
     lines = (outcome.path / "train.log").read_text().splitlines()
-    assert "breast_cancer: 8 runs, 569 rows, features (30,)" in lines[0]
-    assert len(lines) == 9
+    assert "breast_cancer: 569 rows: 357 of 'benign', 212 of 'malignant' (positive)" in lines[0]
+    assert "breast_cancer: 8 runs, 569 rows, features (30,)" in lines[1]
+    assert len(lines) == 10
 
 
 def test_the_saved_configuration_is_the_cell(done):
@@ -447,8 +448,8 @@ def test_what_an_earlier_training_wrote_and_this_one_does_not_is_gone(tmp_path):
 @pytest.mark.parametrize(
     "overrides, message",
     [
-        (["ratio=ir_200"], r"rows a class: 0: 357, 1: 1\): choose a lower ratio"),
-        (["ratio=ir_100"], "class 1 has 2 rows left for protocol.folds=4 .*: choose a lower ratio.*protocol.folds=2"),
+        (["ratio=ir_200"], r"rows a class: benign: 357, malignant: 1\): choose a lower ratio"),
+        (["ratio=ir_100"], "class 'malignant' has 2 rows left .*folds=4 .*: choose a lower ratio.*protocol.folds=2"),
         (["ratio=ir_50", "method=smote"], "training fold has 4 of class 1: set method.k_neighbors=3, choose a lower"),
         (["dataset=wine", "method=smote", "method.k_neighbors=99"], "method=smote needs at least k_neighbors"),
         (["method=focal", "trainer.lr=1e200"], "every run diverged.*lower trainer.lr"),
