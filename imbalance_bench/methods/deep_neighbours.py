@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     import torch
 
     from imbalance_bench.engine import NetworkClassifier
+
+log = logging.getLogger("imbalance_bench")
 
 LEAST = 1e-12
 """The probability that a class without a vote is given, so that every log-probability is finite."""
@@ -172,7 +176,13 @@ def vote(votes: torch.Tensor, classes: int, bonus: float) -> torch.Tensor:
 
 class LogisticDecision:
     """Multinomial logistic regression with an L2 penalty of inverse strength ``c`` (scikit-learn's), on features
-    (n, d) as they are, rows weighted by ``class_weight``."""
+    (n, d) as they are, rows weighted by ``class_weight``.
+
+    scikit-learn bounds the gradient of a mean over rows, to which rare rows add next to nothing: its default bound
+    stops early where one class is rare. ``info``: for the run's record, a warning where the fit did not converge.
+    """
+
+    TOLERANCE, ITERATIONS = 1e-8, 5000
 
     def __init__(
         self,
@@ -182,15 +192,26 @@ class LogisticDecision:
         classes: int,
         class_weight: Literal["balanced"] | None = None,
     ) -> None:
+        from sklearn.exceptions import ConvergenceWarning
         from sklearn.linear_model import LogisticRegression
 
         if not c > 0:
             raise BenchError(f"a logistic regression of C={c} was asked for: C must be above 0")
         labels = np.asarray(labels)
         self.classes, self.known = classes, np.unique(labels)
-        self.model = LogisticRegression(C=c, max_iter=5000, class_weight=class_weight)
-        if len(self.known) > 1:
-            self.model.fit(features.cpu().numpy(), labels)
+        self.info: dict[str, Any] = {}
+        self.model = LogisticRegression(C=c, tol=self.TOLERANCE, max_iter=self.ITERATIONS, class_weight=class_weight)
+        if len(self.known) < 2:
+            return
+        with warnings.catch_warnings(record=True) as caught:
+            self.model.fit(features.cpu().numpy().astype(np.float64), labels)
+        if any(issubclass(w.category, ConvergenceWarning) for w in caught):
+            steps = int(np.max(self.model.n_iter_))
+            self.info["warning"] = (
+                f"the logistic regression had not converged after {steps} steps: features may differ too much in "
+                f"scale, or C={c:g} is too high"
+            )
+            log.warning(self.info["warning"])
 
     def log_probs(self, features: torch.Tensor) -> np.ndarray:
         out = np.full((len(features), self.classes), np.log(LEAST))
@@ -250,5 +271,6 @@ def with_decisions(
         if name == "knn":
             made[name] = KNNDecision(features, rows.y, k, classes)
         else:
-            made[name] = LogisticDecision(features, rows.y, c, classes)
+            made[name] = regression = LogisticDecision(features, rows.y, c, classes)
+            classifier.info |= regression.info
     return DeepClassifier(classifier, made)

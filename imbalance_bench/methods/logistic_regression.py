@@ -67,7 +67,7 @@ class LogisticRegression(Method):
 
         x = torch.from_numpy(flat_vectors(rows.x))
         decision = LogisticDecision(x, rows.y, self.c, task.classes, self.class_weight)
-        classifier = VectorClassifier(decision, info=resampling_info(task, rows))
+        classifier = VectorClassifier(decision, info=resampling_info(task, rows) | decision.info)
         loss = -float(decision.log_probs(x)[np.arange(len(rows)), rows.y].mean())
         classifier.history.append({"epoch": 1, "train_loss": loss} | valid_score(classifier, task))
         return classifier
