@@ -100,6 +100,34 @@ def test_an_outputs_folder_that_is_a_file_is_one_message(tmp_path):
     assert (tmp_path / "outputs").read_text() == "mine"
 
 
+def test_a_saved_configuration_runs_again_by_its_relative_path(tmp_path):
+    """One cell, a sweep, from another folder; what it cannot do is one message."""
+    (tmp_path / "mine.csv").write_text("\n".join(["a,b,y", *(f"{i},{i % 7},{i % 3 % 2}" for i in range(60))]))
+    own = ["dataset=csv", "dataset.path=mine.csv", "dataset.target=y"]
+    wrong = call(tmp_path, "train.py", *QUICK, *own, "dataset.label=2024")
+    assert wrong.returncode == 1 and "dataset.label=2024 is read as int, and a label is text" in wrong.stderr
+    assert not (tmp_path / "outputs").exists()
+    assert call(tmp_path, "train.py", *QUICK, *own, "dataset.label='2024'").returncode == 0
+    (place,) = Store(tmp_path / "outputs").cells()
+    folder = place.path.relative_to(tmp_path)
+    (tmp_path / "below").mkdir()
+    again = call(tmp_path / "below", "train.py", "-cp", f"../{folder}", "-cn", "config")
+    assert "done before" in again.stdout
+    swept = call(tmp_path, "train.py", "-m", "-cp", str(folder), "-cn", "config", "seed=1,2")
+    assert swept.stdout.splitlines()[-1].startswith("2 of 2 cells: 2 done")
+    for arguments, message in (
+        (["-cp", str(folder), "-cn", "config", "method=focal"], "method=focal is no option here"),
+        (["-cp", "outputs/nowhere", "-cn", "config"], f"there is no folder {tmp_path / 'outputs/nowhere'}"),
+    ):
+        refused = call(tmp_path, "train.py", *arguments)
+        assert refused.returncode == 1 and message in refused.stderr
+    (place.path / "config.yaml").write_text("dataset: {")
+    status = call(tmp_path, "status.py")
+    assert status.returncode == 1 and "config.yaml is damaged" in status.stdout
+    cut = call(tmp_path, "train.py", "-cp", str(folder), "-cn", "config")
+    assert cut.returncode == 1 and "a file of the configuration is no YAML" in cut.stderr
+
+
 @pytest.mark.parametrize("script, arguments", [("train.py", ["--help"]), ("status.py", [])])
 def test_looking_costs_no_torch(tmp_path, script, arguments):
     watch = (

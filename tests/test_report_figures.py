@@ -106,6 +106,16 @@ def test_sine_grid(tmp_path):
     check(figure(FakePreset(spec("sine_grid", {"ours": "Ours"}), cells), Store(tmp_path)))
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut", b"\xff"])
+def test_a_figure_is_drawn_without_the_cell_whose_arrays_are_damaged(tmp_path, content):
+    cells = [sine_cell(tmp_path, "ours", train=t, synthetic=4) for t in (3, 5)]
+    folder = Store(tmp_path).cell(cells[0].labels, cells[0].id).path
+    (folder / "artifacts.npz").write_bytes(content)
+    drawing = figure(FakePreset(spec("sine_grid", {"ours": "Ours"}), cells), Store(tmp_path))
+    assert "1 of 2 cells were run" in drawing.caption
+    assert f"Left out, damaged: {folder / 'artifacts.npz'} is damaged" in drawing.caption
+
+
 def test_precision_recall_is_the_highest_precision_at_recall_or_more(tmp_path):
     made = cell("ours", "adult", "ir_50")
     # ranked: positive, negative, positive, negative → precision 1, 1/2, 2/3, 1/2 at recall 1/2, 1/2, 1, 1

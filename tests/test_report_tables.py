@@ -244,8 +244,13 @@ def test_damaged_metrics_are_named(tmp_path):
     made = cell("cross_entropy", "ecoli")
     folder = write(tmp_path, made, [0.5])
     (folder / "metrics.csv").write_text("run,fold\n0,zero\n")
-    with pytest.raises(BenchError, match="metrics.csv is damaged"):
+    with pytest.raises(BenchError, match="nothing of table2 was run yet.*\n.*metrics.csv is damaged"):
         table(FakePreset(PAPER, [made]), Store(tmp_path))
+    other = cell("smote", "ecoli")
+    write(tmp_path, other, [0.7])
+    sheet = table(FakePreset(PAPER, [made, other]), Store(tmp_path))  # which goes on without it
+    assert any(re.match(r"\[1\] .*metrics.csv is damaged.*rescore.py", note) for note in sheet.notes)
+    assert any("1 of 2 cells" in note and "1 damaged" in note for note in sheet.notes)
 
 
 @pytest.mark.parametrize(("name", "rows", "cells"), [("table_1", 90, 18), ("table_2", 174, 162), ("table_3", 145, 113)])
