@@ -200,6 +200,8 @@ def test_two_columns_of_one_name(read):
     content = "amount,y,y\n" + "".join(f"{i},{i % 2},{i % 2}\n" for i in range(N))
     message = refused(read, content, "two columns are called 'y', number 2 and number 3: rename one")
     assert list(read(content, **advised(message, "drop")).x) == ["amount"]
+    blank = content.replace("y,y\n", "y, y \n")
+    assert "drop" not in refused(read, blank, "two columns are called 'y', number 2 and number 3", drop=["y"])
 
 
 def test_rows_that_end_in_the_separator(read):

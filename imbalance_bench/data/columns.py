@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench.data.delimited import assignment, override
+from imbalance_bench.data.overrides import assignment, override
 from imbalance_bench.errors import BenchError
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from imbalance_bench.data.overrides import override
 from imbalance_bench.errors import BenchError
 
 if TYPE_CHECKING:
@@ -161,38 +162,19 @@ def unique(table: pd.DataFrame, path: Path | str, dropped: Sequence[str] | None 
     """Raises BenchError where two columns of a table of ``parse`` have one name, unless the second is ``dropped``;
     None: columns cannot be left out."""
     seen: dict[str, int] = {}
+    columns = list(table.columns)
     for place, (name, column) in enumerate(zip(table.attrs["header"], table.columns)):
         name = name.strip()
-        if name in seen and name and column not in (dropped or ()):
-            or_drop = "" if dropped is None else f", or leave the second out with {override('drop', column)}"
+        alone = columns.count(column) == 1  # else the name says both of them: "y" and "y "
+        if name in seen and name and not (alone and column in (dropped or ())):
+            or_drop = (
+                "" if dropped is None or not alone else f", or leave the second out with {override('drop', column)}"
+            )
             raise BenchError(
                 f"{path}: two columns are called {name!r}, number {seen[name] + 1} and number {place + 1}: rename one "
                 f"in the file{or_drop}"
             )
         seen.setdefault(name, place)
-
-
-def override(key: str, *names: str) -> str:
-    """``dataset.<key>=[<names>]`` as it is typed in a shell."""
-    return shell(f"dataset.{key}=[{','.join(map(_quoted, names))}]")
-
-
-def assignment(key: str, value: str) -> str:
-    """``dataset.<key>=<value>`` as it is typed in a shell."""
-    return shell(f"dataset.{key}={_quoted(value)}")
-
-
-def shell(argument: str) -> str:
-    return "'" + argument.replace("'", "'\\''") + "'"
-
-
-def _quoted(name: str) -> str:
-    """A name as Hydra's grammar wants it: bare where that is safe."""
-    if re.fullmatch(r"(?!(null|true|false|nan|inf)$)[A-Za-z_][\w.-]*", name, re.ASCII | re.IGNORECASE):
-        return name
-    escaped = re.sub(r'(\\*)"', r'\1\1\\"', name)
-    trailing = len(escaped) - len(escaped.rstrip("\\"))
-    return '"' + escaped + "\\" * trailing + '"'
 
 
 def _stream(text: str) -> io.StringIO:

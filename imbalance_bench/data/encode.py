@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from imbalance_bench.data.delimited import override
+from imbalance_bench.data.overrides import override
 from imbalance_bench.errors import BenchError
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ import numpy as np
 from imbalance_bench.data.arff import is_arff, read_arff
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.columns import NumberFormat, numeric_columns, remarks
-from imbalance_bench.data.delimited import TABBED, decoded, override, parse, separator_of, unique, unpacked
+from imbalance_bench.data.delimited import TABBED, decoded, parse, separator_of, unique, unpacked
 from imbalance_bench.data.encode import Scale, TableEncoder
 from imbalance_bench.data.labels import class_indices
+from imbalance_bench.data.overrides import override
 from imbalance_bench.data.own import OwnFile
 from imbalance_bench.data.together import belonging
 from imbalance_bench.errors import BenchError
