@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def loaded(config: Config) -> Dataset:
     """The data set of a cell, copies of its rows kept together where ``dataset.copies`` says so."""
     source, copies = config.component("dataset"), config.plain["dataset"].get("copies", "apart")
-    if "copies" in vars(source):  # the source makes copies, and keeps them together
+    if hasattr(source, "copies"):  # the source makes copies, and keeps them together
         copies = "apart"
     if copies not in ("apart", "together"):
         raise BenchError(f"dataset.copies={copies!r} must be apart or together")
