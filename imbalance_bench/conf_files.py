@@ -65,6 +65,8 @@ class ConfFiles:
             near = nearest(re.sub(r"glob\(|[^\w/-]", "", pattern), known)
             raise BenchError(f"{group}={pattern} matches no option of {group}: {near}")
         for value in values if known else ():
+            if value is None:
+                raise BenchError(f"{group}=null chooses no option of {group}: {nearest('', known)}")
             if isinstance(value, (str, int)) and str(value) not in known:
                 raise BenchError(f"unknown {group}={value}: {nearest(str(value), known)}")
 

@@ -44,7 +44,8 @@ def contents(plain: dict[str, Any], plugins: Sequence[str] = ()) -> dict[str, An
     found: dict[str, Any] = {}
     if "path" in plain["dataset"] or plugins:  # a plug-in's data set may have any key
         found["fingerprint"] = getattr(DATASETS.build(plain["dataset"]), "fingerprint", dict)()
-    if model := plain["backbone"].get("model"):
+    model = plain["backbone"].get("model")
+    if isinstance(model, str) and model:  # anything else is refused when the backbone is built
         found["weights"] = fingerprint(model)
     if plugins:
         found["plugins"] = origin.plugin_code(plugins)

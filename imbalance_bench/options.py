@@ -10,13 +10,12 @@ with the markers of ``annotated_types`` (``Ge(1)``: at least 1, ``Gt``, ``Le``, 
     betas: Annotated[tuple[BelowOne, ...], Len(2, 2)]
 
 ``registry.build`` checks each value (``coerce``); ``--help`` and docs/options.md show the same words (``describe``).
-nan, infinity and whole numbers of more than 64 bits are values of no option.
+nan, what float32 does not hold, and whole numbers of more than 64 bits are values of no option.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import types
 import typing
 from typing import Annotated, Any
@@ -49,6 +48,9 @@ NOUNS = {
 }
 
 
+LARGEST = 3.4e38  # of float32, which networks compute in
+
+
 class Wrong(Exception):
     """A value that is not what its annotation says; ``at``: where in it, e.g. ``[1]``."""
 
@@ -67,7 +69,8 @@ def check(hint: Any, value: Any, key: str) -> Any:
     try:
         return coerce(hint, value)
     except Wrong as wrong:
-        finite = ", and finite" if isinstance(wrong.value, float) and not math.isfinite(wrong.value) else ""
+        large = isinstance(wrong.value, float) and not abs(wrong.value) <= LARGEST
+        finite = ", and finite (in float32)" if large else ""
         where = f": {wrong.at} is {shown(wrong.value)}" if wrong.at else ""
         raise BenchError(f"{key}={shown(value)} must be {describe(hint)}{finite}{where}") from None
 
@@ -126,7 +129,7 @@ def _scalar(kind: Any, value: Any) -> Any:
         value = float(value)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise Wrong(value)
-    if kind is float and not math.isfinite(value):
+    if kind is float and not abs(value) <= LARGEST:  # nan too
         raise Wrong(value)
     return value
 

@@ -20,8 +20,8 @@ HEAD = """# What every option takes
 
 Written by `make docs` from the declarations in the code; a test keeps it true. `<group>=<option>` chooses an option,
 `<group>.<key>=<value>` changes one of its keys. Defaults are in `conf/<group>/<option>.yaml`, with what each key means;
-`python scripts/train.py <group>=<option> --help` shows them together. nan, infinity and whole numbers of more than 64
-bits are values of no key.
+`python scripts/train.py <group>=<option> --help` shows them together. nan, numbers that float32 does not hold, and
+whole numbers of more than 64 bits are values of no key.
 """
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Method, resampling_info
-from imbalance_bench.options import Count, Fraction, NonNegative, Positive, Whole
+from imbalance_bench.options import Count, Fraction, Interval, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class DOS(Method):
 
     k_minority: Whole
     k_majority: Whole
-    r: Annotated[Positive | None, "null: every sample once"]
+    r: Annotated[Annotated[float, Interval(gt=0, le=1000)] | None, "null: every sample once"]
     enlarge: Literal["minority", "uniform"]
     loss_weight: NonNegative
     weights: Literal["dirichlet", "ones"]

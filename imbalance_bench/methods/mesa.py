@@ -12,7 +12,7 @@ from imbalance_bench import metrics
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Classifier, Iterate, Method
-from imbalance_bench.options import Count, Fraction, Ge, NonNegative, Positive, Whole
+from imbalance_bench.options import Count, Fraction, Ge, Interval, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Mesa(Method):
     bins: Count
     sigma: Positive
     train_ir: Positive
-    reward_scale: Positive
+    reward_scale: Annotated[float, Interval(gt=0, le=1e6)]
     random_steps: Whole
     learned_steps: Whole
     gamma: Fraction
