@@ -102,9 +102,13 @@ def images(uneven: bool = False) -> list[Task]:
 
 
 @pytest.mark.parametrize(
-    ("augment", "uneven"), [("none", False), ("crop_flip", True), pytest.param("shift_flip", False)]
+    ("label", "augment", "uneven"),
+    [
+        *((label, "crop_flip", True) for label in IMAGES),
+        ("lenet_small", "none", False),
+        ("keras_cnn", "shift_flip", False),
+    ],
 )
-@pytest.mark.parametrize("label", IMAGES)
 def test_backbone_of_images(label, augment, uneven):
     settings = {"augment": augment, "channels_last": uneven, "weight_decay": 1e-4}
     compare(trained(settings, backbone(label, **IMAGES[label])), images(uneven))

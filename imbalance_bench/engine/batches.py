@@ -185,7 +185,10 @@ class Rows:
 
 def _checked(plan: torch.Tensor, n: int) -> torch.Tensor:
     """What a sampler gave for ``n`` rows. Raises BenchError unless it is a plan."""
-    right = isinstance(plan, torch.Tensor) and plan.dtype == torch.int64 and plan.ndim == 2 and plan.numel()
+    right = isinstance(plan, torch.Tensor) and plan.dtype == torch.int64 and plan.ndim == 2
+    if right and not n and not plan.numel():
+        return plan  # a run without rows sits the epoch out
+    right = right and bool(plan.numel())
     if not right or plan.min() < -1 or plan.max() >= n:
         raise BenchError(
             "a sampler gives the row numbers of an epoch's batches, int64 (steps, batch), -1 where one is short: of "
