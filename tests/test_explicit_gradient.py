@@ -174,3 +174,8 @@ def test_it_says_what_it_needs():
     engine = Engine(trainer(rows="train_valid", epochs=1), "cpu")
     with pytest.raises(BenchError, match="trainer.rows=train"):
         method("explicit_gradient").fit([task()], backbone(), engine)
+
+
+def test_a_validation_batch_that_has_no_row_of_each_class_is_an_error():
+    with pytest.raises(BenchError, match="set method.valid_batch=2 or more"):
+        method("explicit_gradient", valid_batch=1).fit([task()], backbone(), Engine(trainer(epochs=1), "cpu"))

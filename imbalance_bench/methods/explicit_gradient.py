@@ -181,6 +181,11 @@ class ExplicitGradient(Method):
         sizes = {c: max(1, round(self.valid_batch * int(n) / len(labels))) for c, n in enumerate(counts) if n}
         largest = int(counts.argmax())
         sizes[largest] += self.valid_batch - sum(sizes.values())
+        if sizes[largest] < 1:
+            raise BenchError(
+                f"method.valid_batch={self.valid_batch} has no room for a row of each of {len(sizes)} classes: set "
+                f"method.valid_batch={len(sizes)} or more"
+            )
         return stratified(labels, sizes, steps, generator)
 
 
