@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import nearest
+from imbalance_bench.errors import BenchError, nearest
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader

@@ -12,10 +12,8 @@ from typing import Annotated, Any, Literal
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.options import Betas, Count, NonNegative, Positive, Seed, Share, Text, Whole, check
-from imbalance_bench.registry import BACKBONES, DATASETS, METHODS, PROTOCOLS, RATIOS, TRACKERS, build
+from imbalance_bench.registry import BACKBONES, DATASETS, GROUPS, METHODS, PROTOCOLS, RATIOS, TRACKERS, build
 
-# The groups that determine a result, in the order of a cell's name; each option has a label.
-GROUPS = ("dataset", "ratio", "protocol", "backbone", "trainer", "method")
 # Keys that every option of a group has (``Registry.shared``), at the value that changes nothing: left out there, so
 # that records are alike whether they were made before or after the key was.
 SHARED = {"dataset": {"copies": "apart"}}

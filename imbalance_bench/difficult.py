@@ -64,7 +64,7 @@ def difficulty(
 def marked(rows: torch.Tensor, part: Part, features: torch.Tensor, train: Part, minority: Sequence[int]) -> np.ndarray:
     """Which of the rows (n, d) of ``part`` are of a minority class and have a row of another among the nearest of
     ``train``'s ``features`` (m, d)."""
-    from imbalance_bench.methods.deep_neighbours import nearest
+    from imbalance_bench.neighbours import nearest
 
     few = np.isin(part.y, minority)
     out = few.copy()

@@ -1,5 +1,8 @@
 """The two exceptions that reach a user: each message says what is wrong, which value, which override to change."""
 
+import difflib
+import typing
+
 
 class BenchError(Exception):
     """Something a user can mend. Shown as one message without a traceback; the exit status is non-zero."""
@@ -7,3 +10,12 @@ class BenchError(Exception):
 
 class Declined(BenchError):
     """A method cannot do a cell (it is binary only, say). Tables print ``n/a`` with this reason."""
+
+
+def nearest(name: str, known: typing.Iterable[str]) -> str:
+    """The end of an "unknown name" message: the nearest known names, or all of them when none is near."""
+    known = sorted(known)
+    if not known:
+        return "there are none"
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(known)}"

@@ -15,9 +15,8 @@ from typing import Any
 
 from imbalance_bench.conf_files import CONF, ConfFiles
 from imbalance_bench.config import import_plugins, labels_of, plain_of
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import cell_id
-from imbalance_bench.registry import nearest
 from imbalance_bench.sweep import excluded
 
 

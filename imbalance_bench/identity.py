@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_bench import origin
-from imbalance_bench.backbones.pretrained import fingerprint
-from imbalance_bench.config import GROUPS, REGISTRIES
-from imbalance_bench.registry import DATASETS, NEUTRAL
+from imbalance_bench.config import REGISTRIES
+from imbalance_bench.pretrained import fingerprint
+from imbalance_bench.registry import DATASETS, GROUPS, NEUTRAL
 from imbalance_bench.store import SCHEMA
 
 # Keys that move no result beyond rounding, or that say where and not what.

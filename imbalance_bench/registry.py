@@ -7,14 +7,12 @@ the one home of a default, so that what a run used can be read in one place.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import pkgutil
-import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.options import check, hints, shown
 
 T = TypeVar("T")
@@ -28,15 +26,6 @@ NEUTRAL: dict[str, dict[str, Any]] = {
         "categorical": [],
     },
 }
-
-
-def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """The end of an "unknown name" message: the nearest known names, or all of them when none is near."""
-    known = sorted(known)
-    if not known:
-        return "there are none"
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(known)}"
 
 
 class Registry:
@@ -127,3 +116,7 @@ BACKBONES = Registry("backbone", "imbalance_bench.backbones")
 RATIOS = Registry("ratio", "imbalance_bench.data.ratio")
 PROTOCOLS = Registry("protocol", "imbalance_bench.data.splits")
 TRACKERS = Registry("tracker", "imbalance_bench.trackers")
+
+
+# The groups that determine a result, in the order of a cell's name; each option has a label.
+GROUPS = ("dataset", "ratio", "protocol", "backbone", "trainer", "method")

@@ -22,8 +22,7 @@ import numpy as np
 
 from imbalance_bench import scoring
 from imbalance_bench.arguments import ArgumentParser
-from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import nearest
+from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.store import Cell, Damaged, Record, Store, file_of, remedy
 
 Key = tuple[str, ...]

@@ -149,12 +149,13 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
     the finished cell's folder."""
     import torch
 
+    from imbalance_bench import devices
     from imbalance_bench.data.summary import summary
     from imbalance_bench.data.tasks import make_runs
     from imbalance_bench.data.text import as_read_by
     from imbalance_bench.data.together import loaded, remarks
     from imbalance_bench.difficult import difficulty
-    from imbalance_bench.engine import Engine, devices
+    from imbalance_bench.engine import Engine
 
     # The tracker too: what it lacks is known before anything is trained.
     method, backbone, trainer, tracker = (config.component(g) for g in ("method", "backbone", "trainer", "tracker"))

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from imbalance_bench.config import GROUPS
 from imbalance_bench.errors import BenchError
 from imbalance_bench.locks import lock_file
+from imbalance_bench.registry import GROUPS
 
 # Raised when a change of the code changes numbers, so that older records are not taken for newer ones.
 SCHEMA = 2

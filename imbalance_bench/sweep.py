@@ -85,7 +85,7 @@ class Sweep:
 
 def labels_in(cfg: Any) -> dict[str, str]:
     """The options chosen in a composed configuration, whatever else is wrong with it."""
-    from imbalance_bench.config import GROUPS
+    from imbalance_bench.registry import GROUPS
 
     nodes = {group: cfg.get(group) for group in GROUPS}
     return {

@@ -14,8 +14,8 @@ import numpy as np
 import yaml
 
 from imbalance_bench.conf_files import CONF
-from imbalance_bench.config import GROUPS
 from imbalance_bench.identity import digest
+from imbalance_bench.registry import GROUPS
 from imbalance_bench.store import SCHEMA, Store
 from imbalance_bench.sweep import excluded
 

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from imbalance_bench import devices
 from imbalance_bench.backbones.network import BatchNorm, Dropout
-from imbalance_bench.engine import Engine, devices
+from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
 from imbalance_bench.run import run_cell
 from imbalance_bench.store import Store

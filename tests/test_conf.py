@@ -14,12 +14,12 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from imbalance_bench.conf_files import keys_of
-from imbalance_bench.config import GROUPS, REGISTRIES, Config, Trainer, from_omegaconf, plain_of
+from imbalance_bench.config import REGISTRIES, Config, Trainer, from_omegaconf, plain_of
 from imbalance_bench.errors import BenchError
 from imbalance_bench.grid import load_preset, presets
 from imbalance_bench.identity import cell_id
 from imbalance_bench.options import Count, MinLen, Share
-from imbalance_bench.registry import DATASETS, METHODS, NEUTRAL, Registry, build
+from imbalance_bench.registry import DATASETS, GROUPS, METHODS, NEUTRAL, Registry, build
 from tests import records
 from tests.cells import cell, composed
 from tests.tasks import CONF

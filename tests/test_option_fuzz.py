@@ -24,12 +24,12 @@ import annotated_types
 import pytest
 from omegaconf import OmegaConf
 
-from imbalance_bench.config import GROUPS, REGISTRIES, Trainer, from_omegaconf, plain_of
+from imbalance_bench.config import REGISTRIES, Trainer, from_omegaconf, plain_of
 from imbalance_bench.data.tasks import make_runs
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
-from imbalance_bench.registry import METHODS, build
+from imbalance_bench.registry import GROUPS, METHODS, build
 from tests.cells import composed
 from tests.tasks import CONF, trainer
 from tests.tasks import option as alone

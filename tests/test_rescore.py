@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from imbalance_bench import metrics, rescore, scoring
-from imbalance_bench.config import GROUPS
+from imbalance_bench.registry import GROUPS
 from imbalance_bench.store import SCHEMA, Cell, Store
 
 SCRIPT = Path(__file__).parents[1] / "scripts/rescore.py"

@@ -11,8 +11,8 @@ import shutil
 
 import pytest
 
-from imbalance_bench.config import GROUPS
 from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import GROUPS
 from imbalance_bench.store import SCHEMA, Cell, Damaged, Store, atomic_write, file_of
 
 ID = "0123456789ab"

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from imbalance_bench import identity
-from imbalance_bench.backbones import pretrained
+from imbalance_bench import identity, pretrained
 from imbalance_bench.data import vectors
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.text import RawTexts, as_read_by

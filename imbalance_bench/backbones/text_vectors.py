@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from imbalance_bench.backbones import pretrained
+from imbalance_bench import pretrained
 from imbalance_bench.backbones.mlp import MLPBackbone
 from imbalance_bench.data.base import Language
 from imbalance_bench.data.vectors import LsaEncoder, TransformerEncoder

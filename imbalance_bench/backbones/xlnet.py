@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from imbalance_bench.backbones.network import Dropout, Unmapped
-from imbalance_bench.backbones.pretrained import load
 from imbalance_bench.data.base import Language
 from imbalance_bench.data.tokens import PretrainedTokens
 from imbalance_bench.errors import BenchError
 from imbalance_bench.options import Ge, Text
+from imbalance_bench.pretrained import load
 from imbalance_bench.registry import BACKBONES
 
 CLS_SEGMENT = 2  # the kind of token that <cls> is; those of the text are 0

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 
 from imbalance_bench.bench.compare import compare, counted, option, show, trainer
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.devices import choose_device
 from imbalance_bench.engine import Engine
-from imbalance_bench.engine.devices import choose_device
 from imbalance_bench.registry import BACKBONES, METHODS
 
 LENET = ("lenet_small", (1, 28, 28), "dos_mnist")  # backbone, images, trainer: the cells of DOS on MNIST

@@ -34,8 +34,8 @@ from imbalance_bench.data.sources.sms_spam import SmsSpamSource
 from imbalance_bench.data.sources.torchvision import TorchvisionSource
 from imbalance_bench.data.sources.toutiao import ToutiaoSource
 from imbalance_bench.data.sources.zhang import AgNewsSource, YelpPolaritySource, YelpSentencesSource
-from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import DATASETS, nearest
+from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.registry import DATASETS
 
 # Where a published table is wrong by itself: its number does not follow from its own counts.
 KNOWN_MISPRINTS = {"webpage": "printed 33 is 34.45 by the set's own counts"}

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import nearest
+from imbalance_bench.errors import BenchError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import nearest
+from imbalance_bench.errors import BenchError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd

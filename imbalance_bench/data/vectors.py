@@ -100,8 +100,8 @@ class TransformerEncoder:
 
     def encode(self, texts: np.ndarray, name: str) -> np.ndarray:
         """Vectors (n, d) of texts (n,); an interrupted call of the same ``name`` goes on where it was."""
-        from imbalance_bench.backbones.pretrained import load
-        from imbalance_bench.engine import devices
+        from imbalance_bench import devices
+        from imbalance_bench.pretrained import load
 
         device = devices.choose_device(self.device)
         devices.set_arithmetic(device)

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from imbalance_bench import devices
 from imbalance_bench.config import Trainer
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.fetch import cached
-from imbalance_bench.engine import devices
 from imbalance_bench.engine.loop import Monitor, Training
 from imbalance_bench.engine.memory import keep_freed_memory
 from imbalance_bench.engine.stack import Stack

@@ -93,7 +93,7 @@ def difficult(own: torch.Tensor, others: Sequence[torch.Tensor], majority: torch
     7.1 of MISO). ``others``: further ones of the minority, which are neighbours only."""
     import torch
 
-    from imbalance_bench.methods.deep_neighbours import nearest, not_itself
+    from imbalance_bench.neighbours import nearest, not_itself
 
     keys = torch.cat([own, *others, majority])
     k = min(k, len(keys) - 1)

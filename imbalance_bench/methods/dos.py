@@ -124,7 +124,7 @@ class DOS(Method):
         """N(x_i) of every sample of a run under its present f; of a run that has diverged, the samples alone."""
         import torch
 
-        from imbalance_bench.methods.deep_neighbours import nearest
+        from imbalance_bench.neighbours import nearest
 
         ks = self.k(task) if run in training.monitor.alive else [0] * task.classes
         v = training.stack.predict(training.stack.flat[run].detach(), rows.x, "embed")

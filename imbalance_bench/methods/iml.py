@@ -117,7 +117,7 @@ def target_neighbours(x: torch.Tensor, labels: torch.Tensor, k: int) -> tuple[to
     class of fewer than k + 1 rows has fewer, and the row itself stands for what it lacks."""
     import torch
 
-    from imbalance_bench.methods.deep_neighbours import nearest
+    from imbalance_bench.neighbours import nearest
 
     found = torch.arange(len(x), device=x.device)[:, None].repeat(1, k)
     real = torch.zeros_like(found, dtype=torch.bool)
@@ -246,7 +246,7 @@ class LocalDecision:
         """For rows (n, d'): the log of each known class's kernel mean (n, known), and the selected rows (n, some)."""
         import torch
 
-        from imbalance_bench.methods.deep_neighbours import nearest
+        from imbalance_bench.neighbours import nearest
 
         kernels, selected = [], []
         for rows, keys in zip(self.rows, self.keys):

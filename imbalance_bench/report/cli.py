@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from imbalance_bench.arguments import ArgumentParser
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import digest
-from imbalance_bench.registry import nearest
 from imbalance_bench.report.frame import NothingRun, iterate_title
 from imbalance_bench.report.render import FORMATS, Sheet, markdown, rendered
 from imbalance_bench.store import Store, atomic_write

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import nearest
+from imbalance_bench.errors import BenchError, nearest
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench import scoring
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import digest
-from imbalance_bench.registry import nearest
 from imbalance_bench.report import frame as frames
 from imbalance_bench.report.frame import Record, iterate_title
 from imbalance_bench.report.means import MeanRows

@@ -14,9 +14,9 @@ import numpy as np
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import RawPixels
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.options import Count, Len
-from imbalance_bench.registry import DATASETS, nearest
+from imbalance_bench.registry import DATASETS
 
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile

@@ -12,8 +12,8 @@ import numpy as np
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import ArrayEncoder, Scale
 from imbalance_bench.data.fetch import fetch_archive
-from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import DATASETS, nearest
+from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.registry import DATASETS
 
 RECORD, ARCHIVE = "61452", "benchmark-imbalanced-learn.tar.gz"
 FOLDER = "imblearn_benchmark/zenodo"  # where downloads go; a plain zenodo/ is read too

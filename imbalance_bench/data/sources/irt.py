@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.corpus import Corpus, Published, Row
 from imbalance_bench.data.sources.texts import read_table
-from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import DATASETS, nearest
+from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.registry import DATASETS
 
 CLASSES = {
     2: ("not_incident_related", "incident_related"),

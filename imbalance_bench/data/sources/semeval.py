@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.corpus import Corpus, Published, Row, opened, readable
-from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import DATASETS, nearest
+from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.registry import DATASETS
 
 FOLDER = "semeval2017_task4a"
 SENTIMENTS = ("negative", "neutral", "positive")

@@ -10,8 +10,8 @@ import numpy as np
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import ArrayEncoder, Scale
-from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import DATASETS, nearest
+from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.registry import DATASETS
 
 
 @DATASETS.register("sklearn")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import build, nearest
+from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.registry import build
 from imbalance_bench.report import frame as frames
 from imbalance_bench.report.figures.across import critical_difference, performance_profile
 from imbalance_bench.report.figures.curves import convergence, precision_recall
