@@ -18,6 +18,8 @@ import numpy as np
 
 from imbalance_bench import identity, origin, scoring
 from imbalance_bench.config import Config, in_own_code
+from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.together import copies_together
 from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.store import Cell, Record, Store
 
@@ -57,6 +59,17 @@ class Outcome:
             pace = f"{self.runs} runs in {self.seconds:.2f} s, {self.runs / self.seconds:.2f} runs/s"
             return f"{name}: {figures}  {pace}{note}"
         return f"{name}: {self.status}" + (f": {self.message}{self.note}" if self.message else "")
+
+
+def loaded(config: Config) -> Dataset:
+    """The data set of a cell, copies of its rows kept together where ``dataset.copies`` says so."""
+    source, copies = config.component("dataset"), config.plain["dataset"].get("copies", "apart")
+    if hasattr(source, "copies"):  # the source makes copies, and keeps them together
+        copies = "apart"
+    if copies not in ("apart", "together"):
+        raise BenchError(f"dataset.copies={copies!r} must be apart or together")
+    dataset = source.load(Path(config.paths.data))
+    return copies_together(dataset) if copies == "together" else dataset
 
 
 def run_cell(config: Config) -> Outcome:
@@ -153,7 +166,7 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
     from imbalance_bench.data.summary import summary
     from imbalance_bench.data.tasks import make_runs
     from imbalance_bench.data.text import as_read_by
-    from imbalance_bench.data.together import loaded, remarks
+    from imbalance_bench.data.together import remarks
     from imbalance_bench.difficult import difficulty
     from imbalance_bench.engine import Engine
 

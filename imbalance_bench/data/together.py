@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,20 +15,8 @@ from imbalance_bench.errors import BenchError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imbalance_bench.config import Config
     from imbalance_bench.data.splits import Protocol
     from imbalance_bench.data.tasks import Run
-
-
-def loaded(config: Config) -> Dataset:
-    """The data set of a cell, copies of its rows kept together where ``dataset.copies`` says so."""
-    source, copies = config.component("dataset"), config.plain["dataset"].get("copies", "apart")
-    if hasattr(source, "copies"):  # the source makes copies, and keeps them together
-        copies = "apart"
-    if copies not in ("apart", "together"):
-        raise BenchError(f"dataset.copies={copies!r} must be apart or together")
-    dataset = source.load(Path(config.paths.data))
-    return copies_together(dataset) if copies == "together" else dataset
 
 
 def belonging(table: pd.DataFrame, group: str | None = None, time: str | None = None) -> dict[str, Any]:
