@@ -31,8 +31,8 @@ from omegaconf import DictConfig, OmegaConf
 from imbalance_bench import interrupts
 from imbalance_bench.conf_files import ConfFiles
 from imbalance_bench.errors import BenchError
-from imbalance_bench.sweep import StopSweep, check_paper, excluded, labels_in
-from imbalance_bench.tally import Tally, clock
+from imbalance_bench.presets import check_paper, excluded, labels_in
+from imbalance_bench.tally import StopSweep, Tally, clock
 
 Plugins.instance()  # reads Hydra's own plugins, which it would otherwise do after the next line and make other classes
 from hydra._internal.core_plugins import basic_sweeper  # noqa: E402

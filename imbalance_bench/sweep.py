@@ -17,11 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from imbalance_bench import interrupts
 from imbalance_bench.conf_files import ConfFiles
 from imbalance_bench.errors import BenchError
-from imbalance_bench.tally import Tally
-
-
-class StopSweep(BaseException):
-    """Ends a sweep after a failed cell (on_error=stop). No Exception: launchers keep those until the last job."""
+from imbalance_bench.presets import check_paper, excluded, labels_in
+from imbalance_bench.tally import StopSweep, Tally
 
 
 class Sweep:
@@ -83,47 +80,8 @@ class Sweep:
         return outcome.headline["mean"] if outcome.headline else None
 
 
-def labels_in(cfg: Any) -> dict[str, str]:
-    """The options chosen in a composed configuration, whatever else is wrong with it."""
-    from imbalance_bench.registry import GROUPS
-
-    nodes = {group: cfg.get(group) for group in GROUPS}
-    return {
-        g: str(node.get("label", "?") if isinstance(node, (dict, DictConfig)) else node) for g, node in nodes.items()
-    }
-
-
 def cell_name(labels: dict[str, str]) -> str:
     return " ".join(labels[group] for group in ("method", "dataset", "ratio"))
-
-
-def check_paper(cfg: Any, option: str) -> None:
-    """Raises BenchError where +paper=``option`` is no preset, such as a paper's claims."""
-    paper = cfg.get("paper")
-    if paper is not None and not {"table", "figure"} & set(paper if isinstance(paper, (dict, DictConfig)) else ()):
-        raise BenchError(
-            f"+paper={option} is not a grid of cells: name a table or a figure (scripts/train.py --help lists them); "
-            f"claims are tested by scripts/report.py --paper {option.partition('/')[0]}"
-        )
-
-
-def excluded(paper: Any, labels: dict[str, str]) -> str | None:
-    """Why a cell of a preset's product does not belong to its table or figure, or None.
-
-    ``paper.matched``: group → option → {other group: the labels that go with it}; ``paper.restrict``: the same of
-    methods.
-    """
-    if not paper:
-        return None
-    rules = {"restrict": {"method": paper.get("restrict")}, "matched": paper.get("matched") or {}}
-    for key, groups in rules.items():
-        for group, options in groups.items():
-            for other, allowed in ((options or {}).get(labels[group]) or {}).items():
-                if labels[other] not in allowed:
-                    what = paper.get("table") or paper.get("figure")
-                    only = f"{what} has {group}={labels[group]} with {other}={','.join(allowed)} only"
-                    return f"{only} (paper.{key}=null runs all)"
-    return None
 
 
 @contextmanager

@@ -17,6 +17,10 @@ from typing import Any
 VARIABLE = "IMBALANCE_BENCH_TALLY"  # tells the processes of a sweep where its tally is
 
 
+class StopSweep(BaseException):
+    """Ends a sweep after a failed cell (on_error=stop). No Exception: launchers keep those until the last job."""
+
+
 class Tally:
     """Jobs by their number. ``current``: that of the sweep that this process belongs to."""
 

@@ -10,7 +10,7 @@ import pytest
 
 from imbalance_bench.config import Config, Paths, from_omegaconf
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.grid import Cell, load_preset
+from imbalance_bench.presets import Cell, load_preset
 from imbalance_bench.registry import DATASETS
 from imbalance_bench.run import run_cell
 from tests import records

@@ -15,9 +15,9 @@ import yaml
 
 from imbalance_bench.conf_files import CONF
 from imbalance_bench.identity import digest
+from imbalance_bench.presets import excluded
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.store import SCHEMA, Store
-from imbalance_bench.sweep import excluded
 
 PROVENANCE = {
     "date": "2026-01-02T03:04:05+00:00",
@@ -30,7 +30,7 @@ PROVENANCE = {
 
 @dataclass
 class FakeCell:
-    """What grid.Cell is to the report."""
+    """What presets.Cell is to the report."""
 
     labels: dict[str, str]
     config: dict[str, Any]

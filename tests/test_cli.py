@@ -13,8 +13,8 @@ import pytest
 
 from imbalance_bench.config import from_omegaconf
 from imbalance_bench.errors import BenchError
+from imbalance_bench.presets import check_paper
 from imbalance_bench.store import Store
-from imbalance_bench.sweep import check_paper
 from tests.cells import composed
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"

@@ -16,9 +16,9 @@ from PIL import Image
 from imbalance_bench.conf_files import keys_of
 from imbalance_bench.config import REGISTRIES, Config, Trainer, from_omegaconf, plain_of
 from imbalance_bench.errors import BenchError
-from imbalance_bench.grid import load_preset, presets
 from imbalance_bench.identity import cell_id
 from imbalance_bench.options import Count, MinLen, Share
+from imbalance_bench.presets import load_preset, presets
 from imbalance_bench.registry import DATASETS, GROUPS, METHODS, NEUTRAL, Registry, build
 from tests import records
 from tests.cells import cell, composed
@@ -71,7 +71,7 @@ def test_the_defaults_are_the_first_cell_of_a_new_user():
 
 @pytest.mark.parametrize("paper, name", PRESETS)
 def test_the_cells_of_a_preset_are_those_that_hydra_composes(paper, name):
-    """grid.py puts cells together from one composition an option; here each is composed for itself. Composing a whole
+    """A grid puts cells together from one composition an option; here each is composed for itself. Composing a whole
     grid takes seconds: two cells are drawn, and the grid is narrowed to their options."""
     whole = records.preset(paper, name)
     file = OmegaConf.load(CONF / "paper" / paper / f"{name}.yaml")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from imbalance_bench.grid import load_preset
+from imbalance_bench.presets import load_preset
 from imbalance_bench.report import cli
 from imbalance_bench.report.cli import main, papers, presets
 from tests.records import preset, write

@@ -13,7 +13,7 @@ from unittest.mock import Mock
 import pytest
 
 from imbalance_bench.conf_files import CONF, keys_of
-from imbalance_bench.sweep import excluded
+from imbalance_bench.presets import excluded
 from imbalance_bench.tally import VARIABLE, Tally, clock
 
 

@@ -20,7 +20,7 @@ from imbalance_bench.report.render import FORMATS, Sheet, markdown, rendered
 from imbalance_bench.store import Store, atomic_write
 
 if TYPE_CHECKING:
-    from imbalance_bench.grid import Preset
+    from imbalance_bench.presets import Preset
     from imbalance_bench.report.figures import Drawing
 
 T = TypeVar("T")
@@ -153,7 +153,7 @@ class Report:
 
     def _preset(self, name: str) -> Preset:
         """A preset's grid; composing one takes seconds, so each is composed once."""
-        from imbalance_bench.grid import load_preset
+        from imbalance_bench.presets import load_preset
 
         if name not in self._presets:
             self._presets[name] = load_preset(self.options.paper, name, self.options.overrides)

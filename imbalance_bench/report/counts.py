@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from imbalance_bench.data.base import Dataset
-    from imbalance_bench.grid import Cell
+    from imbalance_bench.presets import Cell
 
 ABSENT = "the data set does not lie here: python scripts/data.py fetch <its name>, or by hand (docs/datasets.md)"
 

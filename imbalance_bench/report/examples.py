@@ -20,7 +20,7 @@ from imbalance_bench.store import Damaged, has_file
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imbalance_bench.grid import Preset
+    from imbalance_bench.presets import Preset
     from imbalance_bench.store import Store
 
 TEXTS = re.compile(r"run(\d+)_texts_class(\d+)")  # of artifacts: (n, 2) strings, source and what was made of it

@@ -17,7 +17,7 @@ from imbalance_bench.store import Damaged, Record, Store, file_of, remedy
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imbalance_bench.grid import Cell
+    from imbalance_bench.presets import Cell
 
 LABELS = ("method", "dataset", "ratio", "backbone", "protocol", "trainer")
 COLUMNS = (

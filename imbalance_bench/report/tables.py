@@ -32,7 +32,7 @@ from imbalance_bench.report.sides import Side
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imbalance_bench.grid import Preset
+    from imbalance_bench.presets import Preset
     from imbalance_bench.store import Store
 
 FLAG = "†"  # beside a printed number of another data set
@@ -47,7 +47,7 @@ class TableSpec:
     a grid each; ``class_group``: one, several, or by ratio label; ``sections``: title → {row: heading}, rows as in
     ``sides.Side``, the first holds what is compared, the others are set apart; ``only``: metrics that there are for
     some values of an axis → {axis: values}; ``restrict``: methods whose cells exist for some values of an axis only
-    (they are not ranked); ``matched``: options of groups that go together (``sweep.excluded``); ``titles``: headings of
+    (they are not ranked); ``matched``: options of groups that go together (``excluded``); ``titles``: headings of
     labels, by axis; ``exchanged``: metric → the one whose printed numbers it may have been given on imbalanced data;
     ``stand_ins``: data sets beside which the numbers of another stand, → what that is; ``readings``: what a reader must
     know of the settings, a line each; ``counted``: a table of the data sets themselves (``report.counts``), without

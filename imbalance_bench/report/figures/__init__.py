@@ -28,7 +28,7 @@ from imbalance_bench.report.frame import NothingRun, Outcome, iterate_title
 from imbalance_bench.store import Damaged
 
 if TYPE_CHECKING:
-    from imbalance_bench.grid import Preset
+    from imbalance_bench.presets import Preset
     from imbalance_bench.store import Store
 
 __all__ = ["DRAWINGS", "Drawing", "bars", "figure"]

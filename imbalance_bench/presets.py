@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from omegaconf import DictConfig
+
 from imbalance_bench.conf_files import CONF, ConfFiles
 from imbalance_bench.config import import_plugins, labels_of, plain_of
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import cell_id
-from imbalance_bench.sweep import excluded
 
 
 @dataclass(frozen=True)
@@ -110,3 +111,42 @@ def _grid(paper: str, name: str, files: ConfFiles, overrides: list[str]) -> Pres
     if not cells:
         raise BenchError(f"no cell of {paper}/{name} is left: {reason}")
     return Preset(start["paper"], cells)
+
+
+def labels_in(cfg: Any) -> dict[str, str]:
+    """The options chosen in a composed configuration, whatever else is wrong with it."""
+    from imbalance_bench.registry import GROUPS
+
+    nodes = {group: cfg.get(group) for group in GROUPS}
+    return {
+        g: str(node.get("label", "?") if isinstance(node, (dict, DictConfig)) else node) for g, node in nodes.items()
+    }
+
+
+def check_paper(cfg: Any, option: str) -> None:
+    """Raises BenchError where +paper=``option`` is no preset, such as a paper's claims."""
+    paper = cfg.get("paper")
+    if paper is not None and not {"table", "figure"} & set(paper if isinstance(paper, (dict, DictConfig)) else ()):
+        raise BenchError(
+            f"+paper={option} is not a grid of cells: name a table or a figure (scripts/train.py --help lists them); "
+            f"claims are tested by scripts/report.py --paper {option.partition('/')[0]}"
+        )
+
+
+def excluded(paper: Any, labels: dict[str, str]) -> str | None:
+    """Why a cell of a preset's product does not belong to its table or figure, or None.
+
+    ``paper.matched``: group → option → {other group: the labels that go with it}; ``paper.restrict``: the same of
+    methods.
+    """
+    if not paper:
+        return None
+    rules = {"restrict": {"method": paper.get("restrict")}, "matched": paper.get("matched") or {}}
+    for key, groups in rules.items():
+        for group, options in groups.items():
+            for other, allowed in ((options or {}).get(labels[group]) or {}).items():
+                if labels[other] not in allowed:
+                    what = paper.get("table") or paper.get("figure")
+                    only = f"{what} has {group}={labels[group]} with {other}={','.join(allowed)} only"
+                    return f"{only} (paper.{key}=null runs all)"
+    return None
