@@ -34,7 +34,7 @@ def difficulty(
     """
     import torch
 
-    from imbalance_bench.data.vectors import LsaEncoder
+    from imbalance_bench.data.text.vectors import LsaEncoder
     from imbalance_bench.engine import NetworkClassifier
 
     if not all(run.task.minority_classes for run in runs):

@@ -165,7 +165,7 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
     from imbalance_bench import devices
     from imbalance_bench.data.summary import summary
     from imbalance_bench.data.tasks import make_runs
-    from imbalance_bench.data.text import as_read_by
+    from imbalance_bench.data.text.reading import as_read_by
     from imbalance_bench.data.together import remarks
     from imbalance_bench.difficult import difficulty
     from imbalance_bench.engine import Engine

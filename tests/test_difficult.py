@@ -15,7 +15,7 @@ from sklearn.metrics import f1_score, recall_score
 from imbalance_bench import metrics, rescore
 from imbalance_bench.data.base import Dataset, Part
 from imbalance_bench.data.sources.sklearn import SklearnSource
-from imbalance_bench.data.text import RawTexts
+from imbalance_bench.data.text.reading import RawTexts
 from imbalance_bench.difficult import NEIGHBOURS, marked, share
 from imbalance_bench.registry import BACKBONES
 from imbalance_bench.run import run_cell

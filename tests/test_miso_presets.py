@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.data.text import RawTexts
+from imbalance_bench.data.text.reading import RawTexts
 from imbalance_bench.presets import Cell, load_preset, presets
 from imbalance_bench.store import Store
 from tests import records

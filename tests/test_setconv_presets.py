@@ -11,7 +11,7 @@ import pytest
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.splits import RepeatedHoldout, Rows
-from imbalance_bench.data.text import RawTexts
+from imbalance_bench.data.text.reading import RawTexts
 from imbalance_bench.presets import Cell, load_preset, presets
 from imbalance_bench.registry import PROTOCOLS
 from tests import records

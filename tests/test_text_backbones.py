@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from imbalance_bench.backbones.network import Dropout
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.data.tokens import PAD
+from imbalance_bench.data.text.tokens import PAD
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.batches import Rows
 from imbalance_bench.engine.stack import Stack

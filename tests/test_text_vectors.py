@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from imbalance_bench import identity, pretrained
-from imbalance_bench.data import vectors
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.data.text import RawTexts, as_read_by
-from imbalance_bench.data.vectors import LsaEncoder, TransformerEncoder
+from imbalance_bench.data.text import vectors
+from imbalance_bench.data.text.reading import RawTexts, as_read_by
+from imbalance_bench.data.text.vectors import LsaEncoder, TransformerEncoder
 from imbalance_bench.errors import BenchError
 from tests.cells import composed
 from tests.tasks import backbone

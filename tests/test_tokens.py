@@ -16,9 +16,9 @@ import pytest
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.tasks import make_runs
-from imbalance_bench.data.text import RawTexts, as_read_by
-from imbalance_bench.data.tokens import BEGIN, END, PAD, SPECIAL, UNKNOWN, LearnedTokens, learn
-from imbalance_bench.data.words import NLTK, segmenter, stop_words
+from imbalance_bench.data.text.reading import RawTexts, as_read_by
+from imbalance_bench.data.text.tokens import BEGIN, END, PAD, SPECIAL, UNKNOWN, LearnedTokens, learn
+from imbalance_bench.data.text.words import NLTK, segmenter, stop_words
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import PROTOCOLS, RATIOS
 from tests.tasks import backbone, option
@@ -106,7 +106,7 @@ def test_a_small_vocabulary_keeps_the_frequent_characters(folder):
 
 def test_equal_texts_give_equal_ids_in_every_process():
     code = (
-        "from imbalance_bench.data.tokens import learn\n"
+        "from imbalance_bench.data.text.tokens import learn\n"
         "print(learn(['%s %s ab%d' % (chr(97 + i), chr(0x4E00 + i), i % 7) for i in range(26)] * 2, 60).to_str())"
     )
     root = Path(__file__).parent.parent
@@ -220,7 +220,7 @@ def test_without_jieba_texts_are_not_encoded(folder, monkeypatch):
     def missing(name):
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr("imbalance_bench.data.words.version", missing)
+    monkeypatch.setattr("imbalance_bench.data.text.words.version", missing)
     with pytest.raises(BenchError, match=r"pip install -e '.\[chinese\]'"):
         encoder(folder, size=100, length=20, language="zh")(np.array(["北京大学"], object), np.arange(1))
 
@@ -230,7 +230,7 @@ def test_stop_words_that_are_no_utf_8(tmp_path, monkeypatch, language, name):
     path = tmp_path / "stopwords" / name
     path.parent.mkdir()
     path.write_bytes(b"caf\xe9\n")
-    monkeypatch.setattr("imbalance_bench.data.words.fetch_file", lambda *args: path)
+    monkeypatch.setattr("imbalance_bench.data.text.words.fetch_file", lambda *args: path)
     with pytest.raises(BenchError, match="stopwords is no UTF-8 text.*backbone.stop_words=false"):
         stop_words(language, tmp_path)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from imbalance_bench import pretrained
 from imbalance_bench.backbones.mlp import MLPBackbone
 from imbalance_bench.data.base import Language
-from imbalance_bench.data.vectors import LsaEncoder, TransformerEncoder
+from imbalance_bench.data.text.vectors import LsaEncoder, TransformerEncoder
 from imbalance_bench.errors import BenchError
 from imbalance_bench.options import Count, Ge, Text
 from imbalance_bench.registry import BACKBONES

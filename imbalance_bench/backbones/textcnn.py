@@ -11,7 +11,7 @@ from torch import nn
 
 from imbalance_bench.backbones.network import Dropout, Network
 from imbalance_bench.backbones.texts import LearnedVocabulary, WordVectors
-from imbalance_bench.data.tokens import PAD
+from imbalance_bench.data.text.tokens import PAD
 from imbalance_bench.options import BelowOne, Count, MinLen
 from imbalance_bench.registry import BACKBONES
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from imbalance_bench.backbones.network import Dropout, Unmapped
 from imbalance_bench.backbones.texts import LearnedVocabulary, WordVectors
-from imbalance_bench.data.tokens import PAD
+from imbalance_bench.data.text.tokens import PAD
 from imbalance_bench.options import BelowOne, Count
 from imbalance_bench.registry import BACKBONES
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from imbalance_bench.data.base import Language
-from imbalance_bench.data.tokens import PAD, LearnedTokens
+from imbalance_bench.data.text.tokens import PAD, LearnedTokens
 from imbalance_bench.options import Count, Ge
 
 

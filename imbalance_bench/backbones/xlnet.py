@@ -11,7 +11,7 @@ from torch import nn
 
 from imbalance_bench.backbones.network import Dropout, Unmapped
 from imbalance_bench.data.base import Language
-from imbalance_bench.data.tokens import PretrainedTokens
+from imbalance_bench.data.text.tokens import PretrainedTokens
 from imbalance_bench.errors import BenchError
 from imbalance_bench.options import Ge, Text
 from imbalance_bench.pretrained import load

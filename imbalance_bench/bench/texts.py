@@ -14,7 +14,7 @@ from torch import nn
 
 from imbalance_bench.bench.compare import compare, counted, option, show, trainer
 from imbalance_bench.data.base import Part, Task, Vocabulary
-from imbalance_bench.data.tokens import BEGIN, END, PAD, SPECIAL
+from imbalance_bench.data.text.tokens import BEGIN, END, PAD, SPECIAL
 from imbalance_bench.devices import choose_device
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.miso import EncoderDecoders

@@ -45,7 +45,7 @@ class Dataset:
 
     ``y``: (n,) int64 class indices 0..C-1; of two classes, 1 is the rarer one, the positive class (float64 targets for
     regression). ``x``: (n, ...) array or DataFrame, made numeric by ``encode``; texts are an object array of strings
-    (n,) in ``language``, which the backbone makes numbers of (``data/text.py``). ``test_rows``: rows of the official
+    (n,) in ``language``, which the backbone makes numbers of (``data.text``). ``test_rows``: rows of the official
     test set where there is one. ``groups``: (n,) ints, where rows belong together (``grouped_by`` says why): those of
     one number are never in two parts of a split. ``times``: (n,) ints that order rows in time, equal where they are of
     one time. ``synthetic``: start points that come with the data (the sine task). ``info``: facts for the record (e.g.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imbalance_bench.data.words import segmenter
+from imbalance_bench.data.text.words import segmenter
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS, RATIOS
 from imbalance_bench.report.frame import COLUMNS, LABELS, Outcome

@@ -15,8 +15,8 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.data.corpus import Corpus, Published, Row, again, json_lines, kept, readable
 from imbalance_bench.data.fetch import SITES, fetch_file
+from imbalance_bench.data.text.corpus import Corpus, Published, Row, again, json_lines, kept, readable
 from imbalance_bench.errors import BenchError
 from imbalance_bench.options import Count, Interval, Len, Seed
 from imbalance_bench.registry import DATASETS

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.data.corpus import (
+from imbalance_bench.data.fetch import SITES, fetch_file
+from imbalance_bench.data.text.corpus import (
     Choice,
     Corpus,
     Published,
@@ -21,7 +22,6 @@ from imbalance_bench.data.corpus import (
     kept,
     readable,
 )
-from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.registry import DATASETS
 
 ARCHIVE = "imdb/aclImdb_v1.tar.gz"

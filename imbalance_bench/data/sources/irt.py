@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.data.corpus import Corpus, Published, Row
 from imbalance_bench.data.sources.texts import read_table
+from imbalance_bench.data.text.corpus import Corpus, Published, Row
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.registry import DATASETS
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.data.corpus import Corpus, Published, Row, again, json_lines, kept, readable, whole_zip
 from imbalance_bench.data.fetch import SITES, fetch_file
+from imbalance_bench.data.text.corpus import Corpus, Published, Row, again, json_lines, kept, readable, whole_zip
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
 

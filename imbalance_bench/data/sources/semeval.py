@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.data.corpus import Corpus, Published, Row, opened, readable
+from imbalance_bench.data.text.corpus import Corpus, Published, Row, opened, readable
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.registry import DATASETS
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.data.corpus import Corpus, Published, Row, again, expect_rows, readable
 from imbalance_bench.data.fetch import SITES, fetch_file
+from imbalance_bench.data.text.corpus import Corpus, Published, Row, again, expect_rows, readable
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
 

@@ -15,7 +15,7 @@ from imbalance_bench.data.base import Dataset, Language
 from imbalance_bench.data.delimited import TABBED, decoded, parse, separator_of, unique, unpacked
 from imbalance_bench.data.labels import class_indices
 from imbalance_bench.data.own import OwnFile
-from imbalance_bench.data.text import RawTexts
+from imbalance_bench.data.text.reading import RawTexts
 from imbalance_bench.data.together import belonging
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS

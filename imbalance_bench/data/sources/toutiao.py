@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.data.corpus import (
+from imbalance_bench.data.fetch import SITES, fetch_file
+from imbalance_bench.data.text.corpus import (
     Choice,
     Corpus,
     Published,
@@ -22,7 +23,6 @@ from imbalance_bench.data.corpus import (
     readable,
     whole_zip,
 )
-from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
 

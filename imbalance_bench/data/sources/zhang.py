@@ -12,18 +12,8 @@ from pathlib import Path
 from typing import ClassVar, Literal, TextIO
 
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.data.corpus import (
-    Choice,
-    Corpus,
-    Published,
-    Row,
-    again,
-    expect_rows,
-    kept,
-    opened,
-    readable,
-)
 from imbalance_bench.data.fetch import SITES, fetch_file
+from imbalance_bench.data.text.corpus import Choice, Corpus, Published, Row, again, expect_rows, kept, opened, readable
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
 

@@ -22,7 +22,7 @@ import numpy as np
 from imbalance_bench.data.base import Dataset, Language
 from imbalance_bench.data.fetch import cached
 from imbalance_bench.data.labels import against_rest
-from imbalance_bench.data.text import RawTexts
+from imbalance_bench.data.text.reading import RawTexts
 from imbalance_bench.errors import BenchError
 from imbalance_bench.options import Count, Seed
 

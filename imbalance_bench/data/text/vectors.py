@@ -14,7 +14,7 @@ import numpy as np
 
 from imbalance_bench.data.base import Language
 from imbalance_bench.data.fetch import cache_folders, cached
-from imbalance_bench.data.text import texts_hash
+from imbalance_bench.data.text.reading import texts_hash
 from imbalance_bench.errors import BenchError
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import numpy as np
 
 from imbalance_bench.data.base import Language, Vocabulary
 from imbalance_bench.data.fetch import cached
-from imbalance_bench.data.text import texts_hash
-from imbalance_bench.data.words import jieba_version, segmenter, stop_words
+from imbalance_bench.data.text.reading import texts_hash
+from imbalance_bench.data.text.words import jieba_version, segmenter, stop_words
 from imbalance_bench.errors import BenchError
 
 if TYPE_CHECKING:
