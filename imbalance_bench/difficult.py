@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from imbalance_bench.data.base import Dataset, Part
     from imbalance_bench.data.tasks import Run
-    from imbalance_bench.methods.base import Classifier
+    from imbalance_bench.engine.classifier import Classifier
 
 NEIGHBOURS = 5
 DIMS, MIN_DF = 100, 2  # of the vectors that texts are compared by

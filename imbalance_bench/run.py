@@ -26,7 +26,7 @@ from imbalance_bench.store import Cell, Record, Store
 if TYPE_CHECKING:
     from imbalance_bench.data.base import Dataset, Part, Task
     from imbalance_bench.data.tasks import Run
-    from imbalance_bench.methods.base import Classifier
+    from imbalance_bench.engine.classifier import Classifier
 
 
 log = logging.getLogger("imbalance_bench")

@@ -13,7 +13,7 @@ from imbalance_bench.options import Text
 from imbalance_bench.registry import TRACKERS
 
 if TYPE_CHECKING:
-    from imbalance_bench.methods.base import Classifier
+    from imbalance_bench.engine.classifier import Classifier
 
 Rows = list[dict[str, Any]]
 

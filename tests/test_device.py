@@ -15,7 +15,7 @@ from imbalance_bench import devices
 from imbalance_bench.data.base import Task
 from imbalance_bench.data.tasks import make_runs
 from imbalance_bench.engine import Engine
-from imbalance_bench.methods.base import Classifier
+from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
 from imbalance_bench.run import run_cell
 from tests import simgpu

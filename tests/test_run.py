@@ -24,8 +24,9 @@ from imbalance_bench import identity, metrics
 from imbalance_bench.config import Config, plain_of
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.tasks import make_runs, subset_hash
+from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError, Declined
-from imbalance_bench.methods.base import Classifier, Method
+from imbalance_bench.methods.base import Method
 from imbalance_bench.registry import METHODS
 from imbalance_bench.run import Outcome, run_cell
 from imbalance_bench.store import Cell, Store

@@ -7,8 +7,8 @@ from types import ModuleType
 
 import pytest
 
+from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Classifier
 from imbalance_bench.registry import TRACKERS
 from tests.cells import composed
 

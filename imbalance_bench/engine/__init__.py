@@ -15,11 +15,11 @@ from imbalance_bench import devices
 from imbalance_bench.config import Trainer
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.fetch import cached
-from imbalance_bench.engine.loop import Monitor, Training
+from imbalance_bench.engine.classifier import Classifier, Iterate
+from imbalance_bench.engine.loop import Monitor, Trainable, Training
 from imbalance_bench.engine.memory import keep_freed_memory
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Classifier, Iterate, Method
 
 # The type of the parameters; bfloat16 and tf32 are for convolutions and products only.
 PRECISIONS = {"float64": torch.float64} | dict.fromkeys(("float32", "tf32", "bfloat16"), torch.float32)
@@ -93,7 +93,7 @@ class Engine:
         an epoch with, so the best-on-validation iterate is chosen on rows that were trained on)."""
         return task.train if self.trainer.rows == "train" else task.train.join(task.valid)
 
-    def stack(self, method: Method, tasks: Sequence[Task], backbone: Any) -> Stack:
+    def stack(self, method: Trainable, tasks: Sequence[Task], backbone: Any) -> Stack:
         """Freshly initialised copies of the backbone, one a task, from the tasks' seeds."""
         shape = tasks[0].train.x.shape[1:]
         stack = Stack.create(
@@ -111,14 +111,16 @@ class Engine:
         method.initialise(stack, tasks)
         return stack
 
-    def check_uncompiled(self, method: Method) -> None:
+    def check_uncompiled(self, method: Trainable) -> None:
         """For methods that differentiate a gradient: an error where networks are compiled."""
         if self.trainer.compile:
             raise BenchError(
                 f"method={method.name} differentiates twice, which torch.compile does not: set trainer.compile=false"
             )
 
-    def begin(self, method: Method, tasks: Sequence[Task], backbone: Any, trainer: Trainer | None = None) -> Training:
+    def begin(
+        self, method: Trainable, tasks: Sequence[Task], backbone: Any, trainer: Trainer | None = None
+    ) -> Training:
         """Fresh networks, ready for training in as many stages as the method has; ``trainer``: in place of the
         engine's."""
         if self.trainer.backend == "sequential":
@@ -143,7 +145,7 @@ class Engine:
         return None if hasattr(module, "batched") else 1
 
     def train(
-        self, method: Method, tasks: Sequence[Task], sets: Sequence[Part], backbone: Any
+        self, method: Trainable, tasks: Sequence[Task], sets: Sequence[Part], backbone: Any
     ) -> list[NetworkClassifier]:
         """Trains one copy of the backbone a task on its set; the heart of ``Method.fit``."""
         if self.trainer.backend == "sequential":

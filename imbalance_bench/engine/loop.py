@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from imbalance_bench.seeds import AUGMENTATION, OBJECTIVE, derived
 
 if TYPE_CHECKING:
     from imbalance_bench.config import Trainer
-    from imbalance_bench.methods.base import Method
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,20 @@ class TrainState:
     def of(cls, sets: Sequence[Part], classes: int, epochs: int, like: torch.Tensor) -> TrainState:
         counts = np.stack([np.bincount(s.y.astype(np.int64), minlength=classes)[:classes] for s in sets])
         return cls(torch.as_tensor(counts).to(like)[:, None, :], 0, epochs)
+
+
+class Trainable(Protocol):
+    """What the engine calls of a method."""
+
+    name: ClassVar[str]
+    head: ClassVar[str]
+    stages: ClassVar[bool]
+
+    def sampler(self, labels: torch.Tensor, batch_size: int, generator: torch.Generator) -> torch.Tensor: ...
+
+    def batch_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor: ...
+
+    def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None: ...
 
 
 Objective = Callable[[Any, Batch, TrainState], torch.Tensor]
@@ -114,7 +127,7 @@ class Training:
     """Runs in training: their networks, optimiser, generators and what is watched. ``run`` may be called again, with
     other sets or another objective: everything carries on where it stood."""
 
-    def __init__(self, stack: Stack, method: Method, tasks: Sequence[Task], trainer: Trainer) -> None:
+    def __init__(self, stack: Stack, method: Trainable, tasks: Sequence[Task], trainer: Trainer) -> None:
         self.stack, self.method, self.tasks, self.trainer = stack, method, tasks, trainer
         self.augment = augmentation(trainer.augment, tasks)
         self.descent = optimiser(stack, trainer)

@@ -14,18 +14,17 @@ import torch
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.augment import augmentation
 from imbalance_bench.engine.batches import Rows
-from imbalance_bench.engine.loop import Monitor, Step, TrainState
+from imbalance_bench.engine.loop import Monitor, Step, Trainable, TrainState
 from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.seeds import AUGMENTATION, OBJECTIVE, derived
 
 if TYPE_CHECKING:
     from imbalance_bench.config import Trainer
-    from imbalance_bench.methods.base import Method
 
 
 def train_sequential(
-    stack: Stack, method: Method, tasks: Sequence[Task], sets: Sequence[Part], trainer: Trainer
+    stack: Stack, method: Trainable, tasks: Sequence[Task], sets: Sequence[Part], trainer: Trainer
 ) -> Monitor:
     """As ``Training.run``, one run after the other."""
     whole = Monitor(stack, tasks)
@@ -36,7 +35,7 @@ def train_sequential(
     return whole
 
 
-def _train_one(stack: Stack, r: int, method: Method, task: Task, part: Part, trainer: Trainer) -> Monitor:
+def _train_one(stack: Stack, r: int, method: Trainable, task: Task, part: Part, trainer: Trainer) -> Monitor:
     module = stack.module
     single = _One(stack, r)
     single.load()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 from imbalance_bench.data.base import Task
-from imbalance_bench.methods.base import Classifier, Iterate, Method
+from imbalance_bench.engine.classifier import Classifier, Iterate
+from imbalance_bench.methods.base import Method
 from imbalance_bench.options import BelowOne, NonNegative
 from imbalance_bench.registry import METHODS
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.methods.base import Classifier, Iterate, Method
+from imbalance_bench.engine.classifier import Classifier, Iterate
+from imbalance_bench.methods.base import Method
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:

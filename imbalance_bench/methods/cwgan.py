@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.methods.base import Method, resampling_info
 from imbalance_bench.methods.oversampling import Amount, target_counts
 from imbalance_bench.options import Betas, Count, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from imbalance_bench.data.base import Part
+from imbalance_bench.engine.classifier import Classifier, Iterate
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Classifier, Iterate
 from imbalance_bench.neighbours import nearest
 
 if TYPE_CHECKING:

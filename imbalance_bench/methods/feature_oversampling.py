@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.methods.adasyn import ADASYN
-from imbalance_bench.methods.base import Classifier
 from imbalance_bench.methods.oversampling import NeighbourSampler
 from imbalance_bench.methods.smote import SMOTE
 from imbalance_bench.methods.two_stages import TwoStages, embedded

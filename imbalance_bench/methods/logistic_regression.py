@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.methods.base import Method, resampling_info
 from imbalance_bench.options import Positive
 from imbalance_bench.registry import METHODS
 

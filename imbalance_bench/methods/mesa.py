@@ -10,8 +10,9 @@ import numpy as np
 
 from imbalance_bench import metrics
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.engine.classifier import Classifier, Iterate
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Classifier, Iterate, Method
+from imbalance_bench.methods.base import Method
 from imbalance_bench.options import Count, Fraction, Ge, Interval, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
 

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import SCHEMA, digest
 from imbalance_bench.methods.anchors import anchor_facts, closed, difficult, distinct, warnings_of, words
-from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.methods.base import Method, resampling_info
 from imbalance_bench.methods.oversampling import target_counts
 from imbalance_bench.options import Count, Fraction, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Classifier, Method, Reads
+from imbalance_bench.methods.base import Method, Reads
 from imbalance_bench.options import Count
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.engine.classifier import Classifier, Iterate
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Classifier, Iterate, Method
+from imbalance_bench.methods.base import Method
 from imbalance_bench.options import NonNegative
 from imbalance_bench.registry import METHODS
 

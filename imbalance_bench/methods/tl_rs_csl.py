@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from imbalance_bench.data.base import Task
+from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.balanced_batches import BalancedBatches
-from imbalance_bench.methods.base import Classifier, resampling_info
+from imbalance_bench.methods.base import resampling_info
 from imbalance_bench.options import Count, NonNegative, Positive
 from imbalance_bench.registry import METHODS
 

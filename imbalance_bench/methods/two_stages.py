@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Classifier, Method, resampling_info
+from imbalance_bench.methods.base import Method, resampling_info
 from imbalance_bench.options import Share
 from imbalance_bench.seeds import SECOND_STAGE, derived
 

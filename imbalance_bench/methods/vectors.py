@@ -8,7 +8,7 @@ import numpy as np
 
 from imbalance_bench import scoring
 from imbalance_bench.data.base import Task
-from imbalance_bench.methods.base import Classifier, Iterate
+from imbalance_bench.engine.classifier import Classifier, Iterate
 
 if TYPE_CHECKING:
     from imbalance_bench.methods.deep_neighbours import Decision
