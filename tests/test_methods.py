@@ -18,7 +18,7 @@ from imbalance_bench.engine.loop import TrainState
 from imbalance_bench.engine.losses import cross_entropy
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import resampling_info
-from imbalance_bench.methods.oversampling import target_counts
+from imbalance_bench.methods.shared.oversampling import target_counts
 from imbalance_bench.scoring import selection_score
 from tests.tasks import backbone, blobs, image_task, method, task, trainer
 

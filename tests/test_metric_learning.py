@@ -15,8 +15,8 @@ from sklearn.neighbors import NearestNeighbors
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.deep_neighbours import KNNDecision, LogisticDecision, directions, with_decisions
 from imbalance_bench.methods.lmle import ClusterDecision, Clustering, kmeans, quintuplet_batches, triple_header
+from imbalance_bench.methods.shared.decisions import KNNDecision, LogisticDecision, directions, with_decisions
 from imbalance_bench.methods.tl_rs_csl import class_costs, triplet_loss
 from imbalance_bench.neighbours import nearest
 from tests.tasks import backbone, image_task, method, task, trainer

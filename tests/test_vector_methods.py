@@ -23,7 +23,7 @@ from imbalance_bench.identity import cell_id
 from imbalance_bench.methods.cs_dmlp import NearestMean, fisher_targets
 from imbalance_bench.methods.iml import capped, jaccard, lmnn, lmnn_loss, principal_components, target_neighbours
 from imbalance_bench.methods.kmeans_smote import allotted, interpolated, kept_clusters, log_sparsity
-from imbalance_bench.methods.vectors import flat_vectors
+from imbalance_bench.methods.shared.vectors import flat_vectors
 from imbalance_bench.methods.weob2 import implicit_step, learn, poisson_rates, tracked_recalls
 from tests.cells import composed
 from tests.tasks import backbone, byte_image_task, method, task, trainer

@@ -8,7 +8,7 @@ from typing import Any
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.oversampling import NeighbourSampler
+from imbalance_bench.methods.shared.oversampling import NeighbourSampler
 from imbalance_bench.methods.smote import SMOTE
 from imbalance_bench.registry import METHODS
 

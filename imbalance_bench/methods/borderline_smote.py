@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from imbalance_bench.methods.oversampling import NeighbourSampler
+from imbalance_bench.methods.shared.oversampling import NeighbourSampler
 from imbalance_bench.options import Count
 from imbalance_bench.registry import METHODS
 

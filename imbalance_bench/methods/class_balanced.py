@@ -46,7 +46,7 @@ class ClassBalanced(Method):
     def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
         import torch
 
-        from imbalance_bench.methods.heads import head_of
+        from imbalance_bench.methods.shared.heads import head_of
 
         if self.objective == "focal":
             with torch.no_grad():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imbalance_bench.methods.self_training import ContextTraining, Predicted
+from imbalance_bench.methods.shared.self_training import ContextTraining, Predicted
 from imbalance_bench.options import NonNegative
 from imbalance_bench.registry import METHODS
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imbalance_bench.data.base import Part
-from imbalance_bench.methods.two_stages import TwoStages, embedded
+from imbalance_bench.methods.shared.two_stages import TwoStages, embedded
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:

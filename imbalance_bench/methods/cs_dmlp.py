@@ -95,7 +95,7 @@ class NearestMean:
         """Log-probabilities (n, C) of outputs (n, d)."""
         import torch
 
-        from imbalance_bench.methods.deep_neighbours import LEAST
+        from imbalance_bench.methods.shared.decisions import LEAST
 
         squared = (features.double()[:, None] - self.means).square().sum(-1) / (2 * self.variance)
         far = torch.where(self.absent, torch.inf, squared)

@@ -12,7 +12,7 @@ from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method, resampling_info
-from imbalance_bench.methods.oversampling import Amount, target_counts
+from imbalance_bench.methods.shared.oversampling import Amount, target_counts
 from imbalance_bench.options import Betas, Count, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
 

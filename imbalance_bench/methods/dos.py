@@ -76,7 +76,7 @@ class DOS(Method):
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         from imbalance_bench.engine.batches import drawn_before
-        from imbalance_bench.methods.deep_neighbours import with_decisions
+        from imbalance_bench.methods.shared.decisions import with_decisions
 
         sets = [engine.rows_of(t) for t in tasks]
         for task, rows in zip(tasks, sets):

@@ -11,9 +11,9 @@ import numpy as np
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.methods.adasyn import ADASYN
-from imbalance_bench.methods.oversampling import NeighbourSampler
+from imbalance_bench.methods.shared.oversampling import NeighbourSampler
+from imbalance_bench.methods.shared.two_stages import TwoStages, embedded
 from imbalance_bench.methods.smote import SMOTE
-from imbalance_bench.methods.two_stages import TwoStages, embedded
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:

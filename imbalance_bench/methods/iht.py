@@ -35,7 +35,7 @@ class IHT(Method):
         from imblearn.under_sampling import InstanceHardnessThreshold
         from sklearn.ensemble import RandomForestClassifier
 
-        from imbalance_bench.methods.vectors import flat_vectors
+        from imbalance_bench.methods.shared.vectors import flat_vectors
 
         # Probabilities are looked up by label: without gaps, whichever classes have rows.
         labels = np.unique(rows.y, return_inverse=True)[1]

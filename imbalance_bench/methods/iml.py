@@ -67,7 +67,7 @@ class IML(Method):
         """The metrics of one run, a row of history each."""
         import torch
 
-        from imbalance_bench.methods.vectors import VectorClassifier, flat_vectors, valid_score
+        from imbalance_bench.methods.shared.vectors import VectorClassifier, flat_vectors, valid_score
 
         x = torch.from_numpy(flat_vectors(rows.x)).to(engine.device, engine.dtype)
         labels = torch.from_numpy(rows.y).to(engine.device)
@@ -226,7 +226,7 @@ class LocalDecision:
         """Log-probabilities (n, C) of vectors (n, d)."""
         import torch
 
-        from imbalance_bench.methods.deep_neighbours import LEAST
+        from imbalance_bench.methods.shared.decisions import LEAST
 
         z = self.project(features)
         logs = torch.full((len(z), self.classes), float(np.log(LEAST)), dtype=torch.double, device=z.device)

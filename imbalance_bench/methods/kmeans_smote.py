@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from imbalance_bench.methods.oversampling import OverSampler
+from imbalance_bench.methods.shared.oversampling import OverSampler
 from imbalance_bench.options import Count, NonNegative, Positive
 from imbalance_bench.registry import METHODS
 

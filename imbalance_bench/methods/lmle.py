@@ -74,7 +74,7 @@ class LMLE(Method):
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         from imbalance_bench.engine.batches import drawn_before
-        from imbalance_bench.methods.deep_neighbours import DeepClassifier
+        from imbalance_bench.methods.shared.decisions import DeepClassifier
 
         sets = [engine.rows_of(t) for t in tasks]
         for task, rows in zip(tasks, sets):
@@ -106,7 +106,7 @@ class LMLE(Method):
 
     def clustering(self, training: Training, run: int, task: Task, rows: Part, epoch: int) -> Clustering | None:
         """The clusters of a run's rows under its present f; None where the run has diverged."""
-        from imbalance_bench.methods.deep_neighbours import directions
+        from imbalance_bench.methods.shared.decisions import directions
 
         if run not in training.monitor.alive:
             return None
@@ -117,7 +117,7 @@ class LMLE(Method):
     def quintuplet_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
         """The objective of batches of quintuplets (R, 5 b), one after the other."""
         from imbalance_bench.engine.losses import of_label
-        from imbalance_bench.methods.deep_neighbours import directions
+        from imbalance_bench.methods.shared.decisions import directions
 
         h = directions(stack(batch.x, "embed")).unflatten(1, (-1, MEMBERS))
         costs = of_label(class_costs(state.counts, self.cost_power), batch.y[:, ::MEMBERS])
@@ -230,7 +230,7 @@ class ClusterDecision:
     def log_probs(self, features: torch.Tensor) -> np.ndarray:
         import torch
 
-        from imbalance_bench.methods.deep_neighbours import LEAST
+        from imbalance_bench.methods.shared.decisions import LEAST
 
         squared = torch.cdist(features, self.centres, compute_mode="donot_use_mm_for_euclid_dist").square_().double()
         last = squared.topk(min(self.k, len(self.centres)), largest=False).values[:, -1:]

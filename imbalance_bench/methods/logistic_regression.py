@@ -63,8 +63,8 @@ class LogisticRegression(Method):
         """One run on its training set; its history is one row."""
         import torch
 
-        from imbalance_bench.methods.deep_neighbours import LogisticDecision
-        from imbalance_bench.methods.vectors import VectorClassifier, flat_vectors, valid_score
+        from imbalance_bench.methods.shared.decisions import LogisticDecision
+        from imbalance_bench.methods.shared.vectors import VectorClassifier, flat_vectors, valid_score
 
         x = torch.from_numpy(flat_vectors(rows.x))
         decision = LogisticDecision(x, rows.y, self.c, task.classes, self.class_weight)

@@ -17,7 +17,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import SCHEMA, digest
 from imbalance_bench.methods.anchors import anchor_facts, closed, difficult, distinct, warnings_of, words
 from imbalance_bench.methods.base import Method, resampling_info
-from imbalance_bench.methods.oversampling import target_counts
+from imbalance_bench.methods.shared.oversampling import target_counts
 from imbalance_bench.options import Count, Fraction, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
 

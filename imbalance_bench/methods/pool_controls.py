@@ -10,7 +10,7 @@ import numpy as np
 
 from imbalance_bench.data.base import Task
 from imbalance_bench.methods.selectnet import SelectNet
-from imbalance_bench.methods.self_training import Choice, Predicted, Rule, SelfTraining
+from imbalance_bench.methods.shared.self_training import Choice, Predicted, Rule, SelfTraining
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from imbalance_bench.methods.oversampling import OverSampler
+from imbalance_bench.methods.shared.oversampling import OverSampler
 from imbalance_bench.registry import METHODS
 
 

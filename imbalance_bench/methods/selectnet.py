@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.methods.self_training import Choice, ContextTraining, Predicted, Rule
+from imbalance_bench.methods.shared.self_training import Choice, ContextTraining, Predicted, Rule
 from imbalance_bench.options import BelowOne, Count, MinLen, NonNegative, Positive
 from imbalance_bench.registry import METHODS
 from imbalance_bench.seeds import SELECTION_BATCHES, SELECTION_START, derived

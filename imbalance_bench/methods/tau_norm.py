@@ -74,7 +74,7 @@ class TauNorm(Method):
 
 def normalised(stack: Stack, flat: torch.Tensor, tau: float, method: str) -> torch.Tensor:
     """The parameters (P + S,) of one run with a τ-normalised head."""
-    from imbalance_bench.methods.heads import head_of
+    from imbalance_bench.methods.shared.heads import head_of
 
     flat = flat.clone()
     weight, bias = head_of(stack.views(flat[None]), method)

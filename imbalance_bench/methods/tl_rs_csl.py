@@ -50,7 +50,7 @@ class TripletLoss(BalancedBatches):
     neighbours: Count
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
-        from imbalance_bench.methods.deep_neighbours import DeepClassifier, KNNDecision, directions
+        from imbalance_bench.methods.shared.decisions import DeepClassifier, KNNDecision, directions
 
         if engine.trainer.batch_size < 2 * tasks[0].classes:
             raise BenchError(
@@ -72,7 +72,7 @@ class TripletLoss(BalancedBatches):
 
     def batch_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
         from imbalance_bench.engine.losses import of_label
-        from imbalance_bench.methods.deep_neighbours import directions
+        from imbalance_bench.methods.shared.decisions import directions
 
         costs = of_label(class_costs(state.counts, self.cost_power), batch.y)
         return triplet_loss(directions(stack(batch.x, "embed")), batch.y, costs, self.margin)

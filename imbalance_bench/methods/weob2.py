@@ -72,8 +72,8 @@ class WEOB2(Method):
     def finish(self, task: Task, rows: Part, labels: np.ndarray, weights: torch.Tensor, seen: np.ndarray) -> Classifier:
         """A run's decision from its members' weights (2 M, d + 1) and what the ensembles predicted along the stream,
         probabilities (n, 2); a row of history a pass."""
-        from imbalance_bench.methods.deep_neighbours import LEAST
-        from imbalance_bench.methods.vectors import VectorClassifier, valid_score
+        from imbalance_bench.methods.shared.decisions import LEAST
+        from imbalance_bench.methods.shared.vectors import VectorClassifier, valid_score
 
         recalls = tracked_recalls(labels, (seen > 0.5) == (labels == 1)[:, None], self.theta)
         ends = [len(rows) * (p + 1) for p in range(self.passes)]
@@ -101,7 +101,7 @@ class MeanOfMembers:
         """Log-probabilities (n, 2) of vectors (n, d)."""
         import torch
 
-        from imbalance_bench.methods.deep_neighbours import LEAST
+        from imbalance_bench.methods.shared.decisions import LEAST
 
         z = (features.to(self.weights) @ self.weights[:, 1:].T + self.weights[:, 0]).double()
         p = torch.stack([torch.sigmoid(-z).mean(1), torch.sigmoid(z).mean(1)], 1)
@@ -145,7 +145,7 @@ def learn(
     """
     import torch
 
-    from imbalance_bench.methods.vectors import flat_vectors
+    from imbalance_bench.methods.shared.vectors import flat_vectors
 
     def padded(arrays: Sequence[np.ndarray]) -> torch.Tensor:
         """(steps, R, ...), zeros where a stream is over."""

@@ -73,7 +73,7 @@ class TwoStages(Method):
         from imbalance_bench.backbones.mlp import MLP
         from imbalance_bench.engine.loop import Training
         from imbalance_bench.engine.stack import Stack
-        from imbalance_bench.methods.heads import head_of
+        from imbalance_bench.methods.shared.heads import head_of
 
         tasks = [replace(t, seed=derived(t.seed, SECOND_STAGE)) for t in body.tasks]
         # Initialised as the backbone initialises its head.

@@ -179,7 +179,7 @@ def balanced(task: Task, rows: Part) -> Part:
     """Every class drawn up to the largest: the rows of ``random_oversampling`` with ``amount=balanced``."""
     from imblearn.over_sampling import RandomOverSampler
 
-    from imbalance_bench.methods.oversampling import target_counts
+    from imbalance_bench.methods.shared.oversampling import target_counts
 
     sampler = RandomOverSampler(sampling_strategy=target_counts(rows.y, "balanced"), random_state=task.seed % 2**32)
     sampler.fit_resample(np.arange(len(rows))[:, None], rows.y)

@@ -11,7 +11,7 @@ from imbalance_bench.data.base import Task
 from imbalance_bench.engine.classifier import Classifier, Iterate
 
 if TYPE_CHECKING:
-    from imbalance_bench.methods.deep_neighbours import Decision
+    from imbalance_bench.methods.shared.decisions import Decision
 
 
 def flat_vectors(x: np.ndarray) -> np.ndarray:
