@@ -11,9 +11,9 @@ import torch
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.stack import Stack
-from imbalance_bench.engine.wgan import DeepCross, GANs, conditions, gradient_penalty
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.cwgan import Scale
+from imbalance_bench.methods.cwgan.gan import DeepCross, GANs, conditions, gradient_penalty
+from imbalance_bench.methods.cwgan.method import Scale
 from tests.tasks import backbone, image_task, method, task, trainer
 
 QUICK = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,6 @@ from imbalance_bench.engine.stack import Stack
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine
-    from imbalance_bench.methods.cwgan import CWGAN
 
 
 class DeepCross(nn.Module):
@@ -83,15 +83,40 @@ def gradient_penalty(
     return ((gradient.square().sum(-1) + 1e-12).sqrt() - 1).square()
 
 
+@dataclass(frozen=True)
+class GANOptions:
+    """The options of the method that its networks and their training take; ``CWGAN`` says what they mean."""
+
+    epochs: int
+    batch_size: int
+    critic_steps: int
+    lr: float
+    betas: tuple[float, ...]
+    penalty_weight: float
+    noise_dim: int
+    generator_hidden: tuple[int, ...]
+    generator_cross: int
+    generator_tail: int
+    critic_hidden: tuple[int, ...]
+    critic_cross: int
+    input_noise: float
+    ac_weight: float
+    ac_floor: float
+    ac_epochs: int
+    ac_lr: float
+    ac_hidden: tuple[int, ...]
+    ac_cross: int
+
+
 class GANs:
-    """One conditional WGAN-GP a run, with ``options`` of the method.
+    """One conditional WGAN-GP a run, with ``options``.
 
     ``parts``: the rows of each run, features (n, d) scaled to [0, 1]. Every run draws its batches and its noise from a
     generator of its own, so that it comes out the same whichever runs it is trained with. ``monitor`` holds the
     history (critic_loss, distance = estimated Wasserstein distance, penalty) and the failures of the runs.
     """
 
-    def __init__(self, options: CWGAN, tasks: Sequence[Task], parts: Sequence[Part], engine: Engine) -> None:
+    def __init__(self, options: GANOptions, tasks: Sequence[Task], parts: Sequence[Part], engine: Engine) -> None:
         o = self.options = options
         self.classes = tasks[0].classes
         self.d = parts[0].x.shape[1]

@@ -13,6 +13,7 @@ from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method, resampling_info
 from imbalance_bench.methods.shared.oversampling import Amount, target_counts
+from imbalance_bench.methods.shared.parts import part_of
 from imbalance_bench.options import Betas, Count, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
 
@@ -77,13 +78,13 @@ class CWGAN(Method):
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         """The GANs of all runs are trained together, then the classifiers of all runs."""
-        from imbalance_bench.engine.wgan import GANs
+        from imbalance_bench.methods.cwgan.gan import GANOptions, GANs
 
         parts = [engine.rows_of(task) for task in tasks]
         targets = [self.targets(task, part) for task, part in zip(tasks, parts)]
         scales = {id(part): Scale.of(part) for part in parts}
         scaled = {id(part): scales[id(part)].apply(part) for part in parts}
-        gans = GANs(self, tasks, [scaled[id(part)] for part in parts], engine)
+        gans = GANs(part_of(GANOptions, self), tasks, [scaled[id(part)] for part in parts], engine)
         gans.train()
         failures = gans.monitor.failures
         sets = []
