@@ -12,9 +12,9 @@ import torch
 from imbalance_bench import metrics
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine import Engine
-from imbalance_bench.engine.sac import SAC, Replay, Transitions
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.mesa import Growth, error_histogram, gaussian
+from imbalance_bench.methods.mesa.method import Growth, error_histogram, gaussian
+from imbalance_bench.methods.mesa.sac import SAC, Replay, Transitions
 from tests.tasks import blobs, image_task, method, task, trainer
 
 QUICK = {"random_steps": 30, "learned_steps": 30, "learners": 5}

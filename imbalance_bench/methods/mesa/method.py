@@ -13,12 +13,13 @@ from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier, Iterate
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
+from imbalance_bench.methods.shared.parts import part_of
 from imbalance_bench.options import Count, Fraction, Ge, Interval, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine
-    from imbalance_bench.engine.sac import SAC, Replay
+    from imbalance_bench.methods.mesa.sac import SAC, Replay
 
 
 @METHODS.register("mesa")
@@ -31,7 +32,7 @@ class Mesa(Method):
     exp(-(|y - p| - μ)² / 2σ²) (σ = ``sigma``); the first tree's are drawn uniformly. The action μ ∈ [0, 1] is the
     meta-sampler's: a policy π(μ | s), s = the histograms of |y - p| over the majority rows of the training and of the
     validation part, ``bins`` bins on [0, 1] each, scaled to sum to ``bins``. It is trained by soft actor-critic
-    (engine/sac.py) on ``random_steps`` uniform actions and ``learned_steps`` of its own, each of the latter with one
+    (``sac``) on ``random_steps`` uniform actions and ``learned_steps`` of its own, each of the latter with one
     update; an episode grows one ensemble of ``learners`` trees, and the reward of a step is ``reward_scale`` times what
     it adds to the AUC-PR on the validation part. Then a run is one more ensemble, grown with actions drawn from π.
 
@@ -78,11 +79,11 @@ class Mesa(Method):
 
     def fit_one(self, task: Task, engine: Engine) -> TreeEnsemble:
         """Trains the meta-sampler of one run and grows its ensemble."""
-        from imbalance_bench.engine.sac import SAC
+        from imbalance_bench.methods.mesa.sac import SAC, SACOptions
 
         rng = np.random.default_rng(task.seed)
         growth = Growth(self, task, rng)
-        sampler = SAC(self, 2 * self.bins, task.seed)
+        sampler = SAC(part_of(SACOptions, self), 2 * self.bins, task.seed)
         history = self.meta_train(growth, sampler, rng)
         growth.start()
         actions = []
@@ -120,7 +121,7 @@ class Mesa(Method):
 
     def prefilled(self, rng: np.random.Generator) -> Replay:
         """A replay memory of hand-made transitions."""
-        from imbalance_bench.engine.sac import Replay
+        from imbalance_bench.methods.mesa.sac import Replay
 
         memory = Replay(self.replay, 2 * self.bins)
         middles = np.linspace(0, 1, self.bins)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,13 +16,22 @@ from imbalance_bench.backbones.mlp import MLP
 from imbalance_bench.engine.optim import Adam
 from imbalance_bench.engine.stack import Stack
 
-if TYPE_CHECKING:
-    from imbalance_bench.methods.mesa import Mesa
-
 LOG_SD = (-20.0, 2.0)
 
 
 BETAS = (0.9, 0.999)  # Adam's own defaults
+
+
+@dataclass(frozen=True)
+class SACOptions:
+    """The options of the method that soft actor-critic takes: the discount, how fast the targets follow, the weight of
+    the entropy, the step size, and units of a hidden layer."""
+
+    gamma: float
+    tau: float
+    alpha: float
+    lr: float
+    hidden: int
 
 
 class Actor(nn.Module):
@@ -72,9 +82,9 @@ class Replay:
 
 
 class SAC:
-    """An actor, two critics Q(s, a) and their slowly following targets, with the options of the method."""
+    """An actor, two critics Q(s, a) and their slowly following targets."""
 
-    def __init__(self, options: Mesa, states: int, seed: int) -> None:
+    def __init__(self, options: SACOptions, states: int, seed: int) -> None:
         self.options = options
         seeds = np.random.SeedSequence([seed, 0]).generate_state(4, np.uint64) >> np.uint64(1)
         *inits, noise = seeds.tolist()
