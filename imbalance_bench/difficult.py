@@ -76,7 +76,7 @@ def marked(rows: torch.Tensor, part: Part, features: torch.Tensor, train: Part, 
 
 def share(features: torch.Tensor, train: Part, minority: Sequence[int]) -> float:
     """The share of difficult rows among the minority rows of ``train``, by its ``features`` (n, d)."""
-    from imbalance_bench.methods.anchors import difficult
+    from imbalance_bench.methods.miso.anchors import difficult
 
     few = np.isin(train.y, minority)
     return float(difficult(features[few], [], features[~few], NEIGHBOURS).mean())

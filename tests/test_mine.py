@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from imbalance_bench.engine.mine import MINE
+from imbalance_bench.methods.miso.mine import MINE
 
 
 def gaussians(n, rho, generator):

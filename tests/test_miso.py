@@ -14,18 +14,11 @@ import torch
 
 from imbalance_bench.data.base import Part, Vocabulary
 from imbalance_bench.engine import Engine
-from imbalance_bench.engine.miso import (
-    Discriminator,
-    EncoderDecoders,
-    Generator,
-    SemanticFusion,
-    Side,
-    Texts,
-    entangled,
-)
-from imbalance_bench.engine.seq2seq import Memory
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods import anchors
+from imbalance_bench.methods.miso import anchors
+from imbalance_bench.methods.miso.generator import Generator, Side
+from imbalance_bench.methods.miso.networks import Discriminator, EncoderDecoders, SemanticFusion, Texts, entangled
+from imbalance_bench.methods.miso.seq2seq import Memory
 from tests.tasks import method, task, trainer
 from tests.texts import LENGTH, SIZE, VOCABULARY, MeanOfWords, text_task
 

@@ -17,7 +17,7 @@ from imbalance_bench.data.base import Part, Task, Vocabulary
 from imbalance_bench.data.text.tokens import BEGIN, END, PAD, SPECIAL
 from imbalance_bench.devices import choose_device
 from imbalance_bench.engine import Engine
-from imbalance_bench.engine.miso import EncoderDecoders
+from imbalance_bench.methods.miso.networks import EncoderDecoders
 from imbalance_bench.registry import BACKBONES, METHODS
 
 RUNS = 5

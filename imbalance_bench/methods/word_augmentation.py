@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.methods.anchors import closed
 from imbalance_bench.methods.base import Method
+from imbalance_bench.methods.miso.anchors import closed
 from imbalance_bench.methods.shared.oversampling import Amount, target_counts
 from imbalance_bench.options import Fraction
 from imbalance_bench.registry import METHODS

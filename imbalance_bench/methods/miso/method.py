@@ -15,15 +15,16 @@ from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import SCHEMA, digest
-from imbalance_bench.methods.anchors import anchor_facts, closed, difficult, distinct, warnings_of, words
 from imbalance_bench.methods.base import Method, resampling_info
+from imbalance_bench.methods.miso.anchors import anchor_facts, closed, difficult, distinct, warnings_of, words
 from imbalance_bench.methods.shared.oversampling import target_counts
+from imbalance_bench.methods.shared.parts import part_of
 from imbalance_bench.options import Count, Fraction, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine
-    from imbalance_bench.engine.miso import Generator
+    from imbalance_bench.methods.miso.generator import Generator
 
 log = logging.getLogger("imbalance_bench")
 
@@ -150,7 +151,7 @@ class CAG(Method):
 
     def generate(self, task: Task, rows: Part, wanted: dict[int, int], engine: Engine) -> Anchors:
         """As many anchors of each class as are ``wanted``."""
-        from imbalance_bench.engine.miso import Diverged
+        from imbalance_bench.methods.miso.generator import Diverged
 
         made = Anchors()
         for label, n in wanted.items():
@@ -203,12 +204,12 @@ class CAG(Method):
         ``facts`` as JSON, and ``generator_...``: its history."""
         import torch
 
-        from imbalance_bench.engine.miso import Generator
+        from imbalance_bench.methods.miso.generator import Generator, GeneratorOptions
 
         assert task.vocabulary is not None
         texts, others = rows.x[rows.y == label], rows.x[rows.y != label]
         seed = np.random.SeedSequence([task.seed, label])
-        generator = Generator(self, task.vocabulary, texts, others, wanted, seed, engine)
+        generator = Generator(part_of(GeneratorOptions, self), task.vocabulary, texts, others, wanted, seed, engine)
         pretraining = self.key(self.pretraining, task, rows, label, engine)
         pad, tail = task.vocabulary.pad, task.vocabulary.tail
         with engine.autocast():
