@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 
 from imbalance_bench import metrics
-from imbalance_bench.backbones.setconv import SetConvNetwork
 from imbalance_bench.engine import Engine
-from imbalance_bench.engine.episodes import EpisodicTraining, distinct, drawn, shares
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.setconv import AgainstRest, against_rest
+from imbalance_bench.methods.setconv.episodes import EpisodicTraining, distinct, drawn, shares
+from imbalance_bench.methods.setconv.method import AgainstRest, against_rest
+from imbalance_bench.methods.setconv.network import SetConvNetwork
 from imbalance_bench.report.frame import iterate_title
 from imbalance_bench.rescore import rescore
 from imbalance_bench.run import run_cell

@@ -64,7 +64,7 @@ class EpisodicTraining:
 
     ``nets``: a task a run, of whose training part only the labels count; ``sets``: its rows, stored once however many
     runs share a ``Part``; ``rates``: columns of the parameters and what their learning rate is multiplied by. A network
-    has the stages of ``backbones/setconv.py`` and a buffer ``representatives`` (2, d_o), which is filled after every
+    has the stages of ``network`` and a buffer ``representatives`` (2, d_o), which is filled after every
     epoch from the first ``post_size`` rows of the post-training set.
     """
 

@@ -39,7 +39,7 @@ class SetConv(nn.Module):
 
     ``hidden``: width of a linear layer and ReLU before, which samples and anchor go through alike (None: none);
     ``width``: d_o; ``output``: width of a linear layer without bias and ReLU after, of a set's mean (None: none).
-    The anchor and the representatives of the two classes (see engine/episodes.py) are buffers.
+    The anchor and the representatives of the two classes (see ``episodes``) are buffers.
     """
 
     def __init__(self, d: int, hidden: int | None, width: int, output: int | None) -> None:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import torch
 
     from imbalance_bench.engine import Engine, NetworkClassifier
-    from imbalance_bench.engine.episodes import EpisodicTraining
     from imbalance_bench.engine.stack import Stack
+    from imbalance_bench.methods.setconv.episodes import EpisodicTraining
 
 
 @METHODS.register("setconv")
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class SetConv(Method):
     """Gao, Li, Lin, Aggarwal & Khan, "SetConv: A New Approach for Learning from Imbalanced Data", EMNLP 2020.
 
-    The layer (Eqs. 2-4) is in backbones/setconv.py, its training in engine/episodes.py. An episode has a support set of
+    The layer (Eqs. 2-4) is in ``network``, its training in ``episodes``. An episode has a support set of
     ``support`` rows at the imbalance ratio of the training rows (N2 = max(1, round(support · minority's share)), N1 =
     support - N2), whose two representatives v_maj, v_min are compared with one query a class: P(c | x) ∝ exp(x · v_c)
     (Eqs. 5-6), cross-entropy. The anchor Y is the mean of the minority's training rows. After training the
@@ -66,8 +66,8 @@ class SetConv(Method):
             raise BenchError(f"method.output_rate={self.output_rate} is of a layer that method.output=null leaves out")
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
-        from imbalance_bench.backbones.setconv import SetConvNetwork
-        from imbalance_bench.engine.episodes import EpisodicTraining
+        from imbalance_bench.methods.setconv.episodes import EpisodicTraining
+        from imbalance_bench.methods.setconv.network import SetConvNetwork
 
         sets = [engine.rows_of(task) for task in tasks]
         classes = [1] if tasks[0].classes == 2 else list(range(tasks[0].classes))
