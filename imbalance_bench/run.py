@@ -167,8 +167,8 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
     from imbalance_bench.data.tasks import make_runs
     from imbalance_bench.data.text.reading import as_read_by
     from imbalance_bench.data.together import remarks
-    from imbalance_bench.difficult import difficulty
     from imbalance_bench.engine import Engine
+    from imbalance_bench.slices import difficulty
 
     # The tracker too: what it lacks is known before anything is trained.
     method, backbone, trainer, tracker = (config.component(g) for g in ("method", "backbone", "trainer", "tracker"))

@@ -26,7 +26,7 @@ def score_predictions(
 
     ``arrays`` as in predictions.npz, ``scores_<iterate>`` for every iterate there is, and ``ranks_<iterate>`` where
     classes rank rows otherwise; ``runs``: (fold, repeat) of each run of the cell; ``minority``: the minority classes of
-    each run. Where texts were marked (``difficult.py``), the group ``minority_difficult`` also has the shares of such
+    each run. Where texts were marked (``slices.py``), the group ``minority_difficult`` also has the shares of such
     samples in the training part: ``share``, and, at the last iterate, ``share_own``, by the network's own features.
     """
     rows: list[dict[str, Any]] = []

@@ -16,9 +16,9 @@ from imbalance_bench import metrics, rescore
 from imbalance_bench.data.base import Dataset, Part
 from imbalance_bench.data.sources.sklearn import SklearnSource
 from imbalance_bench.data.text.reading import RawTexts
-from imbalance_bench.difficult import NEIGHBOURS, marked, share
 from imbalance_bench.registry import BACKBONES
 from imbalance_bench.run import run_cell
+from imbalance_bench.slices import NEIGHBOURS, marked, share
 from imbalance_bench.store import Cell
 from tests.cells import cell
 from tests.tasks import CONF

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import torch
 
 NEAR = 0.9  # Jaccard similarity of the words of near-copies
 COLLAPSED = 0.25  # times the distinct-2 of the texts that anchors were made from, below which a generator has collapsed
@@ -86,17 +83,3 @@ def warnings_of(facts: dict[str, Any]) -> list[str]:
         f"the generator has collapsed: distinct-2 of its {facts['anchors']} anchors is {facts['distinct_2']:.4f}, that "
         f"of the texts they were made from {facts['sources_distinct_2']:.4f}"
     ]
-
-
-def difficult(own: torch.Tensor, others: Sequence[torch.Tensor], majority: torch.Tensor, k: int) -> np.ndarray:
-    """Which of the minority's embeddings (n, d) have one of the majority's (m, d) among their k nearest (γ > 0, Section
-    7.1 of MISO). ``others``: further ones of the minority, which are neighbours only."""
-    import torch
-
-    from imbalance_bench.neighbours import nearest, not_itself
-
-    keys = torch.cat([own, *others, majority])
-    k = min(k, len(keys) - 1)
-    with torch.autocast(keys.device.type, enabled=False):  # distances in bfloat16 have other neighbours
-        _, found = nearest(own, keys, k + 1)
-    return (found[not_itself(found)].view(-1, k) >= len(keys) - len(majority)).any(1).cpu().numpy()

@@ -76,7 +76,20 @@ def marked(rows: torch.Tensor, part: Part, features: torch.Tensor, train: Part, 
 
 def share(features: torch.Tensor, train: Part, minority: Sequence[int]) -> float:
     """The share of difficult rows among the minority rows of ``train``, by its ``features`` (n, d)."""
-    from imbalance_bench.methods.miso.anchors import difficult
 
     few = np.isin(train.y, minority)
     return float(difficult(features[few], [], features[~few], NEIGHBOURS).mean())
+
+
+def difficult(own: torch.Tensor, others: Sequence[torch.Tensor], majority: torch.Tensor, k: int) -> np.ndarray:
+    """Which of the minority's embeddings (n, d) have one of the majority's (m, d) among their k nearest (γ > 0, Section
+    7.1 of MISO). ``others``: further ones of the minority, which are neighbours only."""
+    import torch
+
+    from imbalance_bench.neighbours import nearest, not_itself
+
+    keys = torch.cat([own, *others, majority])
+    k = min(k, len(keys) - 1)
+    with torch.autocast(keys.device.type, enabled=False):  # distances in bfloat16 have other neighbours
+        _, found = nearest(own, keys, k + 1)
+    return (found[not_itself(found)].view(-1, k) >= len(keys) - len(majority)).any(1).cpu().numpy()
