@@ -7,7 +7,8 @@ import io
 import pandas as pd
 import pytest
 
-from imbalance_bench.report.render import Block, Item, Sheet, latex, markdown, tidy_csv
+from imbalance_bench.report.sheet import Block, Item, Sheet
+from imbalance_bench.report.writing.formats import latex, markdown, tidy_csv
 
 HOSTILE = ["=1+1", "+1 city", "-a", "@SUM(A1)", "a|b", "two\nlines", "<b>x</b>", "*x*", "_x_", "a_b", "C #", "[l](u)"]
 

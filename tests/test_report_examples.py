@@ -7,7 +7,7 @@ import pytest
 
 from imbalance_bench.report.examples import examples, shortened
 from imbalance_bench.report.frame import NothingRun
-from imbalance_bench.report.render import rendered
+from imbalance_bench.report.writing.page import rendered
 from imbalance_bench.store import Store
 from tests.records import FakePreset, cell, write
 from tests.test_report_page import Reader

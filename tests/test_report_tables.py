@@ -13,8 +13,8 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.report import frame as frames
 from imbalance_bench.report.frame import NothingRun
 from imbalance_bench.report.printed import PrintedTable, read
-from imbalance_bench.report.render import rendered
 from imbalance_bench.report.tables import table
+from imbalance_bench.report.writing.page import rendered
 from imbalance_bench.store import Store
 from tests.records import FakePreset, cell, decline, fail, write
 

@@ -16,12 +16,14 @@ from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import digest
 from imbalance_bench.report.frame import NothingRun, iterate_title
-from imbalance_bench.report.render import FORMATS, Sheet, markdown, rendered
+from imbalance_bench.report.sheet import Sheet
+from imbalance_bench.report.writing.formats import markdown
+from imbalance_bench.report.writing.page import FORMATS, rendered
 from imbalance_bench.store import Store, atomic_write
 
 if TYPE_CHECKING:
     from imbalance_bench.presets import Preset
-    from imbalance_bench.report.figures import Drawing
+    from imbalance_bench.report.sheet import Drawing
 
 T = TypeVar("T")
 OUTPUTS = "outputs"
@@ -135,7 +137,7 @@ class Report:
                 print(rendered(sheet, options.format or "md"))
 
     def _everything(self, sheets: list[Sheet]) -> None:
-        from imbalance_bench.report.page import page
+        from imbalance_bench.report.writing.page import page
 
         paper = self.options.paper
         if self.options.iterate is None:

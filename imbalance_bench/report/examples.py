@@ -13,8 +13,8 @@ from imbalance_bench.registry import build
 from imbalance_bench.report import frame as frames
 from imbalance_bench.report.figures.style import arrays
 from imbalance_bench.report.frame import NothingRun, Outcome, Record
-from imbalance_bench.report.render import Block, Item, Sheet, mean_sd
 from imbalance_bench.report.scores import metric_title
+from imbalance_bench.report.sheet import Block, Item, Sheet, mean_sd
 from imbalance_bench.store import Damaged, has_file
 
 if TYPE_CHECKING:

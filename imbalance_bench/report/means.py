@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from imbalance_bench.report import statistics
 from imbalance_bench.report.frame import LOWER_IS_BETTER
 from imbalance_bench.report.printed import PrintedTable
-from imbalance_bench.report.render import Item, mean_sd, number
 from imbalance_bench.report.scores import Score
+from imbalance_bench.report.sheet import Item, mean_sd, number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -14,8 +14,8 @@ from imbalance_bench.identity import digest
 from imbalance_bench.report import frame as frames
 from imbalance_bench.report.frame import Record, iterate_title
 from imbalance_bench.report.means import MeanRows
-from imbalance_bench.report.render import Footnotes, Sheet
 from imbalance_bench.report.scores import Score, mark_best, metric_title
+from imbalance_bench.report.sheet import Footnotes, Sheet
 from imbalance_bench.report.tables import explain, grid
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from imbalance_bench.report.counts import counts_of
 from imbalance_bench.report.frame import LOWER_IS_BETTER, NothingRun, Outcome, iterate_title
 from imbalance_bench.report.means import MeanRows
 from imbalance_bench.report.printed import PrintedTable
-from imbalance_bench.report.render import Block, Footnotes, Item, Sheet, mean_sd, number
 from imbalance_bench.report.scores import (
     AXES,
     Score,
@@ -27,6 +26,7 @@ from imbalance_bench.report.scores import (
     relative,
     score,
 )
+from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet, mean_sd, number
 from imbalance_bench.report.sides import Side
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from imbalance_bench.report import frame as frames
 from imbalance_bench.report.claims import ClaimResult
 from imbalance_bench.report.frame import Record
 from imbalance_bench.report.judgement import NOT_RUN
-from imbalance_bench.report.render import Block, Item, Sheet, number
+from imbalance_bench.report.sheet import Block, Item, Sheet, number
 
 if TYPE_CHECKING:
     from imbalance_bench.report.statistics import PairedDifference

@@ -23,15 +23,16 @@ from imbalance_bench.report.figures.setconv import (
     text_encoder,
 )
 from imbalance_bench.report.figures.sine import sine_fit, sine_grid
-from imbalance_bench.report.figures.style import Drawing, FigureSpec, finished, styled
+from imbalance_bench.report.figures.style import FigureSpec, finished, styled
 from imbalance_bench.report.frame import NothingRun, Outcome, iterate_title
+from imbalance_bench.report.sheet import Drawing
 from imbalance_bench.store import Damaged
 
 if TYPE_CHECKING:
     from imbalance_bench.presets import Preset
     from imbalance_bench.store import Store
 
-__all__ = ["DRAWINGS", "Drawing", "bars", "figure"]
+__all__ = ["DRAWINGS", "bars", "figure"]
 
 # Each takes a preset's outcomes and returns a ``Drawn``, or its first two parts.
 Draw = Callable[[FigureSpec, Sequence[Outcome], str], tuple[Any, ...]]

@@ -7,14 +7,13 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from imbalance_bench.report.frame import Record
-from imbalance_bench.report.render import commented_csv
 from imbalance_bench.report.scores import metric_title
+from imbalance_bench.report.sheet import Drawing
 from imbalance_bench.store import Damaged, file_of, remedy
 
 if TYPE_CHECKING:
@@ -81,32 +80,6 @@ class Drawn(NamedTuple):
     figure: Figure
     caption: str
     values: pd.DataFrame | None = None
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A finished figure in both formats, its title, its caption, the header of provenance, and the numbers shown."""
-
-    name: str
-    title: str
-    caption: str
-    provenance: list[str]
-    svg: bytes
-    png: bytes
-    values: pd.DataFrame | None = None
-
-    def write(self, folder: Path) -> list[Path]:
-        """Stores ``<name>.svg``, ``<name>.png``, ``<name>.txt`` (caption and provenance) and, where there are values,
-        ``<name>.csv``."""
-        from imbalance_bench.store import atomic_write
-
-        text = "\n".join([self.title, "", self.caption, "", *self.provenance]) + "\n"
-        contents: dict[str, bytes | str] = {".png": self.png, ".svg": self.svg, ".txt": text}
-        if self.values is not None:
-            contents[".csv"] = commented_csv([self.title, *self.provenance, self.caption], self.values)
-        for suffix, content in contents.items():
-            atomic_write(folder / f"{self.name}{suffix}", content)
-        return [folder / f"{self.name}{suffix}" for suffix in contents]
 
 
 def styled(draw: Callable[[], tuple[Any, ...]]) -> Drawn:

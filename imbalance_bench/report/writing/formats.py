@@ -1,79 +1,10 @@
-"""A printed table, free of any format, and what turns it into Markdown, CSV and LaTeX (HTML: ``page.py``)."""
+"""A sheet as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-FORMATS = ("md", "csv", "tex", "html")
-
-
-@dataclass(frozen=True)
-class Item:
-    """One printed cell: ``text`` is ours; ``aside`` is the paper's value and the difference, set small beside it."""
-
-    text: str
-    aside: str = ""
-    bold: bool = False
-    muted: bool = False
-
-
-@dataclass(frozen=True)
-class Block:
-    """One grid of a sheet. ``keys``: how many leading columns name the row; ``summary``: rows below a rule."""
-
-    heading: str
-    header: list[str]
-    keys: int
-    rows: list[list[Item]]
-    summary: list[list[Item]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table as it is read: blocks, the notes below them, the header of provenance; ``frame`` is the same, tidy.
-    ``prose``: cells hold sentences, which are to be broken into lines."""
-
-    name: str
-    title: str
-    blocks: list[Block]
-    notes: list[str]
-    provenance: list[str]
-    frame: pd.DataFrame
-    prose: bool = False
-
-
-class Footnotes:
-    """Numbers reasons that are too long for a cell: equal reasons share a mark."""
-
-    def __init__(self) -> None:
-        self._marks: dict[str, int] = {}
-
-    def mark(self, word: str, reason: str) -> str:
-        """``word`` with the mark of ``reason``: "n/a [1]"."""
-        if not reason:
-            return word
-        return f"{word} [{self._marks.setdefault(reason, len(self._marks) + 1)}]"
-
-    def lines(self) -> list[str]:
-        return [f"[{number}] {reason}" for reason, number in self._marks.items()]
-
-
-def number(value: float, decimals: int = 3, signed: bool = False) -> str:
-    """A rounded number without a negative zero."""
-    rounded = round(value, decimals) + 0.0
-    return f"{rounded:+.{decimals}f}" if signed else f"{rounded:.{decimals}f}"
-
-
-def mean_sd(mean: float, sd: float | None, decimals: int = 3) -> str:
-    return number(mean, decimals) + (f" ± {number(sd, decimals)}" if sd is not None else "")
+from imbalance_bench.report.sheet import Item, Sheet, commented_csv, one_line
 
 
 def markdown(sheet: Sheet) -> str:
@@ -102,27 +33,9 @@ def _markdown_escape(text: str) -> str:
     return re.sub(r"[\\`*<|~$]|(?<!\w)_|_(?!\w)|(?<=\])\(|&(?=#?\w+;)", r"\\\g<0>", one_line(text))
 
 
-def one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
 def tidy_csv(sheet: Sheet) -> str:
     """The tidy numbers under a header of ``#`` lines (``pandas.read_csv(..., comment="#")``)."""
     return commented_csv([sheet.title, *sheet.provenance, *sheet.notes], sheet.frame)
-
-
-def commented_csv(lines: Iterable[str], frame: pd.DataFrame) -> str:
-    """A text that a spreadsheet would compute (=, +, -, @ in front of what is no number) stands behind an apostrophe; a
-    cell with # is quoted, so that it is not read as a comment."""
-    rows = csv.reader(io.StringIO(frame.to_csv(index=False, float_format="%.6g")))
-    body = (",".join(map(_csv_cell, row)) for row in rows)
-    return "".join(f"# {one_line(line)}\n" for line in lines) + "".join(f"{row}\n" for row in body)
-
-
-def _csv_cell(text: str) -> str:
-    if re.match(r"[=+\-@\t\r]", text) and not re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|-?inf", text):
-        text = f"'{text}"
-    return '"' + text.replace('"', '""') + '"' if re.search(r'[,"\r\n#]', text) else text
 
 
 _TEX = {
@@ -183,13 +96,3 @@ def _latex_item(item: Item) -> str:
     if item.bold:
         text = rf"\textbf{{{text}}}"
     return text + (rf" {{\scriptsize {tex_escape(item.aside)}}}" if item.aside else "")
-
-
-def rendered(sheet: Sheet, form: str) -> str:
-    """The sheet as a file of one of ``FORMATS``."""
-    if form == "html":
-        from imbalance_bench.report.page import page
-
-        return page(title=sheet.title, sheets=[sheet])
-    writers: dict[str, Any] = {"md": markdown, "csv": tidy_csv, "tex": latex}
-    return writers[form](sheet)

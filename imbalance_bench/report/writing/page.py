@@ -7,13 +7,14 @@ import itertools
 import re
 from collections.abc import Sequence
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.report.judgement import VERDICTS
-from imbalance_bench.report.render import Sheet
+from imbalance_bench.report.sheet import Sheet
+from imbalance_bench.report.writing.formats import latex, markdown, tidy_csv
 
 if TYPE_CHECKING:
-    from imbalance_bench.report.figures import Drawing
+    from imbalance_bench.report.sheet import Drawing
 
 
 def page(title: str, sheets: Sequence[Sheet], drawings: Sequence[Drawing] = (), lead: str = "") -> str:
@@ -25,7 +26,7 @@ def page(title: str, sheets: Sequence[Sheet], drawings: Sequence[Drawing] = (), 
     environment.filters["embedded"] = _embedded
     environment.filters["verdict"] = lambda text: text.replace(" ", "-") if text in VERDICTS else ""
     anchors = _anchors([*(sheet.name for sheet in sheets), *(f"drawing-{drawing.name}" for drawing in drawings)])
-    template = (resources.files("imbalance_bench.report") / "page.html.j2").read_text(encoding="utf-8")
+    template = (resources.files("imbalance_bench.report.writing") / "page.html.j2").read_text(encoding="utf-8")
     content = {"sheets": list(zip(anchors, sheets)), "drawings": list(zip(anchors[len(sheets) :], drawings))}
     return environment.from_string(template).render(title=title, lead=lead, **content)
 
@@ -48,3 +49,14 @@ def _spoken(name: str) -> str:
 def _embedded(drawing: Drawing) -> str:
     """The figure as a data URI: inline SVGs of one page would share their ids."""
     return "data:image/svg+xml;base64," + base64.b64encode(drawing.svg).decode("ascii")
+
+
+FORMATS = ("md", "csv", "tex", "html")
+
+
+def rendered(sheet: Sheet, form: str) -> str:
+    """The sheet as a file of one of ``FORMATS``."""
+    if form == "html":
+        return page(title=sheet.title, sheets=[sheet])
+    writers: dict[str, Any] = {"md": markdown, "csv": tidy_csv, "tex": latex}
+    return writers[form](sheet)

@@ -1,0 +1,1 @@
+"""Sheets and drawings as files: Markdown, CSV, LaTeX, and a page of HTML."""
