@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report import frame as frames
-from imbalance_bench.report.frame import NothingRun
 from imbalance_bench.report.printed import PrintedTable, read
+from imbalance_bench.report.records import comparable
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import NothingRun
 from imbalance_bench.report.tables import table
 from imbalance_bench.report.writing.page import rendered
 from imbalance_bench.store import Store
@@ -160,7 +161,7 @@ def test_the_refusal_names_the_settings_that_differ(tmp_path):
     write(tmp_path, one, [0.5], subset="aaaa")
     write(tmp_path, two, [0.5], subset="bbbb")
     with pytest.raises(BenchError, match=r"ratio\.seed=(None / 3|3 / None)"):
-        frames.refuse_mixed_rows(Store(tmp_path).records())
+        comparable.refuse_mixed_rows(Store(tmp_path).records())
 
 
 def test_two_readings_of_the_same_texts_are_refused_but_not_those_of_two_backbones(tmp_path):
@@ -170,10 +171,10 @@ def test_two_readings_of_the_same_texts_are_refused_but_not_those_of_two_backbon
     write(tmp_path, cell("smote", backbone="textcnn"), [0.5], infos=read(179))
     write(tmp_path, cell("focal", backbone="textcnn"), [0.5], infos=read(179))
     write(tmp_path, cell("smote", backbone="xlnet"), [0.5], infos=read(0))
-    frames.refuse_mixed_rows(Store(tmp_path).records())
+    comparable.refuse_mixed_rows(Store(tmp_path).records())
     write(tmp_path, cell("crt", backbone="textcnn"), [0.5], infos=read(198))
     with pytest.raises(BenchError, match="two readings of the texts of fold 0: .*'stop_words': 1(79.*198|98.*179)"):
-        frames.refuse_mixed_rows(Store(tmp_path).records())
+        comparable.refuse_mixed_rows(Store(tmp_path).records())
 
 
 def test_two_cells_of_equal_labels_are_refused(outputs):

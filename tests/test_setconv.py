@@ -19,7 +19,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.setconv.episodes import EpisodicTraining, distinct, drawn, shares
 from imbalance_bench.methods.setconv.method import AgainstRest, against_rest
 from imbalance_bench.methods.setconv.network import SetConvNetwork
-from imbalance_bench.report.frame import iterate_title
+from imbalance_bench.report.records.records import iterate_title
 from imbalance_bench.rescore import rescore
 from imbalance_bench.run import run_cell
 from imbalance_bench.scoring import score_predictions

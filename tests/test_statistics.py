@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from imbalance_bench.report import statistics
+from imbalance_bench.report.records import statistics
 
 # AUC of C4.5 with and without tuning of m and cf on 14 UCI sets: the example of Demšar's section 3.2.2. Its
 # ranks separate the third and the fourth value of the set "voting" (the last row but one), equal in the

@@ -25,11 +25,11 @@ import numpy as np
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
 from imbalance_bench.report import printed
-from imbalance_bench.report.frame import LOWER_IS_BETTER, iterate_title
 from imbalance_bench.report.judgement import NOT_RUN, Verdict, difference, judge
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, iterate_title
+from imbalance_bench.report.records.statistics import PairedDifference
 from imbalance_bench.report.scores import recorded
 from imbalance_bench.report.sides import ANY, Side
-from imbalance_bench.report.statistics import PairedDifference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,7 +238,7 @@ def evaluate_claims(
     Args:
         claims: as in claims.yaml, the keys of ``Claim``.
         values: one row a number, columns ``KEYS``, value and, where they tell records apart, ``SETTINGS``
-            (``report.frame.tidy``; more columns do no harm). Undefined values (nan) count as not run.
+            (``records.tidy``; more columns do no harm). Undefined values (nan) count as not run.
         exact: the numbers stand for themselves, one a cell, without an interval.
 
     Raises:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import digest
-from imbalance_bench.report.frame import NothingRun, iterate_title
+from imbalance_bench.report.records.records import NothingRun, iterate_title
 from imbalance_bench.report.sheet import Sheet
 from imbalance_bench.report.writing.formats import markdown
 from imbalance_bench.report.writing.page import FORMATS, rendered
@@ -187,7 +187,7 @@ class Report:
         """The paper's claims, tested on the cells of its tables, or of the presets that claims.yaml names; none where
         none are declared."""
         from imbalance_bench.report.claims import presets_tested
-        from imbalance_bench.report.frame import code_notes, damage_notes, done, outcomes
+        from imbalance_bench.report.records.records import code_notes, damage_notes, done, outcomes
         from imbalance_bench.report.verdicts import verdicts
 
         paper = self.options.paper

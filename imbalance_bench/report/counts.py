@@ -11,7 +11,7 @@ import numpy as np
 from imbalance_bench.data.text.words import segmenter
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS, RATIOS
-from imbalance_bench.report.frame import COLUMNS, LABELS, Outcome
+from imbalance_bench.report.records.records import COLUMNS, LABELS, Outcome
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +23,7 @@ ABSENT = "the data set does not lie here: python scripts/data.py fetch <its name
 
 
 def counts_of(cells: Iterable[Cell], folder: Path) -> tuple[list[Outcome], dict[str, pd.DataFrame]]:
-    """What became of each cell, ``done`` or ``absent``, and its numbers by cell id, in the form of ``frame.by_cell``.
+    """What became of each cell, ``done`` or ``absent``, and its numbers by cell id, in the form of ``records.by_cell``.
 
     Counted are the rows that the cell's ratio leaves of its data set, before any split. ``folder``: ``paths.data``;
     nothing is fetched.

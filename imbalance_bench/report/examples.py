@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imbalance_bench.registry import build
-from imbalance_bench.report import frame as frames
-from imbalance_bench.report.figures.style import arrays
-from imbalance_bench.report.frame import NothingRun, Outcome, Record
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import NothingRun, Outcome, Record, arrays
 from imbalance_bench.report.scores import metric_title
 from imbalance_bench.report.sheet import Block, Item, Sheet, mean_sd
 from imbalance_bench.store import Damaged, has_file
@@ -32,7 +31,7 @@ class ExamplesSpec:
 
     ``examples``: how many a cell, spread evenly over its runs and what they keep; ``width``: characters after which a
     text is cut; ``header``: what the source and the generated text are called; ``metrics``: facts of the generated
-    texts (``frame.tidy``, class group minority) for the heading of a cell; ``sections``, ``matched``, ``titles`` and
+    texts (``records.tidy``, class group minority) for the heading of a cell; ``sections``, ``matched``, ``titles`` and
     ``readings`` as in ``tables.TableSpec``.
     """
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from imbalance_bench.report.statistics import PairedDifference, friedman, paired_difference, varies_less
+from imbalance_bench.report.records.statistics import PairedDifference, friedman, paired_difference, varies_less
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench import scoring
-from imbalance_bench.report import frame as frames
-from imbalance_bench.report.frame import LOWER_IS_BETTER, Outcome, Record
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, Outcome, Record
 from imbalance_bench.report.sides import Side
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def score(
 ) -> Score:
     """The mean over a cell's runs, or why there is none.
 
-    ``values``: ``frame.by_cell`` of the records; ``row``: how the row is addressed (``sides.Side``), where that says
+    ``values``: ``records.by_cell`` of the records; ``row``: how the row is addressed (``sides.Side``), where that says
     more than the label of the cell's method.
     """
     labels: dict[str, Any] = {axis: result.labels[axis] for axis in frames.LABELS}

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from imbalance_bench import scoring
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import digest
-from imbalance_bench.report import frame as frames
-from imbalance_bench.report.frame import Record, iterate_title
 from imbalance_bench.report.means import MeanRows
+from imbalance_bench.report.records import comparable
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import Record, iterate_title
 from imbalance_bench.report.scores import Score, mark_best, metric_title
 from imbalance_bench.report.sheet import Footnotes, Sheet
 from imbalance_bench.report.tables import explain, grid
@@ -48,7 +49,7 @@ def summary(store: Store, filters: Sequence[str] = (), iterate: str | None = Non
         )
     places = locate(records)
     records, superseded = newest(records, places)
-    frames.refuse_mixed_rows(records, lambda r: places[r["id"]][:2])
+    comparable.refuse_mixed_rows(records, lambda r: places[r["id"]][:2])
     scores = _scores(records, places, iterate)
     footnotes = Footnotes()
     blocks, notes = [], [explain(scores)]
@@ -116,7 +117,7 @@ def _named(
         pools.setdefault((within(record), record["labels"][group]), []).append(record)
     names = {}
     for (_, label), pool in pools.items():
-        flat = {r["id"]: frames.flatten({part: _options(r, part) for part in parts}) for r in pool}
+        flat = {r["id"]: comparable.flatten({part: _options(r, part) for part in parts}) for r in pool}
         keys = dict.fromkeys(k for options in flat.values() for k in options)
         differing = [k for k in keys if len({repr(options.get(k)) for options in flat.values()}) > 1]
         for i, options in flat.items():

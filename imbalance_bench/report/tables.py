@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
-from imbalance_bench.report import frame as frames
 from imbalance_bench.report.counts import counts_of
-from imbalance_bench.report.frame import LOWER_IS_BETTER, NothingRun, Outcome, iterate_title
 from imbalance_bench.report.means import MeanRows
 from imbalance_bench.report.printed import PrintedTable
+from imbalance_bench.report.records import comparable
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, NothingRun, Outcome, iterate_title
 from imbalance_bench.report.scores import (
     AXES,
     Score,
@@ -122,7 +123,7 @@ def table(
     """
     spec = build(TableSpec, preset.paper, "paper")
     iterate = iterate or spec.iterate
-    frames.refuse_equal_labels(preset.cells)
+    comparable.refuse_equal_labels(preset.cells)
     if spec.counted:
         results, values = counts_of(preset.cells, data)
         provenance = [f"command: {command.rpartition('; ')[2]}", "counted on loading: no run stands behind it"]
@@ -132,7 +133,7 @@ def table(
         records = frames.done(results)
         if not records:
             raise NothingRun(spec.name, spec.table, damaged=frames.damage_notes(results))
-        frames.refuse_mixed_rows(records)
+        comparable.refuse_mixed_rows(records)
         values, provenance = frames.by_cell(records), frames.provenance_lines(records, command)
     printed = PrintedTable(spec.name, spec.published, spec.published_as) if spec.published else None
     compared = next(iter(spec.sections))

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.report import claims
-from imbalance_bench.report import frame as frames
 from imbalance_bench.report.claims import ClaimResult
-from imbalance_bench.report.frame import Record
 from imbalance_bench.report.judgement import NOT_RUN
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import Record
 from imbalance_bench.report.sheet import Block, Item, Sheet, number
 
 if TYPE_CHECKING:
-    from imbalance_bench.report.statistics import PairedDifference
+    from imbalance_bench.report.records.statistics import PairedDifference
 
 HEADINGS = {"paper": "What the paper claims", "control": "Controls: what a gain may be ascribed to"}
 HEADER = [

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.registry import build
-from imbalance_bench.report import frame as frames
 from imbalance_bench.report.figures.across import critical_difference, performance_profile
 from imbalance_bench.report.figures.curves import convergence, precision_recall
 from imbalance_bench.report.figures.groups import grouped_bars, over_iterates
@@ -24,7 +23,9 @@ from imbalance_bench.report.figures.setconv import (
 )
 from imbalance_bench.report.figures.sine import sine_fit, sine_grid
 from imbalance_bench.report.figures.style import FigureSpec, finished, styled
-from imbalance_bench.report.frame import NothingRun, Outcome, iterate_title
+from imbalance_bench.report.records import comparable
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import NothingRun, Outcome, iterate_title
 from imbalance_bench.report.sheet import Drawing
 from imbalance_bench.store import Damaged
 
@@ -87,7 +88,7 @@ def _drawn(spec: FigureSpec, results: list[Outcome], iterate: str) -> tuple[Any,
     if not records:
         raise NothingRun(spec.name, spec.figure, damaged=frames.damage_notes(results))
     # A figure may sweep keys of the data set itself (Appendix A: numbers of points): those panels share no rows.
-    frames.refuse_mixed_rows(records, lambda r: (frames.same_data(r), str(r["config"]["dataset"])))
+    comparable.refuse_mixed_rows(records, lambda r: (comparable.same_data(r), str(r["config"]["dataset"])))
     try:
         return *styled(lambda: DRAWINGS[spec.draw](spec, results, iterate)), results
     except Damaged as error:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench.report import frame as frames
-from imbalance_bench.report import statistics
 from imbalance_bench.report.figures.style import BLACK, BLUE, FigureSpec, canvas, handles, legend_below, line_style
-from imbalance_bench.report.frame import NothingRun, Outcome
 from imbalance_bench.report.means import MeanRows, friedman_note
 from imbalance_bench.report.printed import PrintedTable
+from imbalance_bench.report.records import comparable, statistics
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import NothingRun, Outcome
 from imbalance_bench.report.scores import score
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def _wide(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> MeanRows:
     """Scores of the figure's methods by data set; incomplete data sets are left out of what is drawn."""
-    frames.refuse_several_places(results, lambda r: r.labels["dataset"])
+    comparable.refuse_several_places(results, lambda r: r.labels["dataset"])
     values = frames.by_cell(frames.done(results))
     scores = [score(r, values, spec.metric, spec.class_group, iterate) for r in results]
     return MeanRows(spec.metric, spec.methods, scores)

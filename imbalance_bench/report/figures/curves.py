@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report import frame as frames
 from imbalance_bench.report.figures.style import (
     SKY,
     VERMILLION,
     FigureSpec,
-    arrays,
     canvas,
     handles,
     history_of,
     legend_below,
     line_style,
 )
-from imbalance_bench.report.frame import Outcome, Record
+from imbalance_bench.report.records import comparable
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import Outcome, Record, arrays
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +31,7 @@ RECALLS = np.linspace(0, 1, 201)
 
 def precision_recall(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
     """Figure 2: precision at recall ≥ r (the highest such, as in AP@r), mean over the runs; a panel a ratio."""
-    frames.refuse_several_places(results, lambda r: (r.labels["dataset"], r.labels["ratio"]))
+    comparable.refuse_several_places(results, lambda r: (r.labels["dataset"], r.labels["ratio"]))
     panels: dict[tuple[str, str], dict[str, Record]] = {}
     for record in frames.done(results):
         labels = record["labels"]
@@ -81,7 +81,7 @@ def _curves(record: Record, iterate: str) -> tuple[np.ndarray, float]:
 
 def convergence(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
     """Losses of the meta phase and how far the synthetic points moved, by epoch: each run thin, their mean thick."""
-    frames.refuse_several_places(results, same=frames.LABELS)
+    comparable.refuse_several_places(results, same=frames.LABELS)
     record = frames.done(results)[0]
     rows = history_of(record)
     panels = {

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from imbalance_bench.report import frame as frames
 from imbalance_bench.report.figures.style import (
     BLACK,
     COLOURS,
@@ -18,7 +17,9 @@ from imbalance_bench.report.figures.style import (
     handles,
     legend_below,
 )
-from imbalance_bench.report.frame import Outcome
+from imbalance_bench.report.records import comparable
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import Outcome
 from imbalance_bench.report.scores import Score, score
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def over_iterates(spec: FigureSpec, results: Sequence[Outcome], iterate: str) ->
 
 def _scores(spec: FigureSpec, results: Sequence[Outcome], iterates: Sequence[str]) -> list[Score]:
     axes = ("dataset", "ratio", *([spec.across] if spec.across else []))
-    frames.refuse_several_places(results, lambda r: tuple(r.labels.get(axis) for axis in axes))
+    comparable.refuse_several_places(results, lambda r: tuple(r.labels.get(axis) for axis in axes))
     values = frames.by_cell(frames.done(results))
     return [
         score(result, values, metric, spec.class_group, iterate)

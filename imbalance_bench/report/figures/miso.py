@@ -22,7 +22,7 @@ from imbalance_bench.report.figures.style import (
     legend_below,
     plain,
 )
-from imbalance_bench.report.frame import Outcome
+from imbalance_bench.report.records.records import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

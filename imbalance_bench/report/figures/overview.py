@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.figures.style import BLACK, BLUE, SKY, canvas, finished, styled
-from imbalance_bench.report.frame import LOWER_IS_BETTER
 from imbalance_bench.report.means import MeanRows
+from imbalance_bench.report.records.records import LOWER_IS_BETTER
 from imbalance_bench.report.scores import Score, metric_title
 from imbalance_bench.report.sheet import Drawing
 

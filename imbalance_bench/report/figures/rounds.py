@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report import frame as frames
 from imbalance_bench.report.figures.style import COLOURS, FigureSpec, canvas, history_of, line_style
-from imbalance_bench.report.frame import Outcome, Record
+from imbalance_bench.report.records import comparable
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import Outcome, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ PRECISION = "selection_precision"
 def added_samples(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
     """SelectNet, Figure 2: samples added in each round by the first method, and beside it how many of those that each
     method adds are labelled rightly; lines are means over runs, bands their range."""
-    frames.refuse_several_places(results)
+    comparable.refuse_several_places(results)
     histories = {r["labels"]["method"]: _rounds(r) for r in frames.done(results)}
     ours = next((m for m in spec.methods if m in histories), None)
     if ours is None or not {*ADDED} <= {*histories[ours]}:

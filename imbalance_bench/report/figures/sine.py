@@ -10,7 +10,6 @@ import numpy as np
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
-from imbalance_bench.report import frame as frames
 from imbalance_bench.report.figures.style import (
     BLUE,
     GREEN,
@@ -18,12 +17,13 @@ from imbalance_bench.report.figures.style import (
     PURPLE,
     VERMILLION,
     FigureSpec,
-    arrays,
     canvas,
     handles,
     legend_below,
 )
-from imbalance_bench.report.frame import NothingRun, Outcome, Record
+from imbalance_bench.report.records import comparable
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import NothingRun, Outcome, Record, arrays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 def sine_fit(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
     """Figure 1: data and start of the synthetic points; the baseline's fit; ours, with where the points ended."""
     ours, baseline = list(spec.methods)[:2]
-    frames.refuse_several_places(results)
+    comparable.refuse_several_places(results)
     by_method = {r["labels"]["method"]: r for r in frames.done(results)}
     if ours not in by_method:
         raise NothingRun(spec.name, spec.figure)
@@ -69,7 +69,7 @@ def sine_grid(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tup
         options = config["dataset"]
         return (options["train"], options["valid"]), options["synthetic"]
 
-    frames.refuse_several_places(results, lambda r: counts(r.cell.config), same=frames.LABELS)
+    comparable.refuse_several_places(results, lambda r: counts(r.cell.config), same=frames.LABELS)
     down = sorted({counts(r["config"])[0] for r in done})
     across = sorted({counts(r["config"])[1] for r in done})
     drawn, axes = canvas(len(down), len(across), 0.5 + 1.35 * len(down), sharex=True, sharey=True)

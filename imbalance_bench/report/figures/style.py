@@ -1,17 +1,15 @@
-"""What all figures share: colours, canvas, legend, reading a record's arrays, and the finished files."""
+"""What all figures share: colours, canvas, legend, and the finished files."""
 
 from __future__ import annotations
 
 import io
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from imbalance_bench.report.frame import Record
+from imbalance_bench.report.records.records import Record
 from imbalance_bench.report.scores import metric_title
 from imbalance_bench.report.sheet import Drawing
 from imbalance_bench.store import Damaged, file_of, remedy
@@ -125,14 +123,6 @@ def handles(axes: Iterable[Axes]) -> list[Any]:
 
 def legend_below(drawn: Figure, entries: Sequence[Any], columns: int) -> None:
     drawn.legend(handles=list(entries), loc="outside lower center", ncols=min(columns, len(entries)))
-
-
-def arrays(record: Record, name: str) -> dict[str, np.ndarray]:
-    try:
-        with np.load(io.BytesIO(file_of(record, name)), allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise Damaged(record["path"] / name, f"is damaged ({error})", remedy(record, name)) from error
 
 
 def history_of(record: Record) -> pd.DataFrame:

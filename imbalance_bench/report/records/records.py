@@ -1,17 +1,20 @@
-"""Records → one tidy DataFrame, and the check that a table compares like with like. Imports no torch."""
+"""Records → one tidy DataFrame, and what became of each cell of a preset. Imports no torch."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from imbalance_bench import origin
 from imbalance_bench.errors import BenchError
-from imbalance_bench.identity import digest
 from imbalance_bench.store import Damaged, Record, Store, file_of, remedy
 
 if TYPE_CHECKING:
@@ -162,68 +165,6 @@ def _generated(info: dict[str, Any]) -> dict[str, float]:
     return means
 
 
-def same_data(record: Record) -> Any:
-    """What cells that are compared with each other share."""
-    return tuple(record["labels"][g] for g in ("dataset", "ratio", "protocol"))
-
-
-def refuse_mixed_rows(records: Iterable[Record], place: Callable[[Record], Any] = same_data) -> None:
-    """Raises BenchError when two cells that stand in one row of a table saw different rows in one fold, or different
-    tokens of them under one backbone (a list of stop words is a file that may change).
-
-    Compares the training rows of the task (before resampling, so that over-samplers and ``*_train_valid`` pass) and
-    the test rows. Records of equal ``place(record)`` stand side by side.
-    """
-    remedy = "train one of them again under the other's settings, or delete the folder that should not count"
-    first: dict[Any, tuple[Record, dict[str, Any]]] = {}
-    for record in records:
-        backbone = digest(record["config"].get("backbone"))
-        for run in record.get("runs", []):
-            key = (place(record), run["fold"], run["repeat"])
-            other, other_run = first.setdefault(key, (record, run))
-            for field, rows in (("subset_hash", "training"), ("test_hash", "test")):
-                if run.get(field) != other_run.get(field):
-                    raise BenchError(
-                        f"one table would mix two {rows} sets of fold {run['fold']}: {_name(other)} has rows "
-                        f"{other_run.get(field)}, {_name(record)} has {run.get(field)}{_why(other, record)}; {remedy}"
-                    )
-            other, other_run = first.setdefault((*key, backbone), (record, run))
-            theirs, ours = ((r.get("info") or {}).get("tokens") for r in (other_run, run))
-            if theirs != ours:
-                raise BenchError(
-                    f"one table would mix two readings of the texts of fold {run['fold']}: {_name(other)} has "
-                    f"{theirs}, {_name(record)} has {ours}; {remedy}"
-                )
-
-
-def _name(record: Record) -> str:
-    labels = record["labels"]
-    return f"{labels['method']} on {labels['dataset']} {labels['ratio']} (id {record['id']})"
-
-
-def _why(a: Record, b: Record) -> str:
-    one, two = flatten(a["config"]), flatten(b["config"])
-    differing = [
-        f"{key}={one.get(key)} / {two.get(key)}"
-        for key in sorted(one.keys() | two.keys())
-        if key.split(".")[0] in ("dataset", "ratio", "protocol") and one.get(key) != two.get(key)
-    ]
-    if not differing:
-        return "; their settings are equal, so the data changed"
-    return f"; they differ in {', '.join(differing)}"
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one level of dotted keys: {"method": {"gamma": 2}} → {"method.gamma": 2}."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What became of one cell of a preset. ``state``: "not run" or as in ``store.Cell.state``; of a data set to be
@@ -286,38 +227,6 @@ def without(results: Iterable[Outcome], damaged: Damaged) -> list[Outcome]:
     ]
 
 
-def refuse_several_places(
-    results: Iterable[Outcome], panel: Callable[[Outcome], Any] = lambda _: None, same: Sequence[str] = LABELS[1:]
-) -> None:
-    """Raises BenchError when finished cells that a figure shows side by side, those of equal ``panel(outcome)``, differ
-    in what it does not show: a label of ``same``, by default all but the method, or settings behind equal labels."""
-    panels: dict[Any, list[Outcome]] = {}
-    for result in results:
-        if result.state == "done":
-            panels.setdefault(panel(result), []).append(result)
-    for here in panels.values():
-        for axis in same:
-            values = list(dict.fromkeys(result.labels[axis] for result in here))
-            if len(values) > 1:
-                several = " and ".join(f"{axis}={value}" for value in values)
-                raise BenchError(f"cells of {several} would stand in one place of this figure: give one {axis} here")
-        refuse_equal_labels(result.cell for result in here)
-
-
-def refuse_equal_labels(cells: Iterable[Any]) -> None:
-    """Raises BenchError when two cells would stand in one place of a table or figure."""
-    seen: dict[tuple[Any, ...], Any] = {}
-    for cell in cells:
-        other = seen.setdefault(tuple(sorted(cell.labels.items())), cell)
-        if other.id != cell.id:
-            one, two = flatten(other.config), flatten(cell.config)
-            differing = sorted(k for k in one.keys() | two.keys() if one.get(k) != two.get(k))
-            raise BenchError(
-                f"two cells have the same labels and differ in {', '.join(differing)}: give one value of it here, "
-                f"or compare them with scripts/report.py without --paper"
-            )
-
-
 def provenance_lines(records: Iterable[Record], command: str) -> list[str]:
     """The header of a generated file: hardware, dates, versions, total time, and the command that makes the file.
 
@@ -368,3 +277,11 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def arrays(record: Record, name: str) -> dict[str, np.ndarray]:
+    try:
+        with np.load(io.BytesIO(file_of(record, name)), allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise Damaged(record["path"] / name, f"is damaged ({error})", remedy(record, name)) from error

@@ -1,0 +1,1 @@
+"""Records as numbers: read, checked for being comparable, and tested."""
