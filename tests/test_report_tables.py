@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report.printed import PrintedTable, read
+from imbalance_bench.report.published.printed import PrintedTable, read
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import NothingRun

@@ -24,12 +24,12 @@ import numpy as np
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
-from imbalance_bench.report import printed
 from imbalance_bench.report.judgement import NOT_RUN, Verdict, difference, judge
+from imbalance_bench.report.published import printed
+from imbalance_bench.report.published.sides import ANY, Side
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, iterate_title
 from imbalance_bench.report.records.statistics import PairedDifference
 from imbalance_bench.report.scores import recorded
-from imbalance_bench.report.sides import ANY, Side
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Container, Sequence
 from typing import TYPE_CHECKING, Any
 
-from imbalance_bench.report.printed import PrintedTable
+from imbalance_bench.report.published.printed import PrintedTable
 from imbalance_bench.report.records import statistics
 from imbalance_bench.report.records.records import LOWER_IS_BETTER
 from imbalance_bench.report.scores import Score

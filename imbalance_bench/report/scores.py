@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench import scoring
+from imbalance_bench.report.published.sides import Side
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Outcome, Record
-from imbalance_bench.report.sides import Side
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,7 +9,7 @@ import numpy as np
 
 from imbalance_bench.report.figures.style import BLACK, BLUE, FigureSpec, canvas, handles, legend_below, line_style
 from imbalance_bench.report.means import MeanRows, friedman_note
-from imbalance_bench.report.printed import PrintedTable
+from imbalance_bench.report.published.printed import PrintedTable
 from imbalance_bench.report.records import comparable, statistics
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import NothingRun, Outcome

@@ -169,8 +169,8 @@ def _is_mean(dataset: str) -> bool:
 
 def read(paper: str, table: str) -> list[dict[str, Any]]:
     """The rows of one file (columns table, row_method, dataset, setting, class_group, metric, value, std, note)."""
-    folder = resources.files("imbalance_bench.report") / "published"
-    papers = [p.name for p in folder.iterdir() if p.is_dir()]
+    folder = resources.files("imbalance_bench.report.published")
+    papers = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("_")]
     if paper not in papers:
         raise BenchError(f"no published numbers of paper {paper!r}: {nearest(paper, papers)}")
     known = [p.name.removesuffix(".csv") for p in (folder / paper).iterdir() if p.name.endswith(".csv")]
