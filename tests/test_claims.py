@@ -9,10 +9,11 @@ import pytest
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
-from imbalance_bench.report.claims import Claim, evaluate_claims, evaluate_on_printed, presets_tested, read_claims
 from imbalance_bench.report.cli import presets
 from imbalance_bench.report.published.sides import ANY, Side
 from imbalance_bench.report.records.statistics import friedman
+from imbalance_bench.report.sheets.claim import Claim
+from imbalance_bench.report.sheets.claims import evaluate_claims, evaluate_on_printed, presets_tested, read_claims
 from tests import records
 
 CONF = Path(__file__).parents[1] / "conf"

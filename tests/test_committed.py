@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from imbalance_bench.report.judgement import VERDICTS
+from imbalance_bench.report.sheets.judgement import VERDICTS
 from tests.test_report_page import Reader
 
 TABLES = Path(__file__).parents[1] / "outputs" / "tables"

@@ -169,10 +169,10 @@ def test_reports_pay_for_no_torch(outputs):
 @pytest.mark.parametrize(("paper", "name"), TABLES)
 def test_every_table_preset_builds(paper, name, tmp_path):
     """With one cell run: the layout holds whatever is missing, and every printed cell has its place."""
-    from imbalance_bench.report.examples import examples
     from imbalance_bench.report.published.printed import PrintedTable
     from imbalance_bench.report.published.sides import Side
-    from imbalance_bench.report.tables import table
+    from imbalance_bench.report.sheets.examples import examples
+    from imbalance_bench.report.sheets.tables import table
     from imbalance_bench.store import Store
 
     made = preset(paper, name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imbalance_bench.report.examples import examples, shortened
 from imbalance_bench.report.records.records import NothingRun
+from imbalance_bench.report.sheets.examples import examples, shortened
 from imbalance_bench.report.writing.page import rendered
 from imbalance_bench.store import Store
 from tests.records import FakePreset, cell, write

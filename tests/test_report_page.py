@@ -9,7 +9,7 @@ import pytest
 
 from imbalance_bench.report.figures import bars
 from imbalance_bench.report.sheet import Block, Item, Sheet
-from imbalance_bench.report.summary import scores_of, summary
+from imbalance_bench.report.sheets.summary import scores_of, summary
 from imbalance_bench.report.writing.page import page, rendered
 from imbalance_bench.store import Store
 from tests.records import cell, write

@@ -12,7 +12,7 @@ import pytest
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import digest
 from imbalance_bench.report.figures import bars
-from imbalance_bench.report.summary import scores_of, summary
+from imbalance_bench.report.sheets.summary import scores_of, summary
 from imbalance_bench.store import SCHEMA, Store
 from tests.records import PROVENANCE, cell, decline, write
 

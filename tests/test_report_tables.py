@@ -14,7 +14,7 @@ from imbalance_bench.report.published.printed import PrintedTable, read
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import NothingRun
-from imbalance_bench.report.tables import table
+from imbalance_bench.report.sheets.tables import table
 from imbalance_bench.report.writing.page import rendered
 from imbalance_bench.store import Store
 from tests.records import FakePreset, cell, decline, fail, write

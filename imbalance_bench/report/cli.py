@@ -102,7 +102,7 @@ class Report:
     def summary(self) -> None:
         """The table over everything; with --write also its bar chart."""
         from imbalance_bench.report.figures import bars
-        from imbalance_bench.report.summary import scores_of, summary
+        from imbalance_bench.report.sheets.summary import scores_of, summary
 
         sheet = summary(self.store, self.options.overrides, self.options.iterate, self._report_command())
         if self.options.write:
@@ -162,8 +162,8 @@ class Report:
         return self._presets[name]
 
     def _table(self, name: str, iterate: str | None) -> Sheet:
-        from imbalance_bench.report.examples import examples
-        from imbalance_bench.report.tables import table
+        from imbalance_bench.report.sheets.examples import examples
+        from imbalance_bench.report.sheets.tables import table
 
         preset, command = self._preset(name), self._command("table", name, iterate)
         if "examples" in preset.paper:
@@ -186,9 +186,9 @@ class Report:
     def _claims(self) -> list[Sheet]:
         """The paper's claims, tested on the cells of its tables, or of the presets that claims.yaml names; none where
         none are declared."""
-        from imbalance_bench.report.claims import presets_tested
         from imbalance_bench.report.records.records import code_notes, damage_notes, done, outcomes
-        from imbalance_bench.report.verdicts import verdicts
+        from imbalance_bench.report.sheets.claims import presets_tested
+        from imbalance_bench.report.sheets.verdicts import verdicts
 
         paper = self.options.paper
         path = PAPERS / paper / "claims.yaml"

@@ -20,7 +20,7 @@ from imbalance_bench.report.figures.style import (
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import Outcome
-from imbalance_bench.report.scores import Score, score
+from imbalance_bench.report.sheets.scores import Score, score
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from imbalance_bench.report.records.records import Record
-from imbalance_bench.report.scores import metric_title
 from imbalance_bench.report.sheet import Drawing
+from imbalance_bench.report.sheets.scores import metric_title
 from imbalance_bench.store import Damaged, file_of, remedy
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -225,3 +225,9 @@ def dolan_more(scores: pd.DataFrame, thetas: np.ndarray | None = None) -> pd.Dat
         bar = thetas[:, None, None] * values.max(axis=1, keepdims=True)
         share = (values + 10.0**-_DECIMALS >= bar).mean(axis=1)
     return pd.DataFrame(share, index=pd.Index(thetas, name="theta"), columns=complete.columns)
+
+
+def difference(gains: Sequence[float] | np.ndarray, exact: bool = False) -> PairedDifference:
+    """Mean of gains and its interval; ``exact``: of numbers that stand for themselves, as printed ones do."""
+    found = paired_difference(np.asarray(gains, dtype=float), np.zeros(len(gains)))
+    return replace(found, low=found.mean, high=found.mean) if exact else found

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from imbalance_bench.report.judgement import VERDICTS
 from imbalance_bench.report.sheet import Sheet
+from imbalance_bench.report.sheets.judgement import VERDICTS
 from imbalance_bench.report.writing.formats import latex, markdown, tidy_csv
 
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imbalance_bench.report import claims
-from imbalance_bench.report.claims import ClaimResult
-from imbalance_bench.report.judgement import NOT_RUN
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import Record
 from imbalance_bench.report.sheet import Block, Item, Sheet, number
+from imbalance_bench.report.sheets import claim, claims
+from imbalance_bench.report.sheets.claims import ClaimResult
+from imbalance_bench.report.sheets.judgement import NOT_RUN
 
 if TYPE_CHECKING:
     from imbalance_bench.report.records.statistics import PairedDifference
@@ -66,7 +66,7 @@ def _row(result: ClaimResult, printed: ClaimResult) -> list[Item]:
 
 
 def _gain(other: str, gain: PairedDifference) -> str:
-    name = "" if other == claims.ZERO else f"{other} "
+    name = "" if other == claim.ZERO else f"{other} "
     mean = number(gain.mean, signed=True)
     if math.isnan(gain.low):
         return name + mean

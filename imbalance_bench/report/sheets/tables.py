@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
-from imbalance_bench.report.counts import counts_of
-from imbalance_bench.report.means import MeanRows
 from imbalance_bench.report.published.printed import PrintedTable
 from imbalance_bench.report.published.sides import Side
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, NothingRun, Outcome, iterate_title
-from imbalance_bench.report.scores import (
+from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet, mean_sd, number
+from imbalance_bench.report.sheets.counts import counts_of
+from imbalance_bench.report.sheets.means import MeanRows
+from imbalance_bench.report.sheets.scores import (
     AXES,
     Score,
     class_title,
@@ -28,7 +29,6 @@ from imbalance_bench.report.scores import (
     relative,
     score,
 )
-from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet, mean_sd, number
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from imbalance_bench.report.records.statistics import PairedDifference, friedman, paired_difference, varies_less
+from imbalance_bench.report.records.statistics import (
+    PairedDifference,
+    difference,
+    friedman,
+    varies_less,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imbalance_bench.report.claims import CellComparison, Claim
+    from imbalance_bench.report.sheets.claim import CellComparison, Claim
 
 Verdict = Literal["holds", "does not hold", "undecided", "not run"]
 HOLDS: Verdict = "holds"
@@ -29,12 +33,6 @@ VERDICTS: tuple[Verdict, ...] = (HOLDS, DOES_NOT_HOLD, UNDECIDED, NOT_RUN)
 Answer = bool | None  # None: the interval has both
 
 _DECIMALS = 9  # bounds are met in spite of rounding
-
-
-def difference(gains: Sequence[float] | np.ndarray, exact: bool = False) -> PairedDifference:
-    """Mean of gains and its interval; ``exact``: of numbers that stand for themselves, as printed ones do."""
-    found = paired_difference(np.asarray(gains, dtype=float), np.zeros(len(gains)))
-    return replace(found, low=found.mean, high=found.mean) if exact else found
 
 
 def above_zero(gain: PairedDifference) -> Answer:

@@ -12,8 +12,8 @@ import numpy as np
 from imbalance_bench.registry import build
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import NothingRun, Outcome, Record, arrays
-from imbalance_bench.report.scores import metric_title
 from imbalance_bench.report.sheet import Block, Item, Sheet, mean_sd
+from imbalance_bench.report.sheets.scores import metric_title
 from imbalance_bench.store import Damaged, has_file
 
 if TYPE_CHECKING:

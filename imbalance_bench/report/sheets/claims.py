@@ -18,144 +18,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
-from imbalance_bench.report.judgement import NOT_RUN, Verdict, difference, judge
 from imbalance_bench.report.published import printed
 from imbalance_bench.report.published.sides import ANY, Side
-from imbalance_bench.report.records.records import LOWER_IS_BETTER, iterate_title
-from imbalance_bench.report.records.statistics import PairedDifference
-from imbalance_bench.report.scores import recorded
+from imbalance_bench.report.records.records import LOWER_IS_BETTER
+from imbalance_bench.report.records.statistics import PairedDifference, difference
+from imbalance_bench.report.sheets.claim import ZERO, CellComparison, Claim, place_name
+from imbalance_bench.report.sheets.judgement import NOT_RUN, Verdict, judge
+from imbalance_bench.report.sheets.scores import recorded
 
 if TYPE_CHECKING:
     import pandas as pd
 
 KEYS = ["method", "dataset", "ratio", "fold", "repeat", "iterate", "class_group", "metric"]
 SETTINGS = ("backbone", "protocol", "trainer")  # of a record; "" where nothing is said of it, as by a printed table
-ZERO = "0"
-PLACE = ("dataset", "ratio", "backbone", "trainer", "class_group")
-Run = tuple[int, int]  # fold, repeat
+
+
 Index = dict[tuple[str, str, str], list[dict[str, Any]]]  # (metric, dataset, ratio) → numbers, columns as names
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One line of claims.yaml.
-
-    ``where``: its place in the paper. ``source``: the paper's own claim, or a control that we run beside it.
-    ``cells``: mappings of ``PLACE``, in place of ``datasets`` × ``ratios``. ``table``: the preset whose printed numbers
-    it is tested on; null: all those that claims.yaml names. ``against``: where none is named the gain is over zero, and
-    bounds are about the size of the number itself. ``schedule``: in what the training of its cells is not the paper's.
-    ``statistic``:
-
-    * ``best_on_all``: strictly better than every other in every cell;
-    * ``best_on_most``: strictly better than every other in more than half of the cells;
-    * ``gain_between``: in every cell, the gain over the best other lies in ``bounds`` = [low, high];
-    * ``mean_gain_between``: the mean over the cells of the gain over the best other lies in ``bounds``;
-    * ``higher_on_average``: for every other, the 95 % interval of the mean gain over the cells lies above 0;
-    * ``ranks_differ``: p < 0.05 in Friedman's test, as Iman and Davenport correct it, over all the methods;
-    * ``gain_grows``: the gain over the best other rises from each ratio to the next, in the order of the cells;
-    * ``varies_least``: the sd over the cells is smaller than that of every other;
-    * ``declines_least``: from the first ratio to the last, less is lost than by every other.
-    """
-
-    id: str
-    text: str
-    where: str
-    source: Literal["paper", "control"]
-    statistic: Literal[
-        "best_on_all",
-        "best_on_most",
-        "gain_between",
-        "mean_gain_between",
-        "higher_on_average",
-        "ranks_differ",
-        "gain_grows",
-        "declines_least",
-        "varies_least",
-    ]
-    method: str
-    against: tuple[str, ...]
-    metric: str
-    class_group: str
-    iterate: str
-    datasets: tuple[str, ...] = ()
-    ratios: tuple[str, ...] = ()
-    cells: tuple[dict, ...] = ()
-    bounds: tuple[float, ...] | None = None
-    table: str | None = None
-    schedule: str = ""
-
-    def __post_init__(self) -> None:
-        sized = self.statistic in ("gain_between", "mean_gain_between")
-        if not ((self.against or sized) and (self.cells or (self.datasets and self.ratios))):
-            raise BenchError(
-                f"claim {self.id!r}: against, and cells or datasets and ratios, need at least one entry each"
-            )
-        for cell in self.cells:
-            if not {"dataset", "ratio"} <= cell.keys() <= set(PLACE):
-                raise BenchError(f"claim {self.id!r}: cell {cell} needs dataset and ratio, and may have {PLACE[2:]}")
-        for side in self.sides:
-            try:
-                iterate_title(Side.of(side).iterate or self.iterate)
-            except BenchError as error:
-                raise BenchError(
-                    f"claim {self.id!r}: {side!r} must be a method label or label@iterate: {error}"
-                ) from None
-        if len(self.bounds or ()) != (2 if sized else 0):
-            raise BenchError(f"claim {self.id!r}: bounds=[low, high] belongs to (mean_)gain_between, and only to them")
-
-    @property
-    def sides(self) -> tuple[str, ...]:
-        return (self.method, *self.against)
-
-    @property
-    def others(self) -> tuple[str, ...]:
-        return self.against or (ZERO,)
-
-    @property
-    def places(self) -> list[dict[str, str]]:
-        """Every cell that the claim speaks of."""
-        return list(self.cells) or [{"dataset": d, "ratio": r} for d in self.datasets for r in self.ratios]
-
-
-@dataclass(frozen=True)
-class CellComparison:
-    """One cell in which every side was run.
-
-    ``place``: of ``Claim.places``; ``values``: mean over the ``runs`` shared runs, by side; ``gains``: over each of
-    ``against``, by run, positive = better; ``best_other``: the strongest of them.
-    """
-
-    place: dict[str, str]
-    values: dict[str, float]
-    gains: dict[str, dict[Run, float]]
-    best_other: str
-
-    @property
-    def runs(self) -> int:
-        return len(self.gains[self.best_other])
-
-    @property
-    def gain(self) -> PairedDifference:
-        """Over the best other, paired over runs."""
-        return self.versus()[self.best_other]
-
-    def versus(self, exact: bool = False) -> dict[str, PairedDifference]:
-        """The same over each of the others; ``exact`` as in ``judgement.difference``."""
-        return {side: difference(list(gains.values()), exact) for side, gains in self.gains.items()}
-
-    @property
-    def dataset(self) -> str:
-        return self.place["dataset"]
-
-    @property
-    def name(self) -> str:
-        return _name(self.place)
 
 
 @dataclass(frozen=True)
@@ -278,7 +162,7 @@ def _evaluate(claim: Claim, index: Index, exact: bool) -> ClaimResult:
         if isinstance(cell, CellComparison):
             cells.append(cell)
         else:
-            missing.append(f"{_name(place)}: {cell}")
+            missing.append(f"{place_name(place)}: {cell}")
     return conclude(claim, cells, missing, sign, exact)
 
 
@@ -328,7 +212,9 @@ def _compare(claim: Claim, index: Index, place: dict[str, str], sign: float) -> 
         if len(columns[side]) < len(rows):
             values = {setting: sorted({row[setting] for row in rows}) for setting in SETTINGS}
             several = ", ".join(f"{setting} {' and '.join(v)}" for setting, v in values.items() if len(v) > 1)
-            raise BenchError(f"claim {claim.id!r}: {side} on {_name(place)} was run with {several}: say which by cells")
+            raise BenchError(
+                f"claim {claim.id!r}: {side} on {place_name(place)} was run with {several}: say which by cells"
+            )
     if absent := [side for side, column in columns.items() if not column]:
         return ", ".join(absent)
     if not claim.against:
@@ -356,8 +242,3 @@ def _rows_of(side: Side, here: list[dict[str, Any]], iterate: str, sign: float) 
     for row in rows:
         networks.setdefault(row["backbone"], []).append(row)
     return max(networks.values(), key=lambda some: sign * float(np.mean([row["value"] for row in some])))
-
-
-def _name(place: Mapping[str, str]) -> str:
-    """A cell for people; the trainer is what the claim's text says."""
-    return " ".join(value for key, value in place.items() if value and key != "trainer")

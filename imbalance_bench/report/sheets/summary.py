@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from imbalance_bench import scoring
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import digest
-from imbalance_bench.report.means import MeanRows
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import Record, iterate_title
-from imbalance_bench.report.scores import Score, mark_best, metric_title
 from imbalance_bench.report.sheet import Footnotes, Sheet
-from imbalance_bench.report.tables import explain, grid
+from imbalance_bench.report.sheets.means import MeanRows
+from imbalance_bench.report.sheets.scores import Score, mark_best, metric_title
+from imbalance_bench.report.sheets.tables import explain, grid
 
 if TYPE_CHECKING:
     from imbalance_bench.store import Store

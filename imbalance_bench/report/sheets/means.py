@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from imbalance_bench.report.published.printed import PrintedTable
 from imbalance_bench.report.records import statistics
 from imbalance_bench.report.records.records import LOWER_IS_BETTER
-from imbalance_bench.report.scores import Score
 from imbalance_bench.report.sheet import Item, mean_sd, number
+from imbalance_bench.report.sheets.scores import Score
 
 if TYPE_CHECKING:
     import pandas as pd
