@@ -217,7 +217,7 @@ def test_every_table_preset_builds(paper, name, tmp_path):
 def test_every_figure_preset_is_one(paper, name):
     from imbalance_bench.registry import build
     from imbalance_bench.report.figures import DRAWINGS
-    from imbalance_bench.report.figures.style import FigureSpec
+    from imbalance_bench.report.style import FigureSpec
 
     made = preset(paper, name)
     assert build(FigureSpec, made.paper, "paper").draw in DRAWINGS

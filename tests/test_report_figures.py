@@ -13,8 +13,8 @@ from imbalance_bench.report.figures.across import _groups
 from imbalance_bench.report.figures.curves import RECALLS, _curves
 from imbalance_bench.report.figures.groups import grouped_bars
 from imbalance_bench.report.figures.rounds import ADDED
-from imbalance_bench.report.figures.style import FigureSpec
 from imbalance_bench.report.records.records import NothingRun, outcomes
+from imbalance_bench.report.style import FigureSpec
 from imbalance_bench.store import Store
 from tests.records import FakePreset, cell, write
 

@@ -7,26 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.registry import build
-from imbalance_bench.report.figures.across import critical_difference, performance_profile
-from imbalance_bench.report.figures.curves import convergence, precision_recall
-from imbalance_bench.report.figures.groups import grouped_bars, over_iterates
-from imbalance_bench.report.figures.miso import overlap, semantic_oversampling
-from imbalance_bench.report.figures.overview import bars
-from imbalance_bench.report.figures.rounds import added_samples
-from imbalance_bench.report.figures.schematics import decision_boundaries, overloading, two_outputs
-from imbalance_bench.report.figures.setconv import (
+from imbalance_bench.report.diagrams.dos import overloading, two_outputs
+from imbalance_bench.report.diagrams.miso import overlap, semantic_oversampling
+from imbalance_bench.report.diagrams.selectnet import decision_boundaries
+from imbalance_bench.report.diagrams.setconv import (
     anchor_relations,
     computation_graph,
     confusion_matrix,
     episodes,
     text_encoder,
 )
+from imbalance_bench.report.figures.across import critical_difference, performance_profile
+from imbalance_bench.report.figures.curves import convergence, precision_recall
+from imbalance_bench.report.figures.groups import grouped_bars, over_iterates
+from imbalance_bench.report.figures.overview import bars
+from imbalance_bench.report.figures.rounds import added_samples
 from imbalance_bench.report.figures.sine import sine_fit, sine_grid
-from imbalance_bench.report.figures.style import FigureSpec, finished, styled
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import NothingRun, Outcome, iterate_title
 from imbalance_bench.report.sheet import Drawing
+from imbalance_bench.report.style import FigureSpec, finished, styled
 from imbalance_bench.store import Damaged
 
 if TYPE_CHECKING:

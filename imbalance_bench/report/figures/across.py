@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench.report.figures.style import BLACK, BLUE, FigureSpec, canvas, handles, legend_below, line_style
 from imbalance_bench.report.published.printed import PrintedTable
 from imbalance_bench.report.records import comparable, statistics
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import NothingRun, Outcome
 from imbalance_bench.report.sheets.means import MeanRows, friedman_note
 from imbalance_bench.report.sheets.scores import score
+from imbalance_bench.report.style import BLACK, BLUE, FigureSpec, canvas, handles, legend_below, line_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report.figures.style import (
+from imbalance_bench.report.records import comparable
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import Outcome, Record, arrays
+from imbalance_bench.report.style import (
     SKY,
     VERMILLION,
     FigureSpec,
@@ -18,9 +21,6 @@ from imbalance_bench.report.figures.style import (
     legend_below,
     line_style,
 )
-from imbalance_bench.report.records import comparable
-from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import Outcome, Record, arrays
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

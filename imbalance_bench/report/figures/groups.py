@@ -7,20 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from imbalance_bench.report.figures.style import (
-    BLACK,
-    COLOURS,
-    DASHES,
-    Drawn,
-    FigureSpec,
-    canvas,
-    handles,
-    legend_below,
-)
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import Outcome
 from imbalance_bench.report.sheets.scores import Score, score
+from imbalance_bench.report.style import BLACK, COLOURS, DASHES, Drawn, FigureSpec, canvas, handles, legend_below
 
 if TYPE_CHECKING:
     import pandas as pd

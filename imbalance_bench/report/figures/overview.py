@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report.figures.style import BLACK, BLUE, SKY, canvas, finished, styled
 from imbalance_bench.report.records.records import LOWER_IS_BETTER
 from imbalance_bench.report.sheet import Drawing
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import Score, metric_title
+from imbalance_bench.report.style import BLACK, BLUE, SKY, canvas, finished, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

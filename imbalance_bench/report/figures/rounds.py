@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report.figures.style import COLOURS, FigureSpec, canvas, history_of, line_style
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import Outcome, Record
+from imbalance_bench.report.style import COLOURS, FigureSpec, canvas, history_of, line_style
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,10 @@ import numpy as np
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
-from imbalance_bench.report.figures.style import (
+from imbalance_bench.report.records import comparable
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import NothingRun, Outcome, Record, arrays
+from imbalance_bench.report.style import (
     BLUE,
     GREEN,
     ORANGE,
@@ -21,9 +24,6 @@ from imbalance_bench.report.figures.style import (
     handles,
     legend_below,
 )
-from imbalance_bench.report.records import comparable
-from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import NothingRun, Outcome, Record, arrays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

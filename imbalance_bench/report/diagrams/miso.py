@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imbalance_bench.report.figures.style import (
+from imbalance_bench.report.records.records import Outcome
+from imbalance_bench.report.style import (
     BLACK,
     BLUE,
     GREEN,
@@ -22,7 +23,6 @@ from imbalance_bench.report.figures.style import (
     legend_below,
     plain,
 )
-from imbalance_bench.report.records.records import Outcome
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,0 +1,1 @@
+"""What papers draw without a run behind it."""
