@@ -134,6 +134,11 @@ def _whole_paths(group: str, options: Any) -> Any:
     return options | {key: str(path.absolute())} if path is not None and path.exists() else options
 
 
+def label_of(option: str) -> str:
+    """What tables and records call an option of conf/: dos/k3 is dos_k3."""
+    return option.replace("/", "_")
+
+
 def labels_of(plain: dict[str, Any]) -> dict[str, str]:
     return {group: plain[group]["label"] for group in GROUPS}
 

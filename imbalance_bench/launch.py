@@ -30,6 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from imbalance_bench import interrupts
 from imbalance_bench.conf_files import ConfFiles
+from imbalance_bench.config import label_of
 from imbalance_bench.errors import BenchError
 from imbalance_bench.presets import check_paper, excluded, labels_in
 from imbalance_bench.tally import StopSweep, Tally, clock
@@ -52,7 +53,8 @@ class Grid(basic_sweeper.BasicSweeper):
             files.check(override)
         paper, fixed = self.config.get("paper"), labels_in(self.config)
         (jobs,) = basic_sweeper.BasicSweeper.split_arguments(overrides, None)
-        reasons = [excluded(paper, fixed | dict(o.lstrip("+").split("=", 1) for o in job)) for job in jobs]
+        chosen = [[o.lstrip("+").split("=", 1) for o in job] for job in jobs]
+        reasons = [excluded(paper, fixed | {k: label_of(v) for k, v in job}) for job in chosen]
         jobs = [job for job, reason in zip(jobs, reasons) if reason is None]
         if not jobs:
             raise BenchError(f"no cell is left: {reasons[0]}")

@@ -1,7 +1,7 @@
 """The cells of a preset, without training anything: what report and status compare the store with. Imports no torch.
 
 An option of one group never changes another group, but for methods that are trained in another way
-(``method=cross_entropy_400`` sets trainer.epochs). So one composition an option is enough: a cell takes its dataset,
+(``method=cross_entropy/400`` sets trainer.epochs). So one composition an option is enough: a cell takes its dataset,
 ratio, backbone, ... from the composition with that option, and everything else from that of its method; only what a
 method changes is composed with each option.
 """

@@ -68,7 +68,7 @@ def page() -> str:
         parts.append(f"## {group}\n")
         classes = {"trainer": Trainer} if group == "trainer" else {n: REGISTRIES[group].get(n) for n in _names(group)}
         options = defaultdict(list)
-        for path in sorted((CONF / group).rglob("*.yaml")):
+        for path in sorted((CONF / group).rglob("*.yaml"), key=lambda file: file.with_suffix("")):
             label = str(path.relative_to(CONF / group))[:-5]
             options[content_of(group, label).get("name", group)].append(label)
         for name, cls in classes.items():

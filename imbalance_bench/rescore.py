@@ -22,6 +22,7 @@ import numpy as np
 
 from imbalance_bench import scoring
 from imbalance_bench.arguments import ArgumentParser
+from imbalance_bench.config import label_of
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.store import Cell, Damaged, Record, Store, file_of, remedy
 
@@ -94,7 +95,7 @@ def select(records: Sequence[dict[str, Any]], wanted: Sequence[str]) -> list[dic
     Raises:
         BenchError: a filter names no group, or matches no record: the nearest label or id is offered.
     """
-    filters = dict(w.split("=", 1) for w in wanted if "=" in w)
+    filters = dict(label_of(w).split("=", 1) for w in wanted if "=" in w)
     ids = {w for w in wanted if "=" not in w}
     groups = sorted({group for record in records for group in record["labels"]})
     for group, labels in filters.items():

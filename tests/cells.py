@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from imbalance_bench.config import Config, Paths, from_omegaconf
+from imbalance_bench.config import GROUPS, Config, Paths, from_omegaconf
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.presets import Cell, load_preset
 from imbalance_bench.registry import DATASETS
 from imbalance_bench.run import run_cell
 from tests import records
-from tests.tasks import CONF
+from tests.tasks import CONF, option_of
 
 
 def composed(*overrides: str) -> Any:
@@ -23,6 +23,11 @@ def composed(*overrides: str) -> Any:
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", list(overrides))
+
+
+def by_label(axis: str, *labels: str) -> str:
+    """What chooses options of a group by their labels, method=dos/k3, or values of a key, dataset.train=10."""
+    return f"{axis}={','.join(option_of(axis, x) if axis in GROUPS else x for x in labels)}"
 
 
 def cell(outputs: Path, *overrides: str) -> Config:
@@ -56,5 +61,5 @@ def one_a_method(paper: str, name: str, methods: list[str]) -> list[Cell]:
     found: dict[str, list[str]] = {}
     for labels in [one.labels for one in grid.cells]:
         if not methods or labels["method"] in methods:
-            found.setdefault(labels["method"], [f"{axis}={labels[axis]}" for axis in axes])
+            found.setdefault(labels["method"], [by_label(axis, labels[axis]) for axis in axes])
     return [load_preset(paper, name, overrides).cells[0] for overrides in found.values()]

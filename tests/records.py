@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from imbalance_bench.conf_files import CONF
+from imbalance_bench.config import label_of
 from imbalance_bench.identity import digest
 from imbalance_bench.presets import excluded
 from imbalance_bench.registry import GROUPS
@@ -141,12 +142,12 @@ def preset(paper: str, name: str) -> FakePreset:
     """A preset and its grid by their labels, read off the files: composing the cells takes seconds (test_conf.py)."""
     content = yaml.safe_load((CONF / "paper" / paper / f"{name}.yaml").read_text())
     chosen = _options(yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]) | _options(content["defaults"])
-    fixed = {group: chosen[group] for group in GROUPS}
+    fixed = {group: label_of(chosen[group]) for group in GROUPS}
     params = content.get("hydra", {}).get("sweeper", {}).get("params", {})
     axes = {key: [value.strip() for value in str(values).split(",")] for key, values in params.items()}
     cells = []
     for values in itertools.product(*axes.values()):
-        picked = dict(zip(axes, values))
+        picked = {axis: label_of(v) if axis in GROUPS else v for axis, v in zip(axes, values)}
         labels = {group: picked.get(group, label) for group, label in fixed.items()}
         if not excluded(content["paper"], labels):
             config: dict[str, Any] = {group: {"label": label} for group, label in labels.items()}

@@ -9,25 +9,35 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_bench.config import Trainer
+from imbalance_bench.config import Trainer, label_of
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.registry import BACKBONES, METHODS, build
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
+def options_of(group: str) -> list[str]:
+    """All options of a group, e.g. dos and dos/k3 of method."""
+    return sorted(p.relative_to(CONF / group).with_suffix("").as_posix() for p in (CONF / group).rglob("*.yaml"))
+
+
+def option_of(group: str, label: str) -> str:
+    """The option that a label stands for: dos_k3 is method=dos/k3."""
+    return next(option for option in options_of(group) if label_of(option) == label)
+
+
 @cache
 def option(group: str, label: str) -> dict[str, Any]:
-    """What conf/<group>/<label>.yaml holds, with what it is based on."""
+    """What the option of a label holds, with what it is based on."""
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return OmegaConf.to_container(compose(f"{group}/{label}")[group], resolve=True)
+        return OmegaConf.to_container(compose("config", [f"{group}={option_of(group, label)}"])[group], resolve=True)
 
 
 def method(label: str, **options: Any) -> Any:
-    """A method as conf/method/<label>.yaml has it, with changed options."""
+    """A method as its option has it, with changed options."""
     return METHODS.build(option("method", label) | options)
 
 

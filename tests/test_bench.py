@@ -16,7 +16,7 @@ def test_every_row_of_the_bench_of_images_has_a_rate():
     assert [name[:3] for name in rates] == ["(a)", "(b)", "(c)", "(d)", "(e)"]
     assert min(rates.values()) > 0
     rates = over_sampling(450, CPU, rounds=1)
-    assert list(rates) == ["cnn", "dos", "cnn_oversampled"]
+    assert list(rates) == ["cnn", "dos", "cnn/oversampled"]
     assert min(rates.values()) > 0
 
 
@@ -25,7 +25,7 @@ def test_over_sampling_is_measured_on_as_many_images_as_asked_for(monkeypatch, c
         return {f"(c) {subject[0]}, 1 run": float(n)}
 
     monkeypatch.setattr(images, "throughput", of_lenet)
-    monkeypatch.setattr(images, "over_sampling", lambda n, *_: {"cnn": 4.0, "dos": 2.0, "cnn_oversampled": n / 50_000})
+    monkeypatch.setattr(images, "over_sampling", lambda n, *_: {"cnn": 4.0, "dos": 2.0, "cnn/oversampled": n / 50_000})
     images.main(rounds=1, images=50_000)
     shown = capsys.readouterr().out
     assert "lenet_small, 50000 images a run and pass" in shown

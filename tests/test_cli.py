@@ -144,7 +144,7 @@ def test_looking_costs_no_torch(tmp_path, script, arguments):
     if script == "train.py":
         for group in ("method:", "dataset:", "ratio:", "protocol:", "backbone:", "trainer:", "tracker:"):
             assert f"\n{group}" in done.stdout
-        assert "explicit_gradient_retrain" in done.stdout
+        assert "\nmethod/explicit_gradient: eq1, eta2_0, retrain" in done.stdout
 
 
 # Sweeps

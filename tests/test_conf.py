@@ -14,17 +14,17 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from imbalance_bench.conf_files import keys_of
-from imbalance_bench.config import REGISTRIES, Config, Trainer, from_omegaconf, plain_of
+from imbalance_bench.config import REGISTRIES, Config, Trainer, from_omegaconf, label_of, plain_of
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
 from imbalance_bench.options import Count, MinLen, Share
 from imbalance_bench.presets import load_preset, presets
 from imbalance_bench.registry import DATASETS, GROUPS, METHODS, NEUTRAL, Registry, build
 from tests import records
-from tests.cells import cell, composed
-from tests.tasks import CONF
+from tests.cells import by_label, cell, composed
+from tests.tasks import CONF, options_of
 
-OPTIONS = [(group, p.stem) for group in (*GROUPS, "tracker") for p in sorted((CONF / group).glob("*.yaml"))]
+OPTIONS = [(group, option) for group in (*GROUPS, "tracker") for option in options_of(group)]
 # An option that makes no sense by itself: what the user adds to it.
 NEEDS = {("ratio", "class_list"): ["ratio.keep={1: 0.5}"]}
 PRESETS = [(p.name, name) for p in sorted((CONF / "paper").iterdir()) for name in presets(p.name)]
@@ -46,7 +46,7 @@ def test_every_option_composes_and_builds(group, label):
     made = chosen(group, label)
     assert made.component(group) is not None
     if group != "tracker":
-        assert made.labels[group] == label
+        assert made.labels[group] == label_of(label)
         assert set(made.labels) == set(GROUPS)
         for other in set(GROUPS) - {group, "trainer"}:  # a method may be one that is trained in another way
             assert made.plain[other] == config().plain[other]
@@ -84,13 +84,13 @@ def test_the_cells_of_a_preset_are_those_that_hydra_composes(paper, name):
     places = [tuple(c.labels[a] if a in GROUPS else c.config[a] for a in axes) for c in whole.cells]
     drawn = random.Random(name).sample(places, min(2, len(places)))
     options = [list(dict.fromkeys(place[i] for place in drawn)) for i in range(len(axes))]
-    grid = load_preset(paper, name, [f"{axis}={','.join(some)}" for axis, some in zip(axes, options)])
+    grid = load_preset(paper, name, [by_label(axis, *some) for axis, some in zip(axes, options)])
     assert grid.paper["name"] == paper
     assert len({c.id for c in grid.cells}) == len(grid.cells) > 0
     found = {at(c.labels, c.config): c for c in grid.cells}
     assert set(found) == {p for p in places if all(value in some for value, some in zip(p, options))}
     for place in drawn:
-        overrides = [f"{axis}={value}" for axis, value in zip(axes, place)]
+        overrides = [by_label(axis, value) for axis, value in zip(axes, place)]
         plain = plain_of(OmegaConf.to_container(composed(f"+paper={paper}/{name}", *overrides), resolve=True))
         assert plain == found[place].config
         assert cell_id(plain) == found[place].id
@@ -114,11 +114,11 @@ def test_overrides_narrow_a_preset_and_change_its_cells():
 
 
 def test_a_method_that_changes_the_trainer_changes_every_trainer():
-    swept = ["dataset=ecoli", "method=cross_entropy,cross_entropy_400", "trainer=adam,sgd"]
+    swept = ["dataset=ecoli", "method=cross_entropy,cross_entropy/400", "trainer=adam,sgd"]
     epochs = {}
     for c in load_preset("explicit_gradient", "table2", swept).cells:
         epochs[c.labels["trainer"], c.labels["method"]] = c.config["trainer"]["epochs"]
-        chosen = [f"{group}={c.labels[group]}" for group in ("dataset", "method", "trainer")]
+        chosen = [by_label(group, c.labels[group]) for group in ("dataset", "method", "trainer")]
         assert cell_id(config("+paper=explicit_gradient/table2", *chosen).plain) == c.id
     assert epochs == {
         (t, m): n for t in ("adam", "sgd") for m, n in (("cross_entropy", 200), ("cross_entropy_400", 400))
@@ -137,6 +137,8 @@ def test_an_unknown_preset_or_option_offers_the_nearest():
         load_preset("explicit_gradient", "tabel1", [])
     with pytest.raises(BenchError, match="unknown dataset=ecolli: did you mean ecoli"):
         load_preset("explicit_gradient", "table2", ["dataset=oil,ecolli"])
+    with pytest.raises(BenchError, match="unknown method=dos_k3: did you mean dos/k3"):  # a label
+        load_preset("dos", "table6", ["method=dos_k3"])
 
 
 def test_the_keys_of_a_group_are_known_whatever_else_an_option_sets():
@@ -203,8 +205,8 @@ def test_an_id_depends_on_all_that_determines_a_result():
 
 
 def test_a_method_that_is_trained_in_another_way_is_that_training():
-    assert config("method=cross_entropy_400").plain["trainer"]["epochs"] == 400
-    assert cell_id(config("method=cross_entropy_400").plain) == cell_id(config("trainer.epochs=400").plain)
+    assert config("method=cross_entropy/400").plain["trainer"]["epochs"] == 400
+    assert cell_id(config("method=cross_entropy/400").plain) == cell_id(config("trainer.epochs=400").plain)
 
 
 def test_a_table_of_your_own_is_known_by_its_content_not_its_place(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from imbalance_bench.config import plain_of
 from imbalance_bench.identity import cell_id
-from tests.cells import composed
+from tests.cells import by_label, composed
 
 AXES = ("dataset", "ratio", "backbone", "trainer", "method")
 CELLS = [
@@ -80,5 +80,5 @@ CELLS = [
 def test_a_cell_keeps_its_id(preset, options, expected):
     from omegaconf import OmegaConf
 
-    chosen = [f"{group}={option}" for group, option in zip(AXES, options.split())]
+    chosen = [by_label(group, label) for group, label in zip(AXES, options.split())]
     assert cell_id(plain_of(OmegaConf.to_container(composed(f"+paper={preset}", *chosen), resolve=True))) == expected

@@ -12,16 +12,17 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from imbalance_bench.config import label_of
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.tasks import make_runs
 from imbalance_bench.engine import Engine
 from imbalance_bench.methods.base import Method
 from imbalance_bench.registry import DATASETS, METHODS, PROTOCOLS, RATIOS
-from tests.cells import composed
-from tests.tasks import CONF, backbone, byte_image_task, image_task, option, task, trainer
+from tests.cells import by_label, composed
+from tests.tasks import CONF, backbone, byte_image_task, image_task, option, options_of, task, trainer
 from tests.texts import MeanOfWords, text_task
 
-LABELS = sorted(p.stem for p in (CONF / "method").glob("*.yaml"))
+LABELS = [label_of(option) for option in options_of("method")]
 TASKS = {"table": task, "images": image_task, "bytes": byte_image_task, "texts": text_task}
 
 # Methods that train something of their own beside the backbone: less of it.
@@ -61,7 +62,7 @@ class Watched(Engine):
 
 @cache
 def chosen(label: str) -> dict[str, Any]:
-    return OmegaConf.to_container(composed(f"method={label}"), resolve=True)
+    return OmegaConf.to_container(composed(by_label("method", label)), resolve=True)
 
 
 def quick(options: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from tests.records import preset, write
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = [(paper, name) for paper in papers() for name in presets(paper, "table")]
 FIGURES = [(paper, name) for paper in papers() for name in presets(paper, "figure")]
-NARROW = ["dataset=ecoli,oil,scene", "method=cross_entropy,smote,explicit_gradient,explicit_gradient_eta2_0"]
+NARROW = ["dataset=ecoli,oil,scene", "method=cross_entropy,smote,explicit_gradient,explicit_gradient/eta2_0"]
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_write_stores_every_format(capsys, outputs):
     assert status == 0
     written = [Path(line) for line in out.splitlines()]
     folder = outputs / "tables" / "explicit_gradient"
-    said = ",".join(sorted(NARROW))
+    said = ",".join(sorted(NARROW)).replace("/", "_")
     assert written == [folder / f"table2_best,{said}.{form}" for form in ("md", "csv", "tex", "html")]
     for path in written:
         assert "--iterate best" in path.read_text()
@@ -106,7 +106,7 @@ def test_a_part_of_a_table_leaves_the_file_of_the_whole(capsys, outputs):
 
 def test_many_overrides_make_no_name_that_file_systems_refuse(capsys, outputs):
     many = "method=cross_entropy,random_oversampling,smote,adasyn,borderline_smote,explicit_gradient," + ",".join(
-        f"{name}_balanced" for name in ("random_oversampling", "smote", "adasyn", "borderline_smote")
+        f"{name}/balanced" for name in ("random_oversampling", "smote", "adasyn", "borderline_smote")
     )
     status, out, _ = run(capsys, outputs, "--paper", "explicit_gradient", "--table", "2", "--write", many)
     assert status == 0

@@ -182,7 +182,7 @@ def test_several_classes_and_regression(tmp_path):
     assert several.headline["class_group"] == "macro"
     assert arrays(several)["scores_last"].shape[1] == 3
     sine = run(
-        tmp_path, "dataset=sine", "protocol=official_test", "backbone=mlp_sine", "method=squared_error_train_valid"
+        tmp_path, "dataset=sine", "protocol=official_test", "backbone=mlp_sine", "method=squared_error/train_valid"
     )
     assert (sine.headline["metric"], sine.headline["class_group"], sine.runs) == ("mse", "all", 1)
     assert record_of(sine)["kind"] == "regression"

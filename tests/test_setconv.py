@@ -374,8 +374,8 @@ def test_the_method_brings_its_trainer_which_the_command_line_changes():
     betas = [0.9, 0.999]
     assert settings("method=setconv") == ("setconv", 20, 0.01, betas, "constant", 0.0)
     assert settings("method=setconv", "trainer=sgd", "trainer.epochs=3")[:3] == ("setconv", 3, 0.01)
-    assert settings("method=setconv_code") == ("setconv_code", 20, 0.001, betas, "cosine", 5e-4)
-    assert settings("method=setconv_lr_0001") == ("setconv", 20, 0.001, betas, "constant", 0.0)
+    assert settings("method=setconv/code") == ("setconv_code", 20, 0.001, betas, "cosine", 5e-4)
+    assert settings("method=setconv/lr_0001") == ("setconv", 20, 0.001, betas, "constant", 0.0)
 
 
 # What is recorded

@@ -19,8 +19,8 @@ from imbalance_bench.tally import VARIABLE, Tally, clock
 
 def test_keys_are_those_of_the_option_with_its_bases():
     assert keys_of("method", "focal") == {"gamma", "alpha"}
-    assert {"amount", "k_neighbors"} == keys_of("method", "smote_balanced")
-    assert {"amount", "trainer"} == keys_of("method", "random_oversampling_train_valid")
+    assert {"amount", "k_neighbors"} == keys_of("method", "smote/balanced")
+    assert {"amount", "trainer"} == keys_of("method", "random_oversampling/train_valid")
     assert keys_of("method", "smotte") == set()
 
 

@@ -61,7 +61,7 @@ def option(group: str, label: str) -> dict[str, Any]:
     from imbalance_bench.conf_files import CONF
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        container: Any = OmegaConf.to_container(compose(f"{group}/{label}")[group], resolve=True)
+        container: Any = OmegaConf.to_container(compose("config", [f"{group}={label}"])[group], resolve=True)
     return container
 
 

@@ -124,7 +124,7 @@ def over_sampling(n: int, device: torch.device, rounds: int) -> dict[str, float]
     label, shape, named = LENET
     task, settings = setting(n, shape), trainer(named, 6)
     rivals = {}
-    for name in ("cnn", "dos", "cnn_oversampled"):
+    for name in ("cnn", "dos", "cnn/oversampled"):
         method = METHODS.build(option("method", name) | {"decisions": []})
         rivals[name] = counted(partial(ours, [task], label, settings, device, method), 1)
     return compare(rivals, rounds)
@@ -147,4 +147,4 @@ def main(rounds: int, images: int | None = None) -> None:
     speeds = over_sampling(n_lenet, device, rounds)
     more = {name: 100 * (speeds["cnn"] / speed - 1) for name, speed in speeds.items()}
     print(f"\nDeep Over-sampling, {n_lenet} images, four classes at a tenth, 3 + 3 passes: time beyond the plain CNN's")
-    print(f"DOS {more['dos']:+.0f} %, the CNN on as large a set {more['cnn_oversampled']:+.0f} %")
+    print(f"DOS {more['dos']:+.0f} %, the CNN on as large a set {more['cnn/oversampled']:+.0f} %")

@@ -70,7 +70,7 @@ class DOS(Method):
         if (self.k_minority or self.r is not None) and not self.k_majority and not task.minority_classes:
             return (
                 "minority classes are over-sampled, but under this ratio no class is one: choose a ratio that names "
-                "them, e.g. ratio=four_random_90, or a steeper one; method=dos_all_k5 treats all classes alike"
+                "them, e.g. ratio=four_random_90, or a steeper one; method=dos/all_k5 treats all classes alike"
             )
         return None
 

@@ -29,7 +29,7 @@ class LogisticRegression(Method):
 
     ``resampler``: the keys of a method whose ``resample`` makes the training set first (null: none). It is how IHT and
     KMeans-SMOTE are the baselines of the SetConv paper (its choice of classifier is not printed; BERT's vectors are
-    near-linear), and puts the same classifier behind any other: ``+method@method.resampler=smote_balanced``.
+    near-linear), and puts the same classifier behind any other: ``+method@method.resampler=smote/balanced``.
     """
 
     reads = "vectors"

@@ -40,8 +40,8 @@ class SetConv(Method):
     two. P(y = c | x) (Eq. 7) is what class c ranks rows by, and the highest one is the decision; scores are in
     proportion to P / (1 - P), so that they sum to one. Each network has its own best epoch.
 
-    - Readings: ``hidden`` and ``output`` are layers that the authors' code has and Eq. 4 has not (conf/method
-      setconv_code); the anchor minus the sample, as printed; a query is not in its own support where its class has
+    - Readings: ``hidden`` and ``output`` are layers that the authors' code has and Eq. 4 has not (conf/method/
+      setconv/code.yaml); the anchor minus the sample, as printed; a query is not in its own support where its class has
       another row; dot products as they are, without scale or temperature. The MLP is one linear layer.
     - S_post is drawn from the run's own generator in an order of which a size takes the first rows, so that sizes in
       ``post_sizes`` differ in rows added, and not in the draw. "best" is the best epoch with S_post's representatives.

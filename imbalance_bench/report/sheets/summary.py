@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench import scoring
+from imbalance_bench.config import label_of
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import digest
 from imbalance_bench.report.records import comparable
@@ -91,7 +92,7 @@ def selector(filters: Sequence[str]) -> Callable[[Record], bool]:
         if key not in GROUPS or not values:
             hint = nearest(key, GROUPS) if key not in GROUPS else "give a value"
             raise BenchError(f"cannot select records by {item!r}: {hint} (e.g. dataset=ecoli,oil)")
-        wanted[key] = values.split(",")
+        wanted[key] = label_of(values).split(",")
     return lambda r: all(any(fnmatchcase(r["labels"][k], v) for v in vs) for k, vs in wanted.items())
 
 
