@@ -1,0 +1,129 @@
+"""Who imports whom: data go one way, and nothing downstream is imported upstream.
+
+Read off the code, not run: imports within functions count, and so do those for type checking, since who names another's
+types knows it.
+"""
+
+from __future__ import annotations
+
+import ast
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import imbalance_bench
+
+PACKAGE = Path(imbalance_bench.__file__).parent
+SCRIPTS = PACKAGE.parent / "scripts"
+
+# Each room, which is a module or a package of the house, and those that it may import, from the ground up.
+MAY = {
+    "errors": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "", "arguments": "",
+    "options": "errors", "metrics": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
+    "neighbours": "errors", "devices": "errors", "pretrained": "errors",
+    "registry": "errors options", "scoring": "metrics",
+    "store": "errors locks registry",
+    "config": "errors options registry",
+    "identity": "config origin pretrained registry store",
+    "reference": "conf_files config options registry",
+    "rescore": "arguments config errors scoring store",
+    "data": "arguments conf_files devices errors locks options pretrained registry rounding seeds",
+    "backbones": "data errors options pretrained registry",
+    "engine": "config data devices errors scoring seeds",
+    "slices": "data engine errors neighbours",
+    "trackers": "engine errors options registry",
+    "presets": "conf_files config errors identity registry",
+    "methods": (
+        "backbones config data engine errors identity metrics neighbours options registry rounding scoring seeds slices"
+    ),
+    "run": "config data devices engine errors identity origin registry scoring slices store",
+    "report": "arguments config data errors identity metrics origin presets registry scoring store",
+    "launch": "conf_files config errors interrupts presets reference tally",
+    "sweep": "conf_files config errors interrupts launch presets run tally",
+    "bench": "conf_files config data devices engine methods registry run",
+    "scripts": "arguments data identity interrupts report rescore scoring store sweep",
+}  # fmt: skip
+# The same within report/.
+REPORT = {
+    "sheet": "",
+    "records": "",
+    "published": "",
+    "sheets": "published records sheet",
+    "writing": "sheet sheets",
+    "style": "records sheet sheets",
+    "diagrams": "records style",
+    "figures": "diagrams published records sheet sheets style",
+    "cli": "figures records sheet sheets writing",
+}  # fmt: skip
+FLOORS = 9  # with scripts/ on top
+
+
+@cache
+def imports() -> dict[str, set[str]]:
+    """Module → the modules of the package that it imports; a name taken from a package's own file is that file."""
+    files = {
+        ".".join(("imbalance_bench", *p.relative_to(PACKAGE).with_suffix("").parts)): p for p in PACKAGE.rglob("*.py")
+    }
+    files = {name.removesuffix(".__init__"): path for name, path in files.items()}
+    files |= {f"scripts.{p.stem}": p for p in SCRIPTS.glob("*.py")}
+    found: dict[str, set[str]] = {}
+    for module, path in files.items():
+        named: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                named |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert not node.level, f"{module} imports by a relative name"
+                whole = {f"{node.module}.{alias.name}" for alias in node.names}
+                named |= {name if name in files else str(node.module) for name in whole}
+        found[module] = {name for name in named if name in files} - {module}
+    return found
+
+
+def room_of(module: str, within: str = "imbalance_bench") -> str | None:
+    """The room of a module: the part of its name after ``within``; scripts are one room."""
+    if module.startswith("scripts."):
+        return "scripts" if within == "imbalance_bench" else None
+    inside = module.startswith(f"{within}.")
+    return module.removeprefix(f"{within}.").partition(".")[0] if inside else None
+
+
+def rooms(within: str = "imbalance_bench") -> dict[str, dict[str, str]]:
+    """Room → {room that it imports: an import that shows it}."""
+    found: dict[str, dict[str, str]] = {}
+    for module, named in imports().items():
+        if (mine := room_of(module, within)) is not None:
+            others = found.setdefault(mine, {})
+            for other in sorted(named):
+                theirs = room_of(other, within)
+                if theirs not in (None, mine):
+                    others.setdefault(str(theirs), f"{module} imports {other}")
+    return found
+
+
+@pytest.mark.parametrize("within, may", [("imbalance_bench", MAY), ("imbalance_bench.report", REPORT)])
+def test_a_room_imports_those_below_it(within, may):
+    found = rooms(within)
+    assert set(found) == set(may), "a new room: say in the table what it may import"
+    for room, others in found.items():
+        for other, example in others.items():
+            assert other in may[room].split(), example
+
+
+@pytest.mark.parametrize("may", [MAY, REPORT])
+def test_the_table_itself_goes_one_way(may):
+    """Each room stands above all that it may import, in at most so many floors."""
+    floors: dict[str, int] = {}
+    for room, below in may.items():
+        assert set(below.split()) <= set(floors), f"{room} may import what stands above it"
+        floors[room] = 1 + max((floors[other] for other in below.split()), default=0)
+    assert max(floors.values()) <= FLOORS
+
+
+def test_no_two_modules_need_each_other():
+    try:
+        TopologicalSorter(imports()).prepare()
+    except CycleError as error:
+        pytest.fail("a circle: " + " → ".join(reversed(error.args[1])))
