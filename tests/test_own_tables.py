@@ -262,6 +262,11 @@ def test_an_ordinary_table_has_no_remarks(read):
     assert "warnings" not in read(text(city=["a", "b", "b", "a", None] * 8)).info
 
 
+def test_copies_of_rows_do_not_make_each_column_decide_the_class(read):
+    header, *rows = text().splitlines()
+    assert "warnings" not in read("\n".join([header, *rows * 4]) + "\n").info
+
+
 # Kinds of files
 
 

@@ -217,14 +217,14 @@ def _advice(problems: Sequence[Problem], given: NumberFormat) -> str:
 def remarks(table: pd.DataFrame, y: np.ndarray, target: str) -> list[str]:
     """What about the columns of features a person would want to know before believing a number."""
     found = []
+    first = ~table.duplicated().to_numpy()  # copies of a row say nothing new of how a column and the class go together
     for name in table.columns:
-        column = table[name]
-        if text := _remark(column, y, target):
+        if text := _remark(table[name], y, target, first):
             found.append(f"column {str(name)!r} {text}: if it should not be a feature, {override('drop', str(name))}")
     return found
 
 
-def _remark(column: pd.Series, y: np.ndarray, target: str) -> str | None:
+def _remark(column: pd.Series, y: np.ndarray, target: str, first: np.ndarray) -> str | None:
     import pandas as pd
 
     n, kinds = len(column), column.nunique()
@@ -241,7 +241,7 @@ def _remark(column: pd.Series, y: np.ndarray, target: str) -> str | None:
                 return "is a different whole number in every row, as an identifier is"
     elif n >= FEW and not numeric and kinds > n / 2:
         return f"has {kinds} different values in {n} rows, as an identifier or a text has"
-    if n >= FEW and kinds > 1 and _decides(column, y, numeric):
+    if n >= FEW and kinds > 1 and _decides(column[first], y[first], numeric):
         return f"decides {target} alone, as a copy of it or a value known only afterwards does"
     return None
 
