@@ -22,7 +22,7 @@ from imbalance_bench.identity import cell_id
 
 
 @dataclass(frozen=True)
-class Cell:
+class PlannedCell:
     """One cell of a grid: ``labels`` and ``config`` as in record.json, and its id."""
 
     labels: dict[str, str]
@@ -35,7 +35,7 @@ class Preset:
     """conf/paper/<paper>/<name>.yaml: ``paper`` is its ``paper:`` node, ``cells`` its grid."""
 
     paper: dict[str, Any]
-    cells: list[Cell]
+    cells: list[PlannedCell]
 
 
 def presets(paper: str) -> list[str]:
@@ -107,7 +107,7 @@ def _grid(paper: str, name: str, files: ConfFiles, overrides: list[str]) -> Pres
         if excluding:
             reason = reason or excluding
         else:
-            cells.append(Cell(labels, plain, cell_id(plain, start["plugins"])))
+            cells.append(PlannedCell(labels, plain, cell_id(plain, start["plugins"])))
     if not cells:
         raise BenchError(f"no cell of {paper}/{name} is left: {reason}")
     return Preset(start["paper"], cells)

@@ -24,7 +24,7 @@ from imbalance_bench import scoring
 from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.config import label_of
 from imbalance_bench.errors import BenchError, nearest
-from imbalance_bench.store import Cell, Damaged, Record, Store, file_of, remedy
+from imbalance_bench.store import CellFolder, Damaged, Record, Store, file_of, remedy
 
 Key = tuple[str, ...]
 
@@ -65,7 +65,7 @@ class Change:
         return f"{_name(self.record)}: {'; '.join(parts)}"
 
 
-def rescore(cell: Cell) -> Change:
+def rescore(cell: CellFolder) -> Change:
     """Rewrites what differs in one finished cell.
 
     Raises:
@@ -122,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     for record in records:
         try:
-            change = rescore(Cell(record["path"]))
+            change = rescore(CellFolder(record["path"]))
         except BenchError as error:
             counts["failed"] += 1
             print(f"error: {_name(record)}: {error}", file=sys.stderr)

@@ -21,7 +21,7 @@ from imbalance_bench.config import Config, in_own_code
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.together import copies_together
 from imbalance_bench.errors import BenchError, Declined
-from imbalance_bench.store import Cell, Record, Store
+from imbalance_bench.store import CellFolder, Record, Store
 
 if TYPE_CHECKING:
     from imbalance_bench.data.base import Dataset, Part, Task
@@ -262,17 +262,17 @@ def predict(runs: Sequence[Run], classifiers: Sequence[Classifier]) -> dict[str,
         "sample_id": np.concatenate([run.test.ids for _, run, _ in good]),
         "label": np.concatenate([run.test.y for _, run, _ in good]),
     }
-    for iterate in good[0][2].iterates:
-        if all(iterate in c.iterates for _, _, c in good):
-            scores = [c.scores(run.test.x, iterate) for _, run, c in good]
-            arrays[f"scores_{iterate}"] = np.concatenate(scores).astype(np.float32)
-            ranks = [r for _, run, c in good if (r := c.ranks(run.test.x, iterate)) is not None]
+    for readout in good[0][2].readouts:
+        if all(readout in c.readouts for _, _, c in good):
+            scores = [c.scores(run.test.x, readout) for _, run, c in good]
+            arrays[f"scores_{readout}"] = np.concatenate(scores).astype(np.float32)
+            ranks = [r for _, run, c in good if (r := c.ranks(run.test.x, readout)) is not None]
             if ranks:
-                arrays[f"ranks_{iterate}"] = np.concatenate(ranks).astype(np.float32)
+                arrays[f"ranks_{readout}"] = np.concatenate(ranks).astype(np.float32)
     return arrays
 
 
-def _record(config: Config, cell: Cell, status: str, seconds: float) -> dict[str, Any]:
+def _record(config: Config, cell: CellFolder, status: str, seconds: float) -> dict[str, Any]:
     return {
         "schema": identity.SCHEMA,
         "id": cell.path.name,

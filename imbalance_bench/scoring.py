@@ -24,24 +24,24 @@ def score_predictions(
 ) -> list[dict[str, Any]]:
     """The rows of metrics.csv: run, fold, repeat, iterate, class_group, metric, value.
 
-    ``arrays`` as in predictions.npz, ``scores_<iterate>`` for every iterate there is, and ``ranks_<iterate>`` where
+    ``arrays`` as in predictions.npz, ``scores_<readout>`` for every readout there is, and ``ranks_<readout>`` where
     classes rank rows otherwise; ``runs``: (fold, repeat) of each run of the cell; ``minority``: the minority classes of
     each run. Where texts were marked (``slices.py``), the group ``minority_difficult`` also has the shares of such
-    samples in the training part: ``share``, and, at the last iterate, ``share_own``, by the network's own features.
+    samples in the training part: ``share``, and, at the last epoch, ``share_own``, by the network's own features.
     """
     rows: list[dict[str, Any]] = []
     marks = arrays.get("difficult")
-    for iterate in [name.removeprefix("scores_") for name in arrays if name.startswith("scores_")]:
-        scores, ranks = arrays[f"scores_{iterate}"], arrays.get(f"ranks_{iterate}")
+    for readout in [name.removeprefix("scores_") for name in arrays if name.startswith("scores_")]:
+        scores, ranks = arrays[f"scores_{readout}"], arrays.get(f"ranks_{readout}")
         for run in np.unique(arrays["run"]).tolist():
             mine = arrays["run"] == run
             fold, repeat = runs[run]
-            where = {"run": run, "fold": fold, "repeat": repeat, "iterate": iterate}
+            where = {"run": run, "fold": fold, "repeat": repeat, "iterate": readout}
             few = minority[run] if minority else ()
             ranked, difficult = (None if a is None else a[mine] for a in (ranks, marks))
             values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind, few, ranked, difficult)
             rows += [{**where, **value} for value in values]
-            for metric in ["share", "share_own"] if iterate == "last" else ["share"]:
+            for metric in ["share", "share_own"] if readout == "last" else ["share"]:
                 if (name := f"difficult_{metric}") in arrays:
                     value = float(arrays[name][run])
                     rows.append({**where, "class_group": "minority_difficult", "metric": metric, "value": value})
@@ -50,7 +50,7 @@ def score_predictions(
 
 def headline(rows: Sequence[Mapping[str, Any]], classes: int, kind: str) -> dict[str, Any]:
     """Mean and sd over runs of the metric that heads the table: AUC-PR of the positive class, macro AUC-PR of more
-    than two classes, mean squared error of a regression; at the last iterate."""
+    than two classes, mean squared error of a regression; at the last epoch."""
     if kind == "regression":
         metric, group = "mse", "all"
     else:
@@ -86,7 +86,7 @@ def few_classes(record: Mapping[str, Any] | None) -> str:
         words = one[predicted.pop()] if len(predicted) == 1 and predicted < one.keys() else "predict one class only"
     gone = sum(run["collapsed"] for run in few if "few_classes" in run)
     ranking = f"; {gone} collapsed: AUC-ROC at most {CHANCE:g}" if gone else ""
-    return f"at the last iterate {len(few)} of {len(runs)} runs {words}{ranking}"
+    return f"at the last epoch {len(few)} of {len(runs)} runs {words}{ranking}"
 
 
 def selection_score(labels: np.ndarray, log_probs: np.ndarray, kind: str) -> float:

@@ -103,16 +103,16 @@ class Store:
     def __init__(self, outputs: str | Path) -> None:
         self.runs = Path(outputs) / "runs"
 
-    def cell(self, labels: dict[str, str], cell_id: str) -> Cell:
+    def cell(self, labels: dict[str, str], cell_id: str) -> CellFolder:
         # A label may be anything that a user wrote; a folder lies below the one before it.
         parts = [re.sub(r"^\.|[^\w.-]", "_", labels[g]) for g in ("dataset", "ratio", "backbone", "method")]
-        return Cell(self.runs.joinpath(*parts, cell_id))
+        return CellFolder(self.runs.joinpath(*parts, cell_id))
 
-    def cells(self) -> list[Cell]:
+    def cells(self) -> list[CellFolder]:
         """Every cell that was ever started; those too that an empty label of old wrote one level too high."""
         high = {p.parent for p in self.runs.glob("*/*/*/*/record.json")}
         found = {p for p in self.runs.glob("*/*/*/*/*") if p.is_dir() and p.parent not in high}
-        return [Cell(p) for p in sorted(found | high)]
+        return [CellFolder(p) for p in sorted(found | high)]
 
     def survey(self) -> tuple[list[Record], list[Damaged]]:
         """The record of every finished (or declined) cell, each with its folder under "path", and why others do not
@@ -132,7 +132,7 @@ class Store:
         return self.survey()[0]
 
 
-class Cell:
+class CellFolder:
     """One run directory. ``record.json``, written last, is the only sign of "done"; ``error.txt`` of "failed"."""
 
     def __init__(self, path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from imbalance_bench.config import GROUPS, Config, Paths, from_omegaconf
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.presets import Cell, load_preset
+from imbalance_bench.presets import PlannedCell, load_preset
 from imbalance_bench.registry import DATASETS
 from imbalance_bench.run import run_cell
 from tests import records
@@ -37,8 +37,8 @@ def cell(outputs: Path, *overrides: str) -> Config:
 
 
 def check(
-    cell: Cell,
-    smoke: Callable[[Cell], dict[str, Any]],
+    cell: PlannedCell,
+    smoke: Callable[[PlannedCell], dict[str, Any]],
     tiny: Callable[[str], Dataset],
     outputs: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -52,7 +52,7 @@ def check(
     assert not outcome.message
 
 
-def one_a_method(paper: str, name: str, methods: list[str]) -> list[Cell]:
+def one_a_method(paper: str, name: str, methods: list[str]) -> list[PlannedCell]:
     """A cell of each of these methods (empty: of all): the first with the smallest network."""
     from omegaconf import OmegaConf
 

@@ -31,7 +31,7 @@ PROVENANCE = {
 
 @dataclass
 class FakeCell:
-    """What presets.Cell is to the report."""
+    """What presets.PlannedCell is to the report."""
 
     labels: dict[str, str]
     config: dict[str, Any]
@@ -84,8 +84,8 @@ def write(
     data: dict[str, Any] | None = None,
     infos: list[dict[str, Any]] | None = None,
 ) -> Path:
-    """Stores a finished cell: one run a value. ``values`` of auc_pr, or by metric; ``best``: auc_pr of that iterate;
-    ``more``: values by iterate, class group and metric; ``collapsed``: how many runs are marked so;
+    """Stores a finished cell: one run a value. ``values`` of auc_pr, or by metric; ``best``: auc_pr of that readout;
+    ``more``: values by readout, class group and metric; ``collapsed``: how many runs are marked so;
     ``data``: facts of the data set; ``infos``: what each run's method says of itself."""
     by_metric = values if isinstance(values, dict) else {"auc_pr": values}
     runs = len(next(iter(by_metric.values())))
@@ -184,12 +184,12 @@ def _record(made: FakeCell, status: str) -> dict[str, Any]:
     }
 
 
-def _row(run: int, iterate: str, class_group: str, metric: str, value: float) -> dict[str, Any]:
+def _row(run: int, readout: str, class_group: str, metric: str, value: float) -> dict[str, Any]:
     return {
         "run": run,
         "fold": run,
         "repeat": 0,
-        "iterate": iterate,
+        "iterate": readout,
         "class_group": class_group,
         "metric": metric,
         "value": value,

@@ -51,7 +51,7 @@ def table(means, spread=0.01, folds=4, iterate="last", metric="auc_pr"):
     return pd.DataFrame(rows, columns=names)
 
 
-def test_what_has_no_best_iterate_stands_with_its_last():
+def test_what_has_no_best_epoch_stands_with_its_last():
     last = table({"b": [0.8, 0.7, 0.5], "c": [0.7, 0.75, 0.6]})
     values = pd.concat([table({"a": [0.9, 0.8, 0.7], "b": [0.85, 0.7, 0.5]}, iterate="best"), last])
     result = verdict(claim(iterate="best"), values)
@@ -280,7 +280,7 @@ def test_varies_least_is_about_the_spread_over_cells():
     assert verdict(claim("varies_least", ["d0"]), values).verdict == "not run"
 
 
-def test_iterates_are_kept_apart():
+def test_readouts_are_kept_apart():
     values = pd.concat(
         [table({"a": [0.9, 0.8], "b": [0.5, 0.5]}), table({"a": [0.6, 0.6], "b": [0.7, 0.7]}, iterate="best")]
     )

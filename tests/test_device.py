@@ -44,10 +44,10 @@ def compare(fit: Fit, tasks: Sequence[Task], tolerance: float = 1e-5) -> None:
     host, there = fit(tasks, "cpu"), fit(tasks, "sim")
     for a, b in zip(host, there, strict=True):
         assert a.failure is None and b.failure is None
-        assert a.iterates == b.iterates
-        for iterate in a.iterates:
+        assert a.readouts == b.readouts
+        for readout in a.readouts:
             x = tasks[0].valid.x
-            np.testing.assert_allclose(b.scores(x, iterate), a.scores(x, iterate), atol=tolerance)
+            np.testing.assert_allclose(b.scores(x, readout), a.scores(x, readout), atol=tolerance)
         assert [row.get("valid_score") for row in b.history] == pytest.approx(
             [row.get("valid_score") for row in a.history], abs=1e-3
         )

@@ -19,7 +19,7 @@ from imbalance_bench.data.text.reading import RawTexts
 from imbalance_bench.registry import BACKBONES
 from imbalance_bench.run import run_cell
 from imbalance_bench.slices import NEIGHBOURS, marked, share
-from imbalance_bench.store import Cell
+from imbalance_bench.store import CellFolder
 from tests.cells import cell
 from tests.tasks import CONF
 
@@ -132,11 +132,11 @@ def test_marks_of_a_split_are_the_same_for_every_method_and_reach_the_metrics(tm
         kept = difficult | (labels == 0)
         score = f1_score(labels[kept], decided[kept], zero_division=0 if difficult.any() else np.nan)
         assert rows[str(r), "best", "minority_difficult", "f1"] == pytest.approx(score, nan_ok=True)
-        for iterate in ("last", "best"):
-            assert rows[str(r), iterate, "minority_difficult", "share"] == pytest.approx(first["difficult_share"][r])
+        for readout in ("last", "best"):
+            assert rows[str(r), readout, "minority_difficult", "share"] == pytest.approx(first["difficult_share"][r])
         assert 0 <= rows[str(r), "last", "minority_difficult", "share_own"] <= 1
         assert (str(r), "best", "minority_difficult", "share_own") not in rows
-    assert not rescore.rescore(Cell(outcomes[0].path))
+    assert not rescore.rescore(CellFolder(outcomes[0].path))
 
 
 def test_the_recipe_of_an_ordinary_module_for_texts_works(tmp_path, texts, monkeypatch):

@@ -224,9 +224,9 @@ def test_weights_are_uniform_on_the_simplex():
 
 def test_deep_classifiers_are_scored_beside_the_network():
     (made,) = fit([TASK], method("dos", k_minority=3))
-    assert made.iterates[-2:] == ("knn", "lr")
-    for iterate in made.iterates:
-        scores = made.scores(TASK.valid.x, iterate)
+    assert made.readouts[-2:] == ("knn", "lr")
+    for readout in made.readouts:
+        scores = made.scores(TASK.valid.x, readout)
         np.testing.assert_allclose(np.exp(scores).sum(1), 1, rtol=1e-5)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import RawPixels
-from imbalance_bench.presets import Cell, presets
+from imbalance_bench.presets import PlannedCell, presets
 from tests import records
 from tests.cells import check, one_a_method
 
@@ -35,7 +35,7 @@ def tiny(label: str) -> Dataset:
     return Dataset(label, x, y, tuple(map(str, range(classes))), RawPixels(), "image", test_rows=test_rows)
 
 
-def smoke(cell: Cell) -> dict[str, Any]:
+def smoke(cell: PlannedCell) -> dict[str, Any]:
     """The cell, shrunk: one trial, two short epochs, few enough images that a rare class keeps some."""
     plain = copy.deepcopy(cell.config)
     plain["trainer"] |= {"epochs": 2, "batch_size": 64, "validate_every": 2}

@@ -57,8 +57,8 @@ def normed() -> object:
     return backbone("resnet20", depth=8)
 
 
-def views(classifier, iterate="last"):
-    return {n: v[0] for n, v in classifier.stack.views(classifier.parameters[iterate][None]).items()}
+def views(classifier, readout="last"):
+    return {n: v[0] for n, v in classifier.stack.views(classifier.parameters[readout][None]).items()}
 
 
 # Weights by effective numbers
@@ -138,7 +138,7 @@ def test_several_sigmoids_rank_rows_each_by_its_own_logit():
     """And not by softmax over them, which puts the first row first for class 0: 1 / (1 + e^-9) > 1 / (1 + e^-1)."""
     (made,), x = fit("class_balanced_focal", SEVERAL[:1]), np.zeros((2, 4), np.float32)
     z = torch.tensor([[1.0, -8.0, -80.0], [3.0, 2.0, -80.0]])
-    made.network.logits = lambda x, iterate: z
+    made.network.logits = lambda x, readout: z
     np.testing.assert_array_equal(made.ranks(x), z)
     np.testing.assert_allclose(made.scores(x), z.log_softmax(1), rtol=1e-6)
     assert made.scores(x)[0, 0] > made.scores(x)[1, 0]
@@ -178,12 +178,12 @@ def test_logit_adjustment_divides_probabilities_by_class_shares():
     for tau in (0.0, 1.0, 2.5):
         adjusted = fit("logit_adjustment", tasks, options={"tau": tau})
         for t, a, plain in zip(tasks, adjusted, fit("cross_entropy", tasks)):
-            assert a.iterates == plain.iterates == ("last", "best")
+            assert a.readouts == plain.readouts == ("last", "best")
             assert a.history == plain.history
-            for iterate in a.iterates:
-                odds = np.exp(plain.scores(x, iterate)) / (t.counts / t.counts.sum()) ** tau
+            for readout in a.readouts:
+                odds = np.exp(plain.scores(x, readout)) / (t.counts / t.counts.sum()) ** tau
                 expected = odds / odds.sum(1, keepdims=True)
-                np.testing.assert_allclose(np.exp(a.scores(x, iterate)), expected, rtol=1e-10)
+                np.testing.assert_allclose(np.exp(a.scores(x, readout)), expected, rtol=1e-10)
 
 
 def test_shares_are_those_of_the_rows_that_were_trained_on():
@@ -208,31 +208,31 @@ def test_tau_norm_divides_each_class_s_weights_by_a_power_of_their_length(tau):
     x = SEVERAL[2].valid.x
     for c, plain in zip(fit("tau_norm", SEVERAL, options={"tau": tau}), fit("cross_entropy", SEVERAL)):
         assert c.info["tau"] == {"last": tau, "best": tau}
-        for iterate in ("last", "best"):
-            w = views(plain, iterate)["head.weight"].numpy()
-            z = plain.features(x, iterate).numpy() @ (w / np.linalg.norm(w, axis=1, keepdims=True) ** tau).T
-            np.testing.assert_allclose(c.logits(x, iterate), z, rtol=1e-10)
+        for readout in ("last", "best"):
+            w = views(plain, readout)["head.weight"].numpy()
+            z = plain.features(x, readout).numpy() @ (w / np.linalg.norm(w, axis=1, keepdims=True) ** tau).T
+            np.testing.assert_allclose(c.logits(x, readout), z, rtol=1e-10)
 
 
 def test_tau_norm_of_zero_is_the_plain_network():
     for c, plain in zip(fit("tau_norm", SEVERAL, options={"tau": 0.0}), fit("cross_entropy", SEVERAL)):
-        for iterate in ("last", "best"):
-            assert torch.equal(c.parameters[iterate], plain.parameters[iterate])
+        for readout in ("last", "best"):
+            assert torch.equal(c.parameters[readout], plain.parameters[readout])
 
 
 def test_tau_is_chosen_by_the_mean_accuracy_of_the_classes_on_validation_rows():
     chosen = set()
     tasks = [task(seed, (60, 12, 6)) for seed in range(4)]
     for t, c, plain in zip(tasks, fit("tau_norm_selected", tasks), fit("cross_entropy", tasks)):
-        for iterate in ("last", "best"):
-            w, b = (views(plain, iterate)[f"head.{k}"].numpy() for k in ("weight", "bias"))
-            h, best = plain.features(t.valid.x, iterate).numpy(), (-1.0, 0.0)
+        for readout in ("last", "best"):
+            w, b = (views(plain, readout)[f"head.{k}"].numpy() for k in ("weight", "bias"))
+            h, best = plain.features(t.valid.x, readout).numpy(), (-1.0, 0.0)
             for step in range(11):
                 tau = step / 10
                 z = h @ (w / np.linalg.norm(w, axis=1, keepdims=True) ** tau).T + b * (tau == 0)
                 recalls = [(z.argmax(1) == t.valid.y)[t.valid.y == k].mean() for k in range(3)]
                 best = max(best, (np.mean(recalls), -tau))  # the smallest of equals
-            assert c.info["tau"][iterate] == -best[1]
+            assert c.info["tau"][readout] == -best[1]
             chosen.add(-best[1])
     assert len(chosen) > 2
 
@@ -242,7 +242,7 @@ def test_tau_is_never_chosen_without_rows_that_were_not_trained_on():
     for tasks, rows in (([bare], "train"), (SEVERAL, "train_valid")):
         with pytest.raises(BenchError, match="set method.tau"):
             fit("tau_norm_selected", tasks, rows=rows)
-    assert fit("tau_norm", [bare])[0].iterates == ("last",)
+    assert fit("tau_norm", [bare])[0].readouts == ("last",)
 
 
 def test_two_classes_have_an_output_each_whose_lengths_are_compared():
@@ -263,8 +263,8 @@ def test_crt_leaves_the_body_as_the_first_stage_left_it(net):
     tasks = SEVERAL[:2] if net is backbone else [byte_image_task(0), byte_image_task(1)]
     again = fit("crt", tasks, net(), {"share": 0.5})
     for a, plain in zip(again, fit("cross_entropy", tasks, net(), epochs=2)):
-        for iterate in ("last", "best"):
-            after = views(a, iterate)
+        for readout in ("last", "best"):
+            after = views(a, readout)
             for name, before in views(plain).items():
                 assert torch.equal(before, after[name]) != name.startswith("head.")
         assert a.info["stage_epochs"] == [2, 2]
@@ -627,9 +627,9 @@ def assert_independent(label, tasks, **settings):
     together = fit(label, tasks, options=OPTIONS.get(label), **settings)
     for t, joint in zip(tasks, together):
         (alone,) = fit(label, [t], options=OPTIONS.get(label), **settings)
-        assert alone.iterates == joint.iterates
-        for iterate in joint.iterates:
-            np.testing.assert_allclose(alone.scores(t.valid.x, iterate), joint.scores(t.valid.x, iterate), atol=1e-12)
+        assert alone.readouts == joint.readouts
+        for readout in joint.readouts:
+            np.testing.assert_allclose(alone.scores(t.valid.x, readout), joint.scores(t.valid.x, readout), atol=1e-12)
         for a, b in zip(alone.history, joint.history, strict=True):
             assert a == pytest.approx(b, rel=1e-9)
 

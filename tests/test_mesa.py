@@ -182,7 +182,7 @@ def test_scores_are_log_probabilities_of_the_mean_over_trees():
     t = task(0)
     (classifier,) = fit([t])
     scores = classifier.scores(t.valid.x)
-    assert classifier.iterates == ("last",) and len(classifier.trees) == 5
+    assert classifier.readouts == ("last",) and len(classifier.trees) == 5
     assert np.isfinite(scores.astype(np.float32)).all()
     np.testing.assert_allclose(np.exp(scores).sum(1), 1, atol=1e-6)
     p = np.mean([tree.predict_proba(t.valid.x)[:, 1] for tree in classifier.trees], 0)

@@ -126,14 +126,14 @@ def test_the_probabilities_of_ldam_are_those_that_it_trains(n, backend):
     t, x = task(0, n), task(1, n).train.x
     engine = Engine(trainer(epochs=4, precision="float64", backend=backend), "cpu")
     (classifier,) = method("ldam", scale=20.0).fit([t], backbone(), engine)
-    for iterate in ("last", "best"):
-        weights = classifier.stack.views(classifier.parameters[iterate][None])["head.weight"][0]
-        h = classifier.features(x, iterate)
+    for readout in ("last", "best"):
+        weights = classifier.stack.views(classifier.parameters[readout][None])["head.weight"][0]
+        h = classifier.features(x, readout)
         cosines = (h @ weights.T) / (h.norm(dim=1, keepdim=True) * weights.norm(dim=1))
-        np.testing.assert_allclose(classifier.scores(x, iterate), (20 * cosines).log_softmax(1), rtol=1e-9)
+        np.testing.assert_allclose(classifier.scores(x, readout), (20 * cosines).log_softmax(1), rtol=1e-9)
     looks = [row["valid_score"] for row in classifier.history]
-    for iterate, seen in (("last", looks[-1]), ("best", max(looks))):
-        assert selection_score(t.valid.y, classifier.scores(t.valid.x, iterate), t.kind) == pytest.approx(seen)
+    for readout, seen in (("last", looks[-1]), ("best", max(looks))):
+        assert selection_score(t.valid.y, classifier.scores(t.valid.x, readout), t.kind) == pytest.approx(seen)
 
 
 def test_in_training_ldam_has_the_cosines_themselves():

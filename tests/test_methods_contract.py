@@ -126,9 +126,9 @@ def test_contract(label, made):
     x = TASKS[made](5).valid.x
     for t, classifier in zip(tasks, classifiers):
         assert classifier.failure is None
-        assert classifier.iterates[0] == "last"
-        for iterate in classifier.iterates:
-            scores = classifier.scores(x, iterate)
+        assert classifier.readouts[0] == "last"
+        for readout in classifier.readouts:
+            scores = classifier.scores(x, readout)
             assert scores.shape == (len(x), t.classes)
             assert np.isfinite(scores).all()
             np.testing.assert_allclose(np.exp(scores.astype(np.float64)).sum(1), 1, rtol=1e-5)

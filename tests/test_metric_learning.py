@@ -185,11 +185,11 @@ def test_classes_without_rows_are_given_the_least_probability():
         LogisticDecision(x, [0, 0, 1, 1], 0.0, 2)
 
 
-def test_decisions_stand_beside_the_networks_own_iterates(monkeypatch):
+def test_decisions_stand_beside_the_networks_own_readouts(monkeypatch):
     t = image_task()
     (made,) = method("cross_entropy").fit([t], backbone(), Engine(trainer(epochs=2), "cpu"))
     both = with_decisions(made, t.train, t.classes, k=3, c=0.5)
-    assert both.iterates == ("last", "best", "knn", "lr")
+    assert both.readouts == ("last", "best", "knn", "lr")
     assert (both.history, both.info, both.failure) == (made.history, made.info, None)
     x = image_task(4).valid.x
     np.testing.assert_array_equal(both.scores(x, "best"), made.scores(x, "best"))
@@ -207,7 +207,7 @@ def test_decisions_stand_beside_the_networks_own_iterates(monkeypatch):
     assert len(asked) == 2
     assert asked[0] is other
     assert asked[1] is x
-    assert with_decisions(made, t.train, t.classes, ["lr"]).iterates == ("last", "best", "lr")
+    assert with_decisions(made, t.train, t.classes, ["lr"]).readouts == ("last", "best", "lr")
 
 
 def test_a_run_that_diverged_is_given_no_decisions():
@@ -402,7 +402,7 @@ def test_easy_images_are_told_apart_by_the_embedding(label, classes):
     (made,) = method(label, **({"clusters": 3} if label == "lmle" else {})).fit(
         [t], backbone(), Engine(settings, "cpu")
     )
-    assert made.iterates == ("last",)
+    assert made.readouts == ("last",)
     assert len(made.history) == 6
     assert all("valid_score" not in row for row in made.history)
     other = easy(2, classes).valid

@@ -11,7 +11,7 @@ import pytest
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.text.reading import RawTexts
-from imbalance_bench.presets import Cell, load_preset, presets
+from imbalance_bench.presets import PlannedCell, load_preset, presets
 from imbalance_bench.store import Store
 from tests import records
 from tests.cells import check, one_a_method
@@ -34,7 +34,7 @@ def tiny(label: str) -> Dataset:
     return Dataset(label, np.array(texts, object), y, ("most", "few"), RawTexts(), "text")
 
 
-def smoke(cell: Cell) -> dict[str, Any]:
+def smoke(cell: PlannedCell) -> dict[str, Any]:
     """The cell, shrunk: two folds, two short epochs, a mild imbalance, a small network and a small generator."""
     plain = copy.deepcopy(cell.config)
     small = {"vocabulary": 60, "length": 10, "stop_words": False, "embedding": 8, "widths": [2, 3], "filters": 4}

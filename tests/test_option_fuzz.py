@@ -242,8 +242,8 @@ def fit(case: Case, made: str) -> None:
         return
     for classifier in method.fit(tasks, network(made), Engine(settings, "cpu")):
         if not classifier.failure:
-            for iterate in classifier.iterates:
-                classifier.scores(tasks[0].valid.x, iterate)
+            for readout in classifier.readouts:
+                classifier.scores(tasks[0].valid.x, readout)
 
 
 def accepted(groups: tuple[str, ...], options: list[tuple[str, str]]) -> list[Case]:

@@ -53,9 +53,9 @@ def test_overrides_may_stand_anywhere(capsys, outputs):
 
 
 def test_the_command_of_a_file_makes_it_again(capsys, outputs):
-    """--outputs, --format and the iterate are part of it, quoted as a shell needs it."""
-    asked = ["--paper", "explicit_gradient", "--table", "2", "--iterate", "best", "--format", "csv"]
-    for arguments in (asked, [*asked, "--write"], ["--iterate", "best"], ["method=smo*", "--format", "tex"]):
+    """--outputs, --format and the readout are part of it, quoted as a shell needs it."""
+    asked = ["--paper", "explicit_gradient", "--table", "2", "--readout", "best", "--format", "csv"]
+    for arguments in (asked, [*asked, "--write"], ["--readout", "best"], ["method=smo*", "--format", "tex"]):
         status, out, _ = run(capsys, outputs, *arguments, *(["dataset=ecoli"] if arguments[0] == "--paper" else []))
         assert status == 0
         text = Path(out.strip()).read_text() if "--write" in arguments else out
@@ -68,7 +68,7 @@ def test_the_command_of_a_file_makes_it_again(capsys, outputs):
 
 
 def test_write_stores_every_format(capsys, outputs):
-    arguments = ["--paper", "explicit_gradient", "--table", "2", "--write", "--iterate", "best", *NARROW]
+    arguments = ["--paper", "explicit_gradient", "--table", "2", "--write", "--readout", "best", *NARROW]
     status, out, _ = run(capsys, outputs, *arguments)
     assert status == 0
     written = [Path(line) for line in out.splitlines()]
@@ -76,7 +76,7 @@ def test_write_stores_every_format(capsys, outputs):
     said = ",".join(sorted(NARROW)).replace("/", "_")
     assert written == [folder / f"table2_best,{said}.{form}" for form in ("md", "csv", "tex", "html")]
     for path in written:
-        assert "--iterate best" in path.read_text()
+        assert "--readout best" in path.read_text()
     assert len(pd.read_csv(written[1], comment="#")) == 12 + 6
 
 

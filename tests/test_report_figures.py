@@ -13,7 +13,7 @@ from imbalance_bench.report.figures.across import _groups
 from imbalance_bench.report.figures.curves import RECALLS, _curves
 from imbalance_bench.report.figures.groups import grouped_bars
 from imbalance_bench.report.figures.rounds import ADDED
-from imbalance_bench.report.records.records import NothingRun, outcomes
+from imbalance_bench.report.records.records import NothingRun, cell_states
 from imbalance_bench.report.style import FigureSpec
 from imbalance_bench.store import Store
 from tests.records import FakePreset, cell, write
@@ -284,7 +284,7 @@ def test_added_samples_by_round(tmp_path):
     assert "2 runs: lines are means, bands the range. In the last round most are labelled, confused (80)." in (
         drawing.caption
     )
-    assert "iterate" not in drawing.caption.lower()
+    assert "epoch." not in drawing.caption.lower()
 
 
 def test_added_samples_need_a_method_that_adds_some(tmp_path):
@@ -316,7 +316,7 @@ def test_bars_are_grouped_by_data_set_with_its_imbalance_ratio(texts):
     outputs, cells = texts
     paper = spec("grouped_bars", {"ours": "Ours", "focal": "Focal"}, **GROUPED)
     drawing = check(figure(FakePreset(paper, cells), Store(outputs)))
-    assert "The value in brackets is the imbalance ratio. Means over 2 runs; whiskers: one sd. Last iterate." in (
+    assert "The value in brackets is the imbalance ratio. Means over 2 runs; whiskers: one sd. Last epoch." in (
         drawing.caption
     )
     assert "5 of 8 cells were run; missing: focal on sms ir_10" in drawing.caption
@@ -332,7 +332,7 @@ def test_the_axes_of_grouped_bars(texts):
     """What stands where: a row a metric, a column an encoder; bars as high as the means."""
     outputs, cells = texts
     made = build(FigureSpec, spec("grouped_bars", {"ours": "Ours", "focal": "Focal"}, **GROUPED), "paper")
-    drawn = grouped_bars(made, outcomes(cells, Store(outputs)), "last").figure
+    drawn = grouped_bars(made, cell_states(cells, Store(outputs)), "last").figure
     axes = np.array(drawn.axes).reshape(2, 2)
     assert [a.get_title() for a in axes[0]] == ["minilm", "lsa"]
     assert [a.get_ylabel() for a in axes[:, 0]] == ["F1", "recall"]
@@ -341,13 +341,13 @@ def test_the_axes_of_grouped_bars(texts):
     assert heights == pytest.approx([0.5, 0.7, 0.6])  # ours on both data sets, focal on SMS
 
 
-def test_lines_over_iterates_of_the_same_runs(texts):
+def test_lines_over_readouts_of_the_same_runs(texts):
     outputs, cells = texts
     ours = [c for c in cells if c.labels["method"] == "ours"]
     places = {"iterates": {"post_100": 100, "last": 1000, "post_4000": 4000}, "x_title": "rows"}
     paper = spec("over_iterates", {"ours": "Ours"}, **GROUPED | places | {"metrics": ["f1"]})
     drawing = check(figure(FakePreset(paper, ours), Store(outputs)))
-    assert "iterate" not in drawing.caption
+    assert "Last epoch" not in drawing.caption
     lines = drawing.values.set_index(["backbone", "dataset", "iterate"])["mean"]
     assert lines.sort_index()["minilm", "imdb"].to_dict() == pytest.approx(
         {"post_100": 0.02, "last": 0.3, "post_4000": 0.8}

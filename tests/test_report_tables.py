@@ -120,19 +120,19 @@ def test_not_run_declined_and_failed_cells_say_so(outputs):
     assert "1 n/a, 1 failed, 1 not run" in coverage
 
 
-def test_best_iterate_is_a_second_reading(outputs):
-    sheet = table(grid(), Store(outputs), iterate="best")
+def test_best_epoch_is_a_second_reading(outputs):
+    sheet = table(grid(), Store(outputs), readout="best")
     assert sheet.name == "table2_best"
-    assert "best iterate on validation" in sheet.title
+    assert "best epoch on validation" in sheet.title
     assert texts(sheet)["oil"][0].text == "0.500 ± 0.000"
 
 
-def test_a_method_without_best_iterate_shows_its_last_with_a_mark(tmp_path):
+def test_a_method_without_best_epoch_shows_its_last_with_a_mark(tmp_path):
     write(tmp_path, cell("cross_entropy", "ecoli"), [0.6, 0.6], best=[0.7, 0.7])
     write(tmp_path, cell("smote", "ecoli"), [0.5, 0.5])
-    sheet = table(grid(), Store(tmp_path), iterate="best")
+    sheet = table(grid(), Store(tmp_path), readout="best")
     assert [i.text for i in texts(sheet)["ecoli"]][:2] == ["0.700 ± 0.000", "0.500 ± 0.000 [1]"]
-    assert "[1] last iterate: this method keeps no other" in sheet.notes
+    assert "[1] last epoch: this method keeps no other" in sheet.notes
 
 
 def test_restricted_methods_are_shown_but_not_ranked(outputs):
@@ -314,8 +314,8 @@ DECISIONS = {"last": 0.5, "knn": 0.6, "lr": 0.7}
 def image_cell(outputs, method, dataset, ratio="p90", metrics=("f1", "auc_pr", "precision", "recall"), **options):
     made = cell(method, dataset, ratio)
     more = {
-        (iterate, group, metric): [value + (group == "majority") / 10] * 2
-        for iterate, value in DECISIONS.items()
+        (readout, group, metric): [value + (group == "majority") / 10] * 2
+        for readout, value in DECISIONS.items()
         for group in ("minority", "majority")
         for metric in metrics
     }
@@ -399,7 +399,7 @@ def test_runs_that_predict_few_classes_are_counted_in_a_footnote(images):
     rows = rows_of(images.blocks[0])
     assert rows["p = 0.90", "minority", "DOS"]["F1"].text == "0.500 ± 0.000 [1]"
     assert "[" not in rows["p = 0.90", "minority", "CNN"]["F1"].text
-    note = "[1] at the last iterate 1 of 2 runs predict at most half of the classes"
+    note = "[1] at the last epoch 1 of 2 runs predict at most half of the classes"
     assert note in images.notes
 
 
@@ -413,7 +413,7 @@ def test_a_decision_that_a_method_lacks_is_not_another(tmp_path):
     assert rows["p = 0.90", "minority", "kNN"]["F1"].text == "n/a [1]"
     why = "[1] f1 of class group minority by k-nearest neighbours on deep features is not in the record"
     assert any(n.startswith(why) for n in sheet.notes)
-    best = table(FakePreset(paper, [made]), Store(tmp_path), iterate="best")
+    best = table(FakePreset(paper, [made]), Store(tmp_path), readout="best")
     assert rows_of(best.blocks[0])["p = 0.90", "minority", "CNN"]["F1"].text == "0.500 ± 0.000 [1]"  # its last, marked
     assert rows_of(best.blocks[0])["p = 0.90", "minority", "kNN"]["F1"].text == "n/a [2]"
 

@@ -12,7 +12,7 @@ import pytest
 
 from imbalance_bench import metrics, rescore, scoring
 from imbalance_bench.registry import GROUPS
-from imbalance_bench.store import SCHEMA, Cell, Store
+from imbalance_bench.store import SCHEMA, CellFolder, Store
 
 SCRIPT = Path(__file__).parents[1] / "scripts/rescore.py"
 
@@ -132,7 +132,7 @@ def test_the_minority_classes_are_those_of_the_records(tmp_path):
     assert recall["0", "minority"] == recall["0", "class:yes"] and recall["1", "minority"] == recall["1", "class:no"]
 
 
-def test_every_iterate_there_is_is_scored(tmp_path):
+def test_every_readout_there_is_is_scored(tmp_path):
     cell = make_cell(tmp_path)
     with np.load(cell.path / "predictions.npz") as loaded:
         arrays = dict(loaded)
@@ -181,7 +181,7 @@ def test_few_classes_in_words_of_records_of_now_and_before(runs, classes, words)
 
     record = {"data": {"classes": classes}, "runs": [run(r) if isinstance(r, tuple) else r for r in runs]}
     said = scoring.few_classes(record)
-    assert said.removeprefix("at the last iterate ").startswith(words) and bool(said) == bool(words)
+    assert said.removeprefix("at the last epoch ").startswith(words) and bool(said) == bool(words)
 
 
 def test_what_has_no_runs_predicts_no_few_classes():
@@ -340,7 +340,7 @@ def test_a_full_disk_leaves_the_old_files(tmp_path, capsys, monkeypatch):
 def test_a_cell_in_training_is_left_to_its_process(tmp_path, capsys):
     cell = make_cell(tmp_path)
     edit_metrics(cell, lambda rows: rows[:-1])
-    with Cell(cell.path).lock():
+    with CellFolder(cell.path).lock():
         assert run(tmp_path) == 1
     assert "being trained by another process" in capsys.readouterr().err
 

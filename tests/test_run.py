@@ -29,7 +29,7 @@ from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.methods.base import Method
 from imbalance_bench.registry import METHODS
 from imbalance_bench.run import Outcome, run_cell
-from imbalance_bench.store import Cell, Store
+from imbalance_bench.store import CellFolder, Store
 from tests.cells import cell
 
 FILES = ["config.yaml", "history.csv", "metrics.csv", "predictions.npz", "record.json", "train.log"]
@@ -386,7 +386,7 @@ def test_what_is_trained_again_and_fails_keeps_its_earlier_record(tmp_path, pois
     error = contents(earlier.path)
     assert error.pop("error.txt").startswith(b"every run diverged")
     assert error == before
-    made = Cell(earlier.path)
+    made = CellFolder(earlier.path)
     assert made.state() == "done"
     assert run(tmp_path, poisoned(), "protocol.folds=2").status == "skipped"
     assert run(tmp_path, poisoned(), "protocol.folds=2", "cache=overwrite").status == "done"
@@ -417,11 +417,11 @@ def test_overwriting_that_is_killed_leaves_the_old_the_new_or_a_cell_to_be_train
     with suppress(KeyboardInterrupt):
         run(tmp_path, "protocol.folds=2", "trainer.epochs=1", "cache=overwrite")
     monkeypatch.undo()
-    state = Cell(earlier.path).state()
+    state = CellFolder(earlier.path).state()
     assert state == ("done" if renamed == 6 else "started")
     again = run(tmp_path, "protocol.folds=2", "trainer.epochs=1")
     assert again.status == ("skipped" if renamed == 6 else "done")
-    assert Cell(again.path).state() == "done"
+    assert CellFolder(again.path).state() == "done"
     assert contents(again.path).keys() == before.keys()
 
 

@@ -19,12 +19,12 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.setconv.episodes import EpisodicTraining, distinct, drawn, shares
 from imbalance_bench.methods.setconv.method import AgainstRest, against_rest
 from imbalance_bench.methods.setconv.network import SetConvNetwork
-from imbalance_bench.report.records.records import iterate_title
+from imbalance_bench.report.records.records import readout_title
 from imbalance_bench.rescore import rescore
 from imbalance_bench.run import run_cell
 from imbalance_bench.scoring import score_predictions
 from imbalance_bench.seeds import POST_TRAINING, derived
-from imbalance_bench.store import Cell
+from imbalance_bench.store import CellFolder
 from tests.cells import cell, composed
 from tests.tasks import byte_image_task, method, task, trainer
 
@@ -244,7 +244,7 @@ def test_a_run_that_diverges_says_where_and_ends_alone():
     far = task(1, (60, 24), 4)
     far = replace(far, train=replace(far.train, x=far.train.x * np.float32(1e30)))
     good, bad = fit([task(0), far], post_sizes=[20])
-    assert good.failure is None and good.iterates == ("last", "best", "post_20")
+    assert good.failure is None and good.readouts == ("last", "best", "post_20")
     assert bad.failure.startswith("train_loss is nan at training epoch 1 step 1")
     assert len(bad.history) == 1 and len(good.history) == 2
     (alone,) = fit([task(0)], post_sizes=[20])
@@ -283,10 +283,10 @@ def test_the_post_training_set_keeps_the_ratio_and_larger_ones_hold_smaller_ones
     assert all(torch.equal(a, b) for a, b in zip(made.orders[0], again.orders[0]))
 
 
-def test_sizes_of_the_post_training_set_are_iterates_of_one_trained_run():
+def test_sizes_of_the_post_training_set_are_readouts_of_one_trained_run():
     x = task(5).valid.x
     (found,) = fit([task(0)], post_sizes=[20, 60, 5000], post_size=60)
-    assert found.iterates == ("last", "best", "post_20", "post_60", "post_5000")
+    assert found.readouts == ("last", "best", "post_20", "post_60", "post_5000")
     np.testing.assert_array_equal(found.scores(x, "post_60"), found.scores(x))
     assert (found.scores(x, "post_20") != found.scores(x)).any()
     assert found.info["post_rows"] == [(51, 9)] and found.info["supports"] == [(10, 2)]
@@ -390,7 +390,7 @@ def test_a_cell_records_sizes_and_ranks_and_is_scored_again_to_the_same(tmp_path
     assert {"scores_last", "ranks_last", "scores_best", "ranks_best", "scores_post_20", "ranks_post_20"} < set(saved)
     text = (outcome.path / "metrics.csv").read_text()
     assert ",post_20,macro,auc_pr," in text
-    assert not rescore(Cell(outcome.path))
+    assert not rescore(CellFolder(outcome.path))
     # Areas follow the ranks, decisions and calibration the log-probabilities.
     turned = saved | {"ranks_last": -saved["ranks_last"]}
     names, splits = ["a", "b", "c"], [(0, 0), (1, 0)]
@@ -406,12 +406,12 @@ def test_a_cell_records_sizes_and_ranks_and_is_scored_again_to_the_same(tmp_path
 
 
 def test_reports_know_sizes_of_the_post_training_set():
-    assert iterate_title("post_300") == "last iterate, representatives of 300 rows"
+    assert readout_title("post_300") == "last epoch, representatives of 300 rows"
     for name in ("post_", "post_03", "post_x", "posts"):
         with pytest.raises(
-            BenchError, match=f"unknown iterate '{name}': known are last, best, knn, lr and post_<rows>"
+            BenchError, match=f"unknown readout '{name}': known are last, best, knn, lr and post_<rows>"
         ):
-            iterate_title(name)
+            readout_title(name)
 
 
 def test_networks_of_classes_and_the_post_training_set_draw_for_themselves():
@@ -426,12 +426,12 @@ def test_networks_of_classes_and_the_post_training_set_draw_for_themselves():
 
 def test_the_decision_among_classes_that_are_all_as_good_as_certain_is_the_likeliest():
     class Net:
-        failure, history, iterates = None, [], ("last",)
+        failure, history, readouts = None, [], ("last",)
 
         def __init__(self, odds):
             self.odds = torch.tensor([[0.0, o] for o in odds])
 
-        def logits(self, x, iterate):
+        def logits(self, x, readout):
             return self.odds
 
     scores = AgainstRest([Net([18, 20]), Net([25, 40]), Net([-5, 30])], [1, 1, 1], {}).scores(np.zeros((2, 1)))

@@ -12,7 +12,7 @@ import pytest
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.splits import RepeatedHoldout, Rows
 from imbalance_bench.data.text.reading import RawTexts
-from imbalance_bench.presets import Cell, load_preset, presets
+from imbalance_bench.presets import PlannedCell, load_preset, presets
 from imbalance_bench.registry import PROTOCOLS
 from tests import records
 from tests.cells import check, one_a_method
@@ -34,7 +34,7 @@ def tiny(label: str) -> Dataset:
     return Dataset(label, np.array(texts, object), y, tuple(classes), RawTexts(), "text")
 
 
-def smoke(cell: Cell) -> dict[str, Any]:
+def smoke(cell: PlannedCell) -> dict[str, Any]:
     """The cell, shrunk: two splits, two short epochs, a mild imbalance, LSA in place of whatever encodes its texts."""
     plain = copy.deepcopy(cell.config)
     plain["backbone"] = option("backbone", "lsa") | {"dims": 6}

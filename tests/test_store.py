@@ -13,7 +13,7 @@ import pytest
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import GROUPS
-from imbalance_bench.store import SCHEMA, Cell, Damaged, Store, atomic_write, file_of
+from imbalance_bench.store import SCHEMA, CellFolder, Damaged, Store, atomic_write, file_of
 
 ID = "0123456789ab"
 LABELS = dict.fromkeys(GROUPS, "any") | {"dataset": "oil", "ratio": "native", "backbone": "mlp", "method": "smote"}
@@ -192,7 +192,7 @@ def test_a_copied_folder_and_another_schema_do_not_count(tmp_path, cell):
     records, damaged = Store(tmp_path).survey()
     assert [r["path"] for r in records] == [cell.path]
     assert {error.folder: error.state for error in damaged} == {copied: "damaged", older.path: "outdated"}
-    assert (Cell(copied).state(), older.state()) == ("damaged", "outdated")
+    assert (CellFolder(copied).state(), older.state()) == ("damaged", "outdated")
     said = "; ".join(map(str, damaged))
     assert f"is that of cell {ID}" in said and f"has schema {SCHEMA - 1}" in said
 
@@ -226,7 +226,7 @@ def test_labels_that_were_written_as_numbers_are_read_as_text(tmp_path, cell):
 
 
 def test_a_record_that_an_empty_label_wrote_too_high_is_found(tmp_path):
-    high = Cell(tmp_path / "runs" / "native" / "mlp" / "smote" / ID)
+    high = CellFolder(tmp_path / "runs" / "native" / "mlp" / "smote" / ID)
     high.finish(RECORD)
     (high.path / "tensorboard").mkdir()
     assert [c.path for c in Store(tmp_path).cells()] == [high.path]

@@ -273,9 +273,9 @@ def test_texts_of_token_ids_are_learned_whichever_runs_are_beside(label, tasks):
     settings = {"epochs": 20, "optimiser": "adam", "lr": 0.05}
     together = fit(label, tasks, MeanOfWords(), **settings)
     (alone,) = fit(label, tasks[1:], MeanOfWords(), **settings)
-    for iterate in alone.iterates:
+    for readout in alone.readouts:
         x = tasks[1].valid.x
-        np.testing.assert_allclose(alone.scores(x, iterate), together[1].scores(x, iterate), atol=1e-9)
+        np.testing.assert_allclose(alone.scores(x, readout), together[1].scores(x, readout), atol=1e-9)
     for t, c in zip(tasks, together):
         assert c.failure is None
         decided = c.scores(t.train.x).argmax(1)

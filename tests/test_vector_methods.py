@@ -449,14 +449,14 @@ def test_the_loss_of_cs_dmlp_by_hand():
 def test_two_classes_have_two_outputs_and_their_nearest_mean_decides():
     t = task(n=(90, 15))
     (made,) = fitted("cs_dmlp", t)
-    for iterate in ("last", "best"):
-        outputs = made.network.logits(t.train.x, iterate).double().numpy()
+    for readout in ("last", "best"):
+        outputs = made.network.logits(t.train.x, readout).double().numpy()
         assert outputs[:, 0].std() > 0
         means = np.stack([outputs[t.train.y == c].mean(0) for c in (0, 1)])
-        tested = made.network.logits(t.valid.x, iterate).double().numpy()
+        tested = made.network.logits(t.valid.x, readout).double().numpy()
         squared = ((tested[:, None] - means) ** 2).sum(2)
         variance = np.mean([((outputs - means[t.train.y]) ** 2)[t.train.y == c].mean() for c in (0, 1)])
-        scores = made.scores(t.valid.x, iterate)
+        scores = made.scores(t.valid.x, readout)
         np.testing.assert_allclose(scores[:, 1] - scores[:, 0], (squared[:, 0] - squared[:, 1]) / variance / 2)
 
 

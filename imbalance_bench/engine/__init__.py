@@ -15,7 +15,7 @@ from imbalance_bench import devices
 from imbalance_bench.config import Trainer
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.fetch import cached
-from imbalance_bench.engine.classifier import Classifier, Iterate
+from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.engine.loop import Monitor, Trainable, Training
 from imbalance_bench.engine.memory import keep_freed_memory
 from imbalance_bench.engine.stack import Stack
@@ -42,20 +42,20 @@ class NetworkClassifier(Classifier):
     """One run of a stack, at its last and at its best-on-validation parameters."""
 
     def __init__(self, stack: Stack, last: torch.Tensor, best: torch.Tensor | None, **kwargs: Any) -> None:
-        super().__init__(iterates=("last",) if best is None else ("last", "best"), **kwargs)
+        super().__init__(readouts=("last",) if best is None else ("last", "best"), **kwargs)
         self.stack = stack
         self.parameters = {"last": last} | ({} if best is None else {"best": best})
 
-    def logits(self, x: np.ndarray, iterate: Iterate = "last") -> torch.Tensor:
+    def logits(self, x: np.ndarray, readout: Readout = "last") -> torch.Tensor:
         """Outputs of the network (n, C) for rows ``x`` (n, ...)."""
-        return self.stack.predict(self.parameters[iterate], x)
+        return self.stack.predict(self.parameters[readout], x)
 
-    def features(self, x: np.ndarray, iterate: Iterate = "last") -> torch.Tensor:
+    def features(self, x: np.ndarray, readout: Readout = "last") -> torch.Tensor:
         """The embedding f (n, d) of rows ``x`` (n, ...)."""
-        return self.stack.predict(self.parameters[iterate], x, "embed")
+        return self.stack.predict(self.parameters[readout], x, "embed")
 
-    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
-        logits = self.logits(x, iterate)
+    def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
+        logits = self.logits(x, readout)
         return (logits.log_softmax(-1) if logits.shape[-1] > 1 else logits).cpu().numpy()
 
 
@@ -90,7 +90,7 @@ class Engine:
 
     def rows_of(self, task: Task) -> Part:
         """The rows that a method learns from: trainer.rows = train, or train_valid (then nothing is left to select
-        an epoch with, so the best-on-validation iterate is chosen on rows that were trained on)."""
+        an epoch with, so the best epoch is chosen on rows that were trained on)."""
         return task.train if self.trainer.rows == "train" else task.train.join(task.valid)
 
     def stack(self, method: Trainable, tasks: Sequence[Task], backbone: Any) -> Stack:

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-Iterate = str
+Readout = str
 """What of a trained run is scored: "last", "best" (on validation), or another decision: "knn", "lr", "post_100"."""
 
 
 @dataclass
 class Classifier:
-    """A trained run. ``iterates``: what it can score: always "last"; "best" = the epoch of the highest validation
+    """A trained run. ``readouts``: what of it can score: always "last"; "best" = the epoch of the highest validation
     score; "knn" and "lr" = these classifiers put on the last epoch's deep features; "post_<n>" = the last epoch with
     class representatives from n training rows.
 
@@ -26,13 +26,13 @@ class Classifier:
     history: list[dict[str, float]] = field(default_factory=list)
     artifacts: dict[str, np.ndarray] = field(default_factory=dict)
     failure: str | None = None
-    iterates: tuple[Iterate, ...] = ("last",)
+    readouts: tuple[Readout, ...] = ("last",)
 
-    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
+    def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
         """Log-probabilities (n, C) of rows ``x`` (n, ...); regression: predictions (n, 1)."""
         raise NotImplementedError
 
-    def ranks(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray | None:
+    def ranks(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray | None:
         """(n, C): what orders rows by each class in curves and areas under them, where that is not the log-odds of
         ``scores``: one-vs-all classifiers, whose probabilities do not sum to one. None: it is."""
         return None

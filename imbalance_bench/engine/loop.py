@@ -62,7 +62,7 @@ Step = tuple[list[int] | None, dict[str, torch.Tensor]]
 
 
 class Monitor:
-    """What is watched while runs train: history, divergence, and the iterate that scores best on validation."""
+    """Watches runs train: history, divergence, and the epoch that scores best on validation."""
 
     def __init__(self, stack: Stack, tasks: Sequence[Task]) -> None:
         self.stack, self.tasks = stack, tasks

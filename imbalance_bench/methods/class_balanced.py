@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 from imbalance_bench.data.base import Task
-from imbalance_bench.engine.classifier import Classifier, Iterate
+from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.methods.base import Method
 from imbalance_bench.options import BelowOne, NonNegative
 from imbalance_bench.registry import METHODS
@@ -70,14 +70,14 @@ class Sigmoids(Classifier):
     """A network of one sigmoid a class, more than two of them."""
 
     def __init__(self, network: NetworkClassifier) -> None:
-        super().__init__(network.info, network.history, network.artifacts, network.failure, network.iterates)
+        super().__init__(network.info, network.history, network.artifacts, network.failure, network.readouts)
         self.network = network
 
-    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
-        return self.network.scores(x, iterate)
+    def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
+        return self.network.scores(x, readout)
 
-    def ranks(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray | None:
-        return self.network.logits(x, iterate).cpu().numpy()
+    def ranks(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray | None:
+        return self.network.logits(x, readout).cpu().numpy()
 
 
 def sigmoid_focal(logits: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:

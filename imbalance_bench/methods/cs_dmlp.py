@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.engine.classifier import Classifier, Iterate
+from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.methods.base import Method
 from imbalance_bench.registry import METHODS
 
@@ -65,15 +65,15 @@ def fisher_targets(labels: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
 
 
 class OutputMeans(Classifier):
-    """Nearest class mean in a network's outputs, for each of its iterates."""
+    """Nearest class mean in a network's outputs, for each of its readouts."""
 
     def __init__(self, network: NetworkClassifier, rows: Part, classes: int) -> None:
-        super().__init__(network.info, network.history, network.artifacts, network.failure, network.iterates)
+        super().__init__(network.info, network.history, network.artifacts, network.failure, network.readouts)
         self.network = network
-        self.decisions = {i: NearestMean(network.logits(rows.x, i), rows.y, classes) for i in network.iterates}
+        self.decisions = {i: NearestMean(network.logits(rows.x, i), rows.y, classes) for i in network.readouts}
 
-    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
-        return self.decisions[iterate].log_probs(self.network.logits(x, iterate))
+    def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
+        return self.decisions[readout].log_probs(self.network.logits(x, readout))
 
 
 class NearestMean:

@@ -59,7 +59,7 @@ class LMLE(Method):
       on MNIST, half of the rows left the loss at the sum of the margins, which is that of a constant f.
     - A pass has as many batches as one of another method and its batches as many images, a fifth of them anchors: every
       method sees as many images.
-    - The head is not trained after ``initial``; the iterate is the last, since what validation would rank is the head.
+    - The head is not trained after ``initial``; the readout is the last epoch: validation would rank the head.
     """
 
     stages = True

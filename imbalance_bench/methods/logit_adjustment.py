@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from imbalance_bench.data.base import Task
-from imbalance_bench.engine.classifier import Classifier, Iterate
+from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.methods.base import Method
 from imbalance_bench.options import NonNegative
 from imbalance_bench.registry import METHODS
@@ -49,12 +49,12 @@ class LogitAdjustment(Method):
 
 
 class Shifted(Classifier):
-    """A classifier whose logits are shifted by a constant (C,), at every iterate."""
+    """A classifier whose logits are shifted by a constant (C,), at every readout."""
 
     def __init__(self, given: Classifier, shift: np.ndarray) -> None:
-        super().__init__(given.info, given.history, given.artifacts, given.failure, given.iterates)
+        super().__init__(given.info, given.history, given.artifacts, given.failure, given.readouts)
         self.given, self.shift = given, shift
 
-    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
-        scores = self.given.scores(x, iterate) + self.shift
+    def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
+        scores = self.given.scores(x, readout) + self.shift
         return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)

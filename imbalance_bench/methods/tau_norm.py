@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.engine.classifier import Classifier, Iterate
+from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.options import NonNegative
@@ -33,7 +33,7 @@ class TauNorm(Method):
     the plain network, biases and all. Two classes have an output each here, since one output has one length only.
 
     ``tau`` null: the τ of 0, 0.1, ..., 1 with the highest mean of the class accuracies on the validation part, the
-    smallest of equals, for each iterate by itself.
+    smallest of equals, for each readout by itself.
     """
 
     head: ClassVar[str] = "full"
@@ -54,18 +54,18 @@ class TauNorm(Method):
         if network.failure:
             return network
         network.info["tau"] = {}
-        for iterate, flat in network.parameters.items():
-            tau = self.choose(network, iterate, task.valid) if self.tau is None else self.tau
-            network.parameters[iterate] = normalised(network.stack, flat, tau, self.name)
-            network.info["tau"][iterate] = tau
+        for readout, flat in network.parameters.items():
+            tau = self.choose(network, readout, task.valid) if self.tau is None else self.tau
+            network.parameters[readout] = normalised(network.stack, flat, tau, self.name)
+            network.info["tau"][readout] = tau
         return network
 
-    def choose(self, network: NetworkClassifier, iterate: Iterate, valid: Part) -> float:
+    def choose(self, network: NetworkClassifier, readout: Readout, valid: Part) -> float:
         """The best τ on the validation part."""
-        features = network.features(valid.x, iterate)
+        features = network.features(valid.x, readout)
 
         def score(tau: float) -> float:
-            flat = normalised(network.stack, network.parameters[iterate], tau, self.name)
+            flat = normalised(network.stack, network.parameters[readout], tau, self.name)
             hits = network.stack.predict(flat, features, "head").argmax(1).cpu().numpy() == valid.y
             return float(np.mean([hits[valid.y == c].mean() for c in np.unique(valid.y)]))
 

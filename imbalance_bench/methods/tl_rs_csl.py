@@ -39,8 +39,8 @@ class TripletLoss(BalancedBatches):
     What neither paper prints is chosen so. Unit length, D and the margin are FaceNet's (Schroff et al., 2015), and so
     is n, the semi-hard negative: the nearest row of another class in the batch that is farther from a than p is, or the
     farthest where there is none. Costs: w_c ∝ n_c^-``cost_power`` for a class of n_c training rows, scaled to mean one
-    over classes, so that they do not change the step size. The head is not trained; the iterate is the last, since what
-    validation would rank is the head.
+    over classes, so that they do not change the step size. The head is not trained; the readout is the last epoch:
+    validation would rank the head.
     """
 
     stages = True

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import digest
-from imbalance_bench.report.records.records import NothingRun, iterate_title
+from imbalance_bench.report.records.records import NothingRun, readout_title
 from imbalance_bench.report.sheet import Sheet
 from imbalance_bench.report.writing.formats import markdown
 from imbalance_bench.report.writing.page import FORMATS, rendered
@@ -52,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--figure", help="a number, or the name of a preset (convergence)")
     what.add_argument("--all", action="store_true", help="write every table, figure and the page of the paper")
     made.add_argument("--format", choices=FORMATS, help="md on the terminal; every format with --write")
-    made.add_argument("--iterate", help="last, best, knn, lr or post_<rows> (default: the preset's own, which is last)")
+    made.add_argument(
+        "--readout", "--iterate", help="last, best, knn, lr or post_<rows> (default: the preset's own, which is last)"
+    )
     made.add_argument("--outputs", default=OUTPUTS, help="paths.outputs of the runs (default: outputs)")
     made.add_argument(
         "--data",
@@ -73,8 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_intermixed_args(arguments)
     report = Report(options)
     try:
-        if options.iterate:
-            iterate_title(options.iterate)  # an unknown one is an error before anything else
+        if options.readout:
+            readout_title(options.readout)  # an unknown one is an error before anything else
         if options.paper:
             report.paper()
         elif options.table or options.figure or options.all:
@@ -104,7 +106,7 @@ class Report:
         from imbalance_bench.report.figures import bars
         from imbalance_bench.report.sheets.summary import scores_of, summary
 
-        sheet = summary(self.store, self.options.overrides, self.options.iterate, self._report_command())
+        sheet = summary(self.store, self.options.overrides, self.options.readout, self._report_command())
         if self.options.write:
             drawing = bars(scores_of(sheet), sheet.title, sheet.provenance)
             print(markdown(sheet))
@@ -122,11 +124,11 @@ class Report:
             self._write(options.paper, [], [self._figure(chosen(options.paper, "figure", options.figure))])
             return
         if options.table:
-            sheets = [self._table(chosen(options.paper, "table", options.table), options.iterate)]
+            sheets = [self._table(chosen(options.paper, "table", options.table), options.readout)]
         elif options.overrides:
             raise BenchError(f"{' '.join(options.overrides)} narrows one grid: say which by --table or --figure")
         else:
-            sheets = self._tables(options.iterate)
+            sheets = self._tables(options.readout)
             sheets = self._claims() + sheets
         if options.all:
             self._everything(sheets)
@@ -140,15 +142,15 @@ class Report:
         from imbalance_bench.report.writing.page import page
 
         paper = self.options.paper
-        if self.options.iterate is None:
-            # left out: presets that show the best iterate by themselves, and those of which no method keeps one
+        if self.options.readout is None:
+            # left out: presets that show the best epoch by themselves, and those of which no method keeps one
             shown = {sheet.name for sheet in sheets}
             best = [s for s in self._tables("best") if s.name not in shown]
             sheets = sheets + [s for s in best if (s.frame["iterate"] == "best").any()]
         drawings = _those_run(self._figure, presets(paper, "figure"))
         self._write(paper, sheets, drawings)
         title = f"{paper_title(paper)}: our runs beside the published numbers"
-        lead = "Claims are tested on run records; every table says which iterate it shows and what was not run."
+        lead = "Claims are tested on run records; every table says which readout it shows and what was not run."
         path = self.outputs / "tables" / paper / "report.html"
         atomic_write(path, page(title, sheets, drawings, lead))
         print(path)
@@ -161,18 +163,18 @@ class Report:
             self._presets[name] = load_preset(self.options.paper, name, self.options.overrides)
         return self._presets[name]
 
-    def _table(self, name: str, iterate: str | None) -> Sheet:
+    def _table(self, name: str, readout: str | None) -> Sheet:
         from imbalance_bench.report.sheets.examples import examples
         from imbalance_bench.report.sheets.tables import table
 
-        preset, command = self._preset(name), self._command("table", name, iterate)
+        preset, command = self._preset(name), self._command("table", name, readout)
         if "examples" in preset.paper:
             return examples(preset, self.store, command)
-        return table(preset, self.store, iterate, command, Path(self.options.data))
+        return table(preset, self.store, readout, command, Path(self.options.data))
 
-    def _tables(self, iterate: str | None) -> list[Sheet]:
+    def _tables(self, readout: str | None) -> list[Sheet]:
         names = presets(self.options.paper, "table")
-        sheets = _those_run(lambda name: self._table(name, iterate), names)
+        sheets = _those_run(lambda name: self._table(name, readout), names)
         if not sheets:
             raise NothingRun(self.options.paper, names[0])
         return sheets
@@ -180,13 +182,13 @@ class Report:
     def _figure(self, name: str) -> Drawing:
         from imbalance_bench.report.figures import figure
 
-        iterate = self.options.iterate
-        return figure(self._preset(name), self.store, iterate, self._command("figure", name, iterate))
+        readout = self.options.readout
+        return figure(self._preset(name), self.store, readout, self._command("figure", name, readout))
 
     def _claims(self) -> list[Sheet]:
         """The paper's claims, tested on the cells of its tables, or of the presets that claims.yaml names; none where
         none are declared."""
-        from imbalance_bench.report.records.records import code_notes, damage_notes, done, outcomes
+        from imbalance_bench.report.records.records import cell_states, code_notes, damage_notes, done
         from imbalance_bench.report.sheets.claims import presets_tested
         from imbalance_bench.report.sheets.verdicts import verdicts
 
@@ -197,23 +199,23 @@ class Report:
         names = presets_tested(path) or presets(paper, "table")
         cells = {cell.id: cell for name in names for cell in self._preset(name).cells}
         title = f"{paper_title(paper)}: claims, tested"
-        results = outcomes(cells.values(), self.store)
+        results = cell_states(cells.values(), self.store)
         sheet = verdicts(path, title, done(results), self._report_command())
         return [replace(sheet, notes=[*sheet.notes, *code_notes(done(results)), *damage_notes(results)])]
 
-    def _command(self, kind: str, name: str, iterate: str | None) -> str:
+    def _command(self, kind: str, name: str, readout: str | None) -> str:
         """What makes a file again, from training on."""
         place = [f"paths.outputs={self.options.outputs}"] if self.options.outputs != OUTPUTS else []
         train = ["-m", f"+paper={self.options.paper}/{name}", *self.options.overrides, *place]
-        return f"python scripts/train.py {shlex.join(train)}; {self._report_command(f'--{kind}', name, iterate)}"
+        return f"python scripts/train.py {shlex.join(train)}; {self._report_command(f'--{kind}', name, readout)}"
 
-    def _report_command(self, kind: str = "", name: str = "", iterate: str | None = None) -> str:
+    def _report_command(self, kind: str = "", name: str = "", readout: str | None = None) -> str:
         """The command line that shows a sheet or, where it is being stored, stores it again; ``kind``: of the one asked
         for (a table of --all is one), else all that this command line asks for."""
         options = self.options
         data = options.data if options.data != default_data() else None
         said = {
-            "--paper": options.paper, kind: name, "--iterate": iterate if kind else options.iterate,
+            "--paper": options.paper, kind: name, "--readout": readout if kind else options.readout,
             "--format": options.format, "--outputs": options.outputs if options.outputs != OUTPUTS else None,
             "--data": data,
         }  # fmt: skip

@@ -45,7 +45,7 @@ class FigureSpec:
     ``draw``: a name of ``DRAWINGS``; ``methods``: label → heading, in the order of the legend, ours first;
     ``published``: files of printed numbers, for a panel beside ours; ``caption``: what the paper's figure shows;
     ``matched`` and ``titles`` as in ``tables.TableSpec``; ``metrics``: one a row of panels, in place of ``metric``;
-    ``across``: an axis whose values get a column of panels each; ``iterates``: iterate → its place on the x-axis,
+    ``across``: an axis whose values get a column of panels each; ``iterates``: readout → its place on the x-axis,
     which ``x_title`` names.
     """
 

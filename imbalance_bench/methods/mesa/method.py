@@ -10,7 +10,7 @@ import numpy as np
 
 from imbalance_bench import metrics
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.engine.classifier import Classifier, Iterate
+from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.methods.shared.parts import part_of
@@ -201,7 +201,7 @@ class TreeEnsemble(Classifier):
         super().__init__(**kwargs)
         self.trees = list(trees)
 
-    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
+    def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
         rows = np.ascontiguousarray(x.reshape(len(x), -1), np.float32)
         p = np.mean([tree.predict_proba(rows, check_input=False) for tree in self.trees], 0)
         # Pure leaves give p = 0.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.engine.classifier import Classifier, Iterate
+from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.options import Count, Ge, Positive
@@ -107,12 +107,12 @@ class SetConv(Method):
         return [(slice(-last), 1.0), (slice(-last, None), self.output_rate)]
 
     def add_post_sizes(self, network: NetworkClassifier, training: EpisodicTraining, run: int) -> None:
-        """An iterate a size: the last parameters with representatives of so many rows."""
+        """A readout for each size: the last parameters with representatives of so many rows."""
         for size in [] if network.failure else self.post_sizes:
             flat = network.parameters["last"].clone()
             network.stack.views(flat[None])["representatives"][0] = training.representatives(run, size)
             network.parameters[f"post_{size}"] = flat
-        network.iterates = tuple(network.parameters)
+        network.readouts = tuple(network.parameters)
 
 
 def smaller(labels: np.ndarray, c: int) -> bool:
@@ -166,21 +166,21 @@ class AgainstRest(Classifier):
             | {"epoch": row[0]["epoch"]}
             for row in zip(*(n.history for n in networks))
         ]
-        iterates = tuple(i for i in networks[0].iterates if all(i in n.iterates for n in networks))
-        super().__init__(info, history, failure=failures[0] if failures else None, iterates=iterates)
+        readouts = tuple(i for i in networks[0].readouts if all(i in n.readouts for n in networks))
+        super().__init__(info, history, failure=failures[0] if failures else None, readouts=readouts)
         self.networks, self.signs = networks, signs
 
-    def log_odds(self, x: np.ndarray, iterate: Iterate) -> np.ndarray:
+    def log_odds(self, x: np.ndarray, readout: Readout) -> np.ndarray:
         """log P(y = c | x) - log P(y ≠ c | x) of each network's class, (n, networks)."""
-        logits = [network.logits(x, iterate).double().cpu().numpy() for network in self.networks]
+        logits = [network.logits(x, readout).double().cpu().numpy() for network in self.networks]
         return np.stack([sign * (pair[:, 1] - pair[:, 0]) for pair, sign in zip(logits, self.signs)], 1)
 
-    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
-        odds = self.log_odds(x, iterate)
+    def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
+        odds = self.log_odds(x, readout)
         if len(self.networks) == 1:
             return -np.logaddexp(0, np.concatenate([odds, -odds], 1))
         # P / (1 - P) ranks classes as P does, and does not become 1 for several of them where numbers are rounded.
         return odds - np.logaddexp.reduce(odds, axis=1, keepdims=True)
 
-    def ranks(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray | None:
-        return None if len(self.networks) == 1 else self.log_odds(x, iterate)
+    def ranks(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray | None:
+        return None if len(self.networks) == 1 else self.log_odds(x, readout)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import numpy as np
 
 from imbalance_bench.data.base import Part
-from imbalance_bench.engine.classifier import Classifier, Iterate
+from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError
 from imbalance_bench.neighbours import nearest
 
@@ -123,22 +123,22 @@ class LogisticDecision:
 
 
 class DeepClassifier(Classifier):
-    """A network's own iterates, and decisions on its features at the last one, each an iterate of its own (one named
+    """A network's own readouts, and decisions on its features at the last one, each a readout of its own (one named
     "last" takes the place of the network's). ``unit``: on their direction."""
 
-    def __init__(self, network: NetworkClassifier, decisions: dict[Iterate, Decision], unit: bool = False) -> None:
-        iterates = tuple(dict.fromkeys((*network.iterates, *decisions)))
-        super().__init__(network.info, network.history, network.artifacts, network.failure, iterates)
+    def __init__(self, network: NetworkClassifier, decisions: dict[Readout, Decision], unit: bool = False) -> None:
+        readouts = tuple(dict.fromkeys((*network.readouts, *decisions)))
+        super().__init__(network.info, network.history, network.artifacts, network.failure, readouts)
         self.network, self.decisions, self.unit = network, decisions, unit
         self._seen: tuple[np.ndarray, torch.Tensor] | None = None
 
-    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
-        if iterate not in self.decisions:
-            return self.network.scores(x, iterate)
+    def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
+        if readout not in self.decisions:
+            return self.network.scores(x, readout)
         if self._seen is None or self._seen[0] is not x:
             features = self.network.features(x)
             self._seen = x, directions(features) if self.unit else features
-        return self.decisions[iterate].log_probs(self._seen[1])
+        return self.decisions[readout].log_probs(self._seen[1])
 
 
 def directions(features: torch.Tensor) -> torch.Tensor:
@@ -156,7 +156,7 @@ def with_decisions(
     k: int = 5,
     c: float = 1.0,
 ) -> Classifier:
-    """``classifier`` and, as iterates of their own, classifiers fitted to its last features of ``rows``: "knn", the
+    """``classifier`` and, as readouts of their own, classifiers fitted to its last features of ``rows``: "knn", the
     vote of the ``k`` nearest, and "lr", logistic regression with C = ``c``. A run that diverged stays as it is."""
     if classifier.failure is not None:
         return classifier
@@ -164,7 +164,7 @@ def with_decisions(
     if not features.isfinite().all():  # a loss is of before its step, so that the last step is seen here only
         classifier.failure = "features are no numbers after the last step: lower trainer.lr"
         return classifier
-    made: dict[Iterate, Decision] = {}
+    made: dict[Readout, Decision] = {}
     for name in decisions:
         if name == "knn":
             made[name] = KNNDecision(features, rows.y, k, classes)

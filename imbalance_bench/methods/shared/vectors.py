@@ -8,7 +8,7 @@ import numpy as np
 
 from imbalance_bench import scoring
 from imbalance_bench.data.base import Task
-from imbalance_bench.engine.classifier import Classifier, Iterate
+from imbalance_bench.engine.classifier import Classifier, Readout
 
 if TYPE_CHECKING:
     from imbalance_bench.methods.shared.decisions import Decision
@@ -27,7 +27,7 @@ class VectorClassifier(Classifier):
         super().__init__(**kwargs)
         self.decision = decision
 
-    def scores(self, x: np.ndarray, iterate: Iterate = "last") -> np.ndarray:
+    def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
         import torch
 
         return self.decision.log_probs(torch.from_numpy(flat_vectors(x)))

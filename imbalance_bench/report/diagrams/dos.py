@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imbalance_bench.report.records.records import Outcome
+from imbalance_bench.report.records.records import CellState
 from imbalance_bench.report.style import (
     BLACK,
     BLUE,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def two_outputs(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def two_outputs(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """DOS, Figure 1: the network's layers, with the embedding f and the class posteriors g as its two outputs."""
     network = results[0].cell.config["backbone"]
     layers = [f"conv {n}\n{network['kernel']}×{network['kernel']}\npool 2" for n in network["conv"]]
@@ -45,7 +45,7 @@ def two_outputs(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> t
     return drawn, f"Layers of backbone={network['label']}; single-task training uses g alone."
 
 
-def overloading(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def overloading(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """DOS, Figure 2: a minority sample, its k in-class neighbours (Eq. 1), and the targets that weights make."""
     k = results[0].cell.config["method"]["k_minority"]
     rng = np.random.default_rng(4)

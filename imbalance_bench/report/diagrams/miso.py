@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imbalance_bench.report.records.records import Outcome
+from imbalance_bench.report.records.records import CellState
 from imbalance_bench.report.style import (
     BLACK,
     BLUE,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def overlap(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def overlap(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """Figure 1: minority samples with a majority sample among their k nearest neighbours, before anchors are added to
     the part of the minority that does not overlap and after the samples have followed them."""
     k = results[0].cell.config["method"]["neighbours"]
@@ -65,7 +65,7 @@ def _difficult(minor: np.ndarray, major: np.ndarray, k: int) -> np.ndarray:
     return np.asarray(of_majority.any(axis=1))
 
 
-def semantic_oversampling(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def semantic_oversampling(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """Figure 2: shared encoder, semantic fusion, two decoders and discriminators, and the bounds of mutual information
     between what is fused and each side."""
     method = results[0].cell.config["method"]

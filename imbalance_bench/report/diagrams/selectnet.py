@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench.report.records.records import Outcome
+from imbalance_bench.report.records.records import CellState
 from imbalance_bench.report.style import BLACK, ORANGE, SKY, FigureSpec, canvas
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def decision_boundaries(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def decision_boundaries(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """SelectNet, Figure 1: where a linear classifier puts its boundary when the minor class is rare, when unlabelled
     samples predicted minor are added, and when wrongly predicted labelled ones (context data) are added too."""
     rng = np.random.default_rng(0)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imbalance_bench.report.records.records import Outcome
+from imbalance_bench.report.records.records import CellState
 from imbalance_bench.report.style import (
     BLACK,
     BLUE,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def episodes(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def episodes(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """Figure 1: an episode in training, the representatives made once afterwards, and inference."""
     method = results[0].cell.config["method"]
     drawn, axes = canvas(1, 3, 2.7)
@@ -60,7 +60,7 @@ def episodes(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tupl
     return drawn, f"Sizes are those of method={method['label']}; {method['episodes']} episodes are an epoch."
 
 
-def anchor_relations(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def anchor_relations(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """Figure 2: the anchor is the mean of the minority; the kernel of a row depends on its way to the anchor."""
     rng = np.random.default_rng(3)
     major, minor = rng.normal([0.0, 0.0], [0.9, 0.6], (9, 2)), rng.normal([3.2, 0.7], [0.45, 0.45], (5, 2))
@@ -80,7 +80,7 @@ def anchor_relations(spec: FigureSpec, results: Sequence[Outcome], iterate: str)
     return drawn, "Made-up points; arrows are Y - X_i, from which the MLP g1 makes the weights of row i."
 
 
-def computation_graph(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def computation_graph(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """Figure 3: the layer as it is configured, from the set and the anchor to one vector."""
     method = results[0].cell.config["method"]
     width = method["width"]
@@ -101,7 +101,7 @@ def computation_graph(spec: FigureSpec, results: Sequence[Outcome], iterate: str
     return drawn, caption
 
 
-def text_encoder(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def text_encoder(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """Figure 4: how a text becomes one vector, as backbone=frozen_transformer is configured."""
     encoder = results[0].cell.config["backbone"]
     pooled = "state of [CLS]" if encoder["pooling"] == "cls" else "mean over tokens"
@@ -120,7 +120,7 @@ def text_encoder(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> 
     return drawn, f"backbone={encoder['label']}: each text is encoded once, and the vectors are kept for all methods."
 
 
-def confusion_matrix(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def confusion_matrix(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """Table 3: the four counts of one class against the rest, and what is made of them."""
     drawn, axes = canvas(1, 1, 1.7)
     axis = axes[0, 0]

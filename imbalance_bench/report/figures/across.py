@@ -10,7 +10,7 @@ import numpy as np
 from imbalance_bench.report.published.printed import PrintedTable
 from imbalance_bench.report.records import comparable, statistics
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import NothingRun, Outcome
+from imbalance_bench.report.records.records import CellState, NothingRun
 from imbalance_bench.report.sheets.means import MeanRows, friedman_note
 from imbalance_bench.report.sheets.scores import score
 from imbalance_bench.report.style import BLACK, BLUE, FigureSpec, canvas, handles, legend_below, line_style
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def _wide(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> MeanRows:
+def _wide(spec: FigureSpec, results: Sequence[CellState], readout: str) -> MeanRows:
     """Scores of the figure's methods by data set; incomplete data sets are left out of what is drawn."""
     comparable.refuse_several_places(results, lambda r: r.labels["dataset"])
     values = frames.by_cell(frames.done(results))
-    scores = [score(r, values, spec.metric, spec.class_group, iterate) for r in results]
+    scores = [score(r, values, spec.metric, spec.class_group, readout) for r in results]
     return MeanRows(spec.metric, spec.methods, scores)
 
 
-def performance_profile(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def performance_profile(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """Figure 3: share of data sets on which a method reaches θ times the best score; beside it the paper's numbers."""
-    table = _wide(spec, results, iterate)
+    table = _wide(spec, results, readout)
     thetas = np.linspace(0, 1, 401)
     ours = table.ours.loc[table.sets, table.ranked]
     panels = [(f"Ours ({len(table.sets)} data sets)", statistics.dolan_more(ours, thetas))]
@@ -66,9 +66,9 @@ def _printed_scores(spec: FigureSpec) -> Any:
     return pd.Series(cells).unstack().reindex(columns=[m for m in spec.methods if any(k[1] == m for k in cells)])
 
 
-def critical_difference(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def critical_difference(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """Mean ranks, bars over what Nemenyi's test (α = 0.05) does not tell apart."""
-    table = _wide(spec, results, iterate)
+    table = _wide(spec, results, readout)
     scores = table.ours.loc[table.sets, table.ranked]
     if len(table.sets) < 2 or len(table.ranked) < 3:
         raise NothingRun(spec.name, spec.figure, f"{len(table.ranked)} methods on {len(table.sets)} complete sets")

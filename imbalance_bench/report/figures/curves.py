@@ -10,7 +10,7 @@ import numpy as np
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import Outcome, Record, arrays
+from imbalance_bench.report.records.records import CellState, Record, arrays
 from imbalance_bench.report.style import (
     SKY,
     VERMILLION,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RECALLS = np.linspace(0, 1, 201)
 
 
-def precision_recall(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def precision_recall(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """Figure 2: precision at recall ≥ r (the highest such, as in AP@r), mean over the runs; a panel a ratio."""
     comparable.refuse_several_places(results, lambda r: (r.labels["dataset"], r.labels["ratio"]))
     panels: dict[tuple[str, str], dict[str, Record]] = {}
@@ -40,7 +40,7 @@ def precision_recall(spec: FigureSpec, results: Sequence[Outcome], iterate: str)
     runs = set()
     for axis, ((dataset, ratio), here) in zip(axes[0], panels.items()):
         for method in [m for m in reversed(spec.methods) if m in here]:
-            curves, share = _curves(here[method], iterate)
+            curves, share = _curves(here[method], readout)
             runs.add(len(curves))
             axis.plot(RECALLS, curves.mean(axis=0), label=spec.methods[method], **line_style(spec, method))
         axis.axhline(share, color="#999999", linewidth=0.8, label="share of positives")
@@ -58,12 +58,12 @@ def ratio_title(ratio: str) -> str:
     return f"{number}:1" if number.isdigit() else ratio
 
 
-def _curves(record: Record, iterate: str) -> tuple[np.ndarray, float]:
+def _curves(record: Record, readout: str) -> tuple[np.ndarray, float]:
     """Precision (runs, len(RECALLS)) of class 1, and its share of the test rows."""
     from imbalance_bench import metrics
 
     saved = arrays(record, "predictions.npz")
-    scores = saved.get(f"scores_{iterate}", saved["scores_last"])
+    scores = saved.get(f"scores_{readout}", saved["scores_last"])
     if scores.shape[1] != 2:
         dataset = record["labels"]["dataset"]
         raise BenchError(f"a precision-recall figure needs two classes; dataset={dataset} has {scores.shape[1]}")
@@ -79,7 +79,7 @@ def _curves(record: Record, iterate: str) -> tuple[np.ndarray, float]:
     return np.array(curves), float((saved["label"] == 1).mean())
 
 
-def convergence(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def convergence(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """Losses of the meta phase and how far the synthetic points moved, by epoch: each run thin, their mean thick."""
     comparable.refuse_several_places(results, same=frames.LABELS)
     record = frames.done(results)[0]

@@ -1,4 +1,4 @@
-"""Cells side by side: bars of methods grouped by data set, and lines over the iterates of a trained run."""
+"""Cells side by side: bars of methods grouped by data set, and lines over the readouts of a trained run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import Outcome
+from imbalance_bench.report.records.records import CellState
 from imbalance_bench.report.sheets.scores import Score, score
 from imbalance_bench.report.style import BLACK, COLOURS, DASHES, Drawn, FigureSpec, canvas, handles, legend_below
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 VALUES = ("method", "dataset", "ratio", "backbone", "class_group", "metric", "iterate", "state", "mean", "sd", "runs")
 
 
-def grouped_bars(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> Drawn:
+def grouped_bars(spec: FigureSpec, results: Sequence[CellState], readout: str) -> Drawn:
     """A row of panels a metric, a column a value of ``spec.across``; in a panel a group a data set, with its imbalance
     ratio in brackets, and in it a bar a method; whiskers of one sd over runs."""
-    scores = _scores(spec, results, [iterate])
+    scores = _scores(spec, results, [readout])
     named = _names(spec, results)
     width = 0.84 / len(spec.methods)
 
@@ -56,7 +56,7 @@ def grouped_bars(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> 
     return Drawn(drawn, f"{ratio}Means over {_runs(scores)} runs; whiskers: one sd.", _frame(scores))
 
 
-def over_iterates(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> Drawn:
+def over_iterates(spec: FigureSpec, results: Sequence[CellState], readout: str) -> Drawn:
     """A row of panels a metric, a column a value of ``spec.across``; in a panel a line a data set (and method) over
     ``spec.iterates`` of the same trained runs; whiskers of one sd over runs."""
     places = spec.iterates or {}
@@ -90,19 +90,19 @@ def over_iterates(spec: FigureSpec, results: Sequence[Outcome], iterate: str) ->
     return Drawn(drawn, f"Means over {_runs(scores)} runs; whiskers: one sd.", _frame(scores))
 
 
-def _scores(spec: FigureSpec, results: Sequence[Outcome], iterates: Sequence[str]) -> list[Score]:
+def _scores(spec: FigureSpec, results: Sequence[CellState], readouts: Sequence[str]) -> list[Score]:
     axes = ("dataset", "ratio", *([spec.across] if spec.across else []))
     comparable.refuse_several_places(results, lambda r: tuple(r.labels.get(axis) for axis in axes))
     values = frames.by_cell(frames.done(results))
     return [
-        score(result, values, metric, spec.class_group, iterate)
+        score(result, values, metric, spec.class_group, readout)
         for metric in spec.metrics or [spec.metric]
         for result in results
-        for iterate in iterates
+        for readout in readouts
     ]
 
 
-def _names(spec: FigureSpec, results: Sequence[Outcome]) -> dict[str, str]:
+def _names(spec: FigureSpec, results: Sequence[CellState]) -> dict[str, str]:
     """The data set of each cell as it stands in a figure: "SemEval (5.4)"; the ratio is that of the cell's rows."""
     ratios: dict[tuple[str, str], str] = {}
     for record in frames.done(results):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import Outcome, Record
+from imbalance_bench.report.records.records import CellState, Record
 from imbalance_bench.report.style import COLOURS, FigureSpec, canvas, history_of, line_style
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ ADDED = {
 PRECISION = "selection_precision"
 
 
-def added_samples(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def added_samples(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """SelectNet, Figure 2: samples added in each round by the first method, and beside it how many of those that each
     method adds are labelled rightly; lines are means over runs, bands their range."""
     comparable.refuse_several_places(results)

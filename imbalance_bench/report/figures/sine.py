@@ -12,7 +12,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import NothingRun, Outcome, Record, arrays
+from imbalance_bench.report.records.records import CellState, NothingRun, Record, arrays
 from imbalance_bench.report.style import (
     BLUE,
     GREEN,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def sine_fit(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def sine_fit(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """Figure 1: data and start of the synthetic points; the baseline's fit; ours, with where the points ended."""
     ours, baseline = list(spec.methods)[:2]
     comparable.refuse_several_places(results)
@@ -50,18 +50,18 @@ def sine_fit(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tupl
     middle.set_title(spec.methods[baseline])
     errors = {}
     if baseline in by_method:
-        errors[baseline] = sine.fit(middle, by_method[baseline], iterate)
+        errors[baseline] = sine.fit(middle, by_method[baseline], readout)
     else:
         middle.text(0.5, 0.05, "not run", transform=middle.transAxes, ha="center")
     right.set_title(spec.methods[ours])
-    errors[ours] = sine.fit(right, by_method[ours], iterate)
+    errors[ours] = sine.fit(right, by_method[ours], readout)
     sine.end(right)
     legend_below(drawn, handles(axes[0]), 6)
     told = "; ".join(f"{spec.methods[m]} {e:.3f}" for m, e in errors.items())
     return drawn, f"Mean squared error against the true sine on the grid: {told}."
 
 
-def sine_grid(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tuple[Figure, str]:
+def sine_grid(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tuple[Figure, str]:
     """Appendix A: one fit a panel, real points down, synthetic points across."""
     done = frames.done(results)
 
@@ -83,7 +83,7 @@ def sine_grid(spec: FigureSpec, results: Sequence[Outcome], iterate: str) -> tup
         sine = _Sine(record)
         sine.truth(axis)
         sine.data(axis)
-        error = sine.fit(axis, record, iterate)
+        error = sine.fit(axis, record, readout)
         sine.end(axis)
         axis.set_title(f"{train} + {valid} real, {synthetic} synthetic", fontsize=8)
         axis.text(0.02, 0.02, f"MSE {error:.3f}", transform=axis.transAxes, fontsize=7.5)
@@ -128,11 +128,11 @@ class _Sine:
         axis.hlines(*ends, color=VERMILLION, linewidth=0.7, alpha=0.6, zorder=2, label="way from the start")
         _points(axis, self.end_x, self.synthetic_y, VERMILLION, "o", "synthetic points", 16)
 
-    def fit(self, axis: Axes, record: Record, iterate: str) -> float:
+    def fit(self, axis: Axes, record: Record, readout: str) -> float:
         """Draws what a record predicts on the grid; returns its mean squared error there."""
         saved = arrays(record, "predictions.npz")
         first = saved["run"] == 0
-        scores = saved.get(f"scores_{iterate}", saved["scores_last"])[first, 0]
+        scores = saved.get(f"scores_{readout}", saved["scores_last"])[first, 0]
         ids = saved["sample_id"][first]
         if not np.array_equal(np.sort(ids), self.grid):
             raise BenchError(f"{record['path']} was tested on other points than the cell beside it: train both again")

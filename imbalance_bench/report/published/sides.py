@@ -10,20 +10,20 @@ ANY = "*"
 
 @dataclass(frozen=True)
 class Side:
-    """``label``, ``label/networks`` or either with ``@iterate`` behind it: a method, where it matters with which
-    backbones, where it matters by which iterate. ``networks`` is one (``crt/xlnet``), several (``crt/textcnn|textrnn``)
+    """``label``, ``label/networks`` or either with ``@readout`` behind it: a method, where it matters with which
+    backbones, where it matters by which readout. ``networks`` is one (``crt/xlnet``), several (``crt/textcnn|textrnn``)
     or all (``crt/*``); of more than one the best stands, by its mean in the place."""
 
     method: str
     networks: tuple[str, ...]
-    iterate: str
+    readout: str
 
     @classmethod
     @cache
     def of(cls, text: str) -> Side:
-        rest, _, iterate = text.partition("@")
+        rest, _, readout = text.partition("@")
         method, _, networks = rest.partition("/")
-        return cls(method, tuple(networks.split("|")) if networks else (), iterate)
+        return cls(method, tuple(networks.split("|")) if networks else (), readout)
 
     def holds(self, backbone: str) -> bool:
         """Whether a number of this backbone may stand here; "" is a number of which none is named."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import digest
-from imbalance_bench.report.records.records import LABELS, Outcome
+from imbalance_bench.report.records.records import LABELS, CellState
 from imbalance_bench.store import Record
 
 
@@ -74,11 +74,11 @@ def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def refuse_several_places(
-    results: Iterable[Outcome], panel: Callable[[Outcome], Any] = lambda _: None, same: Sequence[str] = LABELS[1:]
+    results: Iterable[CellState], panel: Callable[[CellState], Any] = lambda _: None, same: Sequence[str] = LABELS[1:]
 ) -> None:
     """Raises BenchError when finished cells that a figure shows side by side, those of equal ``panel(outcome)``, differ
     in what it does not show: a label of ``same``, by default all but the method, or settings behind equal labels."""
-    panels: dict[Any, list[Outcome]] = {}
+    panels: dict[Any, list[CellState]] = {}
     for result in results:
         if result.state == "done":
             panels.setdefault(panel(result), []).append(result)

@@ -20,29 +20,29 @@ from imbalance_bench.store import Damaged, Record, Store, file_of, remedy
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imbalance_bench.presets import Cell
+    from imbalance_bench.presets import PlannedCell
 
 LABELS = ("method", "dataset", "ratio", "backbone", "protocol", "trainer")
 COLUMNS = (
     "id", *LABELS, "run", "fold", "repeat", "iterate", "class_group", "metric", "value", "subset_hash"
 )  # fmt: skip
 LOWER_IS_BETTER = {"mse", "mae", "log_loss", "ece", "difficult_before", "difficult_after", "difficult_change"}
-ITERATES = {
-    "last": "last iterate",
-    "best": "best iterate on validation",
+READOUTS = {
+    "last": "last epoch",
+    "best": "best epoch on validation",
     "knn": "k-nearest neighbours on deep features",
     "lr": "logistic regression on deep features",
 }
 POST = re.compile(r"post_([1-9]\d*)")
 
 
-def iterate_title(iterate: str) -> str:
-    """What tables call an iterate: one of ``ITERATES`` or "post_<n>". Raises BenchError where it is neither."""
-    if post := POST.fullmatch(iterate):
-        return f"last iterate, representatives of {post[1]} rows"
-    if iterate not in ITERATES:
-        raise BenchError(f"unknown iterate {iterate!r}: known are {', '.join(ITERATES)} and post_<rows>")
-    return ITERATES[iterate]
+def readout_title(readout: str) -> str:
+    """Title of a readout: one of ``READOUTS`` or "post_<n>". Raises BenchError where it is neither."""
+    if post := POST.fullmatch(readout):
+        return f"last epoch, representatives of {post[1]} rows"
+    if readout not in READOUTS:
+        raise BenchError(f"unknown readout {readout!r}: known are {', '.join(READOUTS)} and post_<rows>")
+    return READOUTS[readout]
 
 
 class NothingRun(BenchError):
@@ -73,16 +73,16 @@ def by_cell(records: Iterable[Record]) -> dict[str, pd.DataFrame]:
     return dict(iter(frame.groupby("id"))) if len(frame) else {}
 
 
-def average(values: pd.DataFrame | None, metric: str, class_group: str, iterate: str) -> dict[str, Any]:
+def average(values: pd.DataFrame | None, metric: str, class_group: str, readout: str) -> dict[str, Any]:
     """Mean and sd (n - 1) over the runs of one cell in which the metric is defined.
 
     Returns {"iterate", "mean", "sd", "runs"}: mean is None when there is no number, sd when there is one only.
-    ``iterate`` is the one met: what has no best iterate (trees; a task without validation rows) stands with its last.
+    ``iterate`` is the one met: what has no best epoch (trees; a task without validation rows) stands with its last.
     """
-    nothing = {"iterate": iterate, "mean": None, "sd": None, "runs": 0}
+    nothing = {"iterate": readout, "mean": None, "sd": None, "runs": 0}
     if values is None:
         return nothing
-    met = "last" if iterate == "best" and not (values["iterate"] == "best").any() else iterate
+    met = "last" if readout == "best" and not (values["iterate"] == "best").any() else readout
     wanted = (values["iterate"] == met) & (values["class_group"] == class_group) & (values["metric"] == metric)
     numbers = values.loc[wanted, "value"].dropna()
     if numbers.empty:
@@ -118,7 +118,7 @@ def _numbers(record: Record) -> list[tuple[Any, ...]]:
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise Damaged(record["path"] / name, f"is damaged ({error})", remedy(record, name)) from error
     facts = {run["run"]: _generated(run.get("info") or {}) for run in record["runs"]}
-    for place, run in places.items():  # whichever iterate is asked for
+    for place, run in places.items():  # whichever readout is asked for
         rows += [(*place, "minority", name, value, hashes[run]) for name, value in facts[run].items()]
     return rows
 
@@ -166,11 +166,11 @@ def _generated(info: dict[str, Any]) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of one cell of a preset. ``state``: "not run" or as in ``store.Cell.state``; of a data set to be
-    counted: done | absent."""
+class CellState:
+    """One cell of a preset and how far it has come. ``state``: "not run" or as in ``store.CellFolder.state``; of a data
+    set to be counted: done | absent."""
 
-    cell: Cell
+    cell: PlannedCell
     state: str
     record: Record | None
     reason: str = ""
@@ -185,40 +185,40 @@ class Outcome:
         return "not finished" if self.state in ("running", "started") else self.state
 
 
-def outcomes(cells: Iterable[Cell], store: Store) -> list[Outcome]:
+def cell_states(cells: Iterable[PlannedCell], store: Store) -> list[CellState]:
     """Looks every cell of a grid up in the store, in the grid's order."""
     cells = list(cells)
     ids = {cell.id for cell in cells}
     records, damaged = survey(store, lambda r: r["id"] in ids)
     whole = {record["id"]: record for record in records}
     broken = {error.folder.name: error for error in damaged}
-    return [_outcome(cell, whole.get(cell.id), broken.get(cell.id), store) for cell in cells]
+    return [_state(cell, whole.get(cell.id), broken.get(cell.id), store) for cell in cells]
 
 
-def _outcome(cell: Cell, record: Record | None, damaged: Damaged | None, store: Store) -> Outcome:
+def _state(cell: PlannedCell, record: Record | None, damaged: Damaged | None, store: Store) -> CellState:
     if record is not None:
-        return Outcome(cell, record["status"], record, record.get("reason") or "")
+        return CellState(cell, record["status"], record, record.get("reason") or "")
     if damaged is not None:
-        return Outcome(cell, damaged.state, None, str(damaged))
+        return CellState(cell, damaged.state, None, str(damaged))
     place = store.cell(cell.labels, cell.id)
     if not place.path.is_dir():
-        return Outcome(cell, "not run", None)
+        return CellState(cell, "not run", None)
     reason = place.error().strip().splitlines()
-    return Outcome(cell, place.state(), None, reason[0] if reason else "")
+    return CellState(cell, place.state(), None, reason[0] if reason else "")
 
 
-def done(results: Iterable[Outcome]) -> list[Record]:
+def done(results: Iterable[CellState]) -> list[Record]:
     """The records of the cells that have numbers."""
     return [r.record for r in results if r.state == "done" and r.record is not None]
 
 
-def damage_notes(results: Iterable[Outcome]) -> list[str]:
+def damage_notes(results: Iterable[CellState]) -> list[str]:
     """A note for each cell whose record does not count."""
     return [f"Left out, {r.state}: {r.reason}." for r in results if r.state in ("damaged", "outdated")]
 
 
-def without(results: Iterable[Outcome], damaged: Damaged) -> list[Outcome]:
-    """The outcomes, with the cell damaged in whose folder something was found to be so."""
+def without(results: Iterable[CellState], damaged: Damaged) -> list[CellState]:
+    """The states, with the cell whose folder was found damaged marked so."""
     return [
         replace(r, state=damaged.state, record=None, reason=str(damaged))
         if r.record is not None and r.record["path"] == damaged.folder

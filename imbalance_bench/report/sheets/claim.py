@@ -8,7 +8,7 @@ from typing import Literal
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.published.sides import Side
-from imbalance_bench.report.records.records import iterate_title
+from imbalance_bench.report.records.records import readout_title
 from imbalance_bench.report.records.statistics import PairedDifference, difference
 
 ZERO = "0"
@@ -79,10 +79,10 @@ class Claim:
                 raise BenchError(f"claim {self.id!r}: cell {cell} needs dataset and ratio, and may have {PLACE[2:]}")
         for side in self.sides:
             try:
-                iterate_title(Side.of(side).iterate or self.iterate)
+                readout_title(Side.of(side).readout or self.iterate)
             except BenchError as error:
                 raise BenchError(
-                    f"claim {self.id!r}: {side!r} must be a method label or label@iterate: {error}"
+                    f"claim {self.id!r}: {side!r} must be a method label or label@readout: {error}"
                 ) from None
         if len(self.bounds or ()) != (2 if sized else 0):
             raise BenchError(f"claim {self.id!r}: bounds=[low, high] belongs to (mean_)gain_between, and only to them")

@@ -2,7 +2,7 @@
 
 A claim compares one method with others over cells (data set × ratio, or those it lists). In a cell, the methods
 are compared on the runs (fold, repeat) that all of them have, by their means over these runs. A side is a method
-label, with networks or an iterate behind it where they are not the claim's (``sides.Side``).
+label, with networks or a readout behind it where they are not the claim's (``sides.Side``).
 
 Verdicts (``judgement``): *holds*, *does not hold*, *undecided* where a 95 % interval has both, *not run*. A cell is
 judged by its interval over runs. One of a single run has none and counts as not run, as does a claim whose ``schedule``
@@ -96,7 +96,7 @@ def printed_values(path: Path) -> pd.DataFrame:
             name, scale = recorded(metric)
             side = Side.of(ours.pop("row"))
             value = float(ours.pop("value")) / scale
-            where = {"method": side.method, "iterate": side.iterate or "last", "metric": name, "value": value}
+            where = {"method": side.method, "iterate": side.readout or "last", "metric": name, "value": value}
             where |= {"fold": 0, "repeat": 0, "protocol": "", "trainer": "", "table": preset}
             networks = [n for n in side.networks if n != ANY] or [ours["backbone"]]
             rows += [ours | where | {"backbone": network} for network in networks]
@@ -202,7 +202,7 @@ def _compare(claim: Claim, index: Index, place: dict[str, str], sign: float) -> 
         if all(row[key] == value or (key in SETTINGS and row[key] == "") for key, value in wanted.items())
     ]
     columns: dict[str, dict[tuple[int, int], float]] = {}
-    # What has no best iterate stands with its last, as in tables, beside a method that has one.
+    # What has no best epoch stands with its last, as in tables, beside a method that has one.
     selects = any(row["method"] == Side.of(claim.method).method and row["iterate"] == "best" for row in here)
     for side in claim.sides:
         rows = _rows_of(Side.of(side), here, claim.iterate, sign)
@@ -229,12 +229,12 @@ def _compare(claim: Claim, index: Index, place: dict[str, str], sign: float) -> 
     return CellComparison(place, means, gains, best)
 
 
-def _rows_of(side: Side, here: list[dict[str, Any]], iterate: str, sign: float) -> list[dict[str, Any]]:
+def _rows_of(side: Side, here: list[dict[str, Any]], readout: str, sign: float) -> list[dict[str, Any]]:
     """The numbers of a side among those of a place; of several networks it chooses from, those of the best mean."""
     rows = [
         row
         for row in here
-        if row["method"] == side.method and row["iterate"] == (side.iterate or iterate) and side.holds(row["backbone"])
+        if row["method"] == side.method and row["iterate"] == (side.readout or readout) and side.holds(row["backbone"])
     ]
     if not side.chooses or not rows:
         return rows

@@ -11,18 +11,18 @@ import numpy as np
 from imbalance_bench.data.text.words import segmenter
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS, RATIOS
-from imbalance_bench.report.records.records import COLUMNS, LABELS, Outcome
+from imbalance_bench.report.records.records import COLUMNS, LABELS, CellState
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from imbalance_bench.data.base import Dataset
-    from imbalance_bench.presets import Cell
+    from imbalance_bench.presets import PlannedCell
 
 ABSENT = "the data set does not lie here: python scripts/data.py fetch <its name>, or by hand (docs/datasets.md)"
 
 
-def counts_of(cells: Iterable[Cell], folder: Path) -> tuple[list[Outcome], dict[str, pd.DataFrame]]:
+def counts_of(cells: Iterable[PlannedCell], folder: Path) -> tuple[list[CellState], dict[str, pd.DataFrame]]:
     """What became of each cell, ``done`` or ``absent``, and its numbers by cell id, in the form of ``records.by_cell``.
 
     Counted are the rows that the cell's ratio leaves of its data set, before any split. ``folder``: ``paths.data``;
@@ -35,17 +35,17 @@ def counts_of(cells: Iterable[Cell], folder: Path) -> tuple[list[Outcome], dict[
         source = DATASETS.build(cell.config["dataset"])
         find = getattr(source, "paths", None)  # what is built in has none
         if find and find(folder) is None:
-            results.append(Outcome(cell, "absent", None, ABSENT))
+            results.append(CellState(cell, "absent", None, ABSENT))
             continue
         try:
             data, ratio = source.load(folder), RATIOS.build(cell.config["ratio"])
             kept = ratio.indices(data.y, ratio.seed) if ratio.apply_to == "all" else np.arange(len(data.y))
         except BenchError as error:  # one damaged file, and the others are counted all the same
-            results.append(Outcome(cell, "absent", None, str(error)))
+            results.append(CellState(cell, "absent", None, str(error)))
             continue
         labels = [cell.labels[label] for label in LABELS]
         rows = [(cell.id, *labels, 0, 0, 0, "last", *fact, "") for fact in _facts(data, kept)]
-        results.append(Outcome(cell, "done", None))
+        results.append(CellState(cell, "done", None))
         values[cell.id] = pd.DataFrame(rows, columns=list(COLUMNS))
     return results, values
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from imbalance_bench.registry import build
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import NothingRun, Outcome, Record, arrays
+from imbalance_bench.report.records.records import CellState, NothingRun, Record, arrays
 from imbalance_bench.report.sheet import Block, Item, Sheet, mean_sd
 from imbalance_bench.report.sheets.scores import metric_title
 from imbalance_bench.store import Damaged, has_file
@@ -57,7 +57,7 @@ def examples(preset: Preset, store: Store, command: str = "") -> Sheet:
     import pandas as pd
 
     spec = build(ExamplesSpec, preset.paper, "paper")
-    results = frames.outcomes(preset.cells, store)
+    results = frames.cell_states(preset.cells, store)
     records = frames.done(results)
     if not records:
         raise NothingRun(spec.name, spec.table, damaged=frames.damage_notes(results))
@@ -146,5 +146,5 @@ def _heading(spec: ExamplesSpec, record: Record) -> str:
     return ", ".join(filter(None, [*parts, heads.get(labels["method"], labels["method"])]))
 
 
-def _name(spec: ExamplesSpec, result: Outcome) -> str:
+def _name(spec: ExamplesSpec, result: CellState) -> str:
     return _heading(spec, {"labels": result.labels})

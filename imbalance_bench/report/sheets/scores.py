@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imbalance_bench import scoring
 from imbalance_bench.report.published.sides import Side
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import LOWER_IS_BETTER, Outcome, Record
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, CellState, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ METRIC_TITLES = {
 }  # fmt: skip
 AXES = ("method", "dataset", "ratio", "backbone", "protocol", "trainer", "class_group", "metric")
 # What a table of settings shows: numbers of the configuration, and of the record where the cell was run.
-FACTS: dict[str, Callable[[Outcome], float | None]] = {
+FACTS: dict[str, Callable[[CellState], float | None]] = {
     "batch_size": lambda o: o.cell.config["trainer"]["batch_size"],
     "training_rounds": lambda o: _rounds(o.cell.config),
     "n_classes": lambda o: o.record["data"]["classes"] if o.state == "done" and o.record else None,
@@ -55,11 +55,11 @@ def _mean_norm(runs: list[Record]) -> float | None:
 
 @dataclass(frozen=True)
 class Score:
-    """One number of a table. ``method``: how the table addresses its row (``sides.Side``); ``iterate`` is the one met;
-    ``runs`` of ``of`` runs gave a number, ``few_classes``: how many of them predict few, in words; ``state`` as in
-    ``Outcome.in_words``, or "reference" for the method that a relative gap is measured from; sd over runs with n - 1;
-    ``exchanged``: what the paper printed as the metric that it seems to have exchanged with this one; ``stand_in``:
-    what it printed is of another data set; ``chosen``: of which networks this one is the best."""
+    """One number of a table. ``method``: how the table addresses its row (``sides.Side``); ``iterate``: the readout
+    found; ``runs`` of ``of`` runs gave a number, ``few_classes``: how many of them predict few, in words; ``state`` as
+    in ``CellState.in_words``, or "reference" for the method that a relative gap is measured from; sd over runs with
+    n - 1; ``exchanged``: what the paper printed as the metric that it seems to have exchanged with this one;
+    ``stand_in``: what it printed is of another data set; ``chosen``: of which networks this one is the best."""
 
     section: str
     method: str
@@ -89,11 +89,11 @@ class Score:
 
 
 def score(
-    result: Outcome,
+    result: CellState,
     values: dict[str, pd.DataFrame],
     metric: str,
     class_group: str,
-    iterate: str,
+    readout: str,
     section: str = "",
     row: str = "",
 ) -> Score:
@@ -105,7 +105,7 @@ def score(
     labels: dict[str, Any] = {axis: result.labels[axis] for axis in frames.LABELS}
     runs = result.record["runs"] if result.state == "done" and result.record else []
     name, scale = recorded(metric)
-    asked = Side.of(row).iterate or iterate
+    asked = Side.of(row).readout or readout
     found = frames.average(values.get(result.cell.id), name, class_group, asked)
     scaled = {k: scale * v if k in ("mean", "sd") and v is not None else v for k, v in found.items()}
     made = Score(
@@ -123,7 +123,7 @@ def score(
     if metric in FACTS and made.mean is None:
         made = replace(made, mean=FACTS[metric](result), sd=None, runs=len(runs), few_classes="")
     if made.state == "done" and made.mean is None and not relative(metric):
-        by = f" by {frames.iterate_title(asked)}" if asked != iterate else ""
+        by = f" by {frames.readout_title(asked)}" if asked != readout else ""
         what = name if metric in FACTS else f"{name} of class group {class_group}{by}"
         return replace(made, state="n/a", reason=f"{what} is not in the record, or in no run defined")
     return made

@@ -14,7 +14,7 @@ from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import digest
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import Record, iterate_title
+from imbalance_bench.report.records.records import Record, readout_title
 from imbalance_bench.report.sheet import Footnotes, Sheet
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import Score, mark_best, metric_title
@@ -27,20 +27,20 @@ GROUPS = ("dataset", "ratio", "protocol", "backbone", "trainer", "method")
 DATA = "data"  # beside the parts of a config: what the user's own data held
 
 
-def summary(store: Store, filters: Sequence[str] = (), iterate: str | None = None, command: str = "") -> Sheet:
+def summary(store: Store, filters: Sequence[str] = (), readout: str | None = None, command: str = "") -> Sheet:
     """One block for each setting (ratio, protocol, backbone, metric); records under one label that were run with
     other options have those options appended (``focal gamma=5``).
 
     Args:
         filters: ``label=value`` pairs, e.g. ``dataset=ecoli,oil`` or ``method=smote*``.
-        iterate: ``last`` (also for None) or ``best``.
+        readout: ``last`` (also for None) or ``best``.
 
     Raises:
         BenchError: there is no record; a filter names no label; cells of one row were trained on different rows.
     """
     import pandas as pd
 
-    iterate = iterate or "last"
+    readout = readout or "last"
     records, damaged = frames.survey(store, selector(filters))
     if not records:
         raise BenchError(
@@ -51,19 +51,19 @@ def summary(store: Store, filters: Sequence[str] = (), iterate: str | None = Non
     places = locate(records)
     records, superseded = newest(records, places)
     comparable.refuse_mixed_rows(records, lambda r: places[r["id"]][:2])
-    scores = _scores(records, places, iterate)
+    scores = _scores(records, places, readout)
     footnotes = Footnotes()
     blocks, notes = [], [explain(scores)]
     for heading in dict.fromkeys(s.section for s in scores):
         mine = [s for s in scores if s.section == heading]
         heads = {m: m for m in sorted({s.method for s in mine}, key=_natural)}
-        block = grid(heading, heads, mine, ["dataset"], ["method"], iterate, footnotes)
+        block = grid(heading, heads, mine, ["dataset"], ["method"], readout, footnotes)
         mean_rows = MeanRows(mine[0].metric, heads, mine)
         blocks.append(replace(block, summary=mean_rows.rows(heads)))
         notes += [f"{heading}: {note}" for note in mean_rows.notes()]
     return Sheet(
         name="summary",
-        title=f"Summary ({iterate_title(iterate)})",
+        title=f"Summary ({readout_title(readout)})",
         blocks=blocks,
         notes=[
             *notes,
@@ -166,7 +166,7 @@ def newest(records: Sequence[Record], places: dict[str, Place]) -> tuple[list[Re
     return [record for record in records if record["id"] in kept], notes
 
 
-def _scores(records: Sequence[Record], places: dict[str, Place], iterate: str) -> list[Score]:
+def _scores(records: Sequence[Record], places: dict[str, Place], readout: str) -> list[Score]:
     """One score a record, of the metric that heads its row; ``section`` is the setting."""
     values = frames.by_cell(records)
     heads = {places[r["id"]][:2]: r["headline"] for r in records if r["status"] == "done"}
@@ -189,7 +189,7 @@ def _scores(records: Sequence[Record], places: dict[str, Place], iterate: str) -
                 of=len(record.get("runs", [])),
                 few_classes=scoring.few_classes(record),
                 id=record["id"],
-                **frames.average(values.get(record["id"]), metric, class_group, iterate),
+                **frames.average(values.get(record["id"]), metric, class_group, readout),
             )
         )
     scores.sort(key=lambda s: (_natural(s.section), _natural(s.dataset), _natural(s.method)))

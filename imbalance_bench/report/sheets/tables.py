@@ -14,7 +14,7 @@ from imbalance_bench.report.published.printed import PrintedTable
 from imbalance_bench.report.published.sides import Side
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import LOWER_IS_BETTER, NothingRun, Outcome, iterate_title
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, CellState, NothingRun, readout_title
 from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet, mean_sd, number
 from imbalance_bench.report.sheets.counts import counts_of
 from imbalance_bench.report.sheets.means import MeanRows
@@ -108,13 +108,13 @@ class TableSpec:
 
 
 def table(
-    preset: Preset, store: Store, iterate: str | None = None, command: str = "", data: Path = Path("data")
+    preset: Preset, store: Store, readout: str | None = None, command: str = "", data: Path = Path("data")
 ) -> Sheet:
     """The table of a preset, from records alone; one that is ``counted``, from the data sets under ``data``.
 
     Args:
         preset: a grid whose ``paper`` node is a ``TableSpec``.
-        iterate: ``last`` or ``best``; None: the preset's.
+        readout: ``last`` or ``best``; None: the preset's.
         command: what makes this file again, for its header.
 
     Raises:
@@ -122,14 +122,14 @@ def table(
         BenchError: two cells of one row were trained on different rows, or two cells have the same labels.
     """
     spec = build(TableSpec, preset.paper, "paper")
-    iterate = iterate or spec.iterate
+    readout = readout or spec.iterate
     comparable.refuse_equal_labels(preset.cells)
     if spec.counted:
         results, values = counts_of(preset.cells, data)
         provenance = [f"command: {command.rpartition('; ')[2]}", "counted on loading: no run stands behind it"]
         records = []
     else:
-        results = frames.outcomes(preset.cells, store)
+        results = frames.cell_states(preset.cells, store)
         records = frames.done(results)
         if not records:
             raise NothingRun(spec.name, spec.table, damaged=frames.damage_notes(results))
@@ -137,7 +137,7 @@ def table(
         values, provenance = frames.by_cell(records), frames.provenance_lines(records, command)
     printed = PrintedTable(spec.name, spec.published, spec.published_as) if spec.published else None
     compared = next(iter(spec.sections))
-    scores = _scores(spec, results, values, printed, iterate)
+    scores = _scores(spec, results, values, printed, readout)
     rows, columns = _axes(spec, scores)
     sections = _sections(spec, scores)
     placed = [a for a in (spec.blocks, *rows, *columns) if a and a != "method"]
@@ -146,10 +146,10 @@ def table(
     notes = [explain(scores, printed, placed, spec.counted), *(spec.readings or [])]
     mean_rows = None
     if spec.blocks:
-        blocks, left_out = _split(spec, scores, rows, columns, iterate, footnotes)
+        blocks, left_out = _split(spec, scores, rows, columns, readout, footnotes)
         notes += left_out
     else:
-        parts = [grid(n, heads, scores, rows, columns, iterate, footnotes, spec) for n, heads in sections.items()]
+        parts = [grid(n, heads, scores, rows, columns, readout, footnotes, spec) for n, heads in sections.items()]
         if rows == ["dataset"] and columns == ["method"]:
             mean_rows = MeanRows(spec.metrics[0], spec.sections[compared], scores, spec.restrict or {}, printed)
             parts = [replace(block, summary=mean_rows.rows(heads)) for block, heads in zip(parts, sections.values())]
@@ -158,8 +158,8 @@ def table(
     notes += _flags(spec, scores)
     notes += [coverage(spec, results, printed), *frames.code_notes(records), *footnotes.lines()]
     return Sheet(
-        name=spec.table if iterate == spec.iterate else f"{spec.table}_{iterate}",
-        title=spec.title if spec.counted else f"{spec.title} ({iterate_title(iterate)})",
+        name=spec.table if readout == spec.iterate else f"{spec.table}_{readout}",
+        title=spec.title if spec.counted else f"{spec.title} ({readout_title(readout)})",
         blocks=blocks,
         notes=notes,
         provenance=provenance,
@@ -169,10 +169,10 @@ def table(
 
 def _scores(
     spec: TableSpec,
-    results: Sequence[Outcome],
+    results: Sequence[CellState],
     values: dict[str, pd.DataFrame],
     printed: PrintedTable | None,
-    iterate: str,
+    readout: str,
 ) -> list[Score]:
     section_of = {row: section for section, heads in spec.sections.items() for row in heads}
     scores = []
@@ -182,7 +182,7 @@ def _scores(
         for row, group, metric in itertools.product(spec.rows_of(labels), groups, spec.metrics):
             if not spec.has(metric, labels | {"class_group": group}):
                 continue
-            made = score(result, values, metric, group, iterate, section_of.get(row, "other"), row)
+            made = score(result, values, metric, group, readout, section_of.get(row, "other"), row)
             made = _beside_printed(made, spec, printed) if printed else made
             if made.mean is not None or made.published or not spec.counted:  # a class that a data set has not got
                 scores.append(made)
@@ -301,7 +301,7 @@ def _split(
     scores: Sequence[Score],
     rows: list[str],
     columns: list[str],
-    iterate: str,
+    readout: str,
     footnotes: Footnotes,
 ) -> tuple[list[Block], list[str]]:
     """A grid for each value of ``spec.blocks`` and section of which anything was run, and notes on the others."""
@@ -314,7 +314,7 @@ def _split(
         for section, heads in _sections(spec, here).items():
             name = title if section == compared else f"{title}, set apart: {section.replace('_', ' ')}"
             if any(s.state != "not run" for s in here if s.method in heads):
-                block = grid(section, heads, here, rows, columns, iterate, footnotes, spec)
+                block = grid(section, heads, here, rows, columns, readout, footnotes, spec)
                 blocks.append(replace(block, heading=name))
             elif all(s.state == "not run" for s in here):
                 unrun.append(title)
@@ -330,7 +330,7 @@ def grid(
     scores: Sequence[Score],
     rows: list[str],
     columns: list[str],
-    iterate: str,
+    readout: str,
     footnotes: Footnotes,
     spec: TableSpec | None = None,
 ) -> Block:
@@ -354,7 +354,7 @@ def grid(
     body = []
     for down in values(rows):
         names = [Item(title(axis, value)) for axis, value in zip(rows, down)]
-        body.append(names + [item(cells.get((*down, *key)), iterate, footnotes) for key in across])
+        body.append(names + [item(cells.get((*down, *key)), readout, footnotes) for key in across])
     words = {"class_group": "classes"}
     header = [words.get(axis, axis) for axis in rows] + [
         " ".join(filter(None, (title(axis, value) for axis, value in zip(columns, key)))) for key in across
@@ -362,7 +362,7 @@ def grid(
     return Block(section, header, len(rows), body)
 
 
-def item(score: Score | None, iterate: str, footnotes: Footnotes) -> Item:
+def item(score: Score | None, readout: str, footnotes: Footnotes) -> Item:
     """How one number is printed; a cell outside the grid is a dash."""
     if score is None:
         return Item("–", muted=True)
@@ -376,8 +376,8 @@ def item(score: Score | None, iterate: str, footnotes: Footnotes) -> Item:
     text = footnotes.mark(text, score.few_classes)
     if score.chosen:
         text = footnotes.mark(text, score.chosen)
-    if score.iterate != (Side.of(score.method).iterate or iterate):
-        text = footnotes.mark(text, f"{iterate_title(score.iterate)}: this method keeps no other")
+    if score.iterate != (Side.of(score.method).readout or readout):
+        text = footnotes.mark(text, f"{readout_title(score.iterate)}: this method keeps no other")
     return Item(text, aside, bold=score.best)
 
 
@@ -425,7 +425,7 @@ def explain(
     return f"Ours: mean ± sd (n - 1){over}{classes}{theirs}. Settings: {settings}. Bold: best {which}, as rounded here."
 
 
-def coverage(spec: TableSpec, results: Sequence[Outcome], printed: PrintedTable | None) -> str:
+def coverage(spec: TableSpec, results: Sequence[CellState], printed: PrintedTable | None) -> str:
     """ "148 of 162 cells run (162 printed); 3 n/a, 11 not run"."""
     counts: dict[str, int] = {}
     for result in results:
@@ -441,7 +441,7 @@ def coverage(spec: TableSpec, results: Sequence[Outcome], printed: PrintedTable 
     return text + (f" (the rest: {rest})." if rest else ".")
 
 
-def _printed_places(spec: TableSpec, result: Outcome, printed: PrintedTable) -> set[tuple[str, str, str]]:
+def _printed_places(spec: TableSpec, result: CellState, printed: PrintedTable) -> set[tuple[str, str, str]]:
     """The paper's cells that this one of ours reproduces; none where its data set stands in for another."""
     labels = result.labels
     if labels["dataset"] in (spec.stand_ins or {}):

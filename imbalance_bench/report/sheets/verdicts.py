@@ -25,8 +25,8 @@ NOTES = (
     "Gain over each rival: the method minus that rival, on average over cells (over the runs where there is one cell); "
     "positive is better, of losses and errors too. Won/tied/lost: the cells (the runs) in which it is above, level "
     "with and below the best of its rivals; claims.csv also has the gain over that one (best other), which is below "
-    "zero for most methods where rivals are several. Iterate: last, unless the claim says otherwise. As printed: the "
-    "verdict on the paper's own numbers.",
+    "zero for most methods where rivals are several. Readout: last epoch, unless the claim says otherwise. As printed: "
+    "the verdict on the paper's own numbers.",
     "Undecided: an interval has both answers; each is at 95 % by itself, not widened for the number of them. Not run: "
     "missing cells could turn it, each cell has one run, or the schedule is not the paper's; decided by then says what "
     "was seen.",
