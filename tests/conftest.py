@@ -19,6 +19,14 @@ hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The simulated device must be there before any other test makes a backward pass."""
+    if any(item.path.name == "test_device.py" for item in session.items):
+        from tests import simgpu
+
+        simgpu.register()
+
+
 @pytest.fixture
 def real_data() -> Callable[..., Path]:
     """``real_data("ecoli", "adult")``: the folder that holds these published sets; the test is skipped without it."""

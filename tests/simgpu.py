@@ -326,8 +326,9 @@ def _make_as_tensor(data: Any, dtype: Any = None, device: Any = None) -> torch.T
 
 
 @functools.cache
-def _register() -> tuple[torch.library.Library, ...]:
-    """Makes the device known to torch, which then cannot forget it. What comes back must not be freed."""
+def register() -> tuple[torch.library.Library, ...]:
+    """Makes the device known to torch, which then cannot forget it; before the first backward pass of the process, in
+    which autograd counts the devices there are. What comes back must not be freed."""
     backend_registration._setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
     every, aten = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
     every.fallback(_computed, "PrivateUse1")
@@ -350,7 +351,7 @@ SIZED = {
 @contextmanager
 def installed() -> Iterator[None]:
     """The device "sim", and those functions that torch computes out of a backend's sight."""
-    _register()
+    register()
     _device_constructors()  # torch keeps this list from its first use: not with what stands in for a function here
     with (
         mock.patch.object(torch, "Generator", SimGenerator),
