@@ -30,9 +30,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from imbalance_bench import interrupts
 from imbalance_bench.conf_files import ConfFiles
-from imbalance_bench.config import label_of
 from imbalance_bench.errors import BenchError
-from imbalance_bench.presets import check_paper, excluded, labels_in
+from imbalance_bench.presets import check_paper, jobs_of
 from imbalance_bench.tally import StopSweep, Tally, clock
 
 Plugins.instance()  # reads Hydra's own plugins, which it would otherwise do after the next line and make other classes
@@ -43,7 +42,7 @@ EVERY = 10.0  # seconds
 
 
 class Grid(basic_sweeper.BasicSweeper):
-    """The product of what was asked for, without the cells that a preset leaves out."""
+    """The cells of a preset's blocks, or the product of what was asked for."""
 
     def split_arguments(self, overrides: Any, max_batch_size: int | None) -> list[list[list[str]]]:  # type: ignore[override]
         assert self.config is not None
@@ -51,14 +50,11 @@ class Grid(basic_sweeper.BasicSweeper):
         files = self._files([o.input_line for o in overrides])
         for override in overrides:
             files.check(override)
-        paper, fixed = self.config.get("paper"), labels_in(self.config)
-        (jobs,) = basic_sweeper.BasicSweeper.split_arguments(overrides, None)
-        chosen = [[o.lstrip("+").split("=", 1) for o in job] for job in jobs]
-        reasons = [excluded(paper, fixed | {k: label_of(v) for k, v in job}) for job in chosen]
-        jobs = [job for job, reason in zip(jobs, reasons) if reason is None]
-        if not jobs:
-            raise BenchError(f"no cell is left: {reasons[0]}")
-        self._compose(list({self._kind(job, files): job for job in jobs}.values()))
+            if override.key_or_group == "paper" and override.is_sweep_override():
+                raise BenchError(f"{override.input_line}: a sweep is of one preset; run one after the other")
+        paper = OmegaConf.select(self.config, "paper")
+        jobs = jobs_of(OmegaConf.to_container(paper, resolve=True) if paper else None, overrides)
+        self._compose(self._covering(jobs, files))
         outputs = (self.config.get("paths") or {}).get("outputs", "outputs")
         status = "python scripts/status.py" + ("" if outputs == "outputs" else f" --outputs {outputs}")
         Tally.start(Path(self.config.hydra.sweep.dir), len(jobs), status)
@@ -67,13 +63,23 @@ class Grid(basic_sweeper.BasicSweeper):
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Done already, before anything was written."""
 
-    def _kind(self, job: Sequence[str], files: ConfFiles) -> tuple[str, ...]:
-        """Jobs that differ in values of keys only, and in no option of a group, are composed alike."""
-        keys = [override.partition("=")[0] for override in job]
-        return tuple(o if files.options(key.lstrip("+")) else key for o, key in zip(job, keys))
+    def _covering(self, jobs: Sequence[Sequence[str]], files: ConfFiles) -> list[Sequence[str]]:
+        """Some of the jobs that have, among them, every option, and every key together with each option of its group:
+        what is right in these is right in all, since options of one group know nothing of another's."""
+        seen: set[tuple[str, str | None]] = set()
+        covering: list[Sequence[str]] = []
+        for job in jobs:
+            named = dict(override.lstrip("+~").partition("=")[::2] for override in job)
+            parts = {
+                (key, value if files.options(key) else named.get(key.partition(".")[0])) for key, value in named.items()
+            }
+            if not covering or not parts <= seen:
+                covering.append(job)
+                seen |= parts
+        return covering
 
     def _compose(self, jobs: Sequence[Sequence[str]]) -> None:
-        """Composes all of these before the first cell is trained, so that the last one's mistake is known now."""
+        """Composes these before the first cell is trained, so that the last one's mistake is known now."""
         assert self.hydra_context is not None and self.config is not None
         start = due = time.monotonic()
         for done, overrides in enumerate(jobs):

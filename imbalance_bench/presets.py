@@ -9,9 +9,11 @@ method changes is composed with each option.
 from __future__ import annotations
 
 import itertools
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
@@ -19,6 +21,9 @@ from imbalance_bench.conf_files import CONF, ConfFiles
 from imbalance_bench.config import import_plugins, labels_of, plain_of
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import cell_id
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 
 @dataclass(frozen=True)
@@ -68,49 +73,114 @@ def _grid(paper: str, name: str, files: ConfFiles, overrides: list[str]) -> Pres
     from hydra import compose
     from omegaconf import OmegaConf
 
-    fixed = [f"+paper={paper}/{name}"]
-    params = compose("config", fixed, return_hydra_config=True).hydra.sweeper.get("params") or {}
-    axes: dict[str, list[str]] = {}
-    for override in files.parsed([f"{k}={v}" for k, v in params.items()] + overrides):
-        key = override.get_key_element()
-        if override.is_discrete_sweep():
-            axes[key] = [f"{key}={value}" for value in override.sweep_string_iterator()]
-        else:
-            axes[key] = [f"{key}={override.get_value_element_as_str()}"]
-    single = [values[0] for values in axes.values() if len(values) == 1]
-    # Keys of one group (dataset.train, dataset.synthetic) are one axis, since a cell takes a group whole.
-    swept: dict[str, list[list[str]]] = {}
-    for key, values in axes.items():
-        if len(values) > 1:
-            swept.setdefault(key.split(".")[0], []).append(values)
-    base = [*fixed, *single]
-
     @cache
-    def composed(*override: str) -> dict[str, Any]:
-        container: Any = OmegaConf.to_container(compose("config", [*base, *override]), resolve=True)
+    def composed(*chosen: str) -> dict[str, Any]:
+        container: Any = OmegaConf.to_container(compose("config", list(chosen)), resolve=True)
         return container
 
-    start = composed()
+    preset = f"+paper={paper}/{name}"
+    asked = files.parsed([preset, *overrides])
+    of_paper = [o.input_line or "" for o in asked if o.key_or_group.partition(".")[0] == "paper"]
+    jobs = jobs_of(composed(*of_paper)["paper"], asked)
+    base = tuple(o for o in jobs[0] if all(o in job for job in jobs))
+    start = composed(*base)
     import_plugins(start["plugins"])
-    options = {group: list(itertools.product(*keys)) for group, keys in swept.items()}
-    cells, reason = [], None
-    for chosen in itertools.product(*options.values()):
-        picked = dict(zip(options, chosen))
+    cells = []
+    for job in jobs:
+        # Keys of one group (dataset.train, dataset.synthetic) go together, since a cell takes a group whole.
+        picked: dict[str, tuple[str, ...]] = {}
+        for override in job:
+            if override not in base:
+                group = re.split(r"[.=]", override.lstrip("+~"), maxsplit=1)[0]
+                picked[group] = (*picked.get(group, ()), override)
         method = picked.pop("method", ())
-        cfg = dict(composed(*method))
+        cfg = dict(composed(*base, *method))
         for group, option in picked.items():
             # a method that is trained in another way keeps that way under every trainer
-            cfg[group] = composed(*option, *(method if cfg[group] != start[group] else ()))[group]
+            cfg[group] = composed(*base, *option, *(method if cfg[group] != start[group] else ()))[group]
         plain = plain_of(cfg)
-        labels = labels_of(plain)
-        excluding = excluded(start.get("paper"), labels)
-        if excluding:
-            reason = reason or excluding
-        else:
-            cells.append(PlannedCell(labels, plain, cell_id(plain, start["plugins"])))
-    if not cells:
-        raise BenchError(f"no cell of {paper}/{name} is left: {reason}")
-    return Preset(start["paper"], cells)
+        cells.append(PlannedCell(labels_of(plain), plain, cell_id(plain, start["plugins"])))
+    return Preset({key: value for key, value in start["paper"].items() if key != "cells"}, cells)
+
+
+def jobs_of(paper: Any, overrides: Sequence[Override]) -> list[list[str]]:
+    """The jobs of a sweep, each a list of overrides: the blocks of ``paper.cells``, narrowed and changed by the
+    command's overrides.
+
+    A block maps keys to values and stands for all their combinations; a cell that several blocks hold is run once. An
+    override of a key that blocks name keeps those of its values that a block has; a value that is in no block takes the
+    place of every block's. Every other override applies to all cells. The first key varies slowest, and the values of
+    each come in the order in which the blocks name them.
+
+    Raises:
+        BenchError: the blocks are malformed, or have no cell that the overrides ask for.
+    """
+    blocks = _blocks((paper or {}).get("cells"))
+    known: dict[str, list[str]] = {}
+    for key, values in itertools.chain.from_iterable(block.items() for block in blocks):
+        known[key] = list(dict.fromkeys([*known.get(key, []), *values]))
+    asked: dict[str, list[str]] = {}
+    for override in overrides:
+        key = override.get_key_element().lstrip("+~")
+        asked[key] = _values(override, key if key in known else override.get_key_element())
+    narrowing = [key for key in asked if key in known]
+    for place, key in enumerate(narrowing):
+        own = [block.get(key, asked[key]) for block in blocks]
+        kept = [[value for value in asked[key] if value in mine or value not in known[key]] for mine in own]
+        if not any(kept):
+            what = paper.get("table") or paper.get("figure") or "paper.cells"
+            others = "".join(f"{_listed(k, asked[k])} with " for k in narrowing[:place])
+            only = _listed(key, dict.fromkeys(itertools.chain.from_iterable(own)))
+            raise BenchError(f"no cell is left: {what} has {others}{only} only (paper.cells=null runs what you name)")
+        blocks = [block | {key: some} for block, some in zip(blocks, kept) if some]
+    axes = known | asked
+    order = {key: {value: place for place, value in enumerate(values)} for key, values in axes.items()}
+    found: dict[tuple[str, ...], list[int]] = {}
+    for block in blocks:
+        for job in itertools.product(*(block.get(key) or asked.get(key) or [""] for key in axes)):
+            found[job] = [order[key].get(value, -1) for key, value in zip(axes, job)]
+    return [[override for override in job if override] for job in sorted(found, key=found.__getitem__)]
+
+
+def _blocks(cells: Any) -> list[dict[str, list[str]]]:
+    """``paper.cells`` as overrides by key; one empty block where a preset lists none."""
+    if cells is None:
+        return [{}]
+    if not isinstance(cells, list) or not cells:
+        raise BenchError("paper.cells is a list of blocks, such as [{dataset: [ecoli, oil], method: [focal, smote]}]")
+    blocks: list[dict[str, list[str]]] = []
+    for block in cells:
+        if not isinstance(block, dict):
+            raise BenchError(f"paper.cells: {block!r} is no block: write {{dataset: [ecoli, oil], method: [focal]}}")
+        blocks.append({})
+        for key, values in block.items():
+            values = values if isinstance(values, list) else [values]
+            if not values or any(isinstance(v, (dict, list)) for v in values):
+                raise BenchError(f"paper.cells: {key}: {values!r} is no list of values, such as {key}: [a, b]")
+            blocks[-1][str(key)] = [f"{key}={_text(value)}" for value in values]
+    groups = list(dict.fromkeys(key for block in blocks for key in block if "." not in key))
+    for place, block in enumerate(blocks, 1):
+        if lacking := [key for key in groups if key not in block]:
+            raise BenchError(f"paper.cells: block {place} names no {lacking[0]}, as others do: name it in every block")
+    return blocks
+
+
+def _text(value: Any) -> str:
+    """A value as on the command line."""
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+
+
+def _values(override: Override, key: str) -> list[str]:
+    """An override of one value for each of those that this one sweeps over."""
+    if override.is_discrete_sweep():
+        return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    if override.is_sweep_override():
+        raise BenchError(f"{override.input_line}: a sweep takes values that can be listed, such as {key}=0.1,0.2")
+    return [override.input_line or ""] if override.is_delete() else [f"{key}={override.get_value_element_as_str()}"]
+
+
+def _listed(key: str, overrides: Iterable[str]) -> str:
+    return f"{key}={','.join(override.partition('=')[2] for override in overrides)}"
 
 
 def labels_in(cfg: Any) -> dict[str, str]:
@@ -131,22 +201,3 @@ def check_paper(cfg: Any, option: str) -> None:
             f"+paper={option} is not a grid of cells: name a table or a figure (scripts/train.py --help lists them); "
             f"claims are tested by scripts/report.py --paper {option.partition('/')[0]}"
         )
-
-
-def excluded(paper: Any, labels: dict[str, str]) -> str | None:
-    """Why a cell of a preset's product does not belong to its table or figure, or None.
-
-    ``paper.matched``: group → option → {other group: the labels that go with it}; ``paper.restrict``: the same of
-    methods.
-    """
-    if not paper:
-        return None
-    rules = {"restrict": {"method": paper.get("restrict")}, "matched": paper.get("matched") or {}}
-    for key, groups in rules.items():
-        for group, options in groups.items():
-            for other, allowed in ((options or {}).get(labels[group]) or {}).items():
-                if labels[other] not in allowed:
-                    what = paper.get("table") or paper.get("figure")
-                    only = f"{what} has {group}={labels[group]} with {other}={','.join(allowed)} only"
-                    return f"{only} (paper.{key}=null runs all)"
-    return None

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from imbalance_bench import interrupts
 from imbalance_bench.conf_files import ConfFiles
 from imbalance_bench.errors import BenchError
-from imbalance_bench.presets import check_paper, excluded, labels_in
+from imbalance_bench.presets import check_paper, labels_in
 from imbalance_bench.tally import StopSweep, Tally
 
 
@@ -58,16 +58,12 @@ class Sweep:
         labels = labels_in(cfg)
         self.running = cell_name(labels)
         tally = Tally.find() if hydra.mode == RunMode.MULTIRUN else None
-        reason = excluded(cfg.get("paper"), labels)
-        if reason and hydra.mode == RunMode.MULTIRUN:
-            return None  # no cell of this sweep: not counted either
         if tally:
             tally.begin(hydra.job.num, self.running)
         unrecorded = ""
         try:
             check_paper(cfg, hydra.runtime.choices.get("paper", ""))
-            config = from_omegaconf(cfg)
-            outcome = Outcome("declined", labels, Path(), message=reason) if reason else run_cell(config)
+            outcome = run_cell(from_omegaconf(cfg))
         except (BenchError, OmegaConfBaseException) as error:  # before there is a cell to record it in
             outcome = Outcome("failed", labels, Path(), message=str(error))
             unrecorded = outcome.line()

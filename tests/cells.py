@@ -54,10 +54,8 @@ def check(
 
 def one_a_method(paper: str, name: str, methods: list[str]) -> list[PlannedCell]:
     """A cell of each of these methods (empty: of all): the first with the smallest network."""
-    from omegaconf import OmegaConf
-
     grid = records.preset(paper, name)
-    axes = list(OmegaConf.select(OmegaConf.load(CONF / "paper" / paper / f"{name}.yaml"), "hydra.sweeper.params") or {})
+    axes = records.axes_of(paper, name)
     found: dict[str, list[str]] = {}
     for labels in [one.labels for one in grid.cells]:
         if not methods or labels["method"] in methods:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ import yaml
 from imbalance_bench.conf_files import CONF
 from imbalance_bench.config import label_of
 from imbalance_bench.identity import digest
-from imbalance_bench.presets import excluded
+from imbalance_bench.presets import jobs_of
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.store import SCHEMA, Store
 
@@ -143,18 +142,22 @@ def preset(paper: str, name: str) -> FakePreset:
     content = yaml.safe_load((CONF / "paper" / paper / f"{name}.yaml").read_text())
     chosen = _options(yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]) | _options(content["defaults"])
     fixed = {group: label_of(chosen[group]) for group in GROUPS}
-    params = content.get("hydra", {}).get("sweeper", {}).get("params", {})
-    axes = {key: [value.strip() for value in str(values).split(",")] for key, values in params.items()}
     cells = []
-    for values in itertools.product(*axes.values()):
-        picked = {axis: label_of(v) if axis in GROUPS else v for axis, v in zip(axes, values)}
-        labels = {group: picked.get(group, label) for group, label in fixed.items()}
-        if not excluded(content["paper"], labels):
-            config: dict[str, Any] = {group: {"label": label} for group, label in labels.items()}
-            config |= {key: value for key, value in picked.items() if key not in GROUPS}
-            config["trainer"] = {"label": labels["trainer"], "batch_size": 60, "epochs": 6}
-            cells.append(FakeCell(labels, config, digest(config)))
+    for job in jobs_of(content["paper"], []):
+        picked = dict(override.split("=", 1) for override in job)
+        labels = {group: label_of(picked.get(group, label)) for group, label in fixed.items()}
+        config: dict[str, Any] = {group: {"label": label} for group, label in labels.items()}
+        config |= {key: value for key, value in picked.items() if key not in GROUPS}
+        config["trainer"] = {"label": labels["trainer"], "batch_size": 60, "epochs": 6}
+        cells.append(FakeCell(labels, config, digest(config)))
+    content["paper"].pop("cells", None)
     return FakePreset(content["paper"], cells)
+
+
+def axes_of(paper: str, name: str) -> list[str]:
+    """The keys of a preset's blocks."""
+    blocks = yaml.safe_load((CONF / "paper" / paper / f"{name}.yaml").read_text())["paper"].get("cells", [])
+    return list(dict.fromkeys(key for block in blocks for key in block))
 
 
 def _options(defaults: list[Any]) -> dict[str, str]:

@@ -74,8 +74,7 @@ def test_the_cells_of_a_preset_are_those_that_hydra_composes(paper, name):
     """A grid puts cells together from one composition an option; here each is composed for itself. Composing a whole
     grid takes seconds: two cells are drawn, and the grid is narrowed to their options."""
     whole = records.preset(paper, name)
-    file = OmegaConf.load(CONF / "paper" / paper / f"{name}.yaml")
-    axes = list(OmegaConf.select(file, "hydra.sweeper.params") or {})
+    axes = records.axes_of(paper, name)
 
     def at(labels: dict[str, str], values: dict[str, Any]) -> tuple[str, ...]:
         """A cell's place: an axis is a group (its option is the label) or a key of one."""
@@ -102,7 +101,7 @@ def test_overrides_narrow_a_preset_and_change_its_cells():
 
     narrow = grid("dataset=ecoli,oil", "method=focal,mesa")
     assert [(c.labels["dataset"], c.labels["method"]) for c in narrow] == [("ecoli", "focal"), ("oil", "focal")]
-    with_mesa = grid("dataset=ecoli,oil", "method=focal,mesa", "paper.restrict=null")
+    with_mesa = grid("dataset=ecoli,oil", "method=focal,mesa", "paper.cells=null")
     assert len(with_mesa) == 4
     assert {c.id for c in narrow} < {c.id for c in with_mesa}
     longer = grid("dataset=ecoli", "method=focal", "trainer.epochs=50")
@@ -126,7 +125,7 @@ def test_a_method_that_changes_the_trainer_changes_every_trainer():
 
 
 def test_a_grid_of_which_nothing_is_left_says_why():
-    with pytest.raises(BenchError, match="no cell of explicit_gradient/table3 is left: table3 has method=mesa with"):
+    with pytest.raises(BenchError, match="no cell is left: table3 has dataset=oil with method=cwgan,focal,"):
         load_preset("explicit_gradient", "table3", ["dataset=oil", "method=mesa"])
 
 

@@ -13,7 +13,6 @@ from unittest.mock import Mock
 import pytest
 
 from imbalance_bench.conf_files import CONF, keys_of
-from imbalance_bench.presets import excluded
 from imbalance_bench.tally import VARIABLE, Tally, clock
 
 
@@ -24,56 +23,22 @@ def test_keys_are_those_of_the_option_with_its_bases():
     assert keys_of("method", "smotte") == set()
 
 
-def test_a_restricted_method_is_outside_other_cells():
-    paper = {"table": "table3", "restrict": {"mesa": {"dataset": ["isolet"]}}}
-    assert excluded(paper, {"method": "mesa", "dataset": "isolet"}) is None
-    assert "dataset=isolet" in excluded(paper, {"method": "mesa", "dataset": "oil"})
-    assert excluded(paper, {"method": "smote", "dataset": "oil"}) is None
-    assert excluded(None, {"method": "mesa", "dataset": "oil"}) is None
-
-
-MATCHED = {
-    "table": "table6",
-    "matched": {
-        "dataset": {"mnist": {"trainer": ["short"]}, "svhn": {"trainer": ["short", "long"], "ratio": ["native"]}}
-    },
-}
-
-
-@pytest.mark.parametrize(
-    ("dataset", "trainer", "ratio", "belongs"),
-    [
-        ("mnist", "short", "step", True),
-        ("mnist", "long", "step", False),
-        ("svhn", "long", "native", True),
-        ("svhn", "long", "step", False),
-        ("digits", "long", "step", True),  # no rule, no limit
-    ],
-)
-def test_matched_options_go_together(dataset, trainer, ratio, belongs):
-    reason = excluded(MATCHED, {"method": "cnn", "dataset": dataset, "trainer": trainer, "ratio": ratio})
-    assert (reason is None) == belongs
-    if dataset == "mnist" and not belongs:
-        assert reason == "table6 has dataset=mnist with trainer=short only (paper.matched=null runs all)"
-
-
 PRESET = """\
 # @package _global_
 defaults:
   - override /protocol: holdout_kfold
 protocol: {folds: 2}
 trainer: {epochs: 2}
-hydra:
-  sweeper:
-    params: {dataset: "breast_cancer,wine", trainer: "adam,sgd", method: "cross_entropy"}
 paper:
   name: mine
   table: small
-  matched: {dataset: {breast_cancer: {trainer: [adam]}, wine: {trainer: [sgd]}}}
+  cells:
+    - {dataset: [breast_cancer], trainer: [adam], method: [cross_entropy]}
+    - {dataset: [wine], trainer: [sgd], method: [cross_entropy]}
 """
 
 
-def test_a_sweep_neither_runs_nor_counts_what_does_not_match(tmp_path):
+def test_a_sweep_runs_and_counts_the_cells_of_the_blocks(tmp_path):
     (tmp_path / "conf/paper/mine").mkdir(parents=True)
     (tmp_path / "conf/paper/mine/small.yaml").write_text(PRESET)
     command = [sys.executable, str(CONF.parent / "scripts/train.py"), "-m", "--config-dir", str(tmp_path / "conf")]
@@ -91,7 +56,7 @@ def test_a_sweep_neither_runs_nor_counts_what_does_not_match(tmp_path):
     )
     assert none.returncode == 1 and none.stdout == ""
     assert none.stderr == (
-        "error: no cell is left: small has dataset=wine with trainer=sgd only (paper.matched=null runs all)\n"
+        "error: no cell is left: small has dataset=wine with trainer=sgd only (paper.cells=null runs what you name)\n"
     )
 
 
@@ -133,6 +98,17 @@ def test_the_tally_is_read_once(tally, monkeypatch):
         tally.begin(job, "a")
         tally.end(job, "done", 1.0, False)
     assert len(read) == 100
+
+
+def test_a_sweep_composes_each_option_once_not_each_job():
+    from imbalance_bench.launch import Grid
+
+    files = Mock()
+    files.options = lambda key: ["some"] if key in ("dataset", "method") else []
+    jobs = [[f"dataset={d}", f"method={m}", f"method.k={k}"] for d in "abc" for m in "xyz" for k in (1, 2)]
+    kept = Grid(None)._covering(jobs, files)
+    # every data set, and every method with its key
+    assert [" ".join(o[-1] for o in job) for job in kept] == ["a x 1", "a y 1", "a z 1", "b x 1", "c x 1"]
 
 
 def test_a_long_sweep_says_what_it_does_before_the_first_cell(monkeypatch, capsys):

@@ -44,7 +44,7 @@ class FigureSpec:
 
     ``draw``: a name of ``DRAWINGS``; ``methods``: label → heading, in the order of the legend, ours first;
     ``published``: files of printed numbers, for a panel beside ours; ``caption``: what the paper's figure shows;
-    ``matched`` and ``titles`` as in ``tables.TableSpec``; ``metrics``: one a row of panels, in place of ``metric``;
+    ``titles`` as in ``tables.TableSpec``; ``metrics``: one a row of panels, in place of ``metric``;
     ``across``: an axis whose values get a column of panels each; ``iterates``: readout → its place on the x-axis,
     which ``x_title`` names.
     """
@@ -59,7 +59,6 @@ class FigureSpec:
     methods: dict
     caption: str
     published: list | None = None
-    matched: dict | None = None
     titles: dict | None = None
     metrics: list | None = None
     across: str | None = None

@@ -31,7 +31,7 @@ class ExamplesSpec:
 
     ``examples``: how many a cell, spread evenly over its runs and what they keep; ``width``: characters after which a
     text is cut; ``header``: what the source and the generated text are called; ``metrics``: facts of the generated
-    texts (``records.tidy``, class group minority) for the heading of a cell; ``sections``, ``matched``, ``titles`` and
+    texts (``records.tidy``, class group minority) for the heading of a cell; ``sections``, ``titles`` and
     ``readings`` as in ``tables.TableSpec``.
     """
 
@@ -43,7 +43,6 @@ class ExamplesSpec:
     header: list
     metrics: list
     sections: dict
-    matched: dict | None = None
     titles: dict | None = None
     readings: list | None = None
 

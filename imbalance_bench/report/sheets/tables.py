@@ -47,12 +47,10 @@ class TableSpec:
     (``report.printed.PrintedTable``); ``rows`` and ``columns``: axes of ``AXES``; ``blocks``: an axis whose values get
     a grid each; ``class_group``: one, several, or by ratio label; ``sections``: title → {row: heading}, rows as in
     ``sides.Side``, the first holds what is compared, the others are set apart; ``only``: metrics that there are for
-    some values of an axis → {axis: values}; ``restrict``: methods whose cells exist for some values of an axis only
-    (they are not ranked); ``matched``: options of groups that go together (``excluded``); ``titles``: headings of
-    labels, by axis; ``exchanged``: metric → the one whose printed numbers it may have been given on imbalanced data;
-    ``stand_ins``: data sets beside which the numbers of another stand, → what that is; ``readings``: what a reader must
-    know of the settings, a line each; ``counted``: a table of the data sets themselves (``report.counts``), without
-    runs.
+    some values of an axis → {axis: values}; ``titles``: headings of labels, by axis; ``exchanged``: metric → the one
+    whose printed numbers it may have been given on imbalanced data; ``stand_ins``: data sets beside which the numbers
+    of another stand, → what that is; ``readings``: what a reader must know of the settings, a line each; ``counted``: a
+    table of the data sets themselves (``report.counts``), without runs.
     """
 
     name: str
@@ -67,8 +65,6 @@ class TableSpec:
     blocks: str | None = None
     published: str | None = None
     published_as: dict | None = None
-    restrict: dict | None = None
-    matched: dict | None = None
     only: dict | None = None
     titles: dict | None = None
     exchanged: dict | None = None
@@ -151,7 +147,7 @@ def table(
     else:
         parts = [grid(n, heads, scores, rows, columns, readout, footnotes, spec) for n, heads in sections.items()]
         if rows == ["dataset"] and columns == ["method"]:
-            mean_rows = MeanRows(spec.metrics[0], spec.sections[compared], scores, spec.restrict or {}, printed)
+            mean_rows = MeanRows(spec.metrics[0], spec.sections[compared], scores, _partial(preset), printed)
             parts = [replace(block, summary=mean_rows.rows(heads)) for block, heads in zip(parts, sections.values())]
             notes += mean_rows.notes()
         blocks = [replace(block, heading="" if spec.counted else _heading(block.heading, compared)) for block in parts]
@@ -288,6 +284,13 @@ def _sections(spec: TableSpec, scores: Sequence[Score]) -> dict[str, dict[str, s
     sections = {**spec.sections, "other": {m: m for m in methods if m not in named}}
     present = {title: {m: h for m, h in heads.items() if m in methods} for title, heads in sections.items()}
     return {title: heads for title, heads in present.items() if heads}
+
+
+def _partial(preset: Preset) -> set[str]:
+    """Methods that the preset has on some of its data sets only, and that are therefore not ranked."""
+    pairs = {(cell.labels["method"], cell.labels["dataset"]) for cell in preset.cells}
+    methods, datasets = ({pair[i] for pair in pairs} for i in (0, 1))
+    return {method for method in methods if any((method, dataset) not in pairs for dataset in datasets)}
 
 
 def _heading(section: str, compared: str) -> str:
