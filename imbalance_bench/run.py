@@ -140,7 +140,9 @@ def _done_before(config: Config, record: Record) -> Outcome:
     status = "skipped" if record["status"] == "done" else record["status"]
     headline, reason = record.get("headline"), record.get("reason", "")
     note = ""
-    if modules := origin.changed(record.get("code", {})):
+    if "code" not in record:  # an earlier version wrote it, and some of its numbers were others
+        note = "; its record does not name the code that made it: cache=overwrite trains it again"
+    elif modules := origin.changed(record["code"]):
         note = f"; made by other code ({origin.named(modules)} changed since): cache=overwrite trains it again"
     return Outcome(status, config.labels, record["path"], headline=headline, message=reason, note=note)
 

@@ -215,7 +215,9 @@ def test_records_of_different_code_are_noted(tmp_path):
         folder = write(tmp_path, cell(method, f"set{i}"), [0.5])
         edit(folder, **({"code": {"imbalance_bench.methods.base": code}} if code else {}))
     assert "Records of different code stand side by side (methods/base.py; methods focal, smote)" in notes(tmp_path)
+    assert "1 of 4 records do not name the code that made them" in notes(tmp_path)
     assert "different code" not in notes(tmp_path, "dataset=set1,set2,set3")
+    assert "do not name the code" not in notes(tmp_path, "dataset=set3")
 
 
 def test_a_folder_with_labels_that_are_no_text_is_reported(tmp_path):

@@ -255,19 +255,27 @@ def provenance_lines(records: Iterable[Record], command: str) -> list[str]:
 
 
 def code_notes(records: Iterable[Record]) -> list[str]:
-    """A note where records that stand side by side were made by different code, as far as they say by which."""
+    """Notes where records that stand side by side were made by different code, or some do not say by which."""
     hashes: dict[str, set[str]] = {}
     records = list(records)
     for record in records:
         for module, content in record.get("code", {}).items():
             hashes.setdefault(module, set()).add(content)
+    unnamed = sum("code" not in record for record in records)
+    notes = []
+    if 0 < unnamed < len(records):
+        notes.append(
+            f"{unnamed} of {len(records)} records do not name the code that made them, which was an earlier version's: "
+            "train them again with cache=overwrite to compare like with like."
+        )
     differing = sorted(module for module, found in hashes.items() if len(found) > 1)
     if not differing:
-        return []
+        return notes
     methods = {r["labels"]["method"] for r in records if set(differing) & r.get("code", {}).keys()}
     return [
+        *notes,
         f"Records of different code stand side by side ({origin.named(differing)}; methods {', '.join(sorted(methods))}"
-        "): train the older ones again with cache=overwrite to compare like with like."
+        "): train the older ones again with cache=overwrite to compare like with like.",
     ]
 
 
