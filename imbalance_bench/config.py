@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-import traceback
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.options import Betas, Count, NonNegative, Positive, Seed, Share, Text, Whole, check
+from imbalance_bench.plugins import import_plugins
 from imbalance_bench.registry import BACKBONES, DATASETS, GROUPS, METHODS, PROTOCOLS, RATIOS, TRACKERS, build
 
 # Keys that every option of a group has (``Registry.shared``), at the value that changes nothing: left out there, so
@@ -196,35 +193,3 @@ def from_omegaconf(cfg: Any) -> Config:
         device=plain["device"],
         cache=plain["cache"],
     )
-
-
-def import_plugins(modules: Any) -> None:
-    """Imports the user's own modules (files beside the working directory count), so that they can register."""
-    if not isinstance(modules, (list, tuple)) or not all(isinstance(module, str) for module in modules):
-        some = modules if isinstance(modules, str) else "my_method"
-        raise BenchError(f"plugins={modules} must be a list of modules: 'plugins=[{some}]', or [] for none")
-    for module in modules:
-        if str(Path.cwd()) not in sys.path:
-            sys.path.insert(0, str(Path.cwd()))
-        try:
-            importlib.import_module(module)
-        except Exception as error:
-            if isinstance(error, ModuleNotFoundError) and error.name == module:
-                raise BenchError(f"plugins=[{module}]: no {module}.py in {Path.cwd()}, nor is it installed") from error
-            raise BenchError(f"plugins=[{module}] cannot be imported: {in_own_code(error, [module])}") from error
-
-
-def in_own_code(error: BaseException, modules: Sequence[str]) -> str:
-    """An exception as one line that says where in the user's own modules it arose, if it did."""
-    if isinstance(error, SyntaxError):
-        return f"{type(error).__name__}: {error}"  # which names file and line
-    text = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
-    own = [
-        (frame, line)
-        for frame, line in traceback.walk_tb(error.__traceback__)
-        if any(f"{frame.f_globals.get('__name__')}.".startswith(f"{module}.") for module in modules)
-    ]
-    if not own or isinstance(error, BenchError):
-        return text
-    frame, line = own[-1]
-    return f"{text} (in your own code: {frame.f_code.co_filename}, line {line}, in {frame.f_code.co_name})"

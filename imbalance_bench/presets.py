@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from imbalance_bench.conf_files import CONF, ConfFiles
-from imbalance_bench.config import import_plugins, labels_of, plain_of
+from imbalance_bench.config import labels_of, plain_of
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import cell_id
+from imbalance_bench.plugins import import_plugins
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override

@@ -12,8 +12,9 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from imbalance_bench.conf_files import CONF, content_of
-from imbalance_bench.config import REGISTRIES, TOP_LEVEL, Trainer, import_plugins
+from imbalance_bench.config import REGISTRIES, TOP_LEVEL, Trainer
 from imbalance_bench.options import describe, hints, shown
+from imbalance_bench.plugins import import_plugins
 from imbalance_bench.registry import GROUPS
 
 SHOWN = (*GROUPS, "tracker")

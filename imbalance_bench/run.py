@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench import identity, origin, scoring
-from imbalance_bench.config import Config, in_own_code
+from imbalance_bench.config import Config
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.together import copies_together
 from imbalance_bench.errors import BenchError, Declined
+from imbalance_bench.plugins import in_own_code
 from imbalance_bench.store import CellFolder, Record, Store
 
 if TYPE_CHECKING:

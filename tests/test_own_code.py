@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from imbalance_bench.backbones.network import Network
-from imbalance_bench.config import in_own_code
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
+from imbalance_bench.plugins import in_own_code
 from imbalance_bench.run import logged
 from tests.tasks import backbone, task, trainer
 
