@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 OPTIONS = {"paths.outputs": "--outputs", "paths.data": "--data"}
@@ -19,3 +20,15 @@ class ArgumentParser(argparse.ArgumentParser):
             if option in self._option_string_actions:
                 self.exit(1, f"error: {word} is for scripts/train.py; here it is {option} {value}\n")
         return super().parse_known_args(args, namespace)
+
+
+def plugins_of(words: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The words of a command line without plugins=[a,b], and the modules that it names."""
+    others, modules = [], []
+    for word in words:
+        key, sign, value = word.partition("=")
+        if sign and key == "plugins":
+            modules = [name for each in value.strip("[]").split(",") if (name := each.strip())]
+        else:
+            others.append(word)
+    return others, modules

@@ -126,17 +126,20 @@ class ConfFiles:
 
 def keys_of(group: str, option: str) -> set[str]:
     """The keys of an option of conf/ and of what it is based on."""
-    return set(content_of(group, option)) - {"defaults", "name", "label", group}
+    return set(content_of(group, option)) - {"name", "label", group}
 
 
 def content_of(group: str, option: str) -> dict[str, Any]:
-    """What the file of an option of conf/ says, and those that it is based on."""
+    """What the file of an option of conf/ says, and those that it is based on; a base that is put elsewhere is a
+    component within this one."""
     import yaml
 
     path = CONF / group / f"{option}.yaml"
     content = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
     content |= content.get(group) or {}  # options that set more than their own group
-    bases = [b.partition("@") for b in content.get("defaults", []) if isinstance(b, str) and b[0] not in "_/"]
-    # A base that is put elsewhere is a component within this one, whose keys are not its own.
-    within = [content_of(group, base) for base, _, place in bases if place in ("", group)]
-    return {key: value for base in within for key, value in base.items()} | content
+    found: dict[str, Any] = {}
+    for base, _, place in (b.partition("@") for b in content.get("defaults", []) if isinstance(b, str)):
+        if base[0] not in "_/":
+            within = content_of(group, base)
+            found |= within if place in ("", group) else {place: within}
+    return found | {key: value for key, value in content.items() if key != "defaults"}

@@ -43,7 +43,7 @@ def contents(plain: dict[str, Any], plugins: Sequence[str] = ()) -> dict[str, An
     plug-ins hold."""
     found: dict[str, Any] = {}
     if "path" in plain["dataset"] or plugins:  # a plug-in's data set may have any key
-        found["fingerprint"] = getattr(DATASETS.build(plain["dataset"]), "fingerprint", dict)()
+        found["fingerprint"] = DATASETS.build(plain["dataset"]).fingerprint()
     model = plain["backbone"].get("model")
     if isinstance(model, str) and model:  # anything else is refused when the backbone is built
         found["weights"] = fingerprint(model)

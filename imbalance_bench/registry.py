@@ -40,6 +40,7 @@ class Registry:
         self.kind = kind
         self.package = package
         self.shared = shared
+        self._base: type = object
         self._classes: dict[str, type] = {}
         self._loaded = False
 
@@ -54,6 +55,12 @@ class Registry:
 
         return add
 
+    def base(self, cls: type[T]) -> type[T]:
+        """Decorates the class that says what those of this kind state, with defaults. A class that does not inherit it
+        is given what it lacks."""
+        self._base = cls
+        return cls
+
     def names(self) -> list[str]:
         self._load()
         return sorted(self._classes)
@@ -62,7 +69,12 @@ class Registry:
         self._load()
         if not isinstance(name, str) or name not in self._classes:
             raise BenchError(f"unknown {self.kind} name={shown(name)}: {nearest(str(name), self._classes)}")
-        return self._classes[name]
+        cls = self._classes[name]
+        if not issubclass(cls, self._base):
+            for key, default in vars(self._base).items():
+                if not key.startswith("__") and not hasattr(cls, key):
+                    setattr(cls, key, default)
+        return cls
 
     def build(self, options: Any, where: str = "") -> Any:
         """The object that a YAML mapping describes: ``name`` chooses the class, the other keys are its fields.

@@ -65,7 +65,7 @@ class Outcome:
 def loaded(config: Config) -> Dataset:
     """The data set of a cell, copies of its rows kept together where ``dataset.copies`` says so."""
     source, copies = config.component("dataset"), config.plain["dataset"].get("copies", "apart")
-    if hasattr(source, "copies"):  # the source makes copies, and keeps them together
+    if source.makes_copies:  # and keeps them together
         copies = "apart"
     if copies not in ("apart", "together"):
         raise BenchError(f"dataset.copies={copies!r} must be apart or together")

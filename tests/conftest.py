@@ -36,7 +36,7 @@ def real_data() -> Callable[..., Path]:
         if not (place := os.environ.get("IMBALANCE_BENCH_DATA")):
             pytest.skip("needs published data: set IMBALANCE_BENCH_DATA to a folder that holds them")
         for name in names:
-            if entries()[name].files(Path(place)) is None:
+            if entries()[name].source.paths(Path(place)) is None:
                 pytest.skip(f"needs {name}, which IMBALANCE_BENCH_DATA does not hold")
         return Path(place)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import struct
 import subprocess
 import sys
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 
 from imbalance_bench.data import catalogue
-from imbalance_bench.data.catalogue import entries, main
+from imbalance_bench.data.catalogue import Entry, entries, main
 from imbalance_bench.data.sources import mnist
 from imbalance_bench.data.sources.imblearn import SETS
 from imbalance_bench.data.sources.mnist import MnistSource
+from imbalance_bench.registry import DATASETS
 from tests.test_fetch import ECOLI, archive, publish
 
 SCRIPT = Path(__file__).parents[1] / "scripts/data.py"
@@ -49,7 +51,9 @@ def test_list_says_what_lies_here(tmp_path, capsys):
     assert lines["stl10"][:3] == ["no", "13000", "3x96x96"]
     assert lines["sms_spam"] == ["no", "5574", "text", "2", "6.46", "UCI"]
     assert lines["irt_nyc_4"] == ["no", "1859", "text", "4", "32.13", "by", "hand"]
-    assert len(lines) == 74
+    assert lines["sine"] == ["yes", "211", "1", "0", "-", "a", "formula"]
+    assert len(lines) == 75
+    assert list(lines)[:30] == [*SETS, "adult", "breast_cancer", "digits"]
 
 
 def test_fetch_then_verify(tmp_path, capsys, upstream):
@@ -101,7 +105,8 @@ def put_mnist(folder, monkeypatch, labels):
     for name, part in zip(mnist.FILES, parts):
         (folder / "MNIST/raw" / name).write_bytes(idx(part))
         monkeypatch.setitem(mnist.FILES, name, hashlib.md5(idx(part)).hexdigest())
-    monkeypatch.setitem(catalogue.IMAGES, "mnist", (MnistSource(10), (1, 28, 28), (8,) * 10, "MNIST"))
+    monkeypatch.setattr(mnist, "COUNTS", (8,) * 10)
+    monkeypatch.setattr(catalogue, "entries", lambda own: {"mnist": Entry("mnist", MnistSource(10))})
 
 
 def test_verify_counts_the_images_of_each_class(tmp_path, capsys, monkeypatch):
@@ -127,7 +132,7 @@ def test_verify_finds_a_cut_archive(tmp_path, capsys):
 
 def test_what_is_fetched_from_nowhere_stops_no_one(tmp_path, capsys, monkeypatch):
     kept = {name: e for name, e in entries().items() if name in ("wine", "cifar10_jpeg")}
-    monkeypatch.setattr(catalogue, "entries", lambda: kept)
+    monkeypatch.setattr(catalogue, "entries", lambda own: kept)
     code, out, _ = run(capsys, "fetch", "--data", tmp_path)
     assert code == 0 and "cifar10_jpeg: cannot be downloaded" in out and "wine: here" in out
     code, _, err = run(capsys, "fetch", "cifar10_jpeg", "--data", tmp_path)
@@ -186,6 +191,93 @@ def test_an_option_is_fetched_and_verified_as_it_is(tmp_path, capsys, upstream):
     assert code == 1 and "cannot download" in err and "adult.data" in err
 
 
+COWS = """
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imbalance_bench.data.base import Dataset, Facts, Source
+from imbalance_bench.data.encode import ArrayEncoder
+from imbalance_bench.registry import DATASETS
+
+
+@DATASETS.register("{name}")
+@dataclass(frozen=True)
+class {cls}:
+    few: int
+
+    def load(self, folder):
+        x = np.loadtxt(folder / "cows.txt")
+        y = (np.arange(len(x)) < self.few).astype(np.int64)
+        return Dataset("cows", x, y, ("healthy", "ill"), ArrayEncoder("none"))
+{more}"""
+STATED = """
+    def paths(self, folder):
+        return [folder / "cows.txt"] if (folder / "cows.txt").exists() else None
+
+    def facts(self):
+        return Facts.counted((20, 4), "our farm", (3,))
+"""
+
+
+@pytest.fixture
+def farm(tmp_path, monkeypatch):
+    """Two sources of a user's own in a folder: one states all that it can, the other, which inherits nothing, loads."""
+    (tmp_path / "my_cows.py").write_text(COWS.format(name="cows", cls="Cows(Source)", more=STATED))
+    (tmp_path / "my_goats.py").write_text(COWS.format(name="goats", cls="Goats", more=""))
+    home = tmp_path / "conf/dataset"
+    home.mkdir(parents=True)
+    for name in ("cows", "goats"):
+        (home / f"{name}.yaml").write_text(f"name: {name}\nlabel: {name}\nfew: 4\n")
+    (home / "herd.yaml").write_text(f"defaults: [csv, _self_]\nlabel: herd\npath: {tmp_path}/herd.csv\ntarget: ill\n")
+    (tmp_path / "herd.csv").write_text("weight,ill\n" + "".join(f"{i},{int(i < 3)}\n" for i in range(9)))
+    np.savetxt(tmp_path / "cows.txt", np.zeros((24, 3)))
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for name in ("cows", "goats"):
+        DATASETS._classes.pop(name, None)
+        sys.modules.pop(f"my_{name}", None)
+
+
+def test_a_source_of_ones_own_is_listed_and_verified(farm, capsys):
+    own = ["--data", farm, "--config-dir", "conf", "plugins=[my_cows,my_goats]"]
+    code, out, err = run(capsys, "list", *own)
+    assert (code, err) == (0, "")
+    cows, goats, herd = out.splitlines()[-3:]
+    assert cows.split() == ["cows", "yes", "24", "3", "2", "5.00", "our", "farm"]
+    assert goats.split() == ["goats", "yes", "-", "-", "-", "-", "as", "dataset=goats"]
+    assert herd.split() == ["herd", "yes", "-", "-", "-", "-", "as", "dataset=herd"]
+    code, out, _ = run(capsys, "verify", "cows", "goats", "herd", *own)
+    assert code == 0
+    assert out.splitlines() == [
+        "cows: 24 rows, 3 features, IR 5.00; no sum on record",
+        "goats: 24 rows, 3 features, IR 5.00; no files",
+        "herd: 9 rows, 1 features, IR 2.00; no sum on record",
+    ]
+    np.savetxt(farm / "cows.txt", np.zeros((25, 3)))
+    assert "cows: WRONG: found 25 rows" in run(capsys, "verify", "cows", *own)[1]
+    (farm / "cows.txt").unlink()
+    assert run(capsys, "verify", "cows", *own)[:2] == (1, "cows: absent\n")
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (["--config-dir", "conf"], "dataset/cows.yaml: no data set is called name=cows: .* plugins=.my_data."),
+        (["--config-dir", "confg"], "--config-dir=confg is no folder"),
+        (["--config-dir", "conf", "plugins=[my_cow]"], r"plugins=\[my_cow\]: no my_cow.py in"),
+        (
+            ["--config-dir", "conf", "plugins=[my_cows,my_goats]", "herds"],
+            "unknown data set 'herds': did you mean herd",
+        ),
+    ],
+)
+def test_what_is_wrong_with_ones_own_is_told(farm, capsys, args, words):
+    code, out, err = run(capsys, "list", *args, "--data", farm)
+    assert (code, out) == (1, "") and re.search(words, err)
+
+
 def test_no_network(tmp_path, capsys, upstream):
     code, _, err = run(capsys, "fetch", "--data", tmp_path)
     assert code == 1
@@ -204,7 +296,7 @@ def test_the_script_takes_its_folder_from_the_environment(tmp_path):
 def test_verify_real_data(real_data, capsys):
     folder = real_data("ecoli", "webpage")
     made = ("cifar10_jpeg", "mnist_back_rotation_generated", "imdb", "opinrank")  # seconds each, to read or to make
-    here = [e.name for e in entries().values() if e.files(folder) is not None and e.name not in made]
+    here = [e.name for e in entries().values() if e.source.paths(folder) is not None and e.name not in made]
     code, out, _ = run(capsys, "verify", *here, "--data", folder)
     assert code == 0
     assert "WRONG" not in out

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import DATASETS
 
 Kind = Literal["classification", "regression"]
 Modality = Literal["tabular", "image", "text"]
@@ -74,17 +77,82 @@ class Dataset:
         return len(self.class_names)
 
 
-class Source(Protocol):
-    """What conf/dataset/*.yaml describes: a dataclass registered in ``registry.DATASETS``."""
+@dataclass(frozen=True)
+class Facts:
+    """What a published data set holds. ``shape``: of one row, () of a text; ``classes``: 0 for regression; ``counts``:
+    rows a class, in the order of the classes, where they are known; ``origin``: where it comes from; ``place``: its
+    place in the collection that it is of."""
+
+    rows: int
+    shape: tuple[int, ...]
+    classes: int
+    counts: tuple[int, ...] | None
+    origin: str = ""
+    place: int | None = None
+
+    @classmethod
+    def counted(
+        cls, counts: tuple[int, ...], origin: str, shape: tuple[int, ...] = (), place: int | None = None
+    ) -> Facts:
+        """Of a set whose rows a class are known."""
+        return cls(sum(counts), shape, len(counts), counts, origin, place)
+
+    @classmethod
+    def of(cls, data: Dataset) -> Facts:
+        """Those of a data set in memory."""
+        counts = tuple(np.bincount(data.y, minlength=data.classes).tolist()) if data.classes else None
+        return cls(len(data.y), tuple(data.x.shape[1:]), data.classes, counts)
+
+    @property
+    def ratio(self) -> float | None:
+        """IR of the largest and the smallest class."""
+        return max(self.counts) / min(self.counts) if self.counts else None
+
+    def __str__(self) -> str:
+        ir = f", IR {self.ratio:.2f}" if self.ratio else ""
+        if len(self.shape) == 1:
+            return f"{self.rows} rows, {self.shape[0]} features{ir}"
+        if not self.shape:
+            return f"{self.rows} texts, {self.classes} classes{ir}"
+        return f"{self.rows} images of {'x'.join(map(str, self.shape))}, {self.classes} classes{ir}"
+
+
+@DATASETS.base
+class Source:
+    """What conf/dataset/*.yaml describes: a dataclass registered in ``registry.DATASETS``. One of your own needs
+    ``load``, and states what else it wants to; it need not inherit."""
+
+    name: ClassVar[str]
+
+    # Whether ``load`` holds the files to sums itself, of what they unpack to.
+    holds_to_sums: ClassVar[bool] = False
+    # Whether the source makes copies of its rows, and keeps them in one group.
+    makes_copies: ClassVar[bool] = False
 
     def load(self, folder: Path) -> Dataset:
         """Reads (or first downloads) the data set under ``folder`` = ``paths.data``."""
+        raise BenchError(f"dataset name={self.name} needs load(self, folder), which gives a Dataset")
 
     def fingerprint(self) -> dict[str, Any]:
-        """What identifies the data besides the YAML keys (content hash of a user's file); mostly empty."""
+        """What identifies the data besides the YAML keys (content hash of a user's file)."""
+        return {}
 
-    # Published sets have ``paths(folder)``, too: their files, or None where one is missing; ``sums()``: name of a file
-    # → its pinned sum; and ``by_hand``: whether nothing fetches them.
+    def paths(self, folder: Path) -> list[Path] | None:
+        """Its files under ``folder``, none of what is built in; None where one is missing."""
+        return []
+
+    def sums(self) -> dict[str, str]:
+        """Name of a file → its pinned sum, "sha256:..." or "md5:..."."""
+        return {}
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether nothing fetches its files."""
+        return False
+
+    def facts(self) -> Facts | None:
+        """What a published set holds; None where nobody can know (files of a user's own), and of a part of a set."""
+        return None
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
+from imbalance_bench.data.base import Source
 from imbalance_bench.errors import BenchError, nearest
 
 if TYPE_CHECKING:
@@ -16,11 +17,9 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class OwnFile:
+class OwnFile(Source):
     """``path``: the file. Where it lies is no part of a result's identity, what it holds is. ``target``: the column of
     the class. ``group``: the column whose equal values belong together; ``time``: the one that orders rows in time."""
-
-    name: ClassVar[str]
 
     path: str | None
     target: str | None
@@ -29,6 +28,10 @@ class OwnFile:
 
     def fingerprint(self) -> dict[str, Any]:
         return {"sha256": hashlib.sha256(self.content()).hexdigest()}
+
+    def paths(self, folder: Path) -> list[Path] | None:
+        """Its file; None where it is missing."""
+        return [self.file] if self.path is not None and self.file.exists() else None
 
     @property
     def file(self) -> Path:

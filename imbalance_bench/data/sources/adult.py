@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
-from imbalance_bench.data.base import Dataset, Encoder
+from imbalance_bench.data.base import Dataset, Encoder, Facts, Source
 from imbalance_bench.data.encode import ArrayEncoder, TableEncoder
 from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.errors import BenchError
@@ -27,12 +27,13 @@ COLUMNS = [
     *("age", "workclass", "fnlwgt", "education", "education_num", "marital_status", "occupation", "relationship"),
     *("race", "sex", "capital_gain", "capital_loss", "hours_per_week", "native_country", "income"),
 ]
+COUNTS = (34_014, 11_208)  # complete rows
 INCOMES = ("<=50K", ">50K")
 
 
 @DATASETS.register("adult")
 @dataclass(frozen=True)
-class AdultSource:
+class AdultSource(Source):
     """Rows with missing values are dropped; more than 50K is positive; the test rows are those of ``adult.test``.
 
     ``reading``: ``whole_majority`` keeps all 34,014 majority rows beside 11,208 minority rows; ``balanced_first``
@@ -76,9 +77,6 @@ class AdultSource:
         url = f"{SITES['uci']}/ml/machine-learning-databases/adult/{name}"
         return fetch_file(url, folder, f"adult/{name}", f"sha256:{FILES[name]}")
 
-    def fingerprint(self) -> dict[str, Any]:
-        return {}
-
     def paths(self, folder: Path) -> list[Path] | None:
         """Its files; None where one is missing."""
         found = [folder / "adult" / name for name in FILES]
@@ -86,6 +84,9 @@ class AdultSource:
 
     def sums(self) -> dict[str, str]:
         return {name: f"sha256:{digest}" for name, digest in FILES.items()}
+
+    def facts(self) -> Facts | None:
+        return Facts.counted(COUNTS, "UCI", (len(COLUMNS) - 1,)) if self.reading == "whole_majority" else None
 
 
 def _read(path: Path, rows: int) -> pd.DataFrame:

@@ -10,11 +10,11 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.data.text.corpus import Corpus, Published, Row, again, json_lines, kept, readable
 from imbalance_bench.errors import BenchError
@@ -35,7 +35,7 @@ STAND_IN = "Blitzer et al. (2007), 1,000 reviews of each class, not the 5-core r
 
 @DATASETS.register("amazon")
 @dataclass(frozen=True)
-class AmazonSource:
+class AmazonSource(Source):
     """A JSON object a line with ``overall`` (stars) and ``reviewText``: more than three stars are positive, fewer are
     negative, three are left out. The rarer class is class 1 (negative reviews, as they are everywhere; SetConv's Table
     2 has the heads of its columns the other way round). ``sample``: how many reviews of the larger and of the smaller
@@ -59,8 +59,8 @@ class AmazonSource:
         info = {"printed": {"majority": majority, "minority": minority}}
         return Published(f"amazon_{self.category}", POLARITIES, info=info).dataset(corpus)
 
-    def fingerprint(self) -> dict[str, Any]:
-        return {}
+    def facts(self) -> Facts | None:
+        return Facts.counted(tuple(self.sample), "SNAP") if isinstance(self.sample, list) else None
 
     def paths(self, folder: Path) -> list[Path] | None:
         """Its file; None where it is missing."""
@@ -117,11 +117,9 @@ def _check_reviews(path: Path) -> None:
 
 @DATASETS.register("amazon_multidomain")
 @dataclass(frozen=True)
-class AmazonMultidomainSource:
+class AmazonMultidomainSource(Source):
     """``domain``: 1,000 positive and 1,000 negative reviews, one file of JSON lines for all domains. Negative is class
     1, the one that a ratio thins, being the rarer one wherever reviews are not balanced by hand."""
-
-    by_hand: ClassVar[bool] = True
 
     domain: Literal["books", "dvd", "electronics", "kitchen"]
 
@@ -140,8 +138,12 @@ class AmazonMultidomainSource:
             raise BenchError(f"{path} has not both classes of dataset.domain={self.domain}: put a whole one there")
         return Published(f"amazon_{self.domain}_2007", classes, info={"stand_in": STAND_IN}).dataset(corpus)
 
-    def fingerprint(self) -> dict[str, Any]:
-        return {}
+    @property
+    def by_hand(self) -> bool:
+        return True
+
+    def facts(self) -> Facts:
+        return Facts.counted((1000, 1000), "by hand (a stand-in)")
 
     def paths(self, folder: Path) -> list[Path] | None:
         return [folder / MULTIDOMAIN] if (folder / MULTIDOMAIN).exists() else None

@@ -7,11 +7,10 @@ import io
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
 
 import numpy as np
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.encode import RawPixels
 from imbalance_bench.data.fetch import cached
 from imbalance_bench.errors import BenchError
@@ -24,11 +23,9 @@ LOSSY = "JPEG of quality 75 with 4:2:0 chroma, about 30.6 dB from the originals:
 
 @DATASETS.register("cifar10_jpeg")
 @dataclass(frozen=True)
-class Cifar10JpegSource:
+class Cifar10JpegSource(Source):
     """Two .npz files of 50,000 training and 10,000 test images: ``jpeg`` (the bytes of all images in a row, uint8),
     ``offsets`` (n + 1,) where each begins, ``labels`` (n,), ``class_names`` (10,). Decoded once, then kept."""
-
-    by_hand: ClassVar[bool] = True
 
     def load(self, folder: Path) -> Dataset:
         files = self.paths(folder)
@@ -52,8 +49,12 @@ class Cifar10JpegSource:
             info={"lossy": LOSSY},
         )
 
-    def fingerprint(self) -> dict[str, Any]:
-        return {}
+    @property
+    def by_hand(self) -> bool:
+        return True
+
+    def facts(self) -> Facts:
+        return Facts.counted((6000,) * 10, "by hand (lossy)", (3, 32, 32))
 
     def paths(self, folder: Path) -> list[Path] | None:
         """Its files; None where one is missing."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Source
 from imbalance_bench.data.encode import RawPixels
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.options import Count, Len
@@ -40,7 +40,7 @@ NONE = Held([], [])
 
 @DATASETS.register("image_folder")
 @dataclass(frozen=True)
-class ImageFolderSource:
+class ImageFolderSource(Source):
     """``path``: the folder. Classes are its folders, in the order of their names; of two classes the rarer is class 1,
     the positive one. With ``train`` and ``test`` (and perhaps ``valid``) inside, those are the parts of the data.
     ``size``: [height, width] to resize to; null: all images have one size already. ``channels``: 1 grey, 3 colour.
@@ -91,6 +91,12 @@ class ImageFolderSource:
                     total.update(file.relative_to(self._root).as_posix().encode() + b"\0")
                     total.update(hashlib.sha256(_read(file)).digest())
         return {"sha256": total.hexdigest()}
+
+    def paths(self, folder: Path) -> list[Path] | None:
+        """Its images; None where the folder is missing."""
+        if self.path is None or not self._root.is_dir():
+            return None
+        return [file for classes in self._files().values() for held in classes.values() for file in held.images]
 
     @property
     def _root(self) -> Path:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.encode import ArrayEncoder, Scale
 from imbalance_bench.data.fetch import fetch_archive
 from imbalance_bench.errors import BenchError, nearest
@@ -19,7 +19,7 @@ RECORD, ARCHIVE = "61452", "benchmark-imbalanced-learn.tar.gz"
 FOLDER = "imblearn_benchmark/zenodo"  # where downloads go; a plain zenodo/ is read too
 
 
-class Facts(NamedTuple):
+class Contents(NamedTuple):
     """What a set must hold; ``number`` is the i of its file x<i>data.npz."""
 
     number: int
@@ -29,39 +29,39 @@ class Facts(NamedTuple):
 
 
 SETS = {
-    "ecoli": Facts(1, 336, 7, 35),
-    "optical_digits": Facts(2, 5620, 64, 554),
-    "satimage": Facts(3, 6435, 36, 626),
-    "pen_digits": Facts(4, 10992, 16, 1055),
-    "abalone": Facts(5, 4177, 10, 391),
-    "sick_euthyroid": Facts(6, 3163, 42, 293),
-    "spectrometer": Facts(7, 531, 93, 45),
-    "car_eval_34": Facts(8, 1728, 21, 134),
-    "isolet": Facts(9, 7797, 617, 600),
-    "us_crime": Facts(10, 1994, 100, 150),
-    "yeast_ml8": Facts(11, 2417, 103, 178),
-    "scene": Facts(12, 2407, 294, 177),
-    "libras_move": Facts(13, 360, 90, 24),
-    "thyroid_sick": Facts(14, 3772, 52, 231),
-    "coil_2000": Facts(15, 9822, 85, 586),
-    "arrhythmia": Facts(16, 452, 278, 25),
-    "solar_flare_m0": Facts(17, 1389, 32, 68),
-    "oil": Facts(18, 937, 49, 41),
-    "car_eval_4": Facts(19, 1728, 21, 65),
-    "wine_quality": Facts(20, 4898, 11, 183),
-    "letter_img": Facts(21, 20000, 16, 734),
-    "yeast_me2": Facts(22, 1484, 8, 51),
-    "webpage": Facts(23, 34780, 300, 981),
-    "ozone_level": Facts(24, 2536, 72, 73),
-    "mammography": Facts(25, 11183, 6, 260),
-    "protein_homo": Facts(26, 145751, 74, 1296),
-    "abalone_19": Facts(27, 4177, 10, 32),
+    "ecoli": Contents(1, 336, 7, 35),
+    "optical_digits": Contents(2, 5620, 64, 554),
+    "satimage": Contents(3, 6435, 36, 626),
+    "pen_digits": Contents(4, 10992, 16, 1055),
+    "abalone": Contents(5, 4177, 10, 391),
+    "sick_euthyroid": Contents(6, 3163, 42, 293),
+    "spectrometer": Contents(7, 531, 93, 45),
+    "car_eval_34": Contents(8, 1728, 21, 134),
+    "isolet": Contents(9, 7797, 617, 600),
+    "us_crime": Contents(10, 1994, 100, 150),
+    "yeast_ml8": Contents(11, 2417, 103, 178),
+    "scene": Contents(12, 2407, 294, 177),
+    "libras_move": Contents(13, 360, 90, 24),
+    "thyroid_sick": Contents(14, 3772, 52, 231),
+    "coil_2000": Contents(15, 9822, 85, 586),
+    "arrhythmia": Contents(16, 452, 278, 25),
+    "solar_flare_m0": Contents(17, 1389, 32, 68),
+    "oil": Contents(18, 937, 49, 41),
+    "car_eval_4": Contents(19, 1728, 21, 65),
+    "wine_quality": Contents(20, 4898, 11, 183),
+    "letter_img": Contents(21, 20000, 16, 734),
+    "yeast_me2": Contents(22, 1484, 8, 51),
+    "webpage": Contents(23, 34780, 300, 981),
+    "ozone_level": Contents(24, 2536, 72, 73),
+    "mammography": Contents(25, 11183, 6, 260),
+    "protein_homo": Contents(26, 145751, 74, 1296),
+    "abalone_19": Contents(27, 4177, 10, 32),
 }
 
 
 @DATASETS.register("imblearn")
 @dataclass(frozen=True)
-class ImblearnSource:
+class ImblearnSource(Source):
     """``set``: imbalanced-learn's name of it. All features are numeric; label -1 is the majority, 1 the minority."""
 
     set: str
@@ -83,27 +83,28 @@ class ImblearnSource:
     def load(self, folder: Path) -> Dataset:
         path = self.find(folder)
         if path is None:
-            members = [f"x{facts.number}data.npz" for facts in SETS.values()]
+            members = [f"x{held.number}data.npz" for held in SETS.values()]
             path = fetch_archive(RECORD, ARCHIVE, folder, FOLDER, members, self.file)
         x, label = _read(path)
-        facts = SETS[self.set]
+        expected = SETS[self.set]
         features = x.shape[1] if x.ndim == 2 else 0
-        found = Facts(facts.number, len(x), features, int((label == 1).sum()))
-        if found != facts or not np.isin(label, (-1, 1)).all() or label.shape != (facts.rows,):
+        found = Contents(expected.number, len(x), features, int((label == 1).sum()))
+        if found != expected or not np.isin(label, (-1, 1)).all() or label.shape != (expected.rows,):
             raise BenchError(
                 f"{path} is not {self.set}: found {found.rows} rows, {found.features} features, {found.positives} "
-                f"positives, expected {facts.rows}, {facts.features}, {facts.positives}: remove it, and it will be "
-                "fetched again"
+                f"positives, expected {expected.rows}, {expected.features}, {expected.positives}: remove it, and it "
+                "will be fetched again"
             )
         y = (label == 1).astype(np.int64)
         return Dataset(self.set, x, y, ("majority", "minority"), ArrayEncoder(self.scale))
 
-    def fingerprint(self) -> dict[str, Any]:
-        return {}
-
     def paths(self, folder: Path) -> list[Path] | None:
         path = self.find(folder)
         return None if path is None else [path]
+
+    def facts(self) -> Facts:
+        number, rows, features, positives = SETS[self.set]
+        return Facts.counted((rows - positives, positives), "Zenodo", (features,), number)
 
 
 def _read(path: Path) -> tuple[np.ndarray, np.ndarray]:

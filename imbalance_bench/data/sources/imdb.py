@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Facts
 from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.data.text.corpus import (
     Choice,
@@ -28,6 +28,7 @@ ARCHIVE = "imdb/aclImdb_v1.tar.gz"
 SUM = "sha256:c40f74a18d3b61f90feba1e17730e0d38e8b97c05fde7008942e91923d1658fe"  # TensorFlow Datasets pins it too
 LINES = ("imdb/imdb_train.jsonl.xz", "imdb/imdb_test.jsonl.xz")
 ROWS = 25_000  # in each part
+COUNTS = (25_000, 25_000)
 CLASSES = ("negative", "positive")
 SHORT = ("neg", "pos")
 REVIEW = re.compile(r"(train|test)/(neg|pos)/(\d+)_\d+\.txt$")
@@ -54,6 +55,10 @@ class ImdbSource(Choice):
 
     def sums(self) -> dict[str, str]:
         return {Path(ARCHIVE).name: SUM}
+
+    def facts(self) -> Facts | None:
+        counts = self.counts(CLASSES, COUNTS)
+        return Facts.counted(counts, "Stanford") if counts else None
 
 
 def _read(files: list[Path]) -> Corpus:

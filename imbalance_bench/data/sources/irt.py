@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.sources.texts import read_table
 from imbalance_bench.data.text.corpus import Corpus, Published, Row
 from imbalance_bench.errors import BenchError, nearest
@@ -18,7 +18,7 @@ CLASSES = {
     4: ("not_incident_related", "crash", "fire", "shooting"),
 }
 # SetConv, Table 1, in the order of the classes.
-PRINTED = {
+PRINTED: dict[str, dict[int, tuple[int, ...]]] = {
     "boston": {2: (2216, 604), 4: (2257, 347, 188, 28)},
     "sydney": {2: (1991, 852), 4: (2208, 587, 189, 39)},
     "brisbane": {2: (1898, 689), 4: (1915, 497, 164, 12)},
@@ -35,14 +35,12 @@ City = Literal["boston", "sydney", "brisbane", "chicago", "dublin", "london", "m
 
 @DATASETS.register("irt")
 @dataclass(frozen=True)
-class IrtSource:
+class IrtSource(Source):
     """``city``; ``classes``: 2 (incident related or not) or 4 (crash, fire, shooting, none of them). A table with
     columns ``text`` and ``label`` (``CLASSES``): ``irt/<city>_<classes>.csv`` or .tsv, else ``irt/<city>.csv`` or
     .tsv. Where there are two classes, crash, fire and shooting count as incident related. Half of the printed pairs of
     counts do not add up to the same number of tweets: then the two tasks need two files. Where the counts are not those
     printed, a warning says so, and so does the record."""
-
-    by_hand: ClassVar[bool] = True
 
     city: City
     classes: Literal[2, 4]
@@ -72,8 +70,12 @@ class IrtSource:
         info = {"printed": dict(zip(names, printed)), "as_printed": counts == printed}
         return Published(f"irt_{self.city}", names, info=info).dataset(corpus)
 
-    def fingerprint(self) -> dict[str, Any]:
-        return {}
+    @property
+    def by_hand(self) -> bool:
+        return True
+
+    def facts(self) -> Facts:
+        return Facts.counted(PRINTED[self.city][self.classes], "by hand")
 
     def paths(self, folder: Path) -> list[Path] | None:
         """Its file; None where it is missing."""

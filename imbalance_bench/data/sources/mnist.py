@@ -7,11 +7,11 @@ import hashlib
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.encode import RawPixels
 from imbalance_bench.data.fetch import fetch_file
 from imbalance_bench.errors import BenchError
@@ -27,13 +27,16 @@ FILES = {
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
+COUNTS = (6903, 7877, 6990, 7141, 6824, 6313, 6876, 7293, 6825, 6958)
 DIGITS = tuple("0123456789")
 
 
 @DATASETS.register("mnist")
 @dataclass(frozen=True)
-class MnistSource:
+class MnistSource(Source):
     """``valid``: how many of the last training images are for validation (DOS, Table 4: 50,000 are left to train)."""
+
+    holds_to_sums: ClassVar[bool] = True
 
     valid: Whole
 
@@ -54,11 +57,11 @@ class MnistSource:
             test_rows=np.arange(n, len(y)),
         )
 
-    def fingerprint(self) -> dict[str, Any]:
-        return {}
-
     def paths(self, folder: Path) -> list[Path] | None:
         return paths(folder)
+
+    def facts(self) -> Facts:
+        return Facts.counted(COUNTS, "MNIST", (1, 28, 28))
 
 
 def paths(folder: Path) -> list[Path] | None:

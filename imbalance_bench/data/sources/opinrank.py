@@ -8,9 +8,8 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.data.text.corpus import Corpus, Published, Row, again, json_lines, kept, readable, whole_zip
 from imbalance_bench.errors import BenchError
@@ -19,6 +18,7 @@ from imbalance_bench.registry import DATASETS
 ARCHIVE = "opinrank/OpinRankDatasetWithJudgments.zip"
 LINES = tuple(f"opinrank/{name}.jsonl.xz" for name in ("cars", "hotels_part1", "hotels_part2", "hotels_part3"))
 CLASSES = ("hotels", "cars")
+COUNTS = (228_991, 42_288)
 PRINTED = {"hotels": 259_000, "cars": 42_230}  # MISO, Table 2
 MEMBER = re.compile(r"(?:^|/)(hotels|cars)/data/[^/]+/[^/.][^/]*$")
 DOCUMENT = re.compile(r"<DOC>(.*?)</DOC>", re.DOTALL)
@@ -27,7 +27,7 @@ TEXT = re.compile(r"<TEXT>(.*?)</TEXT>", re.DOTALL)
 
 @DATASETS.register("opinrank")
 @dataclass(frozen=True)
-class OpinRankSource:
+class OpinRankSource(Source):
     """The archive of the authors' repository, or four files of JSON lines with ``text``. Reviews without a text are
     left out: the hotels have 26,411, which only have a title, if that."""
 
@@ -38,8 +38,8 @@ class OpinRankSource:
         corpus = kept(folder, "opinrank", files, lambda: Corpus.of(_reviews(files)))
         return Published("opinrank", CLASSES, info={"printed": PRINTED}).dataset(corpus)
 
-    def fingerprint(self) -> dict[str, Any]:
-        return {}
+    def facts(self) -> Facts:
+        return Facts.counted(COUNTS, "GitHub")
 
     def paths(self, folder: Path) -> list[Path] | None:
         """Its files; None where one is missing."""

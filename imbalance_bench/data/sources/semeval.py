@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.text.corpus import Corpus, Published, Row, opened, readable
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.registry import DATASETS
@@ -31,6 +31,9 @@ PARTS = {
     },
     "2017test": "SemEval2017-task4-test.subtask-A.english",
 }
+# Of these parts, each tweet once.
+COUNTED = {*("2013train", "2013dev", "2013test", "2015train", "2015test", "2016train", "2016dev", "2016test")}
+COUNTS = (38_489, 7165)
 PRINTED = (39_123, 7273)  # SetConv, Table 2
 NOT_HAD = "Not Available"  # what the organisers' script writes for a tweet that is gone
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
@@ -38,14 +41,12 @@ ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 @DATASETS.register("semeval")
 @dataclass(frozen=True)
-class SemEvalSource:
+class SemEvalSource(Source):
     """``task``: which sentiments make which class (``TASKS``). ``parts``: the organisers' files that are read: tweet
     id, sentiment, text, parted by tabs. ``duplicates``: what becomes of a tweet that comes again (by its id): ``drop``
     keeps the first; ``keep`` keeps all, so that a tweet may be in the training and in the test part. Escapes such as
     ``\\u2019`` are undone; lines that are not whole and tweets that are gone are left out; all are counted in the
     record."""
-
-    by_hand: ClassVar[bool] = True
 
     task: Literal["negative_vs_rest", "positive_vs_rest", "negative_vs_positive", "three"]
     parts: list[str]
@@ -71,8 +72,13 @@ class SemEvalSource:
         names = tuple(name for name, _ in TASKS[self.task])
         return Published("semeval", names, info={"printed": PRINTED}).dataset(corpus)
 
-    def fingerprint(self) -> dict[str, Any]:
-        return {}
+    @property
+    def by_hand(self) -> bool:
+        return True
+
+    def facts(self) -> Facts | None:
+        whole = (self.task, self.duplicates) == ("negative_vs_rest", "drop") and set(self.parts) == COUNTED
+        return Facts.counted(COUNTS, "by hand") if whole else None
 
     def paths(self, folder: Path) -> list[Path] | None:
         """Its files; None where one is missing."""

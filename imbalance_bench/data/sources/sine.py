@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.encode import ArrayEncoder
 from imbalance_bench.errors import BenchError
 from imbalance_bench.options import Count, Interval, Seed
@@ -20,7 +20,7 @@ Moderate = Annotated[float, Interval(ge=-1e6, le=1e6)]
 
 @DATASETS.register("sine")
 @dataclass(frozen=True)
-class SineSource:
+class SineSource(Source):
     """y = amplitude · sin(frequency · x + phase), x uniform on [low, high]: ``train`` and ``valid`` points of it, a
     grid of ``grid`` points for testing, and ``synthetic`` start points off the curve, y uniform on ±amplitude."""
 
@@ -64,5 +64,5 @@ class SineSource:
             synthetic=(start_x, start_y),
         )
 
-    def fingerprint(self) -> dict[str, Any]:
-        return {}
+    def facts(self) -> Facts:
+        return Facts(self.train + self.valid + self.grid, (1,), 0, None, "a formula")

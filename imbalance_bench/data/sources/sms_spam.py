@@ -6,9 +6,9 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.data.text.corpus import Corpus, Published, Row, again, expect_rows, readable
 from imbalance_bench.errors import BenchError
@@ -18,12 +18,13 @@ ROWS = 5574
 MEMBER = "SMSSpamCollection"
 PLAIN, ARCHIVE = f"sms_spam/{MEMBER}", "sms_spam/smsspamcollection.zip"
 SUM = "sha256:1587ea43e58e82b14ff1f5425c88e17f8496bfcdb67a583dbff9eefaf9963ce3"
+COUNTS = (4827, 747)
 CLASSES = ("ham", "spam")
 
 
 @DATASETS.register("sms_spam")
 @dataclass(frozen=True)
-class SmsSpamSource:
+class SmsSpamSource(Source):
     """UCI's archive, or the file that is in it: a line a message, its class, a tab, its text. ``duplicates``: whether a
     text that comes again is dropped or kept, so that it may be in two parts of a split."""
 
@@ -41,8 +42,8 @@ class SmsSpamSource:
         expect_rows(path, len(corpus.texts), ROWS)
         return Published("sms_spam", CLASSES).dataset(corpus.distinct() if self.duplicates == "drop" else corpus)
 
-    def fingerprint(self) -> dict[str, Any]:
-        return {}
+    def facts(self) -> Facts | None:
+        return Facts.counted(COUNTS, "UCI") if self.duplicates == "keep" else None
 
     def paths(self, folder: Path) -> list[Path] | None:
         """Its file; None where it is missing."""

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Source
 from imbalance_bench.data.ratio import ClassList
 from imbalance_bench.errors import BenchError
 from imbalance_bench.options import Count, Seed, Share, Whole
@@ -17,7 +17,7 @@ from imbalance_bench.registry import DATASETS
 
 @DATASETS.register("subset")
 @dataclass(frozen=True)
-class SubsetSource:
+class SubsetSource(Source):
     """``of``: another data set's options; ``keep``: what stays of each class, as in ``ratio=class_list``; ``seed``:
     which rows. For data sets of which a machine cannot encode or train on all; imbalance is what ratios are for."""
 
@@ -33,7 +33,7 @@ class SubsetSource:
         DATASETS.build(self.of, "dataset.of")
 
     def load(self, folder: Path) -> Dataset:
-        whole = DATASETS.build(self.of).load(folder)
+        whole = self._whole.load(folder)
         rows = self._ratio(whole.y)
 
         def within(part: np.ndarray | None) -> np.ndarray | None:
@@ -56,8 +56,15 @@ class SubsetSource:
 
     def paths(self, folder: Path) -> list[Path] | None:
         """The other data set's files; None where one is missing."""
-        find = getattr(DATASETS.build(self.of), "paths", None)
-        return find(folder) if find else []
+        return self._whole.paths(folder)
+
+    @property
+    def by_hand(self) -> bool:
+        return self._whole.by_hand
 
     def fingerprint(self) -> dict[str, Any]:
-        return DATASETS.build(self.of).fingerprint()
+        return self._whole.fingerprint()
+
+    @property
+    def _whole(self) -> Any:
+        return DATASETS.build(self.of)

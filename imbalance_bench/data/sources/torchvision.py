@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.encode import RawPixels
 from imbalance_bench.data.fetch import cached, check_sum, fetch_checked
 from imbalance_bench.errors import BenchError
@@ -43,10 +43,18 @@ PLACES = {
     "stl10": Place(("stl10_binary.tar.gz",), "stl10_binary", STL10_MEMBERS),
 }
 
+# Rows a class, size of an image, where from.
+HELD = {
+    "svhn": Facts.counted((6692, 18_960, 14_734, 11_379, 9981, 9266, 7704, 7614, 6705, 6254), "Stanford", (3, 32, 32)),
+    "cifar10": Facts.counted((6000,) * 10, "Toronto", (3, 32, 32)),
+    "cifar100": Facts.counted((600,) * 100, "Toronto", (3, 32, 32)),
+    "stl10": Facts.counted((1300,) * 10, "Stanford", (3, 96, 96)),
+}
+
 
 @DATASETS.register("torchvision")
 @dataclass(frozen=True)
-class TorchvisionSource:
+class TorchvisionSource(Source):
     """``set``: ``svhn`` 73,257 + 26,032 images, ``cifar10`` and ``cifar100`` 50,000 + 10,000, all of 3 × 32 × 32, and
     ``stl10`` 5,000 + 8,000 of 3 × 96 × 96. The second number is the official test set."""
 
@@ -66,11 +74,11 @@ class TorchvisionSource:
             test_rows=np.arange(n, len(y)),
         )
 
-    def fingerprint(self) -> dict[str, Any]:
-        return {}
-
     def paths(self, folder: Path) -> list[Path] | None:
         return paths(folder, self.set)
+
+    def facts(self) -> Facts:
+        return HELD[self.set]
 
     def sums(self) -> dict[str, str]:
         """The sum of each file, packed or not, that there may be."""

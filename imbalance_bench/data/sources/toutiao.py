@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TextIO
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Facts
 from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.data.text.corpus import (
     Choice,
@@ -49,6 +49,15 @@ CODES = {
     "116": "news_game",
 }
 
+# Titles a class, in the order of the codes.
+COUNTS = {
+    "whole": (
+        *(6273, 28_031, 39_396, 37_568, 27_085, 17_672, 35_785, 27_058, 41_543, 24_984, 21_422, 26_909),
+        *(340, 19_322, 29_300),
+    ),
+    "subset": (978, 3468, 6148, 5585, 4239, 2561, 5481, 3942, 6051, 3526, 3441, 3516, 59, 3063, 4529),
+}
+
 
 @DATASETS.register("toutiao")
 @dataclass(frozen=True)
@@ -73,6 +82,10 @@ class ToutiaoSource(Choice):
     @property
     def by_hand(self) -> bool:
         return self.part == "subset"
+
+    def facts(self) -> Facts | None:
+        counts = self.counts(tuple(CODES.values()), COUNTS[self.part])
+        return Facts.counted(counts, "by hand (a part)" if self.by_hand else "GitHub") if counts else None
 
     def _file(self, folder: Path) -> Path:
         if found := self.paths(folder):

@@ -9,9 +9,9 @@ import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, TextIO
+from typing import Literal, TextIO
 
-from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.base import Dataset, Facts
 from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.data.text.corpus import Choice, Corpus, Published, Row, again, expect_rows, kept, opened, readable
 from imbalance_bench.errors import BenchError
@@ -30,6 +30,12 @@ AG_FILES = {
     "subset": ("train_subset.csv", "test.csv"),
 }
 AG_ROWS = {"train.csv": 120_000, "test.csv": 7600}
+AG_COUNTS = {
+    "whole": (31_900,) * 4,
+    "train": (30_000,) * 4,
+    "test": (1900,) * 4,
+    "subset": (6550, 4725, 4723, 6783),
+}
 AG_STAND_INS = {
     "test": "the 7,600 texts of AG's test file alone",
     "subset": "a part of AG's 120,000 training texts, with all 7,600 of the test file",
@@ -38,8 +44,10 @@ AG_STAND_INS = {
 YELP = "yelp_polarity/yelp_review_polarity_csv.tgz"
 YELP_SUM = "sha256:528f22e286cad085948acbc3bea7e58188416546b0e364d0ae4ca0ce666abe35"  # as fast.ai publishes it
 YELP_ROWS = {"train.csv": 560_000, "test.csv": 38_000}
+YELP_COUNTS = (299_000, 299_000)
 
 SENTENCES = ("yelp_sentences/yelp_sentences_dev.tsv.xz", "yelp_sentences/yelp_sentences_test.tsv.xz")
+SENTENCES_COUNTS = (75_556, 114_597)
 SENTENCES_STAND_IN = "short tokenised sentences with the polarity of their review, not the reviews of Yelp Polarity"
 
 
@@ -70,6 +78,10 @@ class AgNewsSource(Choice):
     @property
     def by_hand(self) -> bool:
         return self.part == "subset"
+
+    def facts(self) -> Facts | None:
+        counts = self.counts(TOPICS, AG_COUNTS[self.part])
+        return Facts.counted(counts, "by hand (a part)" if self.by_hand else "GitHub") if counts else None
 
     @staticmethod
     def _file(folder: Path, name: str) -> Path:
@@ -124,6 +136,10 @@ class YelpPolaritySource(Choice):
     def sums(self) -> dict[str, str]:
         return {Path(YELP).name: YELP_SUM}
 
+    def facts(self) -> Facts | None:
+        counts = self.counts(POLARITIES, YELP_COUNTS) if self.part == "whole" else None
+        return Facts.counted(counts, "fast.ai") if counts else None
+
     def _read(self, path: Path) -> Corpus:
         wanted = {"whole": ("train.csv", "test.csv"), "train": ("train.csv",), "test": ("test.csv",)}[self.part]
         parts: dict[str, list[Row]] = {}
@@ -144,8 +160,6 @@ class YelpPolaritySource(Choice):
 class YelpSentencesSource(Choice):
     """Two files, a sentence a line: 0 (negative) or 1, a tab, the sentence (Shen et al., 2017)."""
 
-    by_hand: ClassVar[bool] = True
-
     def load(self, folder: Path) -> Dataset:
         files = self.paths(folder)
         if files is None:
@@ -159,6 +173,14 @@ class YelpSentencesSource(Choice):
     def paths(self, folder: Path) -> list[Path] | None:
         found = [folder / place for place in SENTENCES]
         return found if all(p.exists() for p in found) else None
+
+    @property
+    def by_hand(self) -> bool:
+        return True
+
+    def facts(self) -> Facts | None:
+        counts = self.counts(POLARITIES, SENTENCES_COUNTS)
+        return Facts.counted(counts, "by hand (a stand-in)") if counts else None
 
 
 def _sentences(files: list[Path]) -> Iterator[Row]:

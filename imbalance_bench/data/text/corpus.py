@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
-from imbalance_bench.data.base import Dataset, Language
+from imbalance_bench.data.base import Dataset, Language, Source
 from imbalance_bench.data.fetch import cached
 from imbalance_bench.data.labels import against_rest
 from imbalance_bench.data.text.reading import RawTexts
@@ -114,7 +114,7 @@ def _objects(texts: list[str]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Choice(Source):
     """Of a corpus of several classes: ``positive``: the class that is class 1, against all others; null: the rarer of
     two, or every class for itself. ``majority``: how many texts of the others stay, drawn by ``seed``, each class in
     its share; null: all."""
@@ -130,8 +130,13 @@ class Choice:
                 "dataset.positive=<class> with it"
             )
 
-    def fingerprint(self) -> dict[str, Any]:
-        return {}
+    def counts(self, classes: tuple[str, ...], every: tuple[int, ...]) -> tuple[int, ...] | None:
+        """Rows a class of a corpus that has ``every`` of its ``classes``; None where the choice makes another set."""
+        if self.positive is None:
+            return every if len(every) > 2 else tuple(sorted(every, reverse=True))
+        if len(every) > 2 or self.majority is not None or self.positive not in classes:
+            return None
+        return every if self.positive == classes[1] else every[::-1]
 
     def rows(self, labels: np.ndarray, binary: np.ndarray) -> np.ndarray:
         """Rows that stay, of ``labels`` (n,) which ``positive`` made ``binary`` (n,)."""

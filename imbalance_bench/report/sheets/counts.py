@@ -33,8 +33,7 @@ def counts_of(cells: Iterable[PlannedCell], folder: Path) -> tuple[list[CellStat
     results, values = [], {}
     for cell in cells:
         source = DATASETS.build(cell.config["dataset"])
-        find = getattr(source, "paths", None)  # what is built in has none
-        if find and find(folder) is None:
+        if source.paths(folder) is None:
             results.append(CellState(cell, "absent", None, ABSENT))
             continue
         try:
