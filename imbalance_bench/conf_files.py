@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from imbalance_bench.errors import BenchError, nearest
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
+    from hydra.core.config_search_path import ConfigSearchPath
     from hydra.core.override_parser.types import Override
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -32,13 +34,11 @@ class ConfFiles:
         """Those of scripts/train.py as it was called, which Hydra has forgotten when it raises an error."""
         from hydra._internal.config_loader_impl import ConfigLoaderImpl
         from hydra._internal.utils import create_config_search_path, get_args_parser
-        from hydra.core.config_search_path import SearchPathQuery
 
         given = get_args_parser().parse_args()
         places = create_config_search_path(given.config_path or str(CONF))
         if given.config_dir:
-            where = f"file://{Path(given.config_dir).absolute()}"
-            places.prepend("command-line", where, SearchPathQuery(provider="schema"))
+            _add(given.config_dir, places)
         return cls(ConfigLoaderImpl(places), given.overrides, given.config_name or "config")
 
     def parsed(self, overrides: Sequence[str]) -> list[Override]:
@@ -67,7 +67,7 @@ class ConfFiles:
             if value is None:
                 raise BenchError(f"{group}=null chooses no option of {group}: {nearest('', known)}")
             if isinstance(value, (str, int)) and str(value) not in known:
-                raise BenchError(f"unknown {group}={value}: {nearest(str(value), known)}")
+                raise BenchError(self._unknown_option(group, str(value)))
 
     def options(self, group: str) -> list[str]:
         """All options of a group, of whichever folder; those in a folder of the group are named folder/option."""
@@ -92,9 +92,18 @@ class ConfFiles:
             for override in self.overrides:
                 group, _, option = override.lstrip("+").partition("=")
                 if error.missing_cfg_file == f"{group}/{option}":
-                    return f"unknown {group}={option}: {nearest(option, self.options(group))}"
+                    return self._unknown_option(group, option)
         match = re.search(r"Key '(\w+)' is not in struct\s+full_key: ([\w.]+)", f"{text} {error.__cause__ or ''}")
         return self._unknown_key(match[1], match[2]) if match else text
+
+    def _unknown_option(self, group: str, option: str) -> str:
+        paper, _, name = option.rpartition("/")
+        if (group, name) == ("paper", "claims"):
+            return (
+                f"+paper={option} is not a grid of cells: name a table or a figure (scripts/train.py --help lists "
+                f"them); claims are tested by scripts/report.py --paper {paper}"
+            )
+        return f"unknown {group}={option}: {nearest(option, self.options(group))}"
 
     def _unknown_key(self, key: str, full: str) -> str:
         group = full.rpartition(".")[0]
@@ -122,6 +131,34 @@ class ConfFiles:
         node = OmegaConf.select(cfg, group)
         keys = [str(k) for k in node if k not in ("name", "label")] if OmegaConf.is_dict(node) else []
         return cfg.hydra.runtime.choices.get(group), keys
+
+
+@contextmanager
+def hydra_started(config_dir: Path | None = None) -> Iterator[ConfigLoader]:
+    """Within it, hydra.compose() finds conf/ and, before it, the user's own folder, as scripts/train.py does."""
+    from hydra import initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader: Any = GlobalHydra.instance().config_loader()
+        if config_dir:
+            _add(config_dir, loader.config_search_path)
+            loader.repository.initialize_sources(loader.config_search_path)
+        yield loader
+
+
+def _add(config_dir: Path | str, places: ConfigSearchPath) -> None:
+    """Puts the folder of --config-dir before conf/, where Hydra puts it."""
+    from hydra.core.config_search_path import SearchPathQuery
+
+    places.prepend("command-line", f"file://{Path(config_dir).absolute()}", SearchPathQuery(provider="schema"))
+
+
+def own_folder(name: str | None) -> Path | None:
+    """The folder of --config-dir."""
+    if name is not None and not Path(name).is_dir():
+        raise BenchError(f"--config-dir {name}: there is no folder {Path(name).absolute()}")
+    return Path(name) if name else None
 
 
 def keys_of(group: str, option: str) -> set[str]:

@@ -13,11 +13,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from imbalance_bench.conf_files import CONF, ConfFiles
+from imbalance_bench.conf_files import CONF, ConfFiles, hydra_started
 from imbalance_bench.config import labels_of, plain_of
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import cell_id
@@ -44,25 +45,57 @@ class Preset:
     cells: list[PlannedCell]
 
 
-def presets(paper: str) -> list[str]:
-    """The presets of a paper by name, e.g. table1."""
-    folder = CONF / "paper" / paper
-    if not folder.is_dir():
-        raise BenchError(f"unknown paper {paper}: {nearest(paper, [p.name for p in (CONF / 'paper').iterdir()])}")
-    return sorted(p.stem for p in folder.glob("*.yaml") if "# @package _global_" in p.read_text().splitlines()[0])
+def papers(own: Path | None = None) -> list[str]:
+    """The papers that have presets, in conf/ or in the user's own folder."""
+    return sorted({path.parent.name for place in _places(own) for path in place.glob("*/*.yaml")})
 
 
-def load_preset(paper: str, name: str, overrides: list[str]) -> Preset:
-    """The preset and its grid, narrowed or changed by overrides such as dataset=ecoli,oil or trainer.epochs=50."""
-    from hydra import initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
+def presets(paper: str, kind: str = "", own: Path | None = None) -> list[str]:
+    """The presets of a paper by name, e.g. table1; those that make a table, or a figure, where ``kind`` says so."""
+    nodes = _nodes(paper, own)
+    if not nodes:
+        raise BenchError(f"unknown paper {paper}: {nearest(paper, papers(own))}")
+    return sorted(name for name, node in nodes.items() if not kind or kind in node)
+
+
+def title_of(paper: str, own: Path | None = None) -> str:
+    """Explicit Gradient, DOS: what the titles of a paper's tables begin with."""
+    titles = [node["title"] for _, node in sorted(_nodes(paper, own).items()) if "table" in node and "title" in node]
+    return str(titles[0]).partition(",")[0] if titles else paper
+
+
+def _places(own: Path | None) -> list[Path]:
+    return [folder / "paper" for folder in (CONF, own) if folder]
+
+
+@cache
+def _nodes(paper: str, own: Path | None) -> dict[str, dict[str, Any]]:
+    """Preset → its ``paper:`` node as written; the user's own folder comes before conf/, as for Hydra."""
+    import yaml
+
+    found = {}
+    for path in itertools.chain.from_iterable((place / paper).glob("*.yaml") for place in _places(own)):
+        try:
+            node = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("paper")
+        except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+            raise BenchError(f"{path} is no preset in YAML: {' '.join(str(error).split())}") from error
+        if isinstance(node, dict):
+            found[path.stem] = node
+    return found
+
+
+def load_preset(paper: str, name: str, overrides: list[str], own: Path | None = None) -> Preset:
+    """The preset and its grid, narrowed or changed by overrides such as dataset=ecoli,oil or trainer.epochs=50.
+
+    ``own``: the user's folder of configurations (--config-dir).
+    """
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    if name not in presets(paper):
-        raise BenchError(f"unknown preset {paper}/{name}: {nearest(name, presets(paper))}")
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        files = ConfFiles(GlobalHydra.instance().config_loader(), [f"+paper={paper}/{name}", *overrides])
+    if name not in presets(paper, own=own):
+        raise BenchError(f"unknown preset {paper}/{name}: {nearest(name, presets(paper, own=own))}")
+    with hydra_started(own) as loader:
+        files = ConfFiles(loader, [f"+paper={paper}/{name}", *overrides])
         try:
             return _grid(paper, name, files, overrides)
         except (HydraException, OmegaConfBaseException) as error:
@@ -195,10 +228,7 @@ def labels_in(cfg: Any) -> dict[str, str]:
 
 
 def check_paper(cfg: Any, option: str) -> None:
-    """Raises BenchError where +paper=``option`` is no preset, such as a paper's claims."""
+    """Raises BenchError where the file of +paper=``option`` makes neither a table nor a figure."""
     paper = cfg.get("paper")
     if paper is not None and not {"table", "figure"} & set(paper if isinstance(paper, (dict, DictConfig)) else ()):
-        raise BenchError(
-            f"+paper={option} is not a grid of cells: name a table or a figure (scripts/train.py --help lists them); "
-            f"claims are tested by scripts/report.py --paper {option.partition('/')[0]}"
-        )
+        raise BenchError(f"+paper={option} is no preset: its paper: node names neither a table nor a figure")

@@ -8,16 +8,16 @@ import pandas as pd
 import pytest
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.presets import presets
 from imbalance_bench.registry import build
-from imbalance_bench.report.cli import presets
+from imbalance_bench.report import published
 from imbalance_bench.report.published.sides import ANY, Side
 from imbalance_bench.report.records.statistics import friedman
 from imbalance_bench.report.sheets.claim import Claim
 from imbalance_bench.report.sheets.claims import evaluate_claims, evaluate_on_printed, presets_tested, read_claims
 from tests import records
 
-CONF = Path(__file__).parents[1] / "conf"
-CLAIMS = {p.parent.name: p for p in sorted((CONF / "paper").glob("*/claims.yaml"))}
+CLAIMS = {p.parent.name: p for p in sorted(Path(published.__file__).parent.glob("*/claims.yaml"))}
 
 
 def claim(statistic="best_on_all", datasets=("d0", "d1", "d2"), **other):
@@ -585,7 +585,7 @@ def test_every_side_of_a_claim_is_a_cell_of_the_presets_that_it_is_tested_on(pap
     cells = [cell.labels for name in tested for cell in records.preset(paper, name).cells]
     absent = []
     for claim in [build(Claim, declared, "claim") for declared in read_claims(CLAIMS[paper])]:
-        assert claim.table is None or CLAIMS[paper].with_name(f"{claim.table}.yaml").exists()
+        assert claim.table is None or claim.table in presets(paper)
         for place, text in itertools.product(claim.places, claim.sides):
             side = Side.of(text)
             wanted = {"method": side.method} | {k: v for k, v in place.items() if k != "class_group"}

@@ -13,7 +13,6 @@ import pytest
 
 from imbalance_bench.config import from_omegaconf
 from imbalance_bench.errors import BenchError
-from imbalance_bench.presets import check_paper
 from imbalance_bench.store import Store
 from tests.cells import composed
 
@@ -54,6 +53,7 @@ def finished(folder: Path) -> dict[str, bytes]:
         (["method=smotte"], "error: unknown method=smotte: did you mean smote, "),
         (["-m", "dataset=wine,brest_cancer"], "error: unknown dataset=brest_cancer: did you mean breast_cancer, "),
         (["ratio=ir_5"], "error: unknown ratio=ir_5: did you mean ir_50"),
+        (["+paper=miso/claims"], "error: +paper=miso/claims is not a grid of cells: name a table or a figure "),
         (["+paper=explicit_gradient/tabel2"], "error: unknown paper=explicit_gradient/tabel2: did you mean "),
         (["trainer.epoch=3"], "error: unknown key trainer.epoch: did you mean epochs, "),
         (["method=focal", "method.gama=1"], "error: unknown key method.gama: did you mean gamma"),
@@ -83,11 +83,9 @@ def test_what_no_file_of_conf_can_know_is_said_before_anything_is_trained(tmp_pa
     for arguments, message in (
         (["~tracker"], "no tracker was chosen: add tracker=none"),
         (["plugins=my_method"], "plugins=my_method must be a list of modules: 'plugins=[my_method]'"),
-        (["+paper=miso/claims"], "+paper=miso/claims is not a grid of cells: name a table or a figure"),
     ):
         config = composed(*arguments)
         with pytest.raises(BenchError, match=re.escape(message)):
-            check_paper(config, arguments[0].partition("=")[2])
             from_omegaconf(config)
 
 

@@ -18,7 +18,7 @@ from imbalance_bench.config import REGISTRIES, Config, Trainer, from_omegaconf, 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
 from imbalance_bench.options import Count, MinLen, Share
-from imbalance_bench.presets import load_preset, presets
+from imbalance_bench.presets import load_preset, papers, presets
 from imbalance_bench.registry import DATASETS, GROUPS, METHODS, NEUTRAL, Registry, build
 from tests import records
 from tests.cells import by_label, cell, composed
@@ -27,7 +27,7 @@ from tests.tasks import CONF, options_of
 OPTIONS = [(group, option) for group in (*GROUPS, "tracker") for option in options_of(group)]
 # An option that makes no sense by itself: what the user adds to it.
 NEEDS = {("ratio", "class_list"): ["ratio.keep={1: 0.5}"]}
-PRESETS = [(p.name, name) for p in sorted((CONF / "paper").iterdir()) for name in presets(p.name)]
+PRESETS = [(p, name) for p in papers() for name in presets(p)]
 
 
 @cache

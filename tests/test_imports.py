@@ -39,7 +39,7 @@ MAY = {
         "backbones config data engine errors identity metrics neighbours options registry rounding scoring seeds slices"
     ),
     "run": "config data devices engine errors identity origin plugins registry scoring slices store",
-    "report": "arguments config data errors identity metrics origin presets registry scoring store",
+    "report": "arguments conf_files config data errors identity metrics origin presets registry scoring store",
     "launch": "conf_files config errors interrupts presets reference tally",
     "sweep": "conf_files config errors interrupts launch presets run tally",
     "bench": "conf_files config data devices engine methods registry run",
@@ -55,7 +55,7 @@ REPORT = {
     "style": "records sheet sheets",
     "diagrams": "records style",
     "figures": "diagrams published records sheet sheets style",
-    "cli": "figures records sheet sheets writing",
+    "cli": "figures published records sheet sheets writing",
 }  # fmt: skip
 FLOORS = 9  # with scripts/ on top
 

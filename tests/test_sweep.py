@@ -13,6 +13,7 @@ from unittest.mock import Mock
 import pytest
 
 from imbalance_bench.conf_files import CONF, keys_of
+from imbalance_bench.report.cli import main
 from imbalance_bench.tally import VARIABLE, Tally, clock
 
 
@@ -32,13 +33,20 @@ trainer: {epochs: 2}
 paper:
   name: mine
   table: small
+  title: "Mine, a small one"
+  metrics: [auc_pr]
+  class_group: positive
+  iterate: last
+  rows: [dataset]
+  columns: [method]
+  sections: {paper: {cross_entropy: CE}}
   cells:
     - {dataset: [breast_cancer], trainer: [adam], method: [cross_entropy]}
     - {dataset: [wine], trainer: [sgd], method: [cross_entropy]}
 """
 
 
-def test_a_sweep_runs_and_counts_the_cells_of_the_blocks(tmp_path):
+def test_a_preset_of_ones_own_trains_the_cells_of_its_blocks_and_reports(tmp_path, capsys):
     (tmp_path / "conf/paper/mine").mkdir(parents=True)
     (tmp_path / "conf/paper/mine/small.yaml").write_text(PRESET)
     command = [sys.executable, str(CONF.parent / "scripts/train.py"), "-m", "--config-dir", str(tmp_path / "conf")]
@@ -51,6 +59,11 @@ def test_a_sweep_runs_and_counts_the_cells_of_the_blocks(tmp_path):
     assert first.startswith("[1/2, ") and "cross_entropy breast_cancer native: auc_pr" in first
     assert second.startswith("[2/2] cross_entropy wine native: auc_pr")
     assert summary.startswith("2 of 2 cells: 2 done, 0 skipped")
+    options = ["--config-dir", str(tmp_path / "conf"), "--outputs", str(tmp_path / "outputs")]
+    assert main([*options, "--paper", "mine", "--table", "small"]) == 0
+    out = capsys.readouterr().out
+    assert "# Mine, a small one" in out and "2 of 2 cells of this grid run" in out
+    assert f"train.py -m --config-dir {tmp_path / 'conf'} +paper=mine/small" in out
     none = subprocess.run(
         [*command, "+paper=mine/small", "dataset=wine", "trainer=adam"], cwd=tmp_path, capture_output=True, text=True
     )

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from imbalance_bench.arguments import ArgumentParser
+from imbalance_bench.conf_files import own_folder
 from imbalance_bench.errors import BenchError, nearest
 from imbalance_bench.identity import digest
+from imbalance_bench.presets import papers, presets, title_of
+from imbalance_bench.report import published
 from imbalance_bench.report.records.records import NothingRun, readout_title
 from imbalance_bench.report.sheet import Sheet
 from imbalance_bench.report.writing.formats import markdown
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 OUTPUTS = "outputs"
 LONGEST = 120  # characters of overrides in a file's name, which file systems limit to 255
-PAPERS = Path(__file__).resolve().parents[2] / "conf" / "paper"
 
 DESCRIPTION = """\
 Tables, figures and pages from the records under outputs/runs; nothing is trained.
@@ -46,7 +48,7 @@ Tables, figures and pages from the records under outputs/runs; nothing is traine
 
 def parser() -> argparse.ArgumentParser:
     made = ArgumentParser("report.py", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--paper", help="a folder of conf/paper")
+    made.add_argument("--paper", help="a folder of conf/paper, or of FOLDER/paper")
     what = made.add_mutually_exclusive_group()
     what.add_argument("--table", help="a number, or the name of a preset (table1_balanced_first)")
     what.add_argument("--figure", help="a number, or the name of a preset (convergence)")
@@ -61,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
         default=default_data(),
         help="paths.data, for tables that count data sets (IMBALANCE_BENCH_DATA, else ./data)",
     )
+    made.add_argument("--config-dir", metavar="FOLDER", help="presets and options of your own, as for train.py")
     made.add_argument("--write", action="store_true", help="store under outputs/tables and outputs/figures")
     made.add_argument("overrides", nargs="*", metavar="axis=values", help="narrow the grid, e.g. dataset=ecoli,oil")
     return made
@@ -73,8 +76,8 @@ def default_data() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 1 after one message to stderr."""
     options = parser().parse_intermixed_args(arguments)
-    report = Report(options)
     try:
+        report = Report(options)
         if options.readout:
             readout_title(options.readout)  # an unknown one is an error before anything else
         if options.paper:
@@ -99,6 +102,7 @@ class Report:
         self.options = options
         self.outputs = Path(options.outputs)
         self.store = Store(self.outputs)
+        self.own = own_folder(options.config_dir)
         self._presets: dict[str, Preset] = {}
 
     def summary(self) -> None:
@@ -117,14 +121,14 @@ class Report:
     def paper(self) -> None:
         """One table, one figure, or claims and all tables; --all also draws all figures and writes the page."""
         options = self.options
-        known = papers()
+        known = papers(self.own)
         if options.paper not in known:
             raise BenchError(f"unknown --paper {options.paper}: {nearest(options.paper, known)}")
         if options.figure:
-            self._write(options.paper, [], [self._figure(chosen(options.paper, "figure", options.figure))])
+            self._write(options.paper, [], [self._figure(chosen(options.paper, "figure", options.figure, self.own))])
             return
         if options.table:
-            sheets = [self._table(chosen(options.paper, "table", options.table), options.readout)]
+            sheets = [self._table(chosen(options.paper, "table", options.table, self.own), options.readout)]
         elif options.overrides:
             raise BenchError(f"{' '.join(options.overrides)} narrows one grid: say which by --table or --figure")
         else:
@@ -147,9 +151,9 @@ class Report:
             shown = {sheet.name for sheet in sheets}
             best = [s for s in self._tables("best") if s.name not in shown]
             sheets = sheets + [s for s in best if (s.frame["iterate"] == "best").any()]
-        drawings = _those_run(self._figure, presets(paper, "figure"))
+        drawings = _those_run(self._figure, presets(paper, "figure", self.own))
         self._write(paper, sheets, drawings)
-        title = f"{paper_title(paper)}: our runs beside the published numbers"
+        title = f"{title_of(paper, self.own)}: our runs beside the published numbers"
         lead = "Claims are tested on run records; every table says which readout it shows and what was not run."
         path = self.outputs / "tables" / paper / "report.html"
         atomic_write(path, page(title, sheets, drawings, lead))
@@ -160,7 +164,7 @@ class Report:
         from imbalance_bench.presets import load_preset
 
         if name not in self._presets:
-            self._presets[name] = load_preset(self.options.paper, name, self.options.overrides)
+            self._presets[name] = load_preset(self.options.paper, name, self.options.overrides, self.own)
         return self._presets[name]
 
     def _table(self, name: str, readout: str | None) -> Sheet:
@@ -173,7 +177,7 @@ class Report:
         return table(preset, self.store, readout, command, Path(self.options.data))
 
     def _tables(self, readout: str | None) -> list[Sheet]:
-        names = presets(self.options.paper, "table")
+        names = presets(self.options.paper, "table", self.own)
         sheets = _those_run(lambda name: self._table(name, readout), names)
         if not sheets:
             raise NothingRun(self.options.paper, names[0])
@@ -193,12 +197,12 @@ class Report:
         from imbalance_bench.report.sheets.verdicts import verdicts
 
         paper = self.options.paper
-        path = PAPERS / paper / "claims.yaml"
+        path = Path(published.__file__).parent / paper / "claims.yaml"
         if not path.exists():
             return []
-        names = presets_tested(path) or presets(paper, "table")
+        names = presets_tested(path) or presets(paper, "table", self.own)
         cells = {cell.id: cell for name in names for cell in self._preset(name).cells}
-        title = f"{paper_title(paper)}: claims, tested"
+        title = f"{title_of(paper, self.own)}: claims, tested"
         results = cell_states(cells.values(), self.store)
         sheet = verdicts(path, title, done(results), self._report_command())
         return [replace(sheet, notes=[*sheet.notes, *code_notes(done(results)), *damage_notes(results)])]
@@ -206,7 +210,8 @@ class Report:
     def _command(self, kind: str, name: str, readout: str | None) -> str:
         """What makes a file again, from training on."""
         place = [f"paths.outputs={self.options.outputs}"] if self.options.outputs != OUTPUTS else []
-        train = ["-m", f"+paper={self.options.paper}/{name}", *self.options.overrides, *place]
+        own = ["--config-dir", self.options.config_dir] if self.own else []
+        train = ["-m", *own, f"+paper={self.options.paper}/{name}", *self.options.overrides, *place]
         return f"python scripts/train.py {shlex.join(train)}; {self._report_command(f'--{kind}', name, readout)}"
 
     def _report_command(self, kind: str = "", name: str = "", readout: str | None = None) -> str:
@@ -217,7 +222,7 @@ class Report:
         said = {
             "--paper": options.paper, kind: name, "--readout": readout if kind else options.readout,
             "--format": options.format, "--outputs": options.outputs if options.outputs != OUTPUTS else None,
-            "--data": data,
+            "--data": data, "--config-dir": options.config_dir,
         }  # fmt: skip
         words = [word for key, value in said.items() if value for word in (key, value)]
         store = ["--write"] if (options.write or options.all) and kind != "--figure" else []
@@ -253,43 +258,18 @@ def _those_run(make: Callable[[str], T], names: Sequence[str]) -> list[T]:
     return made
 
 
-def papers() -> list[str]:
-    """The papers that have presets."""
-    return sorted(p.name for p in PAPERS.iterdir() if p.is_dir())
-
-
-def paper_title(paper: str) -> str:
-    """Explicit Gradient, DOS: what the titles of its tables begin with."""
-    import yaml
-
-    first = PAPERS / paper / f"{presets(paper, 'table')[0]}.yaml"
-    return str(yaml.safe_load(first.read_text(encoding="utf-8"))["paper"]["title"]).partition(",")[0]
-
-
-def presets(paper: str, kind: str) -> list[str]:
-    """The presets of a paper that make a table, or a figure: those whose ``paper:`` node has that key."""
-    import yaml
-
-    found = []
-    for path in sorted((PAPERS / paper).glob("*.yaml")):
-        node = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("paper")
-        if isinstance(node, dict) and kind in node:
-            found.append(path.stem)
-    return found
-
-
-def chosen(paper: str, kind: str, asked: str) -> str:
+def chosen(paper: str, kind: str, asked: str, own: Path | None = None) -> str:
     """``2`` → ``table2``; a preset's full name as it is.
 
     Raises:
         BenchError: there is no such preset; says which there are.
     """
-    known = presets(paper, kind)
+    known = presets(paper, kind, own)
     for name in (asked, f"{kind}{asked}"):
         if name in known:
             return name
         other = "figure" if kind == "table" else "table"
-        if name in presets(paper, other):
+        if name in presets(paper, other, own):
             raise BenchError(f"{name} of {paper} is drawn as a {other}: --{other} {name}")
     near = nearest(f"{kind}{asked}" if asked.isdigit() else asked, known)
     raise BenchError(f"unknown --{kind} {asked} of {paper}: {near}")

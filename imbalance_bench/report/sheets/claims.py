@@ -1,4 +1,4 @@
-"""What a paper says of its results, tested on records: the comparisons of conf/paper/<paper>/claims.yaml.
+"""What a paper says of its results, tested on records: the comparisons of published/<paper>/claims.yaml.
 
 A claim compares one method with others over cells (data set × ratio, or those it lists). In a cell, the methods
 are compared on the runs (fold, repeat) that all of them have, by their means over these runs. A side is a method
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imbalance_bench.conf_files import CONF
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
 from imbalance_bench.report.published import printed
@@ -85,7 +86,7 @@ def printed_values(path: Path) -> pd.DataFrame:
     content = _read(path)
     rows = []
     for preset in content["printed"]:
-        paper = _read(path.with_name(f"{preset}.yaml"))["paper"]
+        paper = _read(CONF / "paper" / content["paper"] / f"{preset}.yaml")["paper"]
         table = printed.PrintedTable(content["paper"], paper["published"], paper.get("published_as"))
         group = paper["class_group"] if isinstance(paper["class_group"], str) else ""
         for ours in table.ours(group):
