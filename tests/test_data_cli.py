@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +16,7 @@ from imbalance_bench.data.sources import mnist
 from imbalance_bench.data.sources.imblearn import SETS
 from imbalance_bench.data.sources.mnist import MnistSource
 from imbalance_bench.registry import DATASETS
+from tests.sources import idx
 from tests.test_fetch import ECOLI, archive, publish
 
 SCRIPT = Path(__file__).parents[1] / "scripts/data.py"
@@ -91,10 +91,6 @@ def test_verify_finds_wrong_content(tmp_path, capsys):
     code, out, _ = run(capsys, "verify", "oil", "--data", tmp_path)
     assert code == 1
     assert "oil: WRONG" in out and "found 336 rows" in out
-
-
-def idx(array):
-    return struct.pack(f">HBB{array.ndim}i", 0, 8, array.ndim, *array.shape) + array.tobytes()
 
 
 def put_mnist(folder, monkeypatch, labels):

@@ -5,8 +5,6 @@ import hashlib
 import io
 import pickle
 import shutil
-import struct
-import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,27 +17,10 @@ from imbalance_bench.data.fetch import cached, recorded
 from imbalance_bench.data.sources import back_rotation, mnist
 from imbalance_bench.data.tasks import make_runs
 from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
+from imbalance_bench.registry import PROTOCOLS, RATIOS
+from tests.sources import amat, images, jpeg_file, md5, mnist_files, put, source, zipped
 from tests.tasks import option
 from tests.test_fetch import archive, left
-
-
-def source(label, **options):
-    return DATASETS.build(option("dataset", label) | options)
-
-
-def md5(content):
-    return hashlib.md5(content).hexdigest()
-
-
-def put(folder, files):
-    for name, content in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
-
-
-def images(n, channels, size, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (n, channels, size, size), dtype=np.uint8)
 
 
 def runs(data, ratio="native", protocol="official_trials", **options):
@@ -58,22 +39,10 @@ def own_cache(tmp_path_factory, monkeypatch):
 # MNIST
 
 
-def idx(array):
-    return struct.pack(f">HBB{array.ndim}i", 0, 8, array.ndim, *array.shape) + array.tobytes()
-
-
 @pytest.fixture
 def digits(monkeypatch):
     """Six training and two test images a digit, in MNIST's format: file name → content."""
-    from torchvision.datasets import MNIST
-
-    x, y = images(80, 1, 28)[:, 0], np.arange(80, dtype=np.uint8) % 10
-    content = {name: idx(part) for name, part in zip(mnist.FILES, (x[:60], y[:60], x[60:], y[60:]))}
-    packed = {f"{name}.gz": gzip.compress(part) for name, part in content.items()}
-    for name, part in content.items():
-        monkeypatch.setitem(mnist.FILES, name, md5(part))
-    monkeypatch.setattr(MNIST, "resources", [(name, md5(part)) for name, part in packed.items()])
-    return content | packed
+    return mnist_files(monkeypatch)
 
 
 def put_mnist(folder, digits, packed=True):
@@ -149,20 +118,6 @@ def test_real_mnist(real_data):
 
 
 # MNIST-back-rotation: the upstream archive
-
-
-def amat(pixels, labels):
-    return "".join(
-        "   ".join(f"{v:.6f}" for v in row) + f" {label:.6e} \n" for row, label in zip(pixels.reshape(-1, 784), labels)
-    ).encode()
-
-
-def zipped(files):
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as out:
-        for name, content in files.items():
-            out.writestr(name, content)
-    return buffer.getvalue()
 
 
 @pytest.fixture
@@ -413,24 +368,6 @@ def test_where_nothing_can_be_written_arrays_are_made_each_time(tmp_path, monkey
 
 
 # CIFAR-10 as JPEG
-
-
-def jpeg_file(x, y, names):
-    content, offsets = b"", [0]
-    for image in x:
-        buffer = io.BytesIO()
-        Image.fromarray(image).save(buffer, "JPEG", quality=75)
-        content += buffer.getvalue()
-        offsets.append(len(content))
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        jpeg=np.frombuffer(content, np.uint8),
-        offsets=np.array(offsets, np.int32),
-        labels=y.astype(np.uint8),
-        class_names=np.array(names),
-    )
-    return buffer.getvalue()
 
 
 @pytest.fixture

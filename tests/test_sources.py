@@ -9,14 +9,11 @@ import pytest
 from imbalance_bench.data.sources.imblearn import SETS
 from imbalance_bench.data.tasks import make_runs, subset_hash
 from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
+from imbalance_bench.registry import PROTOCOLS, RATIOS
+from tests.sources import adult_files, source
 from tests.tasks import CONF, option
 
 LABELS = sorted(p.stem for p in (CONF / "dataset").glob("*.yaml"))
-
-
-def source(label, **options):
-    return DATASETS.build(option("dataset", label) | options)
 
 
 def runs(data, ratio="native", **options):
@@ -156,28 +153,11 @@ def test_real_benchmark_sets_are_imbalanced_learns(real_data, name):
 
 # Adult
 
-ROW = "39, {work}, 77516, {school}, 13, Never-married, Sales, Husband, White, Male, 2174, 0, 40, United-States, {y}\n"
-
 
 @pytest.fixture
 def small_adult(tmp_path, monkeypatch):
     """Files in Adult's format: 60 and 20 rows, of which 10 and 2 lack a value; a quarter earns more."""
-    from imbalance_bench.data.sources import adult
-
-    def rows(n, gaps, stop):
-        return "".join(
-            ROW.format(
-                work="?" if i < gaps else ("Private", "State-gov")[i % 2],
-                school=("Bachelors", "11th", "Masters")[i % 3],
-                y=(">50K" if i % 4 == 0 else "<=50K") + stop,
-            )
-            for i in range(n)
-        )
-
-    (tmp_path / "adult").mkdir()
-    (tmp_path / "adult/adult.data").write_text(rows(60, 10, "") + "\n")
-    (tmp_path / "adult/adult.test").write_text("|1x3 Cross validator\n" + rows(20, 2, ".") + "\n")
-    monkeypatch.setattr(adult, "ROWS", {"adult.data": 60, "adult.test": 20})
+    adult_files(tmp_path, monkeypatch)
     return tmp_path
 
 

@@ -1,13 +1,8 @@
 """Text sources: files as upstream has them, as JSON lines, and the user's own; what they say of bad ones."""
 
-import csv
 import gzip
 import hashlib
-import io
-import json
 import lzma
-import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +11,10 @@ import pytest
 from imbalance_bench.data.sources import imdb, opinrank, sms_spam, toutiao, zhang
 from imbalance_bench.data.splits import Rows
 from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
+from imbalance_bench.registry import PROTOCOLS, RATIOS
+from tests.sources import csv_file, json_lines, news, source, titles, zipped
 from tests.tasks import option
-
-
-def source(label, **options):
-    return DATASETS.build(option("dataset", label) | options)
+from tests.test_fetch import archive
 
 
 def put(folder, place, content):
@@ -29,34 +22,6 @@ def put(folder, place, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return path
-
-
-def tar(members):
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:gz") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
-def zipped(members):
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return out.getvalue()
-
-
-def csv_file(rows):
-    out = io.StringIO()
-    csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
-    return out.getvalue().encode()
-
-
-def json_lines(rows, pack=lzma.compress):
-    return pack("".join(json.dumps(row) + "\n" for row in rows).encode())
 
 
 def counts(data):
@@ -131,7 +96,7 @@ REVIEWS = {  # part, class, number → text
 def acl_imdb(monkeypatch):
     members = {f"aclImdb/{p}/{c}/{i}_7.txt": text.encode() for (p, c, i), text in REVIEWS.items()}
     others = ("train/unsup/0_0.txt", "train/urls_pos.txt", "README")
-    content = tar(members | {f"aclImdb/{name}": b"no review" for name in others})
+    content = archive(members | {f"aclImdb/{name}": b"no review" for name in others})
     monkeypatch.setattr(imdb, "ROWS", 3)
     monkeypatch.setattr(imdb, "SUM", f"sha256:{hashlib.sha256(content).hexdigest()}")
     return content
@@ -178,10 +143,6 @@ def test_an_imdb_archive_that_lacks_reviews(tmp_path, acl_imdb, monkeypatch):
     put(tmp_path, "imdb/aclImdb_v1.tar.gz", acl_imdb)
     with pytest.raises(BenchError, match="aclImdb_v1.tar.gz has 3 texts, expected 25000"):
         source("imdb").load(tmp_path)
-
-
-def news(n, of="news"):
-    return csv_file([(1 + i % 4, f"Title {i}", f'{of} "{i}"\\line two') for i in range(n)])
 
 
 @pytest.fixture
@@ -260,7 +221,7 @@ def test_a_bad_file_of_ag_news(ag_news, content, words):
 def yelp(monkeypatch):
     monkeypatch.setattr(zhang, "YELP_ROWS", {"train.csv": 3, "test.csv": 2})
     train = csv_file([("1", 'Awful.\\n\\nHe said \\"no\\"'), ("2", "Good"), ("1", "Bad")])
-    content = tar(
+    content = archive(
         {
             "yelp_review_polarity_csv/test.csv": csv_file([("2", "Great"), ("1", "Cold")]),
             "yelp_review_polarity_csv/train.csv": train,
@@ -286,14 +247,10 @@ def test_yelp_polarity(tmp_path, yelp, upstream):
 
 def test_a_yelp_archive_without_its_training_file(tmp_path, yelp):
     place = "yelp_polarity/yelp_review_polarity_csv.tgz"
-    put(tmp_path, place, tar({"yelp_review_polarity_csv/test.csv": csv_file([("2", "Great"), ("1", "Cold")])}))
+    put(tmp_path, place, archive({"yelp_review_polarity_csv/test.csv": csv_file([("2", "Great"), ("1", "Cold")])}))
     with pytest.raises(BenchError, match="train.csv has 0 texts, expected 3"):
         source("yelp_polarity").load(tmp_path)
     assert counts(source("yelp_polarity", part="test").load(tmp_path)) == [1, 1]
-
-
-def titles(rows):
-    return "".join(f"{i}_!_{code}_!_{toutiao.CODES[code]}_!_标题{i}，很好_!_词,语\n" for i, code in enumerate(rows))
 
 
 @pytest.mark.parametrize("form", ["txt", "zip", "fetched"])

@@ -91,12 +91,14 @@ class SemEvalSource(Source):
         first: dict[str, str] = {}  # tweet id → sentiment
         rows = []
         for path in files:
+            whole = 0
             with readable(path, "put a whole one there"), opened(path) as file:
                 for line in file:
                     tweet, sentiment, text = [*line.strip("\r\n").split("\t"), "", ""][:3]
                     if sentiment not in SENTIMENTS or not text:
                         facts["broken_lines"] += bool(line.strip())
                         continue
+                    whole += 1
                     if text == NOT_HAD:
                         facts["tweets_gone"] += 1
                         continue
@@ -108,6 +110,11 @@ class SemEvalSource(Source):
                     first.setdefault(tweet, sentiment)
                     if sentiment in classes:
                         rows.append(Row(ESCAPE.sub(lambda m: chr(int(m.group(1), 16)), text), classes[sentiment]))
+            if not whole:
+                raise BenchError(
+                    f"{path} has no line of tweet id, sentiment and text, parted by tabs: put a whole one there, or "
+                    "leave it out of dataset.parts"
+                )
         return Corpus.of(rows, facts)
 
 
