@@ -40,6 +40,7 @@ TOP_LEVEL: dict[str, Any] = {
     "cache": Literal["reuse", "overwrite"],
     "on_error": Literal["continue", "stop"],
     "plugins": Annotated[tuple[Text, ...], "your own modules, e.g. plugins=[my_method]"],
+    "slices": Annotated[tuple[Text, ...], "test rows to score apart, e.g. slices=[difficult]"],
 }
 
 
@@ -94,6 +95,7 @@ class Config:
     cache: Literal["reuse", "overwrite"]
     paths: Paths
     plugins: tuple[str, ...] = ()
+    slices: tuple[str, ...] = ()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -119,6 +121,7 @@ class Config:
             "cache": "reuse",
             "on_error": "continue",
             "plugins": list(self.plugins),
+            "slices": list(self.slices),
             "paths": {name: str(Path(path).absolute()) for name, path in asdict(self.paths).items()},
             "hydra": HYDRA,
         }
@@ -178,6 +181,7 @@ def from_omegaconf(cfg: Any) -> Config:
     from omegaconf import OmegaConf
 
     plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    plain.setdefault("slices", [])  # configurations that were saved before there were any lack it
     for key in (*TOP_LEVEL, "paths"):
         if key not in plain:
             raise BenchError(f"the configuration has no {key}: leave ~{key} out; a saved one (-cp) may be cut off")
@@ -190,6 +194,7 @@ def from_omegaconf(cfg: Any) -> Config:
         tracker=plain["tracker"],
         paths=build(Paths, plain["paths"], "paths"),
         plugins=plain["plugins"],
+        slices=plain["slices"],
         device=plain["device"],
         cache=plain["cache"],
     )

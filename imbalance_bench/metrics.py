@@ -17,7 +17,7 @@ Degenerate test parts give a documented value and never an error:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ def evaluate(
     kind: str = "classification",
     minority: Sequence[int] = (),
     ranks: np.ndarray | None = None,
-    difficult: np.ndarray | None = None,
+    slices: Mapping[str, np.ndarray] | None = None,
 ) -> list[dict[str, Any]]:
     """All metrics of one run's predictions.
 
@@ -49,15 +49,15 @@ def evaluate(
         minority: the minority classes of this run.
         ranks: (n, C), what each class ranks rows by in areas under curves; None: ``ranking_scores`` of the
             log-probabilities.
-        difficult: (n,) bool, which minority rows are difficult, where that is known.
+        slices: name → (n,) bool, rows whose minority is scored apart.
 
     Returns:
         One ``{"class_group", "metric", "value"}`` a number. Groups: ``positive`` (two classes only: class 1),
         ``macro`` (mean over classes, each against the rest; but ``g_mean``: the geometric mean of all recalls),
         ``minority`` and ``majority`` (the same mean over these classes; so F1 is a mean of F1s, not that of mean
-        precision and recall; absent without minority classes), ``minority_difficult`` and
-        ``minority_other`` (F1 and recall of difficult and of other minority rows against all majority rows, the mean
-        over the minority classes; absent where ``difficult`` is), ``class:<name>``, and ``all`` (what belongs to no
+        precision and recall; absent without minority classes), ``minority_<slice>`` and
+        ``minority_other`` (F1 and recall of the minority rows in a slice, and in none, against all majority rows, the
+        mean over the minority classes; absent without slices), ``class:<name>``, and ``all`` (what belongs to no
         class: accuracy, log loss, calibration, errors).
 
     Raises:
@@ -87,11 +87,12 @@ def evaluate(
     if minority:
         groups["minority"] = _mean_over([table[c] for c in minority])
         groups["majority"] = _mean_over([table[c] for c in range(classes) if c not in minority])
-    if minority and difficult is not None:
+    if minority and slices:
         rivals = ~np.isin(labels, minority)
-        for group, rows in (("minority_difficult", difficult), ("minority_other", ~difficult)):
+        other = ~np.any(list(slices.values()), axis=0)
+        for name, rows in {**slices, "other": other}.items():
             parts = [_of_part((labels == c) & rows, rivals, predicted == c) for c in minority]
-            groups[group] = _mean_over(parts)
+            groups[f"minority_{name}"] = _mean_over(parts)
     for name, row in zip(class_names, table):
         groups[f"class:{name}"] = row
     groups["all"] = {

@@ -76,10 +76,11 @@ def rescore(cell: CellFolder) -> Change:
         record = cell.record()
         if not mine or record is None:
             raise BenchError(f"{cell.path} is being trained by another process: rescore it afterwards")
+        record, predictions = _named_slices(record, _predictions(record))
         splits = [(run["fold"], run["repeat"]) for run in record["runs"]]
         data = record["data"]
         minority = [run.get("minority_classes", ()) for run in record["runs"]]  # none in records of old
-        rows = scoring.score_predictions(_predictions(record), splits, data["class_names"], record["kind"], minority)
+        rows = scoring.score_predictions(predictions, splits, data["class_names"], record["kind"], minority)
         text = scoring.to_csv(rows)
         headline = scoring.headline(rows, data["classes"], record["kind"])
         change = _compare(record, text, headline)
@@ -171,6 +172,23 @@ def _predictions(record: Record) -> dict[str, np.ndarray]:
     if not rows or loaded["run"].dtype.kind != "i" or not 0 <= loaded["run"].min() <= loaded["run"].max() < runs:
         raise Damaged(path, f"is damaged (its runs are not among the {runs} of the record)", cure)
     return loaded
+
+
+def _named_slices(record: Record, arrays: dict[str, np.ndarray]) -> tuple[Record, dict[str, np.ndarray]]:
+    """The record and predictions of a cell that is older than named slices, with its array ``difficult`` as one of
+    them and the shares beside it as facts of the runs; others as they are."""
+    if "difficult" not in arrays:
+        return record, arrays
+    nothing = np.full(len(record["runs"]), np.nan)
+    shares, own = (arrays.get(f"difficult_{key}", nothing).tolist() for key in ("share", "share_own"))
+    runs = []
+    for run, of_split, of_network in zip(record["runs"], shares, own):
+        last = {} if math.isnan(of_network) else {"last": {"share_own": of_network}}
+        runs.append(run | {"slices": {"difficult": {"share": of_split, **last}}})
+    arrays = {key: array for key, array in arrays.items() if not key.startswith("difficult")} | {
+        "slice_difficult": arrays["difficult"]
+    }
+    return record | {"runs": runs, "slices": ["difficult"]}, arrays
 
 
 def _compare(record: Record, text: str, headline: dict[str, Any]) -> Change:

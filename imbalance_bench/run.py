@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench import identity, origin, scoring
+from imbalance_bench import identity, origin, scoring, slices
 from imbalance_bench.config import Config
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.together import copies_together
@@ -145,6 +145,8 @@ def _done_before(config: Config, record: Record) -> Outcome:
         note = "; its record does not name the code that made it: cache=overwrite trains it again"
     elif modules := origin.changed(record["code"]):
         note = f"; made by other code ({origin.named(modules)} changed since): cache=overwrite trains it again"
+    elif missing := sorted(set(config.slices) - set(record.get("slices", config.slices))):
+        note = f"; without slices=[{','.join(missing)}]: cache=overwrite trains it again with them"
     return Outcome(status, config.labels, record["path"], headline=headline, message=reason, note=note)
 
 
@@ -171,12 +173,12 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
     from imbalance_bench.data.text.reading import as_read_by
     from imbalance_bench.data.together import remarks
     from imbalance_bench.engine import Engine
-    from imbalance_bench.slices import difficulty
 
     # The tracker too: what it lacks is known before anything is trained.
     method, backbone, trainer, tracker = (config.component(g) for g in ("method", "backbone", "trainer", "tracker"))
     folder, protocol = Path(config.paths.data), config.component("protocol")
     dataset = as_read_by(backbone, loaded(config), folder, config.device)
+    named = slices.wanted(dataset, method.slices, config.slices)
     runs = make_runs(dataset, config.component("ratio"), protocol, config.plain["seed"])
     label, doubts = config.labels["dataset"], dataset.info.get("warnings", ())
     read = "; ".join([summary(dataset), *remarks(dataset, protocol, runs)])
@@ -200,10 +202,12 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
             classifier.artifacts |= {f"{n}_x": p.x for n, p in _parts(run)} | {f"{n}_y": p.y for n, p in _parts(run)}
     try:
         predictions = predict(runs, classifiers)
-        if dataset.modality == "text" and dataset.kind == "classification":
-            predictions |= difficulty(dataset, runs, classifiers, folder)
+        found = slices.cut(named, dataset, runs, classifiers, folder)
     except torch.OutOfMemoryError as error:
         raise BenchError("the device's memory does not hold the scoring of one run: set device=cpu") from error
+    for name, of_runs in found.items():
+        masks = [part.mask for part, classifier in zip(of_runs, classifiers) if not classifier.failure]
+        predictions[f"slice_{name}"] = np.concatenate(masks)
     splits = [(run.task.fold, run.task.repeat) for run in runs]
     minority = [run.task.minority_classes for run in runs]
     rows = scoring.score_predictions(predictions, splits, dataset.class_names, dataset.kind, minority)
@@ -220,9 +224,13 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
         "headline": scoring.headline(rows, dataset.classes, dataset.kind),
         "device": devices.device_name(engine.device),
         "provenance": devices.gpu_facts(engine.device),
+        "slices": named,
         "runs_together": sizes[-1],
         "halved_for_memory": sizes[:-1],
-        "runs": [_run_facts(i, run, c, predictions, rows) for i, (run, c) in enumerate(zip(runs, classifiers))],
+        "runs": [
+            _run_facts(i, run, c, predictions, rows) | {"slices": {name: s[i].facts for name, s in found.items()}}
+            for i, (run, c) in enumerate(zip(runs, classifiers))
+        ],
     }
     return facts, _files(config, predictions, rows, classifiers), tell
 

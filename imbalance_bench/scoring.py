@@ -25,12 +25,11 @@ def score_predictions(
     """The rows of metrics.csv: run, fold, repeat, iterate, class_group, metric, value.
 
     ``arrays`` as in predictions.npz, ``scores_<readout>`` for every readout there is, and ``ranks_<readout>`` where
-    classes rank rows otherwise; ``runs``: (fold, repeat) of each run of the cell; ``minority``: the minority classes of
-    each run. Where texts were marked (``slices.py``), the group ``minority_difficult`` also has the shares of such
-    samples in the training part: ``share``, and, at the last epoch, ``share_own``, by the network's own features.
+    classes rank rows otherwise, ``slice_<name>`` for every slice (``slices.py``); ``runs``: (fold, repeat) of each run
+    of the cell; ``minority``: the minority classes of each run.
     """
     rows: list[dict[str, Any]] = []
-    marks = arrays.get("difficult")
+    slices = {name.removeprefix("slice_"): mask for name, mask in arrays.items() if name.startswith("slice_")}
     for readout in [name.removeprefix("scores_") for name in arrays if name.startswith("scores_")]:
         scores, ranks = arrays[f"scores_{readout}"], arrays.get(f"ranks_{readout}")
         for run in np.unique(arrays["run"]).tolist():
@@ -38,13 +37,10 @@ def score_predictions(
             fold, repeat = runs[run]
             where = {"run": run, "fold": fold, "repeat": repeat, "iterate": readout}
             few = minority[run] if minority else ()
-            ranked, difficult = (None if a is None else a[mine] for a in (ranks, marks))
-            values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind, few, ranked, difficult)
+            ranked = None if ranks is None else ranks[mine]
+            parts = {name: mask[mine] for name, mask in slices.items()}
+            values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind, few, ranked, parts)
             rows += [{**where, **value} for value in values]
-            for metric in ["share", "share_own"] if readout == "last" else ["share"]:
-                if (name := f"difficult_{metric}") in arrays:
-                    value = float(arrays[name][run])
-                    rows.append({**where, "class_group": "minority_difficult", "metric": metric, "value": value})
     return rows
 
 

@@ -1,95 +1,77 @@
-"""Difficult samples of texts: minority rows with a majority row among their nearest training rows (MISO, 7.1)."""
+"""Slices: named masks of test rows whose minority is scored apart, such as texts that are difficult to tell apart.
+
+A data set names slices of its rows (``Dataset.slices``). Others are computed of a cell's runs by a function that is
+declared under a name (``@slices.declare("difficult")``, in a method's file or a plug-in); they cost seconds, and are
+computed only where the method asks for them (``Method.slices``) or the configuration does (``slices=[difficult]``).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, nearest
 
 if TYPE_CHECKING:
-    import torch
-
-    from imbalance_bench.data.base import Dataset, Part
+    from imbalance_bench.data.base import Dataset
     from imbalance_bench.data.tasks import Run
     from imbalance_bench.engine.classifier import Classifier
 
-NEIGHBOURS = 5
-DIMS, MIN_DF = 100, 2  # of the vectors that texts are compared by
+log = logging.getLogger("imbalance_bench")
 
 
-def difficulty(
-    dataset: Dataset, runs: Sequence[Run], classifiers: Sequence[Classifier], folder: Path
-) -> dict[str, np.ndarray]:
-    """Arrays for predictions.npz; none where no run has minority classes, or no two texts a word in common.
+@dataclass(frozen=True)
+class Slice:
+    """The rows of one run in a slice: ``mask`` (n_test,) bool. ``facts``: numbers for the record of the run, of every
+    readout; those of one readout only stand under its name, {"share": 0.4, "last": {"share_own": 0.3}}."""
 
-    ``difficult``: which test rows of the runs that did not diverge are of a minority class and difficult. Texts are
-    compared by the direction of their LSA vectors, fitted on the training part (kept under ``folder``): so the marks
-    are those of the split, whatever network or method was trained. ``difficult_share`` (R,): the share of the training
-    part's minority rows that are difficult, each leaving itself out; ``difficult_share_own`` (R,): the same by the
-    Euclidean distance of the trained network's own features, else nan (an ordinary module shows none).
-    """
-    import torch
+    mask: np.ndarray
+    facts: dict[str, Any] = field(default_factory=dict)
 
-    from imbalance_bench.data.text.vectors import LsaEncoder
-    from imbalance_bench.engine import NetworkClassifier
 
-    if not all(run.task.minority_classes for run in runs):
-        return {}
-    encode = LsaEncoder(DIMS, MIN_DF, dataset.language, folder)
-    known: dict[int, tuple[np.ndarray, float]] = {}  # repeats share their split
-    marks, shares, own = [], np.full(len(runs), np.nan), np.full(len(runs), np.nan)
-    for r, (run, classifier) in enumerate(zip(runs, classifiers)):
-        train, test = run.task.train, run.test
-        few = run.task.minority_classes
-        if id(train) not in known:
-            try:
-                vectors = torch.nn.functional.normalize(torch.from_numpy(encode(dataset.x, train.ids)), dim=1)
-            except BenchError:
-                return {}
-            of_test, features = vectors[test.ids], vectors[train.ids]
-            known[id(train)] = marked(of_test, test, features, train, few), share(features, train, few)
-        mark, shares[r] = known[id(train)]
-        if classifier.failure:
+# (data set, runs, their classifiers, paths.data) → one Slice a run. A BenchError says why there is none.
+Maker = Callable[["Dataset", Sequence["Run"], Sequence["Classifier"], Path], list[Slice]]
+MAKERS: dict[str, Maker] = {}
+
+
+def declare(name: str) -> Callable[[Maker], Maker]:
+    def add(make: Maker) -> Maker:
+        MAKERS[name] = make
+        return make
+
+    return add
+
+
+def wanted(dataset: Dataset, *asked: Sequence[str]) -> list[str]:
+    """The names of a cell's slices: those of its data set, and those asked for. Raises BenchError where one is
+    unknown."""
+    names = sorted({*dataset.slices, *(name for names in asked for name in names)})
+    known = {*dataset.slices, *MAKERS}
+    for name in names:
+        if name not in known:
+            raise BenchError(f"unknown slice {name} in slices=[{','.join(names)}]: {nearest(name, known)}")
+        if name == "other":
+            raise BenchError("a slice cannot be called other: minority rows in no slice are the class group of it")
+    return names
+
+
+def cut(
+    names: Sequence[str], dataset: Dataset, runs: Sequence[Run], classifiers: Sequence[Classifier], folder: Path
+) -> dict[str, list[Slice]]:
+    """Name → the slice of each run. One that cannot be computed is left out with a warning: a trained cell is not lost
+    for it."""
+    found = {}
+    for name in names:
+        if name in dataset.slices:
+            found[name] = [Slice(np.asarray(dataset.slices[name], bool)[run.test.ids]) for run in runs]
             continue
-        marks.append(mark)
-        if isinstance(classifier, NetworkClassifier) and classifier.stack.staged:
-            own[r] = share(classifier.features(train.x), train, few)
-    return {"difficult": np.concatenate(marks), "difficult_share": shares, "difficult_share_own": own}
-
-
-def marked(rows: torch.Tensor, part: Part, features: torch.Tensor, train: Part, minority: Sequence[int]) -> np.ndarray:
-    """Which of the rows (n, d) of ``part`` are of a minority class and have a row of another among the nearest of
-    ``train``'s ``features`` (m, d)."""
-    from imbalance_bench.neighbours import nearest
-
-    few = np.isin(part.y, minority)
-    out = few.copy()
-    if few.any():
-        _, found = nearest(rows[few], features, min(NEIGHBOURS, len(train)))
-        out[few] = ~np.isin(train.y[found.cpu().numpy()], minority).all(1)
-    return out
-
-
-def share(features: torch.Tensor, train: Part, minority: Sequence[int]) -> float:
-    """The share of difficult rows among the minority rows of ``train``, by its ``features`` (n, d)."""
-
-    few = np.isin(train.y, minority)
-    return float(difficult(features[few], [], features[~few], NEIGHBOURS).mean())
-
-
-def difficult(own: torch.Tensor, others: Sequence[torch.Tensor], majority: torch.Tensor, k: int) -> np.ndarray:
-    """Which of the minority's embeddings (n, d) have one of the majority's (m, d) among their k nearest (γ > 0, Section
-    7.1 of MISO). ``others``: further ones of the minority, which are neighbours only."""
-    import torch
-
-    from imbalance_bench.neighbours import nearest, not_itself
-
-    keys = torch.cat([own, *others, majority])
-    k = min(k, len(keys) - 1)
-    with torch.autocast(keys.device.type, enabled=False):  # distances in bfloat16 have other neighbours
-        _, found = nearest(own, keys, k + 1)
-    return (found[not_itself(found)].view(-1, k) >= len(keys) - len(majority)).any(1).cpu().numpy()
+        try:
+            found[name] = MAKERS[name](dataset, runs, classifiers, folder)
+        except BenchError as reason:
+            log.warning("slice %s is left out: %s", name, reason)
+    return found

@@ -32,7 +32,7 @@ MAY = {
     "data": "arguments conf_files devices errors locks options plugins pretrained registry rounding seeds",
     "backbones": "data errors options pretrained registry",
     "engine": "config data devices errors scoring seeds",
-    "slices": "data engine errors neighbours",
+    "slices": "data engine errors",
     "trackers": "engine errors options registry",
     "presets": "conf_files config errors identity plugins registry",
     "methods": (

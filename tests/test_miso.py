@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 
-from imbalance_bench import slices
 from imbalance_bench.data.base import Part, Vocabulary
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.miso import anchors
+from imbalance_bench.methods.miso.difficult import difficult
 from imbalance_bench.methods.miso.generator import Generator, Side
 from imbalance_bench.methods.miso.networks import Discriminator, EncoderDecoders, SemanticFusion, Texts, entangled
 from imbalance_bench.methods.miso.seq2seq import Memory
@@ -273,11 +273,11 @@ def test_alpha(alpha, expected):
 def test_difficult_texts_have_a_majority_text_among_their_nearest():
     minority = torch.tensor([[0.0], [0.1], [5.0], [9.0]])
     majority = torch.tensor([[5.1], [20.0], [21.0]])
-    assert slices.difficult(minority, [], majority, 1).tolist() == [False, False, True, True]
-    assert slices.difficult(minority, [], majority, 3).all()
-    assert slices.difficult(minority, [torch.tensor([[4.95], [8.9]])], majority, 1).tolist() == [False] * 4
+    assert difficult(minority, [], majority, 1).tolist() == [False, False, True, True]
+    assert difficult(minority, [], majority, 3).all()
+    assert difficult(minority, [torch.tensor([[4.95], [8.9]])], majority, 1).tolist() == [False] * 4
     # A collapsed encoder: everything lies in one place, and is its own neighbour never.
-    assert slices.difficult(torch.zeros(9, 1), [], torch.zeros(9, 1), 3).shape == (9,)
+    assert difficult(torch.zeros(9, 1), [], torch.zeros(9, 1), 3).shape == (9,)
 
 
 # ------------------------------------------------------------------------------------------------------------- anchors

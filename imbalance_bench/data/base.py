@@ -51,8 +51,8 @@ class Dataset:
     (n,) in ``language``, which the backbone makes numbers of (``data.text``). ``test_rows``: rows of the official
     test set where there is one. ``groups``: (n,) ints, where rows belong together (``grouped_by`` says why): those of
     one number are never in two parts of a split. ``times``: (n,) ints that order rows in time, equal where they are of
-    one time. ``synthetic``: start points that come with the data (the sine task). ``info``: facts for the record (e.g.
-    the one-hot width).
+    one time. ``synthetic``: start points that come with the data (the sine task). ``slices``: name → (n,) bool, rows
+    whose minority is scored apart in test parts. ``info``: facts for the record (e.g. the one-hot width).
     """
 
     name: str
@@ -69,6 +69,7 @@ class Dataset:
     grouped_by: str = "copies of one row"
     times: np.ndarray | None = None
     synthetic: tuple[np.ndarray, np.ndarray] | None = None
+    slices: dict[str, np.ndarray] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
 
     @property

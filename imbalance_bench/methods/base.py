@@ -36,6 +36,7 @@ class Method:
     name: ClassVar[str]  # set by the registry
     head: ClassVar[str] = "linear"  # the backbone's last layer: "linear", "full" or "cosine"
     reads: ClassVar[Reads] = "any"
+    slices: ClassVar[tuple[str, ...]] = ()  # of test rows that it is to be scored on (``imbalance_bench.slices``)
     stages: ClassVar[bool] = False  # whether it asks for the network's embedding and head apart
 
     def declines(self, task: Task) -> str | None:

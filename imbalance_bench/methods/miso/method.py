@@ -17,11 +17,11 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import SCHEMA, digest
 from imbalance_bench.methods.base import Method, resampling_info
 from imbalance_bench.methods.miso.anchors import anchor_facts, closed, distinct, warnings_of, words
+from imbalance_bench.methods.miso.difficult import difficult
 from imbalance_bench.methods.shared.oversampling import target_counts
 from imbalance_bench.methods.shared.parts import part_of
 from imbalance_bench.options import Count, Fraction, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
-from imbalance_bench.slices import difficult
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine
@@ -67,6 +67,7 @@ class CAG(Method):
     """
 
     reads = "tokens"
+    slices = ("difficult",)
     fused: ClassVar[bool] = False
     # The options that pre-training depends on: those that it does not are compared after the same pre-training.
     pretraining: ClassVar[tuple[str, ...]] = (

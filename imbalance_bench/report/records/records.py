@@ -7,7 +7,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ class NothingRun(BenchError):
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:
     """One row a number, columns ``COLUMNS``: what ``metrics.csv`` of every finished record holds, and what its runs'
-    info has of generated rows (``_generated``).
+    facts have of generated rows (``_generated``) and of slices (``_of_slices``).
 
     ``subset_hash`` is that of the run's training rows before any resampling. Declined records have no rows.
     """
@@ -118,8 +118,10 @@ def _numbers(record: Record) -> list[tuple[Any, ...]]:
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise Damaged(record["path"] / name, f"is damaged ({error})", remedy(record, name)) from error
     facts = {run["run"]: _generated(run.get("info") or {}) for run in record["runs"]}
-    for place, run in places.items():  # whichever readout is asked for
-        rows += [(*place, "minority", name, value, hashes[run]) for name, value in facts[run].items()]
+    slices = {run["run"]: run.get("slices") or {} for run in record["runs"]}
+    for place, run in places.items():
+        found = [("minority", name, value) for name, value in facts[run].items()]  # whichever readout is asked for
+        rows += [(*place, *fact, hashes[run]) for fact in (*found, *_of_slices(slices[run], place[-1]))]
     return rows
 
 
@@ -154,15 +156,23 @@ def date(record: Record) -> str:
 
 def _generated(info: dict[str, Any]) -> dict[str, float]:
     """What a method that generates rows says of them (``info["generator"]``: class → facts), each number as its mean
-    over the classes; where there is a share of difficult samples before and after, ``difficult_change`` is how much it
-    rose."""
+    over the classes; of <name>_before and <name>_after, <name>_change is how much it rose."""
     classes = list(info.get("generator", {}).values())
     numbers = [{k for k, v in facts.items() if isinstance(v, (int, float))} for facts in classes]
     shared = sorted(set.intersection(*numbers)) if numbers else []
     means = {name: sum(facts[name] for facts in classes) / len(classes) for name in shared}
-    if {"difficult_before", "difficult_after"} <= means.keys():
-        means["difficult_change"] = means["difficult_after"] - means["difficult_before"]
+    for name in [name.removesuffix("_before") for name in means if name.endswith("_before")]:
+        if f"{name}_after" in means:
+            means[f"{name}_change"] = means[f"{name}_after"] - means[f"{name}_before"]
     return means
+
+
+def _of_slices(slices: dict[str, dict[str, Any]], readout: str) -> Iterator[tuple[str, str, float]]:
+    """Class group, metric and value of the facts about slices of a readout (``slices.Slice``)."""
+    for name, facts in slices.items():
+        for metric, value in (facts | facts.get(readout, {})).items():
+            if not isinstance(value, dict):
+                yield f"minority_{name}", metric, float(value)
 
 
 @dataclass(frozen=True)

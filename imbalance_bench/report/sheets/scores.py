@@ -21,8 +21,7 @@ METRIC_TITLES = {
     "balanced_accuracy": "balanced accuracy", "log_loss": "log loss", "ece": "ECE", "n_classes": "classes",
     "n_train": "training images", "n_test": "test images", "n_instances": "instances", "n_majority": "majority",
     "n_minority": "minority", "imbalance_ratio": "IR", "n_features": "width", "mean_norm": "mean norm",
-    "minority_share": "minority / majority", "words_mean": "mean words", "difficult_before": "difficult before",
-    "difficult_after": "after", "difficult_change": "change", "near_copies": "near-copies",
+    "minority_share": "minority / majority", "words_mean": "mean words", "near_copies": "near-copies",
     "distinct_1": "distinct-1", "distinct_2": "distinct-2",
     "sources_distinct_2": "distinct-2 of the sources",
 }  # fmt: skip
@@ -178,7 +177,8 @@ def metric_title(metric: str) -> str:
     if gap:
         return f"Δ to {gap[1]} (%)"
     name, scale = recorded(metric)
-    return METRIC_TITLES.get(name, name.replace("_", " ")) + (" (%)" if scale == 100 else "")
+    title = METRIC_TITLES.get(name) or re.sub(".+_(after|change)", r"\1", name).replace("_", " ")  # beside ..._before
+    return title + (" (%)" if scale == 100 else "")
 
 
 def class_title(class_group: str) -> str:
