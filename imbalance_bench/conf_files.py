@@ -157,7 +157,7 @@ def _add(config_dir: Path | str, places: ConfigSearchPath) -> None:
 def own_folder(name: str | None) -> Path | None:
     """The folder of --config-dir."""
     if name is not None and not Path(name).is_dir():
-        raise BenchError(f"--config-dir {name}: there is no folder {Path(name).absolute()}")
+        raise BenchError(f"--config-dir={name} is no folder")
     return Path(name) if name else None
 
 

@@ -22,8 +22,8 @@ import numpy as np
 
 from imbalance_bench import scoring
 from imbalance_bench.arguments import ArgumentParser
-from imbalance_bench.config import label_of
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError
+from imbalance_bench.select import of_record, select
 from imbalance_bench.store import CellFolder, Damaged, Record, Store, file_of, remedy
 
 Key = tuple[str, ...]
@@ -89,35 +89,16 @@ def rescore(cell: CellFolder) -> Change:
     return change
 
 
-def select(records: Sequence[dict[str, Any]], wanted: Sequence[str]) -> list[dict[str, Any]]:
-    """The records that match every filter ``group=label[,label...]`` (method, dataset, ratio, backbone, ...),
-    or have one of the ids given; all of them when nothing is wanted.
-
-    Raises:
-        BenchError: a filter names no group, or matches no record: the nearest label or id is offered.
-    """
-    filters = dict(label_of(w).split("=", 1) for w in wanted if "=" in w)
-    ids = {w for w in wanted if "=" not in w}
-    groups = sorted({group for record in records for group in record["labels"]})
-    for group, labels in filters.items():
-        if groups and group not in groups:
-            raise BenchError(f"no group {group!r} to select records by: {nearest(group, groups)}")
-        _known(labels.split(","), {record["labels"][group] for record in records}, group)
-    _known(ids, {record["id"] for record in records}, "id")
-    chosen = [r for r in records if all(r["labels"][g] in ls.split(",") for g, ls in filters.items())]
-    return [r for r in chosen if r["id"] in ids] if ids else chosen
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; the exit status is 1 when a cell could not be rescored (the others were)."""
     parser = ArgumentParser(prog="rescore.py", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("wanted", nargs="*", help="ids, or filters such as method=smote,adasyn dataset=ecoli")
+    parser.add_argument("wanted", nargs="*", help="ids, or filters such as method=smote,ada* dataset=ecoli")
     parser.add_argument("--outputs", default="outputs", help="the folder that holds runs/ (paths.outputs)")
     arguments = parser.parse_args(argv)
     counts = {"changed": 0, "unchanged": 0, "failed": 0}
     every, damaged = Store(arguments.outputs).survey()
     try:
-        records = select([r for r in every if r["status"] == "done"], arguments.wanted)
+        records = select([r for r in every if r["status"] == "done"], arguments.wanted, of_record)
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -140,13 +121,6 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _name(record: Mapping[str, Any]) -> str:
     labels = record["labels"]
     return f"{labels['method']} on {labels['dataset']} {labels['ratio']} ({record['id']})"
-
-
-def _known(names: Iterable[str], known: set[str], what: str) -> None:
-    for name in names:
-        if name not in known:
-            hint = nearest(name, known) if known else "no cell is finished"
-            raise BenchError(f"no finished record has {what}={name}: {hint}")
 
 
 def _predictions(record: Record) -> dict[str, np.ndarray]:

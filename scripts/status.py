@@ -1,10 +1,13 @@
 """Lists the cells that were started: how many are done, declined, running, failed, and why those failed."""
 
+import sys
 from collections import Counter
 
 from imbalance_bench import interrupts, scoring
 from imbalance_bench.arguments import ArgumentParser
-from imbalance_bench.store import Store
+from imbalance_bench.errors import BenchError
+from imbalance_bench.select import select
+from imbalance_bench.store import CellFolder, Store
 
 
 def main() -> int:
@@ -12,9 +15,20 @@ def main() -> int:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--outputs", default="outputs", help="the folder of paths.outputs (default: outputs)")
     parser.add_argument("--all", action="store_true", help="list finished cells too")
-    arguments = parser.parse_args()
+    parser.add_argument("wanted", nargs="*", help="ids, or filters such as method=smote,ada* dataset=ecoli")
+    arguments = parser.parse_intermixed_args()
     store = Store(arguments.outputs)
-    states = [(cell, cell.state()) for cell in store.cells()]
+
+    def names(cell: CellFolder) -> dict[str, str]:
+        *labels, name = cell.path.relative_to(store.runs).parts
+        return {"method": "", **dict(zip(("dataset", "ratio", "backbone", "method"), labels)), "id": name}
+
+    try:
+        cells = select(store.cells(), arguments.wanted, names)
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    states = [(cell, cell.state()) for cell in cells]
     few_classes = 0
     for cell, state in states:
         name = cell.path.relative_to(store.runs)

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from imbalance_bench.conf_files import CONF
 from imbalance_bench.config import Trainer, label_of
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.registry import BACKBONES, METHODS, build
-
-CONF = Path(__file__).resolve().parent.parent / "conf"
 
 
 def options_of(group: str) -> list[str]:

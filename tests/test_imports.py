@@ -28,7 +28,8 @@ MAY = {
     "config": "errors options plugins registry",
     "identity": "config origin pretrained registry store",
     "reference": "conf_files config options plugins registry",
-    "rescore": "arguments config errors scoring store",
+    "select": "config errors",
+    "rescore": "arguments errors scoring select store",
     "data": "arguments conf_files devices errors locks options plugins pretrained registry rounding seeds",
     "backbones": "data errors options pretrained registry",
     "engine": "config data devices errors scoring seeds",
@@ -39,11 +40,11 @@ MAY = {
         "backbones config data engine errors identity metrics neighbours options registry rounding scoring seeds slices"
     ),
     "run": "config data devices engine errors identity origin plugins registry scoring slices store",
-    "report": "arguments conf_files config data errors identity metrics origin presets registry scoring store",
+    "report": "arguments conf_files config data errors identity metrics origin presets registry scoring select store",
     "launch": "conf_files config errors interrupts presets reference tally",
     "sweep": "conf_files config errors interrupts launch presets run tally",
     "bench": "conf_files config data devices engine methods registry run",
-    "scripts": "arguments data identity interrupts report rescore scoring store sweep",
+    "scripts": "arguments data errors identity interrupts report rescore scoring select store sweep",
 }  # fmt: skip
 # The same within report/.
 REPORT = {

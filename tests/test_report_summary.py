@@ -99,7 +99,7 @@ def test_filters(tmp_path):
     assert list(rows(summary(Store(tmp_path), ["method=sm*"]))["ecoli"]) == ["smote"]
     with pytest.raises(BenchError, match="did you mean method"):
         summary(Store(tmp_path), ["methods=smote"])
-    with pytest.raises(BenchError, match="no records .* that match dataset=oil"):
+    with pytest.raises(BenchError, match="no cell has dataset=oil: did you mean"):
         summary(Store(tmp_path), ["dataset=oil"])
 
 

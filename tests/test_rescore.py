@@ -202,7 +202,7 @@ def test_undefined_numbers_are_not_changes(tmp_path):
 def test_filters_and_ids(tmp_path, capsys):
     for i, (method, dataset) in enumerate([("smote", "ecoli"), ("focal", "ecoli"), ("focal", "oil")]):
         edit_metrics(make_cell(tmp_path, method, dataset, f"{i:012d}"), lambda rows: rows[:-1])
-    assert run(tmp_path, "method=focal,smote", "dataset=oil") == 0
+    assert run(tmp_path, "method=foc*,smote", "dataset=oil") == 0
     assert "1 finished cells: 1 changed" in capsys.readouterr().out
     assert run(tmp_path, f"{0:012d}") == 0
     assert "smote on ecoli" in capsys.readouterr().out
@@ -213,9 +213,9 @@ def test_filters_and_ids(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("wanted", "says"),
     [
-        ("method=smotte", "no finished record has method=smotte: did you mean smote?"),
-        ("methd=smote", "no group 'methd' to select records by: did you mean method?"),
-        ("abc", "no finished record has id=abc"),
+        ("method=smotte", "no cell has method=smotte: did you mean smote?"),
+        ("methd=smote", "no group 'methd' to select by: did you mean method?"),
+        ("abc", "no cell has id=abc"),
     ],
 )
 def test_a_filter_that_matches_nothing_is_an_error(tmp_path, capsys, wanted, says):
@@ -228,7 +228,7 @@ def test_no_records(tmp_path, capsys):
     assert run(tmp_path) == 0
     assert "0 finished cells" in capsys.readouterr().out
     assert run(tmp_path, "method=smote") == 1
-    assert "no cell is finished" in capsys.readouterr().err
+    assert "no cell has method=smote: there is no cell" in capsys.readouterr().err
 
 
 def cut(cell):

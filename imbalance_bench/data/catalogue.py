@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_bench.arguments import ArgumentParser, plugins_of
-from imbalance_bench.conf_files import CONF, content_of
+from imbalance_bench.conf_files import CONF, content_of, hydra_started, own_folder
 from imbalance_bench.data.base import Facts, Source
 from imbalance_bench.data.fetch import check_sum, recorded
 from imbalance_bench.errors import BenchError, nearest
@@ -87,12 +87,11 @@ def _unnamed(plain: dict[str, Any]) -> bool:
 
 def _composed(option: str, own: Path | None) -> dict[str, Any]:
     """The keys of dataset=``option``, as Hydra composes them."""
-    from hydra import compose, initialize_config_dir
+    from hydra import compose
     from omegaconf import OmegaConf
 
-    search = [f"hydra.searchpath=[file://{own.absolute()}]"] if own else []
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        plain: Any = OmegaConf.to_container(compose("config", [f"dataset={option}", *search]).dataset, resolve=True)
+    with hydra_started(own):
+        plain: Any = OmegaConf.to_container(compose("config", [f"dataset={option}"]).dataset, resolve=True)
     return plain
 
 
@@ -180,7 +179,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--config-dir",
-        type=Path,
         metavar="FOLDER",
         help="options of your own (dataset/*.yaml); plugins=[my_data]: your code",
     )
@@ -188,15 +186,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         names, plugins = plugins_of(args.names)
         import_plugins(plugins)
-        return _run(args.command, names, args.data, args.config_dir)
+        return _run(args.command, names, args.data, own_folder(args.config_dir))
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
 
 def _run(command: str, names: list[str], folder: Path, own: Path | None) -> int:
-    if own and not own.is_dir():
-        raise BenchError(f"--config-dir={own} is no folder")
     known = entries(own)
     chosen = [known.get(n) or entry_of(n, own) for n in names] or list(known.values())
     if command == "list":

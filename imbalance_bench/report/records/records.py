@@ -125,11 +125,11 @@ def _numbers(record: Record) -> list[tuple[Any, ...]]:
     return rows
 
 
-def survey(store: Store, wanted: Callable[[Record], bool]) -> tuple[list[Record], list[Damaged]]:
+def survey(store: Store, wanted: Callable[[list[Record]], list[Record]]) -> tuple[list[Record], list[Damaged]]:
     """The wanted records, each with whole numbers and one an id (the newest), and why others do not count."""
     records, damaged = store.survey()
     found: dict[str, Record] = {}
-    for record in sorted(filter(wanted, records), key=date, reverse=True):
+    for record in sorted(wanted(records), key=date, reverse=True):
         kept = found.setdefault(record["id"], record)
         try:
             if kept is not record:
@@ -199,7 +199,7 @@ def cell_states(cells: Iterable[PlannedCell], store: Store) -> list[CellState]:
     """Looks every cell of a grid up in the store, in the grid's order."""
     cells = list(cells)
     ids = {cell.id for cell in cells}
-    records, damaged = survey(store, lambda r: r["id"] in ids)
+    records, damaged = survey(store, lambda found: [r for r in found if r["id"] in ids])
     whole = {record["id"]: record for record in records}
     broken = {error.folder.name: error for error in damaged}
     return [_state(cell, whole.get(cell.id), broken.get(cell.id), store) for cell in cells]

@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench import scoring
-from imbalance_bench.config import label_of
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import digest
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
@@ -19,11 +17,11 @@ from imbalance_bench.report.sheet import Footnotes, Sheet
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import Score, mark_best, metric_title
 from imbalance_bench.report.sheets.tables import explain, grid
+from imbalance_bench.select import of_record, select
 
 if TYPE_CHECKING:
     from imbalance_bench.store import Store
 
-GROUPS = ("dataset", "ratio", "protocol", "backbone", "trainer", "method")
 DATA = "data"  # beside the parts of a config: what the user's own data held
 
 
@@ -32,7 +30,7 @@ def summary(store: Store, filters: Sequence[str] = (), readout: str | None = Non
     other options have those options appended (``focal gamma=5``).
 
     Args:
-        filters: ``label=value`` pairs, e.g. ``dataset=ecoli,oil`` or ``method=smote*``.
+        filters: as of ``select``, e.g. ``dataset=ecoli,oil`` or ``method=smote*``.
         readout: ``last`` (also for None) or ``best``.
 
     Raises:
@@ -41,7 +39,7 @@ def summary(store: Store, filters: Sequence[str] = (), readout: str | None = Non
     import pandas as pd
 
     readout = readout or "last"
-    records, damaged = frames.survey(store, selector(filters))
+    records, damaged = frames.survey(store, lambda found: select(found, filters, of_record) if found else [])
     if not records:
         raise BenchError(
             f"no records under {store.runs}{f' that match {chr(32).join(filters)}' if filters else ''}: run "
@@ -82,18 +80,6 @@ def scores_of(sheet: Sheet) -> list[Score]:
     """The scores of a summary back from its tidy frame, for its picture."""
     frame = sheet.frame.astype(object).where(sheet.frame.notna(), None)
     return [Score(**row) for row in frame.to_dict("records")]
-
-
-def selector(filters: Sequence[str]) -> Callable[[Record], bool]:
-    """Whether a record's labels match every filter; patterns as in a shell."""
-    wanted: dict[str, list[str]] = {}
-    for item in filters:
-        key, _, values = item.partition("=")
-        if key not in GROUPS or not values:
-            hint = nearest(key, GROUPS) if key not in GROUPS else "give a value"
-            raise BenchError(f"cannot select records by {item!r}: {hint} (e.g. dataset=ecoli,oil)")
-        wanted[key] = label_of(values).split(",")
-    return lambda r: all(any(fnmatchcase(r["labels"][k], v) for v in vs) for k, vs in wanted.items())
 
 
 Place = tuple[str, str, str]
