@@ -1,4 +1,4 @@
-"""The cells of a preset, without training anything: what report and status compare the store with. Imports no torch.
+"""The cells of a preset, without training anything: what the report compares the store with. Imports no torch.
 
 An option of one group never changes another group, but for methods that are trained in another way
 (``method=cross_entropy/400`` sets trainer.epochs). So one composition an option is enough: a cell takes its dataset,

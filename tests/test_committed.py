@@ -24,12 +24,8 @@ def named(form):
 
 
 def test_every_table_stands_in_every_format():
-    assert (
-        set(files("md"))
-        == set(files("csv"))
-        == set(files("tex"))
-        == set(files("html")) - {f"{paper.name}/report" for paper in TABLES.iterdir()}
-    )
+    assert set(files("md")) == set(files("csv")) == set(files("tex"))
+    assert set(files("html")) == {f"{paper.name}/report" for paper in TABLES.iterdir()}, "one page a paper"
 
 
 @named("tex")
@@ -86,8 +82,6 @@ def test_verdicts_are_the_same_in_every_format(folder):
     assert [word for word in rows if word in VERDICTS] == expected
     rows = re.findall(r" & (?:\\textbf\{)?([a-z ]+?)\}? & .*\\\\$", (folder / "claims.tex").read_text(), re.M)
     assert [word for word in rows if word in VERDICTS] == expected
-    for page in ("claims.html", "report.html"):
-        (section,) = re.findall(r'<section id="claims">.*?</section>', (folder / page).read_text(), re.S)
-        assert [
-            v.replace("-", " ") for v in re.findall(r'class="text (?:muted )?verdict ([\w-]+)"', section)
-        ] == expected
+    (section,) = re.findall(r'<section id="claims">.*?</section>', (folder / "report.html").read_text(), re.S)
+    found = re.findall(r'class="text (?:muted )?verdict ([\w-]+)"', section)
+    assert [verdict.replace("-", " ") for verdict in found] == expected

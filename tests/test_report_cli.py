@@ -119,7 +119,7 @@ def test_summary_prints_and_writes(capsys, outputs):
     assert "| ecoli" in out
     status, out, _ = run(capsys, outputs, "--write")
     assert status == 0
-    for name in ("summary.md", "summary.csv", "summary.html", "summary.png", "summary.svg"):
+    for name in ("summary.md", "summary.csv", "summary.tex", "summary.png", "summary.svg"):
         assert any(line.endswith(name) and Path(line).exists() for line in out.splitlines())
 
 
@@ -248,7 +248,7 @@ def test_all_writes_claims_tables_figures_and_one_page(capsys, outputs, monkeypa
     assert err.startswith("left out: nothing of convergence was run yet: python scripts/train.py")
     assert err.count("\n") == 1
     written = {Path(line).name for line in out.splitlines()}
-    for stem, forms in {"claims": "md csv tex html", "table2": "md csv", "table2_best": "md csv"}.items():
+    for stem, forms in {"claims": "md csv tex", "table2": "md csv", "table2_best": "md csv"}.items():
         assert {f"{stem}.{form}" for form in forms.split()} <= written
     assert {"critical_difference.png", "critical_difference.svg", "report.html"} <= written
     page = (outputs / "tables" / "explicit_gradient" / "report.html").read_text()

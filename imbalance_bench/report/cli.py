@@ -21,7 +21,7 @@ from imbalance_bench.report import published
 from imbalance_bench.report.records.records import NothingRun, readout_title
 from imbalance_bench.report.sheet import Sheet
 from imbalance_bench.report.writing.formats import markdown
-from imbalance_bench.report.writing.page import FORMATS, rendered
+from imbalance_bench.report.writing.page import FORMATS, STORED, rendered
 from imbalance_bench.store import Store, atomic_write
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument("--table", help="a number, or the name of a preset (table1_balanced_first)")
     what.add_argument("--figure", help="a number, or the name of a preset (convergence)")
     what.add_argument("--all", action="store_true", help="write every table, figure and the page of the paper")
-    made.add_argument("--format", choices=FORMATS, help="md on the terminal; every format with --write")
+    made.add_argument("--format", choices=FORMATS, help="md on the terminal; md, csv and tex with --write")
     made.add_argument(
         "--readout", "--iterate", help="last, best, knn, lr or post_<rows> (default: the preset's own, which is last)"
     )
@@ -231,7 +231,7 @@ class Report:
     def _write(self, folder: str, sheets: Sequence[Sheet], drawings: Sequence[Drawing]) -> None:
         """Stores sheets in the format asked for (or all), figures in theirs; prints where they lie."""
         for sheet in sheets:
-            for form in [self.options.format] if self.options.format else FORMATS:
+            for form in [self.options.format] if self.options.format else STORED:
                 path = self.outputs / "tables" / folder / f"{self._file(sheet.name)}.{form}"
                 atomic_write(path, rendered(sheet, form))
                 print(path)

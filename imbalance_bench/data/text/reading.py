@@ -6,11 +6,11 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from imbalance_bench.data.base import Dataset, Encoder, Language, Vocabulary
+from imbalance_bench.data.base import Dataset
 from imbalance_bench.errors import BenchError
 
 
@@ -22,24 +22,13 @@ class RawTexts:
         return x
 
 
-class TextReader(Protocol):
-    """A backbone that texts can be put into."""
-
-    def text_encoder(self, language: Language, folder: Path, device: str) -> Encoder:
-        """What makes numbers of texts: vectors (n, d), or token ids (n, L), and then it has a method ``vocabulary``
-        (``TokenEncoder``). ``folder`` = ``paths.data`` has the cache of what is slow to make; ``device``: auto, cpu or
-        cuda."""
-
-
-class TokenEncoder(Encoder, Protocol):
-    """An encoder of token ids."""
-
-    def vocabulary(self, x: Any, fit_rows: np.ndarray) -> Vocabulary:
-        """What the ids mean that ``__call__`` gives for the same arguments."""
-
-
 def as_read_by(backbone: Any, dataset: Dataset, folder: Path, device: str) -> Dataset:
-    """``dataset`` as ``backbone`` reads it. Raises BenchError where one is of texts and the other is not."""
+    """``dataset`` as ``backbone`` reads it. Raises BenchError where one is of texts and the other is not.
+
+    A backbone that reads texts has ``text_encoder(language, folder, device)``, which makes numbers of texts: vectors
+    (n, d), or token ids (n, L), and then the encoder also has ``vocabulary(x, fit_rows)``: what the ids mean that
+    ``__call__`` gives for the same arguments. ``folder`` = ``paths.data`` has the cache of what is slow to make.
+    """
     reads = hasattr(backbone, "text_encoder")
     if dataset.modality == "text":
         if not reads:

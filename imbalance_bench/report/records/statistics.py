@@ -58,7 +58,6 @@ class PairedDifference:
     wins: int
     ties: int
     losses: int
-    confidence: float
 
     @property
     def pairs(self) -> int:
@@ -191,7 +190,7 @@ def paired_difference(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) ->
     if n > 1:
         half = float(stats.t.ppf(0.5 + confidence / 2, n - 1) * difference.std(ddof=1) / np.sqrt(n))
     wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
-    return PairedDifference(mean, mean - half, mean + half, wins, n - wins - losses, losses, confidence)
+    return PairedDifference(mean, mean - half, mean + half, wins, n - wins - losses, losses)
 
 
 def varies_less(a: np.ndarray, b: np.ndarray, alpha: float = 0.05) -> bool | None:

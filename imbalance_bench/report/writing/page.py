@@ -52,6 +52,7 @@ def _embedded(drawing: Drawing) -> str:
 
 
 FORMATS = ("md", "csv", "tex", "html")
+STORED = FORMATS[:3]  # of each sheet; as HTML a paper is one page
 
 
 def rendered(sheet: Sheet, form: str) -> str:
