@@ -6,7 +6,7 @@ TABLE ?= 2
 DEMO := outputs/demo
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-slow lint docs bench report reproduce clean
+.PHONY: help setup demo test test-slow mutation lint docs bench report reproduce clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ test: setup  ## the tests (quick ones)
 
 test-slow: setup  ## the slow tests
 	@$(BIN)/python -m pytest -n 2 -m slow
+
+mutation: setup  ## does a changed operator, bound or sign fail a test? FUNCTIONS="metrics: data.ratio" asks for some (slow)
+	@$(BIN)/python -m tests.mutation $(FUNCTIONS)
 
 lint: setup  ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -1,0 +1,1 @@
+"""Mutation check: does a changed operator, bound or sign fail a test? ``python -m tests.mutation``, `make mutation`."""

@@ -1,0 +1,105 @@
+"""The functions that decide numbers most, the test files that should notice when one of them is changed, and the
+mutants that change nothing."""
+
+from __future__ import annotations
+
+P = "imbalance_bench."
+RATIO = ("test_ratio.py", "test_ratio_counts.py")
+SPLITS = ("test_splits.py",)
+METRICS = ("test_metrics.py",)
+SCORING = ("test_rescore.py", "test_methods.py")
+STATISTICS = ("test_statistics.py", "test_claims.py")
+CLAIMS = ("test_claims.py",)
+TABLES = ("test_report_tables.py", "test_report_summary.py")
+METHODS = ("test_methods.py", "test_long_tail_methods.py")
+VECTORS = ("test_vector_methods.py",)
+
+TARGETS: dict[str, tuple[str, ...]] = {
+    P + "rounding:snapped": ("test_ratio_counts.py", "test_arithmetic.py"),
+    P + "data.ratio:Ratio.rare_classes": RATIO,
+    P + "data.ratio:Ratio.indices": RATIO,
+    P + "data.ratio:ImbalanceRatio.keep_counts": RATIO,
+    P + "data.ratio:Step.keep_counts": RATIO,
+    P + "data.ratio:Step.rare_classes": RATIO,
+    P + "data.ratio:LongTailed.keep_counts": RATIO,
+    P + "data.ratio:ClassList.keep_counts": RATIO,
+    P + "data.ratio:RandomClasses.keep_counts": RATIO,
+    P + "data.ratio:gaussian_counts": RATIO,
+    P + "data.ratio:MinorMajor.keep_counts": RATIO,
+    P + "data.ratio:_thinned": RATIO,
+    P + "data.splits:Protocol._tried": SPLITS,
+    P + "data.splits:PastFuture._splits": SPLITS,
+    P + "data.splits:OfficialTest._splits": SPLITS,
+    P + "data.splits:own_rows": SPLITS,
+    P + "data.dividing:hold_out": SPLITS,
+    P + "data.dividing:k_folds": SPLITS,
+    P + "data.dividing:dealt": SPLITS,
+    P + "data.dividing:cut": SPLITS,
+    P + "data.tasks:_split": SPLITS,
+    P + "data.tasks:_unseen": SPLITS,
+    P + "methods.shared.oversampling:target_counts": METHODS,
+    P + "methods.shared.oversampling:OverSampler.resample": METHODS,
+    P + "methods.random_undersampling:RandomUnderSampling.resample": METHODS,
+    P + "methods.kmeans_smote:kept_clusters": VECTORS,
+    P + "methods.kmeans_smote:log_sparsity": VECTORS,
+    P + "methods.kmeans_smote:allotted": VECTORS,
+    P + "methods.kmeans_smote:interpolated": VECTORS,
+    P + "engine.losses:effective_number_weights": METHODS,
+    P + "engine.losses:inverse_frequency_weights": METHODS,
+    P + "engine.losses:log_prior": METHODS,
+    P + "methods.focal:Focal.loss": METHODS,
+    P + "methods.ldam:LDAM.margins": METHODS,
+    P + "methods.ldam:LDAM.loss": METHODS,
+    P + "methods.class_balanced:sigmoid_focal": METHODS,
+    P + "methods.logit_adjustment:LogitAdjustment.loss": METHODS,
+    P + "methods.dice:Dice.terms": ("test_text_methods.py",),
+    P + "methods.dice:Dice.coefficients": ("test_text_methods.py",),
+    P + "metrics:evaluate": METRICS,
+    P + "metrics:ranking_scores": METRICS,
+    P + "metrics:precision_recall_curve": METRICS,
+    P + "metrics:log_loss": METRICS,
+    P + "metrics:expected_calibration_error": METRICS,
+    P + "metrics:_counts": METRICS,
+    P + "metrics:_average_precision": METRICS,
+    P + "metrics:_auc_roc": METRICS,
+    P + "metrics:_one_vs_rest": METRICS,
+    P + "metrics:_curve_summaries": METRICS,
+    P + "scoring:headline": SCORING,
+    P + "scoring:decisions": SCORING,
+    P + "scoring:selection_score": SCORING,
+    P + "report.records.statistics:ranks": STATISTICS,
+    P + "report.records.statistics:friedman": STATISTICS,
+    P + "report.records.statistics:_permuted": STATISTICS,
+    P + "report.records.statistics:wilcoxon_holm": STATISTICS,
+    P + "report.records.statistics:holm": STATISTICS,
+    P + "report.records.statistics:paired_difference": STATISTICS,
+    P + "report.records.statistics:varies_less": STATISTICS,
+    P + "report.records.statistics:dolan_more": STATISTICS,
+    P + "report.sheets.judgement:within": CLAIMS,
+    P + "report.sheets.judgement:every": CLAIMS,
+    P + "report.sheets.judgement:judge": CLAIMS,
+    P + "report.sheets.judgement:_on_most": CLAIMS,
+    P + "report.sheets.judgement:_ranks": CLAIMS,
+    P + "report.sheets.judgement:_trend": CLAIMS,
+    P + "report.sheets.claims:conclude": CLAIMS,
+    P + "report.sheets.claims:_compare": CLAIMS,
+    P + "report.sheets.claims:_rows_of": CLAIMS,
+    P + "report.records.records:average": TABLES,
+    P + "report.sheets.scores:score": TABLES,
+    P + "report.sheets.scores:mark_best": TABLES,
+    P + "report.sheets.means:MeanRows.__init__": TABLES,
+    P + "report.sheets.means:MeanRows._mean": TABLES,
+    P + "report.sheets.means:MeanRows._rank": TABLES,
+    P + "report.sheets.tables:_relative_gaps": TABLES,
+    P + "identity:cell_id": ("test_ids.py", "test_conf.py"),
+    P + "identity:_numbers": ("test_ids.py", "test_conf.py"),
+    P + "store:Cell.record": ("test_store.py",),
+    P + "store:Cell.state": ("test_store.py",),
+    P + "store:file_of": ("test_store.py", "test_rescore.py"),
+    P + "store:_lacking": ("test_store.py", "test_rescore.py"),
+}
+
+QUICK = P + "metrics:_auc_roc"  # what the slow test runs, so that the check itself is checked
+
+# (function, change as it is printed, why no test can see it)
+EQUIVALENT: list[tuple[str, str, str]] = []
