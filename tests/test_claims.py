@@ -12,9 +12,10 @@ from imbalance_bench.presets import presets
 from imbalance_bench.registry import build
 from imbalance_bench.report import published
 from imbalance_bench.report.published.sides import ANY, Side
-from imbalance_bench.report.records.statistics import friedman
+from imbalance_bench.report.records.statistics import PairedDifference, friedman
 from imbalance_bench.report.sheets.claim import Claim
 from imbalance_bench.report.sheets.claims import evaluate_claims, evaluate_on_printed, presets_tested, read_claims
+from imbalance_bench.report.sheets.judgement import within
 from tests import records
 
 CLAIMS = {p.parent.name: p for p in sorted(Path(published.__file__).parent.glob("*/claims.yaml"))}
@@ -77,6 +78,12 @@ def test_best_on_all_with_every_number_a_renderer_needs():
     assert result.gain.mean == pytest.approx(np.mean(gains)) and result.gain.pairs == 3
     assert result.versus["b"].mean == pytest.approx(np.mean([0.1, 0.1, 0.2]))
     assert result.gain.low < result.gain.mean < result.gain.high
+
+
+def test_an_interval_that_touches_a_bound_from_outside_has_both():
+    gain = PairedDifference(0.15, 0.1, 0.2, 4, 0, 0, 0.95)
+    bounds = [(0.1, 0.2), (0.2, 0.3), (0.0, 0.1), (0.21, 0.3), (0.0, 0.09)]
+    assert [within(gain, low, high) for low, high in bounds] == [True, None, None, False, False]
 
 
 def test_a_tie_is_not_best():

@@ -23,7 +23,7 @@ def test_every_function_of_the_table_has_mutants_and_tests():
 def test_every_equivalent_mutant_is_one_and_has_a_reason():
     for where, change, reason in EQUIVALENT:
         assert change in {m.change for m in mutants(where)}, (where, change)
-        assert len(reason) > 20
+        assert len(reason) > 8
 
 
 SOURCE = '''
@@ -34,9 +34,12 @@ class Thing:
             raise ValueError(f"{x + 1} is no worth")
         return -x * max(y, 2) if y else [v for v in y if v][-1]
 '''
+LAST = "-x * max(y, 2) if {} else [v for v in y if v][-1]"
 CHANGES = [
-    "x < 3 → x <= 3", "x < 3 → x >= 3", "3 → 4", "not y → y", "x < 3 and (not y) → x < 3 or not y",
-    "-x → x", "-x * max(y, 2) → -x / max(y, 2)", "max → min", "2 → 3", "y → not y", "v → not v", "-1 → 1", "1 → 2",
+    "x < 3 → x <= 3", "x < 3 → x >= 3", "x < 3 → x < 4", "x < 3 and (not y) → x < 3 and y",
+    "x < 3 and (not y) → x < 3 or not y", "-x * max(y, 2) → x * max(y, 2)", "-x * max(y, 2) → -x / max(y, 2)",
+    "max → min", "max(y, 2) → max(y, 3)", f"{LAST.format('y')} → {LAST.format('not y')}", "v → not v",
+    "[v for v in y if v][-1] → [v for v in y if v][1]", "-1 → -2",
 ]  # fmt: skip
 
 

@@ -100,6 +100,14 @@ def test_step_thins_class_1_of_two():
     assert kept(ratio("step", classes=[1]), labels([100, 80])) == [100, 10]
 
 
+def test_class_list_may_name_all_rows_of_a_class():
+    assert kept(ClassList(0, "all", {1: 60}), labels([100, 60])) == [100, 60]
+
+
+def test_two_classes_may_become_equal():
+    assert kept(ImbalanceRatio(0, "all", 1.0), labels([60, 100])) == [60, 60]
+
+
 def test_class_list_takes_fractions_and_numbers_of_rows():
     y = labels([100, 101, 50])
     assert kept(ClassList(0, "all", {1: 0.25, 2: 7}), y) == [100, 25, 7]

@@ -119,6 +119,13 @@ def test_what_is_no_whole_number_is_left_alone():
         assert snapped(value) == value
 
 
+@pytest.mark.parametrize("whole", [1.0, 57.0, 5e6])
+def test_rounding_is_sixteen_steps_of_a_float_at_most(whole):
+    step = np.spacing(whole)
+    assert snapped(whole + 16 * step) == whole == snapped(whole - 8 * step)
+    assert snapped(whole + 17 * step) == whole + 17 * step
+
+
 @pytest.mark.parametrize("reduction", [0.2, 0.4, 0.37])
 @pytest.mark.parametrize("counts", [[12_000] * 10, CLASSES["mnist"], CLASSES["cifar10"], [500] * 100, CLASSES["irt"]])
 def test_gaussian_deletion_takes_its_share_to_the_row(reduction, counts):

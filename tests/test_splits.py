@@ -56,6 +56,19 @@ def test_parts_never_overlap_and_cover_all_rows(counts, label, seed):
         assert (len(split.valid) == 0) == label.startswith("official_trials")
 
 
+@pytest.mark.parametrize(
+    ("part", "label", "options", "y"),
+    [
+        ("valid", "stratified_kfold", {"folds": 2, "valid_fraction": 0.1}, labels([200, 4])),
+        ("train", "past_future", {"folds": 1}, np.repeat([0, 1], [300, 100])),
+        ("test", "official_test", {}, np.array([0, 0, 0, 1] * 20)),
+    ],
+)
+def test_every_part_has_rows_of_every_class(part, label, options, y):
+    with pytest.raises(BenchError, match=f"the {part} part of a split gets no row of class 1 "):
+        splits(label, y, **options)
+
+
 @pytest.mark.parametrize(("label", "shares"), [("holdout_kfold", (60, 20, 20)), ("stratified_kfold", (64, 16, 20))])
 def test_shares(label, shares):
     y = labels([800, 200])
@@ -412,6 +425,12 @@ def test_regression_uses_the_rows_of_the_data_set():
     assert first.task.train is second.task.train
     with pytest.raises(BenchError, match="set ratio=native"):
         make_runs(sine, ratio("ir_50"), protocol(), 0)
+
+
+@pytest.mark.parametrize("named", ["test", "valid"])
+def test_regression_needs_both_parts_named(named):
+    with pytest.raises(BenchError, match="must name test and validation rows"):
+        protocol().splits(Rows(np.linspace(0, 1, 9), kind="regression", **{named: np.arange(3)}))
 
 
 def test_a_feature_that_is_no_number_is_named():

@@ -1,6 +1,7 @@
 """Statistics against scipy, against Demšar's example (2006, table 6), and against the printed tables."""
 
 import itertools
+import warnings
 from importlib.resources import files
 
 import numpy as np
@@ -114,7 +115,7 @@ def test_full_agreement_of_few_sets_has_its_exact_p(methods, cells, p):
     assert result.p == pytest.approx(p) and result.smallest == pytest.approx(p)
 
 
-@pytest.mark.parametrize(("cells", "methods"), [(2, 3), (3, 3), (4, 3), (2, 4), (6, 2)])
+@pytest.mark.parametrize(("cells", "methods"), [(2, 3), (3, 3), (4, 3), (2, 4), (6, 2), (2, 5)])
 def test_friedman_of_few_sets_is_the_share_of_all_orders(cells, methods):
     rng = np.random.default_rng(cells * methods)
     for scores in (rng.random((cells, methods)), rng.integers(0, 3, (cells, methods))):
@@ -138,6 +139,12 @@ def test_friedman_of_a_few_sets_and_many_methods_is_drawn_and_of_many_sets_by_f(
     by_f = stats.f.sf(few.f, *few.dof)
     assert few.method == "permutation" and few.p == statistics.friedman(scores).p == pytest.approx(by_f, abs=0.02)
     assert statistics.friedman(DEMSAR).method == "F"
+
+
+def test_what_no_drawn_order_reaches_is_one_of_them_and_the_observed():
+    scores = pd.DataFrame([np.arange(8.0)] * 5)
+    scores.iloc[0, :2] = [1, 0]
+    assert statistics.friedman(scores).p == 1 / (statistics.ORDERS + 1)
 
 
 def test_friedman_at_its_limits():
@@ -174,9 +181,18 @@ def test_wilcoxon_of_few_sets_counts_the_signs_also_with_ties():
     assert statistics.wilcoxon_holm(scores, "a").loc["b", "p"] == pytest.approx(0.25)
 
 
+def test_wilcoxon_of_thirteen_sets_counts_every_sign():
+    gains = np.repeat([1, 2, 3, 4, 5, 6, -7], [2, 2, 2, 2, 2, 2, 1]) / 100
+    ranks = stats.rankdata(np.abs(gains))
+    sums = np.array(list(itertools.product([0, 1], repeat=13))) @ ranks
+    observed = ranks[gains > 0].sum()
+    p = statistics.wilcoxon_holm(pd.DataFrame({"a": 0.5 + gains, "b": 0.5}), "a").loc["b", "p"]
+    assert p == pytest.approx(2 * np.mean(sums >= observed - 1e-9))
+
+
 def test_holm_by_hand():
     np.testing.assert_allclose(statistics.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
-    np.testing.assert_allclose(statistics.holm([0.5, 0.9]), [1, 1])
+    np.testing.assert_allclose(statistics.holm([0.6, 0.9]), [1, 1])
 
 
 def test_paired_difference_is_the_one_sample_t_interval():
@@ -189,7 +205,9 @@ def test_paired_difference_is_the_one_sample_t_interval():
 
 
 def test_paired_difference_of_few_pairs():
-    one = statistics.paired_difference(np.array([0.6]), np.array([0.5]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        one = statistics.paired_difference(np.array([0.6]), np.array([0.5]))
     assert one.mean == pytest.approx(0.1) and np.isnan(one.low) and one.pairs == 1
     constant = statistics.paired_difference(np.array([0.3, 0.4]), np.array([0.1, 0.2]))
     assert (constant.mean, constant.low, constant.high) == pytest.approx((0.2, 0.2, 0.2))
@@ -197,10 +215,26 @@ def test_paired_difference_of_few_pairs():
     assert np.isnan(none.mean) and none.pairs == 0
 
 
+def test_what_varies_less():
+    steps = np.array([-2.0, -1, 0, 1, 2, 3])
+    wiggle = np.array([0.1, -0.2, 0.1, 0.2, -0.1, 0])
+    assert statistics.varies_less(wiggle, steps) is True and statistics.varies_less(steps, wiggle) is False
+    assert statistics.varies_less(wiggle, wiggle[::-1].copy()) is None
+    shifted, mirrored = wiggle + 0.5, 1 - wiggle
+    assert statistics.varies_less(wiggle, shifted) is False and statistics.varies_less(wiggle, mirrored) is False
+
+
+def test_of_two_pairs_nothing_is_known_and_of_three_something():
+    small, large = np.array([0.0, 0.001, 0.0]), np.array([0.0, 5, 10])
+    assert statistics.varies_less(small[:2], large[:2]) is None
+    assert statistics.varies_less(small, large) is True
+
+
 def test_dolan_more_by_hand():
     scores = pd.DataFrame({"a": [1.0, 0.5, 0.2], "b": [0.5, 0.5, 0.8]})
     profile = statistics.dolan_more(scores, np.array([0, 0.25, 0.5, 1]))
     np.testing.assert_allclose(profile["a"], [1, 1, 2 / 3, 2 / 3])
     np.testing.assert_allclose(profile["b"], [1, 1, 1, 2 / 3])
+    assert statistics.dolan_more(scores).index.tolist() == pytest.approx([i / 100 for i in range(101)])
     assert statistics.dolan_more(scores[:0]).isna().all(axis=None)
     assert statistics.dolan_more(printed_auc_pr(2)).loc[0].eq(1).all()

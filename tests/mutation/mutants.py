@@ -93,9 +93,10 @@ def of_source(source: str, name: str, path: str = "<source>") -> Iterator[Mutant
         # A list keeps its element, a field its value, until the mutant is compiled: one tree serves all.
         holder = getattr(node, field) if at is not None else None
         before = holder[at] if holder is not None else getattr(node, field)
-        shown = ast.unparse(node if isinstance(before, ast.cmpop | ast.operator | ast.boolop | str) else before)
+        around = isinstance(node, ast.expr | ast.keyword | ast.AugAssign)  # which of several equal constants it is
+        shown = ast.unparse(node if around else before)
         _put(node, field, at, changed)
-        after = ast.unparse(node if isinstance(before, ast.cmpop | ast.operator | ast.boolop | str) else changed)
+        after = ast.unparse(node if around else changed)
         code = _code(compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True), name)
         _put(node, field, at, before)
         yield Mutant(getattr(before, "lineno", None) or _line(node), f"{shown} → {after}", code)
