@@ -93,8 +93,8 @@ TARGETS: dict[str, tuple[str, ...]] = {
     P + "report.sheets.tables:_relative_gaps": TABLES,
     P + "identity:cell_id": ("test_ids.py", "test_own_code.py"),
     P + "identity:_numbers": ("test_ids.py", "test_own_code.py"),
-    P + "store:Cell.record": ("test_store.py",),
-    P + "store:Cell.state": ("test_store.py",),
+    P + "store:CellFolder.record": ("test_store.py",),
+    P + "store:CellFolder.state": ("test_store.py",),
     P + "store:file_of": ("test_store.py", "test_rescore.py"),
     P + "store:_lacking": ("test_store.py", "test_rescore.py"),
 }
