@@ -297,6 +297,18 @@ def test_many_groups_that_are_alike_are_dealt_by_their_share():
     assert (parts != dealt(y, np.arange(len(y)), np.array([0.7, 0.3]), 1)).any()
 
 
+def test_groups_go_where_they_went():
+    """Records are of these parts: patients of many rows, and many single rows that are alike."""
+    y, groups = patients(24, 3)
+    y, groups = np.r_[y, np.arange(140) % 3 == 0].astype(np.int64), np.r_[groups, 24 + np.arange(140)]
+    parts = dealt(y, groups, np.array([0.6, 0.25, 0.15]), 7)
+    of_group = "".join(str(parts[groups == group][0]) for group in range(164))
+    assert of_group == (
+        "01020100010021111220000000000102000110010011020200220102002112000001110202101000001100101021"
+        "000000000010000000200201000010010002012102111100000000000012020001121010"
+    )
+
+
 def test_a_class_of_few_groups_is_named_with_what_helps():
     y, groups = np.repeat([0, 1], [60, 40]), np.r_[np.arange(60), 60 + np.arange(40) // 10]
     with pytest.raises(BenchError) as error:

@@ -54,7 +54,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     P + "methods.logit_adjustment:LogitAdjustment.loss": METHODS,
     P + "methods.dice:Dice.terms": ("test_text_methods.py",),
     P + "methods.dice:Dice.coefficients": ("test_text_methods.py",),
-    P + "metrics:evaluate": METRICS,
+    P + "metrics:evaluate": (*METRICS, "test_slices.py"),
     P + "metrics:ranking_scores": METRICS,
     P + "metrics:precision_recall_curve": METRICS,
     P + "metrics:log_loss": METRICS,
