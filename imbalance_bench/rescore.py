@@ -12,8 +12,6 @@ import io
 import json
 import math
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +22,7 @@ from imbalance_bench import scoring
 from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.errors import BenchError
 from imbalance_bench.select import of_record, select
-from imbalance_bench.store import CellFolder, Damaged, Record, Store, file_of, remedy
+from imbalance_bench.store import CellFolder, Damaged, Record, Store, arrays, file_of, remedy
 
 Key = tuple[str, ...]
 
@@ -131,11 +129,7 @@ def _predictions(record: Record) -> dict[str, np.ndarray]:
     """
     name = "predictions.npz"
     path, cure = record["path"] / name, remedy(record, name)
-    try:
-        with np.load(io.BytesIO(file_of(record, name)), allow_pickle=False) as arrays:
-            loaded = dict(arrays)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise Damaged(path, f"is damaged ({error})", cure) from error
+    loaded = arrays(record, name)
     if absent := {"run", "label", "scores_last"} - loaded.keys():
         raise Damaged(path, f"has no {', '.join(sorted(absent))}", cure)
     runs, rows = len(record["runs"]), loaded["run"].size
@@ -148,21 +142,21 @@ def _predictions(record: Record) -> dict[str, np.ndarray]:
     return loaded
 
 
-def _named_slices(record: Record, arrays: dict[str, np.ndarray]) -> tuple[Record, dict[str, np.ndarray]]:
+def _named_slices(record: Record, saved: dict[str, np.ndarray]) -> tuple[Record, dict[str, np.ndarray]]:
     """The record and predictions of a cell that is older than named slices, with its array ``difficult`` as one of
     them and the shares beside it as facts of the runs; others as they are."""
-    if "difficult" not in arrays:
-        return record, arrays
+    if "difficult" not in saved:
+        return record, saved
     nothing = np.full(len(record["runs"]), np.nan)
-    shares, own = (arrays.get(f"difficult_{key}", nothing).tolist() for key in ("share", "share_own"))
+    shares, own = (saved.get(f"difficult_{key}", nothing).tolist() for key in ("share", "share_own"))
     runs = []
     for run, of_split, of_network in zip(record["runs"], shares, own):
         last = {} if math.isnan(of_network) else {"last": {"share_own": of_network}}
         runs.append(run | {"slices": {"difficult": {"share": of_split, **last}}})
-    arrays = {key: array for key, array in arrays.items() if not key.startswith("difficult")} | {
-        "slice_difficult": arrays["difficult"]
+    saved = {key: array for key, array in saved.items() if not key.startswith("difficult")} | {
+        "slice_difficult": saved["difficult"]
     }
-    return record | {"runs": runs, "slices": ["difficult"]}, arrays
+    return record | {"runs": runs, "slices": ["difficult"]}, saved
 
 
 def _compare(record: Record, text: str, headline: dict[str, Any]) -> Change:

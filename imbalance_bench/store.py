@@ -5,17 +5,23 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import io
 import json
 import os
 import re
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.locks import lock_file
 from imbalance_bench.registry import GROUPS
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Raised when a change of the code changes numbers, so that older records are not taken for newer ones.
 SCHEMA = 2
@@ -260,6 +266,17 @@ def file_of(record: Record, name: str) -> bytes:
     if sums is not None and sums.get(name) != _sum(found):
         raise Damaged(path, "is damaged (not what the run wrote)", remedy(record, name))
     return found
+
+
+def arrays(record: Record, name: str) -> dict[str, np.ndarray]:
+    """What an .npz file beside a record holds; raises as ``file_of`` does."""
+    import numpy as np
+
+    try:
+        with np.load(io.BytesIO(file_of(record, name)), allow_pickle=False) as file:
+            return dict(file)
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+        raise Damaged(record["path"] / name, f"is damaged ({error})", remedy(record, name)) from error
 
 
 def has_file(record: Record, name: str) -> bool:

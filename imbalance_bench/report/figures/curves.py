@@ -10,7 +10,7 @@ import numpy as np
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import CellState, Record, arrays
+from imbalance_bench.report.records.records import CellState, Record
 from imbalance_bench.report.style import (
     SKY,
     VERMILLION,
@@ -21,6 +21,7 @@ from imbalance_bench.report.style import (
     legend_below,
     line_style,
 )
+from imbalance_bench.store import arrays
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

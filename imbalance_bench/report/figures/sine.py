@@ -12,7 +12,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import CellState, NothingRun, Record, arrays
+from imbalance_bench.report.records.records import CellState, NothingRun, Record
 from imbalance_bench.report.style import (
     BLUE,
     GREEN,
@@ -24,6 +24,7 @@ from imbalance_bench.report.style import (
     handles,
     legend_below,
 )
+from imbalance_bench.store import arrays
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,13 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from imbalance_bench import origin
 from imbalance_bench.errors import BenchError
@@ -295,11 +291,3 @@ def duration(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
-def arrays(record: Record, name: str) -> dict[str, np.ndarray]:
-    try:
-        with np.load(io.BytesIO(file_of(record, name)), allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-        raise Damaged(record["path"] / name, f"is damaged ({error})", remedy(record, name)) from error

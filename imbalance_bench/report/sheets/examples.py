@@ -11,10 +11,10 @@ import numpy as np
 
 from imbalance_bench.registry import build
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import CellState, NothingRun, Record, arrays
+from imbalance_bench.report.records.records import CellState, NothingRun, Record
 from imbalance_bench.report.sheet import Block, Item, Sheet, mean_sd
 from imbalance_bench.report.sheets.scores import metric_title
-from imbalance_bench.store import Damaged, has_file
+from imbalance_bench.store import Damaged, arrays, has_file
 
 if TYPE_CHECKING:
     import pandas as pd
