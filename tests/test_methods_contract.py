@@ -1,9 +1,15 @@
 """What every method promises, over every option of conf/method × a binary table, images of several classes, as numbers
-under an MLP and as bytes under a network with convolutions, and binary texts as token ids."""
+under an MLP and as bytes under a network with convolutions, and binary texts as token ids.
+
+Every row is watched where it enters training: networks get theirs as ``Rows``, and what is no network by the functions
+in ``ENTRANCES``. A method in which no row is seen fails.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -41,7 +47,12 @@ QUICK = {
     "iml": {"iterations": 2, "steps": 5},
     "cag": QUICK_GENERATOR,
     "miso": {**QUICK_GENERATOR, "mine_steps": 1},
+    # Two epochs leave nobody sure of anything: rules that take rows of the pool all the same.
+    **dict.fromkeys(("self_paced", "context_data"), {"loss_threshold": 9.0}),
+    **dict.fromkeys(("selectnet", "pool_random"), {"threshold": 0.01}),
 }  # fmt: skip
+# Of a key that is off by default: less where an option turns it on.
+QUICK_WHERE_ON = {"fusion_steps": 2}
 # Methods that draw nothing: equal rows, equal scores, whatever the seed.
 SEEDLESS = {"logistic_regression", "logistic_regression_balanced", "iml"}
 REGRESSION = {"squared_error", "squared_error_train_valid", "explicit_gradient_sine"}
@@ -52,12 +63,92 @@ DECLINED = {(label, made) for label in REGRESSION for made in TASKS} | {
 }  # fmt: skip
 
 
-class Watched(Engine):
-    """Keeps the sets that networks are trained on."""
+# Methods (by registered name; "label:" by option) that learn from the validation part, and what says that they may.
+# Options with trainer.rows=train_valid train on it: controls that give a baseline the same rows.
+LEARNS_FROM_VALIDATION = {
+    "explicit_gradient": "Algorithm 1: made rows are moved by the gradient of the validation loss",
+    "mesa": "the meta-sampler's reward is the gain in AUC-PR on the validation part (Section 3)",
+    "label:tau_norm_selected": "tau is chosen on the validation part (Kang et al., 2020)",
+}
+IDLE = {"explicit_gradient_eta2_0": "the control whose made rows move by steps of length 0"}
+# The same of the withdrawn rows: their features are an unlabelled pool, or their labels too are known, to oracles.
+LEARNS_FROM_POOL = dict.fromkeys(
+    ("self_paced", "context_data", "selectnet", "pool_random", "pool_all"),
+    "rows of the pool are added under predicted labels (SelectNet, Algorithm 1)",
+)
+ORACLES = {
+    "pool_oracle": "upper bound: all of the pool with its true labels",
+    "potential": "upper bound: minority rows that the ratio withdrew are given back",
+}
+# Networks that learn what has been made of the rows, beside or in place of the rows themselves.
+TRANSFORMED = {
+    "cwgan": "columns scaled to [0, 1] for the GAN",
+    "crt": "features of the trained network",
+    "adasyn_features": "features of the trained network",
+    "smote_features": "features of the trained network",
+}
+# Rows that are learned under other labels than their own.
+RELABELLED = {
+    "setconv": "one class against the rest",
+    "label:context_data_predicted_label": "Eq. 3 as printed: labelled rows too are added under predicted labels",
+    "label:selectnet_predicted_label": "Eq. 3 as printed",
+}
 
-    def train(self, method, tasks, sets, backbone):
-        self.sets = list(sets)
-        return super().train(method, tasks, sets, backbone)
+
+@dataclass
+class Watch:
+    """What entered training. ``parts``: rows with their ids; ``arrays``: features (n, ...) and labels (n,) that an
+    estimator was given."""
+
+    parts: list[Part] = field(default_factory=list)
+    arrays: list[tuple[Any, Any]] = field(default_factory=list)
+
+    def rows(self, sets: Any) -> None:
+        self.parts += sets
+
+    def estimator(self, x: Any, y: Any) -> None:
+        self.arrays.append(tuple(torch.as_tensor(a).cpu().numpy() for a in (x, y)))
+
+
+# module: function → what it is called with is told the watch.
+ENTRANCES: dict[str, Callable[..., None]] = {
+    "imbalance_bench.engine.batches:Rows.__init__": lambda w, _, sets, *a, **k: w.rows(sets),
+    "imbalance_bench.methods.weob2:learn": lambda w, sets, *a: w.rows(sets),
+    "imbalance_bench.methods.iml:IML.fit_one": lambda w, _, task, rows, *a: w.rows([rows]),
+    "imbalance_bench.methods.logistic_regression:LogisticRegression.fit_one": lambda w, _, task, rows: w.rows([rows]),
+    "imbalance_bench.methods.shared.decisions:KNNDecision.__init__": lambda w, _, x, y, *a: w.estimator(x, y),
+    "imbalance_bench.methods.shared.decisions:LogisticDecision.__init__": lambda w, _, x, y, *a: w.estimator(x, y),
+    "imbalance_bench.methods.cs_dmlp:NearestMean.__init__": lambda w, _, x, y, *a: w.estimator(x, y),
+    "imbalance_bench.methods.lmle:Clustering.__init__": lambda w, _, x, y, *a: w.estimator(x, y),
+    "imbalance_bench.methods.miso.generator:Generator.__init__": lambda w, _, options, vocabulary, few, many, *a: (
+        w.estimator(np.concatenate([few, many]), np.repeat([1, 0], [len(few), len(many)]))
+    ),
+    "imbalance_bench.methods.kmeans_smote:ClusterSampler.fit_resample": lambda w, _, x, y: w.estimator(x, y),
+    "imblearn.base:SamplerMixin.fit_resample": lambda w, _, x, y, **k: w.estimator(x, y),
+    "sklearn.tree:DecisionTreeClassifier.fit": lambda w, _, x, y, *a, **k: w.estimator(x, y),
+}
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """Watches until it is told to stop: ``monkeypatch.undo``."""
+    seen = Watch()
+    for place, tell in ENTRANCES.items():
+        module, _, path = place.partition(":")
+        *owners, name = path.split(".")
+        owner = importlib.import_module(module)
+        for part in owners:
+            owner = getattr(owner, part)
+        monkeypatch.setattr(owner, name, watched(getattr(owner, name), tell, seen))
+    return seen
+
+
+def watched(function: Callable[..., Any], tell: Callable[..., None], seen: Watch) -> Callable[..., Any]:
+    def call(*args: Any, **kwargs: Any) -> Any:
+        tell(seen, *args, **kwargs)
+        return function(*args, **kwargs)
+
+    return call
 
 
 @cache
@@ -68,13 +159,14 @@ def chosen(label: str) -> dict[str, Any]:
 def quick(options: dict[str, Any]) -> dict[str, Any]:
     """The keys of a method with less to do, and of one inside it (``method.resampler``)."""
     inner = {key: quick(value) for key, value in options.items() if isinstance(value, dict) and "name" in value}
-    return options | inner | QUICK.get(options["name"], {})
+    less = {key: value for key, value in QUICK_WHERE_ON.items() if options.get(key)}
+    return options | inner | less | QUICK.get(options["name"], {})
 
 
-def built(label: str) -> tuple[Method, Watched]:
+def built(label: str) -> tuple[Method, Engine]:
     """A method as its option has it, and the engine with what the option asks of the trainer (rows=train_valid)."""
     settings = trainer(epochs=2, rows=chosen(label)["trainer"]["rows"])
-    return METHODS.build(quick(chosen(label)["method"])), Watched(settings, "cpu")
+    return METHODS.build(quick(chosen(label)["method"])), Engine(settings, "cpu")
 
 
 def declines(label: str, made: str) -> bool:
@@ -84,9 +176,45 @@ def declines(label: str, made: str) -> bool:
 
 
 def pair(made: str) -> list[Task]:
-    """Two runs on the same rows with different seeds, as protocol.seeds=2 makes them."""
+    """Two runs on the same rows with different seeds, as protocol.seeds=2 makes them. Each part has ids of its own."""
     first = TASKS[made](0)
+    own = {
+        name: replace(getattr(first, name), ids=getattr(first, name).ids + start)
+        for name, start in {"train": 0, "valid": 1000, "withdrawn": 2000}.items()
+    }
+    first = replace(first, **own)
     return [first, replace(first, seed=first.seed + 1, repeat=1)]
+
+
+def listed(label: str, names: dict[str, str]) -> bool:
+    """Whether a list of exceptions has an option, or its method."""
+    return chosen(label)["method"]["name"] in names or f"label:{label}" in names
+
+
+def may_learn_from(label: str) -> set[str]:
+    """Of what a method may learn beside the training part: "valid", "pool" (its features), "pool_labels"."""
+    may = {"pool", "pool_labels"} if listed(label, ORACLES) else set()
+    if listed(label, LEARNS_FROM_POOL):
+        may.add("pool")
+    if listed(label, LEARNS_FROM_VALIDATION) or chosen(label)["trainer"]["rows"] == "train_valid":
+        may.add("valid")
+    return may
+
+
+def changed(tasks: list[Task], made: str, what: set[str]) -> list[Task]:
+    """The same runs where ``what`` may not be learned from holds something else: other rows, under other labels."""
+    other = TASKS[made](7)
+
+    def relabelled(part: Part, classes: int) -> Part:
+        return replace(part, y=(part.y + 1) % classes)
+
+    for name, part in (("valid", "valid"), ("pool", "withdrawn")):
+        if name in what:
+            rows = relabelled(getattr(other, part), other.classes)
+            tasks = [replace(t, **{part: replace(rows, ids=getattr(t, part).ids)}) for t in tasks]
+    if "pool_labels" in what and "pool" not in what:
+        tasks = [replace(t, withdrawn=relabelled(t.withdrawn, t.classes)) for t in tasks]
+    return tasks
 
 
 def network(made: str) -> Any:
@@ -109,9 +237,60 @@ def contents(tasks: list[Task]) -> list[bytes]:
     return [array.tobytes() for t in tasks for p in parts(t) for array in (p.x, p.y, p.ids)]
 
 
+def check_rows(seen: Watch, task: Task, label: str) -> None:
+    """Rows learned under an id are the rows of that id; no other row of the data is learned under whatever id."""
+    may = may_learn_from(label)
+    allowed = [task.train] + [task.valid] * ("valid" in may)
+    pool = [task.withdrawn] if "pool" in may else []
+    content = {i: x.tobytes() for p in (*allowed, *pool) for i, x in zip(p.ids.tolist(), numbers(p.x))}
+    labels = {i: y for p in allowed for i, y in zip(p.ids.tolist(), p.y.tolist())}
+    if "pool_labels" in may:
+        labels |= dict(zip(task.withdrawn.ids.tolist(), task.withdrawn.y.tolist()))
+    forbidden = {x.tobytes() for p in parts(task) for i, x in zip(p.ids.tolist(), numbers(p.x)) if i not in content}
+    as_they_are = 0
+    for part in seen.parts:
+        if not len(part.ids):  # of a network that learns the losses of another (SelectNet's f_s)
+            assert listed(label, LEARNS_FROM_POOL)
+            continue
+        assert (part.ids >= -1).all()
+        real = part.take(part.ids >= 0)
+        assert set(real.ids.tolist()) <= set(content), "rows are learned that the method may not see"
+        if not listed(label, RELABELLED):
+            for i, y in zip(real.ids.tolist(), real.y.tolist()):
+                assert labels.get(i, y) == y, f"row {i} is learned under another label"
+        shaped = part.x.shape[1:] == task.train.x.shape[1:]
+        own = [x.tobytes() for x in numbers(real.x)] if shaped else []
+        if own == [content[i] for i in real.ids.tolist()]:
+            as_they_are += 1
+            assert part.x.dtype in (np.float32, task.train.x.dtype)
+            assert not forbidden & {x.tobytes() for x in numbers(part.x)}, "made rows are rows that are withheld"
+        else:
+            assert listed(label, TRANSFORMED), "rows under an id are not the rows of that id"
+    assert as_they_are or not seen.parts
+    flat = {row(x): y for p in allowed for x, y in zip(numbers(p.x), p.y.tolist())}
+    fitted = [part.y for part in (*seen.parts, task.train)]
+    for x, y in seen.arrays:
+        if not any(np.array_equal(y, known) for known in fitted):  # else: these rows, or features of them
+            assert {(row(a), b) for a, b in zip(numbers(scaled(x, task)), y.tolist())} <= set(flat.items())
+
+
+def row(x: np.ndarray) -> bytes:
+    return x.astype(np.float32).tobytes()
+
+
+def scaled(x: np.ndarray, task: Task) -> np.ndarray:
+    """Rows as they are given to an estimator: those of images as bytes may have become numbers."""
+    return x / np.float32(255) if task.train.x.dtype == np.uint8 and x.dtype != np.uint8 and x.max() > 1 else x
+
+
+def last_scores(classifiers: list[Any], x: np.ndarray) -> list[np.ndarray]:
+    """What each run says of ``x``, by all that it scores but the epoch that validation chose."""
+    return [np.stack([c.scores(x, i) for i in c.iterates if i != "best"]) for c in classifiers]
+
+
 @pytest.mark.parametrize("made", TASKS)
 @pytest.mark.parametrize("label", LABELS)
-def test_contract(label, made):
+def test_contract(label, made, watch, monkeypatch):
     method, engine = built(label)
     tasks = pair(made)
     reasons = [method.declines(t) for t in tasks]
@@ -121,9 +300,13 @@ def test_contract(label, made):
     assert reasons == [None, None]
     before = contents(tasks)
     classifiers = method.fit(tasks, network(made), engine)
+    monkeypatch.undo()
     assert contents(tasks) == before
+    assert watch.parts or watch.arrays, "no row was seen: say in ENTRANCES where rows enter the training"
+    check_rows(watch, tasks[0], label)
 
     x = TASKS[made](5).valid.x
+    test = x.tobytes()
     for t, classifier in zip(tasks, classifiers):
         assert classifier.failure is None
         assert classifier.readouts[0] == "last"
@@ -132,27 +315,66 @@ def test_contract(label, made):
             assert scores.shape == (len(x), t.classes)
             assert np.isfinite(scores).all()
             np.testing.assert_allclose(np.exp(scores.astype(np.float64)).sum(1), 1, rtol=1e-5)
+            # A row is scored by itself, whichever rows are scored with it.
+            np.testing.assert_allclose(classifier.scores(x[:3], iterate), scores[:3], rtol=1e-3, atol=1e-4)
         assert classifier.history
         assert [row["epoch"] for row in classifier.history] == list(range(1, len(classifier.history) + 1))
         assert classifier.info["train_counts"] == t.counts.tolist()
+    assert x.tobytes() == test
+    assert contents(tasks) == before
 
-    # Networks learn given rows under their own ids, and made rows under -1.
-    for t, rows in zip(tasks, getattr(engine, "sets", [])):
-        given = {(i, int(y), x.tobytes()) for p in parts(t) for i, y, x in zip(p.ids.tolist(), p.y, numbers(p.x))}
-        real = rows.take(rows.ids >= 0)
-        assert {(i, int(y), x.tobytes()) for i, y, x in zip(real.ids.tolist(), real.y, numbers(real.x))} <= given
-        assert (rows.ids >= -1).all()
-        assert rows.x.dtype in (np.float32, t.train.x.dtype)
-        assert rows.x.shape[1:] == t.train.x.shape[1:]
+    # Equal seeds, equal bits, whatever the state of the process's own generators and whatever the parts hold that may
+    # not be learned from; another seed, other scores.
+    def again(what: set[str]) -> list[np.ndarray]:
+        return last_scores(method.fit(changed(pair(made), made, what), network(made), built(label)[1]), x)
 
-    # Equal seeds, equal bits, whatever the state of the process's own generators; another seed, other scores.
     torch.manual_seed(99)
     np.random.seed(99)  # noqa: NPY002
-    first, second = (c.scores(x) for c in classifiers)
-    again = [c.scores(x) for c in method.fit(pair(made), network(made), built(label)[1])]
-    np.testing.assert_array_equal(first, again[0])
-    np.testing.assert_array_equal(second, again[1])
+    first, second = last_scores(classifiers, x)
+    may = may_learn_from(label)
+    same = again({"valid", "pool", "pool_labels"} - may)
+    np.testing.assert_array_equal(first, same[0])
+    np.testing.assert_array_equal(second, same[1])
     assert (first != second).any() == (label not in SEEDLESS)
+    if made == "table" and label not in IDLE:  # what is said to be learned from is
+        for what in may:
+            assert (again({what})[0] != first).any(), f"{label} does not learn from {what}: it is to be no exception"
+
+
+def copy_of(part: Part, ids: Any) -> Part:
+    return replace(part, ids=np.broadcast_to(ids, len(part)))
+
+
+@pytest.mark.parametrize(
+    "leak, message",
+    [
+        (lambda t: t.train.join(t.valid), "may not see"),
+        (lambda t: t.train.join(t.withdrawn), "may not see"),
+        (lambda t: t.train.join(copy_of(t.valid, -1)), "withheld"),
+        (lambda t: replace(t.train, ids=t.train.ids[::-1]), "another label|not the rows of that id"),
+        (lambda t: replace(t.train, y=1 - t.train.y), "another label"),
+        (lambda t: replace(t.train, x=t.train.x + 1), "not the rows of that id"),
+    ],
+)
+def test_the_contract_sees_rows_that_do_not_belong(leak, message):
+    (task, _) = pair("table")
+    check_rows(Watch([task.train]), task, "cross_entropy")
+    with pytest.raises(AssertionError, match=message):
+        check_rows(Watch([leak(task)]), task, "cross_entropy")
+
+
+def test_the_contract_sees_rows_that_an_estimator_is_not_to_have():
+    (task, _) = pair("table")
+    check_rows(Watch(arrays=[(task.train.x[:5], task.train.y[:5])]), task, "mesa")
+    with pytest.raises(AssertionError):
+        check_rows(Watch(arrays=[(task.withdrawn.x, task.withdrawn.y)]), task, "mesa")
+
+
+def test_exceptions_name_methods_that_exist():
+    names = {*LEARNS_FROM_VALIDATION, *LEARNS_FROM_POOL, *ORACLES, *TRANSFORMED, *RELABELLED, *QUICK}
+    known = {*METHODS.names(), *(f"label:{label}" for label in LABELS)}
+    assert names <= known
+    assert set(IDLE) <= set(LABELS)
 
 
 @pytest.mark.parametrize("label", LABELS)
