@@ -285,7 +285,7 @@ def scaled(x: np.ndarray, task: Task) -> np.ndarray:
 
 def last_scores(classifiers: list[Any], x: np.ndarray) -> list[np.ndarray]:
     """What each run says of ``x``, by all that it scores but the epoch that validation chose."""
-    return [np.stack([c.scores(x, i) for i in c.iterates if i != "best"]) for c in classifiers]
+    return [np.stack([c.scores(x, i) for i in c.readouts if i != "best"]) for c in classifiers]
 
 
 @pytest.mark.parametrize("made", TASKS)
@@ -316,7 +316,7 @@ def test_contract(label, made, watch, monkeypatch):
             assert np.isfinite(scores).all()
             np.testing.assert_allclose(np.exp(scores.astype(np.float64)).sum(1), 1, rtol=1e-5)
             # A row is scored by itself, whichever rows are scored with it.
-            np.testing.assert_allclose(classifier.scores(x[:3], iterate), scores[:3], rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(classifier.scores(x[:3], readout), scores[:3], rtol=1e-3, atol=1e-4)
         assert classifier.history
         assert [row["epoch"] for row in classifier.history] == list(range(1, len(classifier.history) + 1))
         assert classifier.info["train_counts"] == t.counts.tolist()
