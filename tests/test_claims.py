@@ -283,7 +283,9 @@ def test_varies_least_is_about_the_spread_over_cells():
     result = verdict(claim("varies_least", names, against=["b"]), values)
     assert result.verdict == "holds" and result.detail == "sd 0.010, that of b 0.342, over 4 cells"
     assert verdict(claim("varies_least", names, method="b", against=["a"]), values).verdict == "does not hold"
-    assert verdict(claim("varies_least", names), values).verdict == "undecided"
+    assert verdict(claim("varies_least", names[:2], against=["b"]), values).verdict == "undecided"
+    close = verdict(claim("varies_least", names), values)
+    assert close.verdict == "undecided" and "that of c 0.010" in close.detail
     assert verdict(claim("varies_least", ["d0"]), values).verdict == "not run"
 
 

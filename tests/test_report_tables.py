@@ -90,6 +90,7 @@ def test_best_is_bold_with_ties_and_controls_stand_apart(outputs):
 def test_mean_rows_cover_the_sets_that_all_were_run_on(outputs):
     rows = texts(table(grid(), Store(outputs)))
     assert [i.text for i in rows["mean (2 of 3 sets)"]] == ["0.550 ± 0.212", "0.600 ± 0.141", "0.600 ± 0.000"]
+    assert [i.bold for i in rows["mean (2 of 3 sets)"]] == [False, True, True]
     # ranks: ecoli 1.5 1.5 3, oil 3 2 1; printed on the same sets: ecoli 3 2 1, oil 0.56 0.57 0.63 → 3 2 1
     ranks = rows["mean rank (2 of 3 sets)"]
     assert [i.text for i in ranks] == ["2.25", "1.75", "2.00"]
