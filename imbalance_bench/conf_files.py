@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -21,8 +21,8 @@ SHOWN = 6  # options in a message
 
 
 class ConfFiles:
-    """What Hydra finds with a primary config and the overrides of a command, of which those of Hydra's own keys may add
-    folders (hydra.searchpath)."""
+    """The files that Hydra finds with a primary config and the overrides of a command; overrides of Hydra's own keys
+    may add folders (hydra.searchpath)."""
 
     def __init__(self, loader: ConfigLoader, overrides: Sequence[str] = (), name: str = "config") -> None:
         self.loader, self.overrides, self.name = loader, list(overrides), name
@@ -61,11 +61,11 @@ class ConfFiles:
         known = self.options(group)
         if not values:
             pattern = (override.input_line or "").partition("=")[2]
-            near = nearest(re.sub(r"glob\(|[^\w/-]", "", pattern), known)
+            near = suggestion(re.sub(r"glob\(|[^\w/-]", "", pattern), known)
             raise BenchError(f"{group}={pattern} matches no option of {group}: {near}")
         for value in values if known else ():
             if value is None:
-                raise BenchError(f"{group}=null chooses no option of {group}: {nearest('', known)}")
+                raise BenchError(f"{group}=null chooses no option of {group}: {suggestion('', known)}")
             if isinstance(value, (str, int)) and str(value) not in known:
                 raise BenchError(self._unknown_option(group, str(value)))
 
@@ -83,7 +83,7 @@ class ConfFiles:
             yield from (f"{folder}/{option}" for option in self._options(f"{group}/{folder}"))
 
     def explain(self, error: BaseException) -> str:
-        """The message of an error that Hydra raised for the overrides; for an option or a key that there is not, with
+        """The message of an error that Hydra raised for the overrides; for an unknown option or key, with
         the nearest names."""
         from hydra.errors import MissingConfigException
 
@@ -103,7 +103,7 @@ class ConfFiles:
                 f"+paper={option} is not a grid of cells: name a table or a figure (scripts/train.py --help lists "
                 f"them); claims are tested by scripts/report.py --paper {paper}"
             )
-        return f"unknown {group}={option}: {nearest(option, self.options(group))}"
+        return f"unknown {group}={option}: {suggestion(option, self.options(group))}"
 
     def _unknown_key(self, key: str, full: str) -> str:
         group = full.rpartition(".")[0]
@@ -112,14 +112,14 @@ class ConfFiles:
         if having:
             some = ", ".join(having[:SHOWN]) + (f" and {len(having) - SHOWN} more" if len(having) > SHOWN else "")
             return f"unknown key {full}: {group}={option} has none; add {group}=<option>, one of {some}"
-        return f"unknown key {full}: {nearest(key, keys)}"
+        return f"unknown key {full}: {suggestion(key, keys)}"
 
     def _chosen(self, group: str) -> tuple[str | None, list[str]]:
         """The option of a group, and its keys; for "": None, and the keys of the top level."""
         from hydra.types import RunMode
         from omegaconf import OmegaConf
 
-        # What chooses options; whatever else is wrong is told when this is put right.
+        # What chooses options; other errors are reported once this is fixed.
         choices = []
         for override in self.overrides:
             key, _, value = override.partition("=")

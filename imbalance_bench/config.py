@@ -135,7 +135,7 @@ def _whole_paths(group: str, options: Any) -> Any:
 
 
 def label_of(option: str) -> str:
-    """What tables and records call an option of conf/: dos/k3 is dos_k3."""
+    """Label of an option of conf/ in tables and records: dos/k3 is dos_k3."""
     return option.replace("/", "_")
 
 
@@ -150,7 +150,7 @@ def plain_of(cfg: dict[str, Any]) -> dict[str, Any]:
             raise BenchError(f"no {group} was chosen: add {group}=<option> (scripts/train.py --help lists them)")
         if not isinstance(cfg[group], dict):
             raise BenchError(
-                f"{group}={cfg[group]} is no option here: a saved config has no options, it holds all keys of its "
+                f"{group}={cfg[group]} is not an option here: a saved config has no options, it holds all keys of its "
                 f"{group}. Change one of those ({group}.<key>=<value>), or leave out -cp and -cn"
             )
         cfg[group].setdefault("label", cfg[group].get("name", group))

@@ -49,7 +49,7 @@ def device_name(device: torch.device) -> str:
 
 
 def gpu_facts(device: torch.device) -> dict[str, Any]:
-    """What a record says of a GPU, its libraries and how it computes; nothing of another device."""
+    """Facts for the record: the GPU, its libraries and its arithmetic; none for another device."""
     if device.type != "cuda":
         return {}
     backends: Any = torch.backends

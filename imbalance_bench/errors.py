@@ -5,15 +5,15 @@ import typing
 
 
 class BenchError(Exception):
-    """Something a user can mend. Shown as one message without a traceback; the exit status is non-zero."""
+    """An error that a user can fix. Shown as one message without a traceback; the exit status is non-zero."""
 
 
 class Declined(BenchError):
     """A method cannot do a cell (it is binary only, say). Tables print ``n/a`` with this reason."""
 
 
-def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """The end of an "unknown name" message: the nearest known names, or all of them when none is near."""
+def suggestion(name: str, known: typing.Iterable[str]) -> str:
+    """Ends an "unknown name" message: the nearest known names, or all of them when none is near."""
     known = sorted(known)
     if not known:
         return "there are none"

@@ -1,4 +1,4 @@
-"""What determines a result, as a hash; and where a result came from."""
+"""Identity of a result, a hash of what determines it; and its provenance."""
 
 from __future__ import annotations
 
@@ -39,8 +39,7 @@ def cell_id(plain: dict[str, Any], plugins: Sequence[str] = ()) -> str:
 
 
 def contents(plain: dict[str, Any], plugins: Sequence[str] = ()) -> dict[str, Any]:
-    """What determines a result besides the values of options: what the user's own files, the weights of a model and the
-    plug-ins hold."""
+    """Content that determines a result besides the values of options: the user's own files, model weights, plug-ins."""
     found: dict[str, Any] = {}
     if "path" in plain["dataset"] or plugins:  # a plug-in's data set may have any key
         found["fingerprint"] = DATASETS.build(plain["dataset"]).fingerprint()
@@ -53,7 +52,7 @@ def contents(plain: dict[str, Any], plugins: Sequence[str] = ()) -> dict[str, An
 
 
 def code(plain: dict[str, Any]) -> dict[str, str]:
-    """Module of the package → the hash of its file: those that the components of a cell and the engine are made of."""
+    """Module → hash of its file, for the modules of the package that the components of a cell and the engine use."""
     modules = {"imbalance_bench.engine", "imbalance_bench.data.tasks"}
     for group, registry in REGISTRIES.items():
         options = plain.get(group, {})  # the tracker, which has no part in a result, is not in it

@@ -27,7 +27,7 @@ def install(resume: str = AGAIN) -> None:
 
 
 def describe(doing: Callable[[], str]) -> None:
-    """``doing``: what is running at the moment of a signal, e.g. "training focal on wine"; "" where nothing is."""
+    """``doing`` names what is running at the moment of a signal, e.g. "training focal on wine"; "" where nothing is."""
     global _doing
     _doing = doing
 

@@ -167,7 +167,7 @@ class Processes(Launcher):
         return Worker(process, mine)
 
     def _work(self, pipe: Connection, inherited: Sequence[Connection]) -> None:
-        """A worker's life: it ends with its parent, whose end of the pipe nobody else may hold open."""
+        """Runs in a worker until its parent ends; nobody else may hold the parent's end of the pipe open."""
         interrupts.leave_to_parent()
         for other in inherited:
             other.close()
@@ -179,7 +179,7 @@ class Processes(Launcher):
             pipe.send(self._run(*job))
 
     def _run(self, number: int, overrides: list[str]) -> JobReturn | None:
-        """What Hydra's own launchers do for a job; None where it stops the sweep."""
+        """Runs a job as Hydra's own launchers do; None where it stops the sweep."""
         setup_globals()
         config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
         config.hydra.job.id, config.hydra.job.num = f"{config.hydra.job.name}_{number}", number

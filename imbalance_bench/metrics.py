@@ -180,7 +180,7 @@ def _check_classification(labels: np.ndarray, scores: np.ndarray, class_names: S
     if wrong.any():
         row = int(wrong.argmax())
         raise BenchError(
-            f"scores are no log-probabilities: the probabilities of row {row} sum to {sums[row]:g}"
+            f"scores are not log-probabilities: the probabilities of row {row} sum to {sums[row]:g}"
             f" ({int(wrong.sum())} of {len(sums)} rows are wrong)"
         )
 

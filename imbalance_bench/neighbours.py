@@ -1,4 +1,4 @@
-"""Exact nearest neighbours, looked for in chunks."""
+"""Exact nearest neighbours, searched in chunks."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ if TYPE_CHECKING:
     import torch
 
 
-def nearest(
+def k_nearest(
     queries: torch.Tensor, keys: torch.Tensor, k: int, own: bool = False, chunk: int | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Euclidean distances (n, k) of queries (n, d) to their k nearest keys (m, d), near to far, and which keys these
     are (n, k). Equally near: the lowest index first. ``own``: the queries are the keys, and each leaves itself out.
 
-    ``chunk``: queries at a time; None: as many as keep a block below 64 MB. Neighbours are looked for by
+    ``chunk``: queries at a time; None: as many as keep a block below 64 MB. Neighbours are searched by
     ‖k‖² - 2 q·k, a matrix product, whose rounding (and the order of ties) does not matter: some more candidates are
     taken than asked for and their distances computed anew from differences, and where even the last of those may be
-    tied with the k-th, all keys are gone through. Features of a run that diverged have neighbours too, which mean
-    nothing.
+    tied with the k-th, all keys are compared. Features of a run that diverged have neighbours too, without
+    meaning.
     """
     import torch
 
     m, d = keys.shape
     if not 1 <= k <= m - own:
-        raise BenchError(f"{k} nearest of {m - own} rows asked for: set method.neighbours, or keep more rows")
+        raise BenchError(f"asked for {k} neighbours, only {m - own} rows: lower method.neighbours, or keep more rows")
     if own:
-        distances, indices = nearest(queries, keys, k + 1, chunk=chunk)
+        distances, indices = k_nearest(queries, keys, k + 1, chunk=chunk)
         others = not_itself(indices)
         return distances[others].view(m, k), indices[others].view(m, k)
     queries, keys = _bounded(queries), _bounded(keys)
@@ -55,7 +55,7 @@ def nearest(
 
 
 def not_itself(indices: torch.Tensor) -> torch.Tensor:
-    """Which k of the ``nearest`` k + 1 keys (n, k + 1) of each query are others, where query i is key i."""
+    """Which k of the ``k_nearest`` k + 1 keys (n, k + 1) of each query are others, where query i is key i."""
     import torch
 
     mine = indices == torch.arange(len(indices), device=indices.device)[:, None]

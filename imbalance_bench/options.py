@@ -164,14 +164,14 @@ def _holds(limit: Any, value: Any) -> bool:
             return len(value) >= limit.min_length
         case MaxLen():
             return len(value) <= limit.max_length
-    raise TypeError(f"{limit} is no limit that options know")
+    raise TypeError(f"{limit} is not a limit that options know")
 
 
 # Words
 
 
 def describe(hint: Any) -> str:
-    """What a value may be, e.g. "a whole number, at least 1, or null (null: all)"."""
+    """Describes the values that an option may have, e.g. "a whole number, at least 1, or null (null: all)"."""
     base, limits, notes = _parts(hint)
     origin, args = typing.get_origin(base), typing.get_args(base)
     if origin in (typing.Union, types.UnionType):

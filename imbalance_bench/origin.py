@@ -38,7 +38,7 @@ def plugin_code(plugins: Iterable[str]) -> dict[str, str]:
     whole.
 
     Raises:
-        BenchError: there is no such module, or it is no file of Python.
+        BenchError: there is no such module, or it is not a Python file.
     """
     found: dict[str, Path] = {}
     for name in plugins:

@@ -20,7 +20,7 @@ from omegaconf import DictConfig
 
 from imbalance_bench.conf_files import CONF, ConfFiles, hydra_started
 from imbalance_bench.config import labels_of, plain_of
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.identity import cell_id
 from imbalance_bench.plugins import import_plugins
 
@@ -54,7 +54,7 @@ def presets(paper: str, kind: str = "", own: Path | None = None) -> list[str]:
     """The presets of a paper by name, e.g. table1; those that make a table, or a figure, where ``kind`` says so."""
     nodes = _nodes(paper, own)
     if not nodes:
-        raise BenchError(f"unknown paper {paper}: {nearest(paper, papers(own))}")
+        raise BenchError(f"unknown paper {paper}: {suggestion(paper, papers(own))}")
     return sorted(name for name, node in nodes.items() if not kind or kind in node)
 
 
@@ -78,7 +78,7 @@ def _nodes(paper: str, own: Path | None) -> dict[str, dict[str, Any]]:
         try:
             node = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("paper")
         except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
-            raise BenchError(f"{path} is no preset in YAML: {' '.join(str(error).split())}") from error
+            raise BenchError(f"{path} is not a preset in YAML: {' '.join(str(error).split())}") from error
         if isinstance(node, dict):
             found[path.stem] = node
     return found
@@ -93,7 +93,7 @@ def load_preset(paper: str, name: str, overrides: list[str], own: Path | None = 
     from omegaconf.errors import OmegaConfBaseException
 
     if name not in presets(paper, own=own):
-        raise BenchError(f"unknown preset {paper}/{name}: {nearest(name, presets(paper, own=own))}")
+        raise BenchError(f"unknown preset {paper}/{name}: {suggestion(name, presets(paper, own=own))}")
     with hydra_started(own) as loader:
         files = ConfFiles(loader, [f"+paper={paper}/{name}", *overrides])
         try:
@@ -231,4 +231,4 @@ def check_paper(cfg: Any, option: str) -> None:
     """Raises BenchError where the file of +paper=``option`` makes neither a table nor a figure."""
     paper = cfg.get("paper")
     if paper is not None and not {"table", "figure"} & set(paper if isinstance(paper, (dict, DictConfig)) else ()):
-        raise BenchError(f"+paper={option} is no preset: its paper: node names neither a table nor a figure")
+        raise BenchError(f"+paper={option} is not a preset: its paper: node names neither a table nor a figure")

@@ -55,7 +55,7 @@ def locate(model: str) -> Path | str:
 
 
 def fingerprint(model: str) -> str:
-    """What identifies a model: its name on the hub, or the hash of what its folder holds, wherever that lies."""
+    """The identity of a model: its name on the hub, or the hash of the content of its folder, wherever that is."""
     found = locate(model)
     if isinstance(found, str):
         return found
@@ -103,8 +103,8 @@ def load(model: str, part: str, **options: Any) -> Any:
         if isinstance(place, Path):
             raise BenchError(f"backbone.model={model}: {place} cannot be loaded ({part}): {reason}") from error
         raise BenchError(
-            f"backbone.model={model} cannot be had from the hub ({reason}): without a network, set backbone.model to a "
-            "local folder that holds config.json, the tokeniser's files and model.safetensors"
+            f"backbone.model={model} cannot be downloaded from the hub ({reason}): without a network, set "
+            "backbone.model to a local folder that holds config.json, the tokeniser's files and model.safetensors"
         ) from error
     finally:
         quiet.set_verbosity(level)
@@ -114,7 +114,7 @@ def load(model: str, part: str, **options: Any) -> Any:
 
 
 def _from_pretrained(part: Any, place: Path | str, **options: Any) -> Any:
-    """What lies here already, and only where it does not, the hub's: which takes a minute to be out of reach."""
+    """Loads the local copy, and asks the hub only where there is none: an unreachable hub takes a minute to fail."""
     try:
         return part.from_pretrained(str(place), trust_remote_code=False, local_files_only=True, **options)
     except OSError:

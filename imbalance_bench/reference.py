@@ -1,4 +1,4 @@
-"""What each option takes, in words: after ``--help`` of a chosen option, and as docs/options.md
+"""Describes what each option takes: after ``--help`` of a chosen option, and as docs/options.md
 (``python -m imbalance_bench.reference > docs/options.md``)."""
 
 from __future__ import annotations

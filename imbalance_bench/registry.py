@@ -12,7 +12,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.options import check, hints, shown
 
 T = TypeVar("T")
@@ -68,7 +68,7 @@ class Registry:
     def get(self, name: str) -> type:
         self._load()
         if not isinstance(name, str) or name not in self._classes:
-            raise BenchError(f"unknown {self.kind} name={shown(name)}: {nearest(str(name), self._classes)}")
+            raise BenchError(f"unknown {self.kind} name={shown(name)}: {suggestion(str(name), self._classes)}")
         cls = self._classes[name]
         if not issubclass(cls, self._base):
             for key, default in vars(self._base).items():
@@ -82,7 +82,7 @@ class Registry:
         where = where or self.kind
         options = mapping(options, where)
         if "name" not in options:
-            raise BenchError(f"{where} needs a name: {nearest('', self.names())}")
+            raise BenchError(f"{where} needs a name: {suggestion('', self.names())}")
         cls = self.get(options.pop("name"))
         own = {field.name for field in dataclasses.fields(cls)}
         later = {key: value for key, value in NEUTRAL.get(self.kind, {}).items() if key in own}
@@ -114,7 +114,7 @@ def build(cls: type[T], options: Mapping[str, Any], where: str) -> T:
     options = {k: v for k, v in mapping(options, where).items() if k != "label" or k in fields}
     for key in options:
         if key not in fields:
-            raise BenchError(f"unknown key {where}.{key}: {nearest(str(key), fields)}")
+            raise BenchError(f"unknown key {where}.{key}: {suggestion(str(key), fields)}")
     missing = [k for k, f in fields.items() if k not in options and f.default is dataclasses.MISSING]
     if missing:
         raise BenchError(f"missing key {where}.{missing[0]}: add it to conf/{where}/*.yaml or to the command line")

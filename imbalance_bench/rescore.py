@@ -29,9 +29,9 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Change:
-    """What a rescore did to one cell. ``added``, ``removed``: "class_group metric" of numbers that only the
-    new or the old file has; ``changed``: the same of those whose value differs; ``largest``: the largest
-    absolute difference; ``restored``: the old file was not the one that the record was written with."""
+    """The changes that a rescore made to one cell. ``added``, ``removed``: "class_group metric" of numbers that only
+    the new or the old file has; ``changed``: the same of those whose value differs; ``largest``: the largest absolute
+    difference; ``restored``: the old file was not the one that the record was written with."""
 
     record: Record
     added: list[str]
@@ -77,7 +77,7 @@ def rescore(cell: CellFolder) -> Change:
         record, predictions = _named_slices(record, _predictions(record))
         splits = [(run["fold"], run["repeat"]) for run in record["runs"]]
         data = record["data"]
-        minority = [run.get("minority_classes", ()) for run in record["runs"]]  # none in records of old
+        minority = [run.get("minority_classes", ()) for run in record["runs"]]  # absent from earlier records
         rows = scoring.score_predictions(predictions, splits, data["class_names"], record["kind"], minority)
         text = scoring.to_csv(rows)
         headline = scoring.headline(rows, data["classes"], record["kind"])

@@ -35,7 +35,7 @@ log = logging.getLogger("imbalance_bench")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell. ``status``: done | skipped (done before) | busy (another process works on it) |
+    """How a cell ended. ``status``: done | skipped (done before) | busy (another process works on it) |
     declined | failed; ``headline`` as in record.json; ``message``: why it was declined or failed; ``note``: what to
     know of a cell that was done before."""
 
@@ -74,7 +74,7 @@ def loaded(config: Config) -> Dataset:
 
 
 def run_cell(config: Config) -> Outcome:
-    """Trains, scores and records one cell, unless it is done or another process has it.
+    """Trains, scores and records one cell, unless it is done or another process works on it.
 
     A failure is recorded (error.txt) and returned, not raised; it leaves earlier results whole, that of this cell too
     where it is trained again (cache=overwrite).
@@ -117,7 +117,7 @@ def run_cell(config: Config) -> Outcome:
 
 @contextmanager
 def logged() -> Iterator[list[str]]:
-    """Collects what the package logs, for train.log; warnings are told at once, too."""
+    """Collects what the package logs, for train.log; warnings are also shown at once."""
     lines: list[str] = []
 
     class Collect(logging.Handler):
@@ -216,7 +216,7 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
         try:
             tracker.log(path, config.labels, classifiers, rows)
         except Exception as error:  # a server that is away must not cost a trained cell
-            print(f"warning: tracker={tracker.name} was told nothing: {error}", file=sys.stderr, flush=True)
+            print(f"warning: tracker={tracker.name} received nothing: {error}", file=sys.stderr, flush=True)
 
     facts = {
         "kind": dataset.kind,
@@ -238,8 +238,8 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
 def fit_in_chunks(
     fit: Callable[[list[Task]], list[Classifier]], runs: Sequence[Run], together: int
 ) -> tuple[list[Classifier], list[int]]:
-    """Trains ``together`` runs at a time, half as many once the device's memory does not hold them; and all the numbers
-    at a time that were tried, the one that it came to last. Raises BenchError where it does not hold one."""
+    """Trains ``together`` runs at a time and halves that when the device's memory runs out; also returns the sizes
+    tried, the last of which was used. Raises BenchError where it does not hold one."""
     import torch
 
     classifiers: list[Classifier] = []

@@ -60,7 +60,7 @@ def headline(rows: Sequence[Mapping[str, Any]], classes: int, kind: str) -> dict
 def decisions(labels: np.ndarray, scores: np.ndarray, auc_roc: float) -> dict[str, Any]:
     """Facts of a run's decisions, for its record: the classes that its scores (n, C) predict; whether these are at most
     half of those that labels (n,) hold (of two: one); whether it *collapsed*: its ranking is gone too, by its AUC-ROC
-    (macro). Rare classes that are ranked well and never predicted are no collapse."""
+    (macro). Rare classes that are ranked well and never predicted are not a collapse."""
     if scores.shape[1] < 2:
         return NO_DECISIONS
     predicted = np.unique(scores.argmax(axis=1)).tolist()
@@ -69,8 +69,8 @@ def decisions(labels: np.ndarray, scores: np.ndarray, auc_roc: float) -> dict[st
 
 
 def few_classes(record: Mapping[str, Any] | None) -> str:
-    """How many runs of a record predict few classes, and which, as a footnote; "" where none does. Records of before
-    call them all ``collapsed``, and say of two classes not which one is predicted."""
+    """How many runs of a record predict few classes, and which, as a footnote; "" where none does. Earlier records
+    call them all ``collapsed``, and do not say which of two classes is predicted."""
     runs = (record or {}).get("runs", [])
     few = [run for run in runs if run.get("few_classes", run.get("collapsed"))]
     if not few or record is None:
@@ -86,7 +86,7 @@ def few_classes(record: Mapping[str, Any] | None) -> str:
 
 
 def selection_score(labels: np.ndarray, log_probs: np.ndarray, kind: str) -> float:
-    """What the best-on-validation epoch is chosen by, higher is better: average precision of the positive class,
+    """The score that chooses the best epoch on validation, higher is better: average precision of the positive class,
     its mean over classes for more than two, minus the mean squared error of a regression."""
     if kind == "regression":
         return -float(np.mean((log_probs[:, 0] - labels) ** 2))

@@ -1,4 +1,4 @@
-"""Seeds of streams that do not know of each other.
+"""Seeds of independent random streams.
 
 torch's CPU generator looks at the low 32 bits of a seed only: adding a large number to one changes nothing.
 """

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
 from imbalance_bench.config import label_of
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 
 T = TypeVar("T")
 
@@ -33,11 +33,11 @@ def select(found: Sequence[T], wanted: Sequence[str], names: Callable[[T], Mappi
     groups = sorted({group for labels in named for group in labels})
     for group, values in filters.items():
         if groups and group not in groups:
-            raise BenchError(f"no group {group!r} to select by: {nearest(group, groups)}")
+            raise BenchError(f"no group {group!r} to select by: {suggestion(group, groups)}")
         known = {labels[group] for labels in named}
         for pattern in values:
             if not any(fnmatchcase(name, pattern) for name in known):
-                hint = nearest(pattern, known) if known else "there is no cell"
+                hint = suggestion(pattern, known) if known else "there is no cell"
                 raise BenchError(f"no cell has {group}={pattern}: {hint}")
     return [
         item

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 
 if TYPE_CHECKING:
     from imbalance_bench.data.base import Dataset
@@ -54,7 +54,7 @@ def wanted(dataset: Dataset, *asked: Sequence[str]) -> list[str]:
     known = {*dataset.slices, *MAKERS}
     for name in names:
         if name not in known:
-            raise BenchError(f"unknown slice {name} in slices=[{','.join(names)}]: {nearest(name, known)}")
+            raise BenchError(f"unknown slice {name} in slices=[{','.join(names)}]: {suggestion(name, known)}")
         if name == "other":
             raise BenchError("a slice cannot be called other: minority rows in no slice are the class group of it")
     return names

@@ -115,7 +115,7 @@ class Store:
         return CellFolder(self.runs.joinpath(*parts, cell_id))
 
     def cells(self) -> list[CellFolder]:
-        """Every cell that was ever started; those too that an empty label of old wrote one level too high."""
+        """Every cell that was ever started; also those that an empty label once wrote one level too high."""
         high = {p.parent for p in self.runs.glob("*/*/*/*/record.json")}
         found = {p for p in self.runs.glob("*/*/*/*/*") if p.is_dir() and p.parent not in high}
         return [CellFolder(p) for p in sorted(found | high)]
@@ -157,7 +157,7 @@ class CellFolder:
                 raise ValueError(f"no valid {lacking}")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, RecursionError) as error:  # text that is no JSON or no UTF-8 is a ValueError too
+        except (OSError, ValueError, RecursionError) as error:  # text that is not JSON or no UTF-8 is a ValueError too
             raise Damaged(path, f"is damaged ({error})", "delete its folder and run again") from error
         if record["id"] != self.path.name:
             raise Damaged(path, f"is that of cell {record['id']}", "a copied folder counts for nothing, delete it")
@@ -182,7 +182,7 @@ class CellFolder:
         return "failed" if (self.path / "error.txt").exists() else "started"
 
     def damage(self) -> str:
-        """What is wrong with the record or with the files beside it, and what to do; "" where nothing is."""
+        """Says what is wrong with the record or the files beside it, and what to do; "" where nothing is."""
         try:
             record = self.record() or {}
             for name in record.get("files", ()):
@@ -285,7 +285,7 @@ def has_file(record: Record, name: str) -> bool:
 
 
 def remedy(record: Record, name: str) -> str:
-    """What makes a damaged file beside a record whole again."""
+    """The remedy for a damaged file beside a record."""
     if name == "metrics.csv":
         outputs = record["path"].parents[5]
         return f"`python scripts/rescore.py {record['id']} --outputs {outputs}` computes it from the predictions"

@@ -1,4 +1,4 @@
-"""What surrounds cells on the command line: progress and summary of a sweep, exit status, errors for people."""
+"""The command line around cells: progress and summary of a sweep, exit status, errors for people."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Sweep:
         return int(Tally.current.failures > 0)
 
     def doing(self) -> str:
-        """What is running, for who interrupts it."""
+        """Names what is running, for the message after an interrupt."""
         names = Tally.current.at_work() if Tally.current else [self.running] if self.running else []
         return f"training {'; '.join(names)}" if names else ""
 
@@ -96,7 +96,7 @@ def friendly_errors() -> Iterator[None]:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except (YAMLError, UnicodeDecodeError) as error:
-        print(f"error: a file of the configuration is no YAML: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: a file of the configuration is not YAML: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:  # Hydra could not make the sweep's folder
         what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror

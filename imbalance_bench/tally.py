@@ -1,4 +1,4 @@
-"""The tally of a sweep: what became of its jobs so far, whichever processes run them.
+"""The tally of a sweep: how its jobs have ended so far, whichever processes run them.
 
 It is a file, ``<sweep dir>/outcomes.jsonl``: first {"total": n, "time": t}, then a line where a job begins and one
 where it ends. Each process reads what was added since it last looked; a line that cannot be read, or a file that is
@@ -72,7 +72,7 @@ class Tally:
         return f"[{len(self.ended)}/{self.total}, {clock(pace * left)} left] "
 
     def name(self, job: int) -> str:
-        """What a job that runs has said of itself."""
+        """The name that a running job has given itself."""
         self._update()
         return self.running.get(job, f"job {job}")
 

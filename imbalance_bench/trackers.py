@@ -1,4 +1,4 @@
-"""Where histories and metrics go besides the run folder. Optional packages; no result depends on them."""
+"""Send histories and metrics elsewhere, besides the run folder. Optional packages; no result depends on them."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def test_a_saved_configuration_runs_again_by_its_relative_path(tmp_path):
     swept = call(tmp_path, "train.py", "-m", "-cp", str(folder), "-cn", "config", "seed=1,2")
     assert swept.stdout.splitlines()[-1].startswith("2 of 2 cells: 2 done")
     for arguments, message in (
-        (["-cp", str(folder), "-cn", "config", "method=focal"], "method=focal is no option here"),
+        (["-cp", str(folder), "-cn", "config", "method=focal"], "method=focal is not an option here"),
         (["-cp", "outputs/nowhere", "-cn", "config"], f"there is no folder {tmp_path / 'outputs/nowhere'}"),
     ):
         refused = call(tmp_path, "train.py", *arguments)
@@ -123,7 +123,7 @@ def test_a_saved_configuration_runs_again_by_its_relative_path(tmp_path):
     status = call(tmp_path, "status.py")
     assert status.returncode == 1 and "config.yaml is damaged" in status.stdout
     cut = call(tmp_path, "train.py", "-cp", str(folder), "-cn", "config")
-    assert cut.returncode == 1 and "a file of the configuration is no YAML" in cut.stderr
+    assert cut.returncode == 1 and "a file of the configuration is not YAML" in cut.stderr
 
 
 @pytest.mark.parametrize("script, arguments", [("train.py", ["--help"]), ("status.py", [])])

@@ -13,7 +13,7 @@ from imbalance_bench.engine import Engine
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.cwgan.gan import DeepCross, GANs, conditions, gradient_penalty
-from imbalance_bench.methods.cwgan.method import Scale
+from imbalance_bench.methods.cwgan.method import UnitScale
 from tests.tasks import backbone, image_task, method, task, trainer
 
 QUICK = {
@@ -24,7 +24,7 @@ QUICK = {
 
 def gans(tasks, precision="float64", **options):
     engine = Engine(trainer(precision=precision), "cpu")
-    out = GANs(method("cwgan", **QUICK | options), tasks, [Scale.of(t.train).apply(t.train) for t in tasks], engine)
+    out = GANs(method("cwgan", **QUICK | options), tasks, [UnitScale.of(t.train).apply(t.train) for t in tasks], engine)
     out.train()
     return out
 
@@ -83,7 +83,7 @@ def test_training_is_what_a_plain_loop_with_torch_optim_computes():
     t = task(0, (61, 9))
     options = {"epochs": 1, "input_noise": 0.3, "ac_weight": 0.5, "ac_floor": 0.7}  # a floor that cuts some, not all
     m = method("cwgan", **QUICK | options)
-    part = Scale.of(t.train).apply(t.train)
+    part = UnitScale.of(t.train).apply(t.train)
     stacked = GANs(m, [t], [part], Engine(trainer(precision="float64"), "cpu"))
     nets = {}
     for name in ("generator", "critic", "auxiliary"):
@@ -174,7 +174,7 @@ def test_the_generator_makes_rows_of_the_class_it_is_told():
     out = gans(tasks, "float32", **quick, **wide)
     for r, t in enumerate(tasks):
         for c in (0, 1):
-            made = Scale.of(t.train).undo(out.sample(r, c, 200), t.train)
+            made = UnitScale.of(t.train).undo(out.sample(r, c, 200), t.train)
             np.testing.assert_allclose(made.mean(0), centres[c], atol=0.15)
             assert (np.linalg.norm(made[:, None] - centres, axis=2).argmin(1) == c).mean() > 0.95
 
@@ -212,7 +212,7 @@ def test_the_same_seed_gives_the_same_bits():
 
 def test_columns_are_scaled_to_the_unit_interval_and_back():
     part = Part(np.array([[1, 5], [3, 5], [2, 5]], np.float32), np.zeros(3, int), np.arange(3))
-    scale = Scale.of(part)
+    scale = UnitScale.of(part)
     assert scale.apply(part).x.tolist() == [[0, 0], [1, 0], [0.5, 0]]
     np.testing.assert_allclose(scale.undo(scale.apply(part).x, part), part.x)
 

@@ -18,7 +18,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.lmle import ClusterDecision, Clustering, kmeans, quintuplet_batches, triple_header
 from imbalance_bench.methods.shared.decisions import KNNDecision, LogisticDecision, directions, with_decisions
 from imbalance_bench.methods.tl_rs_csl import class_costs, triplet_loss
-from imbalance_bench.neighbours import nearest
+from imbalance_bench.neighbours import k_nearest
 from tests.tasks import backbone, image_task, method, task, trainer
 
 LEARNERS = ["tl_rs_csl", "lmle"]
@@ -36,7 +36,7 @@ def chord(degrees: float) -> float:
 
 
 def in_order(queries: torch.Tensor, keys: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """What ``nearest`` promises, by sorting everything."""
+    """What ``k_nearest`` promises, by sorting everything."""
     exact = (queries[:, None] - keys).square().sum(-1).sqrt().sort(dim=1, stable=True)
     return exact.values[:, :k], exact.indices[:, :k]
 
@@ -50,30 +50,30 @@ def in_order(queries: torch.Tensor, keys: torch.Tensor, k: int) -> tuple[torch.T
 def test_neighbours_are_those_of_scikit_learn(dtype, chunk, shift):
     rng = np.random.default_rng(0)
     queries, keys = (torch.tensor(rng.normal(size=(n, 6)) + shift, dtype=dtype) for n in (40, 900))
-    distances, indices = nearest(queries, keys, 5, chunk=chunk)
+    distances, indices = k_nearest(queries, keys, 5, chunk=chunk)
     wanted = NearestNeighbors(n_neighbors=5, algorithm="brute").fit(keys.double())
     far, which = wanted.kneighbors(queries.double())
     np.testing.assert_array_equal(indices, which)
     np.testing.assert_allclose(distances, far, rtol=1e-4 if dtype == torch.float32 else 1e-9)
-    np.testing.assert_array_equal(nearest(keys, keys, 5, own=True, chunk=chunk)[1], wanted.kneighbors()[1])
+    np.testing.assert_array_equal(k_nearest(keys, keys, 5, own=True, chunk=chunk)[1], wanted.kneighbors()[1])
 
 
 @pytest.mark.parametrize("n", [20, 700])
 def test_ties_are_given_to_the_lowest_index(n):
     # Points of a small lattice: most distances are shared by many.
     keys = torch.randint(0, 3, (n, 3), generator=torch.Generator().manual_seed(1)).float()
-    distances, indices = nearest(keys, keys, 6)
+    distances, indices = k_nearest(keys, keys, 6)
     far, which = in_order(keys, keys, 6)
     assert torch.equal(indices, which)
     assert torch.equal(distances, far)
     others = torch.where(torch.eye(n, dtype=torch.bool), torch.inf, torch.cdist(keys, keys)).sort(dim=1, stable=True)
-    assert torch.equal(nearest(keys, keys, 6, own=True)[1], others.indices[:, :6])
+    assert torch.equal(k_nearest(keys, keys, 6, own=True)[1], others.indices[:, :6])
 
 
 def test_equal_features_have_the_first_rows_as_neighbours():
     keys = torch.ones(500, 4)
-    assert nearest(keys, keys, 3)[1].tolist() == [[0, 1, 2]] * 500
-    own = nearest(keys, keys, 2, own=True)[1]
+    assert k_nearest(keys, keys, 3)[1].tolist() == [[0, 1, 2]] * 500
+    own = k_nearest(keys, keys, 2, own=True)[1]
     assert own[:3].tolist() == [[1, 2], [0, 2], [0, 1]]
     assert own[3:].tolist() == [[0, 1]] * 497
 
@@ -82,7 +82,7 @@ def test_one_far_row_does_not_blur_the_others():
     keys = torch.tensor(np.random.default_rng(0).normal(size=(300, 4)), dtype=torch.float32)
     keys[17] = 1e6
     queries = keys[:50] + 0.01
-    assert torch.equal(nearest(queries, keys, 4)[1], in_order(queries, keys, 4)[1])
+    assert torch.equal(k_nearest(queries, keys, 4)[1], in_order(queries, keys, 4)[1])
 
 
 @pytest.mark.parametrize("n", [20, 700])
@@ -94,7 +94,7 @@ def test_features_of_a_diverged_run_have_some_neighbours(rows, bad, n):
     keys[rows] = bad
     keys[rows, 0] = -bad
     for own in (False, True):
-        distances, indices = nearest(keys, keys, 4, own=own)
+        distances, indices = k_nearest(keys, keys, 4, own=own)
         assert distances.isfinite().all()
         assert indices.min() >= 0
         assert indices.max() < n
@@ -104,11 +104,11 @@ def test_features_of_a_diverged_run_have_some_neighbours(rows, bad, n):
 
 def test_more_neighbours_than_rows_are_an_error():
     keys = torch.zeros(4, 2)
-    assert nearest(keys, keys, 3, own=True)[1].shape == (4, 3)
+    assert k_nearest(keys, keys, 3, own=True)[1].shape == (4, 3)
     for k, own in ((4, True), (5, False)):
-        with pytest.raises(BenchError, match=r"set method\.neighbours"):
-            nearest(keys, keys, k, own=own)
-    with pytest.raises(BenchError, match="the 5 nearest of 4 training rows"):
+        with pytest.raises(BenchError, match=r"lower method\.neighbours"):
+            k_nearest(keys, keys, k, own=own)
+    with pytest.raises(BenchError, match="asked for 5 neighbours, only 4 training rows"):
         KNNDecision(keys, [0, 0, 1, 1], 5, 2)
 
 

@@ -238,8 +238,8 @@ def test_regression():
 @pytest.mark.parametrize(
     ("labels", "log_probs", "names", "kind", "says"),
     [
-        ([0, 1], np.log([[0.5, 0.5], [0.5, np.nan]]), ["a", "b"], "classification", "no log-probabilities"),
-        ([0, 1], [[0.5, 0.5], [0.3, 0.7]], ["a", "b"], "classification", "no log-probabilities"),
+        ([0, 1], np.log([[0.5, 0.5], [0.5, np.nan]]), ["a", "b"], "classification", "not log-probabilities"),
+        ([0, 1], [[0.5, 0.5], [0.3, 0.7]], ["a", "b"], "classification", "not log-probabilities"),
         ([0, 2], np.log([[0.5, 0.5], [0.5, 0.5]]), ["a", "b"], "classification", "labels must be"),
         ([], np.zeros((0, 2)), ["a", "b"], "classification", "cannot score"),
         ([0], np.log([[0.5, 0.5]]), ["a"], "classification", "cannot score"),

@@ -17,7 +17,7 @@ from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.miso import anchors
 from imbalance_bench.methods.miso.difficult import difficult
-from imbalance_bench.methods.miso.generator import Generator, Side
+from imbalance_bench.methods.miso.generator import ClassTexts, Generator
 from imbalance_bench.methods.miso.networks import Discriminator, EncoderDecoders, SemanticFusion, Texts, entangled
 from imbalance_bench.methods.miso.seq2seq import Memory
 from tests.tasks import method, task, trainer
@@ -50,7 +50,7 @@ def networks(fused=True):
 
 
 def some_texts(n=5):
-    return Side(text_task().train.x[:n], VOCABULARY.pad, torch.device("cpu")).take(torch.arange(n))
+    return ClassTexts(text_task().train.x[:n], VOCABULARY.pad, torch.device("cpu")).take(torch.arange(n))
 
 
 # ---------------------------------------------------------------------------------------------------- semantic fusion
@@ -635,7 +635,7 @@ def test_rows_of_two_sides_are_paired_whatever_their_lengths():
     for row, length in zip(ids, rng.integers(2, 20, 640)):
         row[:length] = rng.integers(3, 9, length)
     generator = torch.Generator().manual_seed(0)
-    side = Side(ids, 0, torch.device("cpu"))
+    side = ClassTexts(ids, 0, torch.device("cpu"))
     pairs = zip(side.batches(32, generator), side.batches(32, generator))
     lengths = [np.stack([few.real.sum(1), many.real.sum(1)]) for few, many in islice(pairs, 20)]
     assert np.mean([abs(np.corrcoef(both)[0, 1]) for both in lengths]) < 0.3

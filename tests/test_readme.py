@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from imbalance_bench.conf_files import content_of
 from tests.tasks import CONF
 
 ROOT = CONF.parent
@@ -17,7 +18,7 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.fixture
 def folder(tmp_path):
-    """What the walk-through has the reader write, as the reader writes it."""
+    """The files of the walk-through, as the reader writes them."""
     blocks = re.findall(r"`(my_[\w/.]+)`:\n\n```\w+\n(.*?)```", README, re.S)
     assert [name for name, _ in blocks] == ["my_method.py", "my_conf/method/poly1.yaml"]
     for name, text in blocks:
@@ -44,3 +45,25 @@ def test_the_commands_of_the_readme_name_options_that_exist():
         for option in options.split(","):
             if (group, option) != ("method", "poly1"):
                 assert (CONF / group / f"{option}.yaml").exists(), f"{group}={option}"
+
+
+def test_the_table_of_methods_names_every_method_and_its_file():
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| \[[\w/.]+\]\(([\w/.]+)\) \|$", README, re.M)
+    assert sorted(name for name, _ in rows) == sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+    for name, file in rows:
+        registered = {name, content_of("method", name)["name"]}  # iht is registered as the resampler of another
+        assert any(f'METHODS.register("{r}")' in (ROOT / file).read_text() for r in registered), f"{name}: {file}"
+
+
+@pytest.mark.parametrize("page", ["README.md", *sorted(path.name for path in (ROOT / "docs").glob("*.md"))])
+def test_links_lead_to_files_that_there_are(page):
+    path = ROOT / page if page == "README.md" else ROOT / "docs" / page
+    for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text()):
+        assert link.startswith("https://") or (path.parent / link).exists(), link
+
+
+def test_every_path_of_the_design_exists():
+    """Where to find what: a file that has moved is found here."""
+    text = (ROOT / "docs" / "design.md").read_text()
+    for name in re.findall(r"`([\w/.]+(?:\.py|/))`", text):
+        assert any((folder / name).exists() for folder in (ROOT, ROOT / "imbalance_bench")), name

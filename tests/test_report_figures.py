@@ -9,7 +9,7 @@ import pytest
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
 from imbalance_bench.report.figures import DRAWINGS, SCHEMATICS, figure
-from imbalance_bench.report.figures.across import _groups
+from imbalance_bench.report.figures.comparison import _groups
 from imbalance_bench.report.figures.curves import RECALLS, _curves
 from imbalance_bench.report.figures.groups import grouped_bars
 from imbalance_bench.report.figures.rounds import ADDED

@@ -16,7 +16,7 @@ from imbalance_bench import metrics
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.setconv.episodes import EpisodicTraining, distinct, drawn, shares
+from imbalance_bench.methods.setconv.episodes import EpisodicTraining, drawn, shares, without_replacement
 from imbalance_bench.methods.setconv.method import AgainstRest, against_rest
 from imbalance_bench.methods.setconv.network import SetConvNetwork
 from imbalance_bench.report.records.records import readout_title
@@ -137,7 +137,7 @@ def test_the_only_row_of_a_class_is_support_and_query():
 
 
 def test_subsets_are_drawn_alike():
-    chosen = distinct(5, 3, 20_000, torch.Generator().manual_seed(0)).sort(1).values
+    chosen = without_replacement(5, 3, 20_000, torch.Generator().manual_seed(0)).sort(1).values
     subsets, counts = chosen.unique(dim=0, return_counts=True)
     assert len(subsets) == 10
     assert (counts / 2000 - 1).abs().max() < 0.1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.data.splits import RepeatedHoldout, Rows
+from imbalance_bench.data.splits import RepeatedHoldout, RowsToSplit
 from imbalance_bench.data.text.reading import RawTexts
 from imbalance_bench.presets import PlannedCell, load_preset, presets
 from imbalance_bench.registry import PROTOCOLS
@@ -72,7 +72,7 @@ def test_the_splits_of_the_paper(label, shares):
     protocol = PROTOCOLS.build(option("protocol", label))
     assert isinstance(protocol, RepeatedHoldout)
     y = np.repeat([0, 1], [800, 200])
-    splits = protocol.splits(Rows(y))
+    splits = protocol.splits(RowsToSplit(y))
     assert len(splits) == 10 and len({s.test.tobytes() for s in splits}) == 10
     for split in splits:
         assert tuple(len(part) for part in split) == tuple(10 * share for share in shares)

@@ -253,7 +253,7 @@ def test_own_table_with_a_positive_value(tmp_path, table):
     one = own(path, positive=2).load(Path())
     assert one.class_names == ("rest", "2")
     assert (one.y == (many.y == 2)).all()
-    with pytest.raises(BenchError, match="dataset.positive='3' is no value of y: .*0, 1, 2"):
+    with pytest.raises(BenchError, match="dataset.positive='3' is not a value of y: .*0, 1, 2"):
         own(path, positive="3").load(Path())
 
 
@@ -289,7 +289,7 @@ GOOD = "a,b,y\n1,2,0\n3,4,1\n"
         ("", {}, "t.csv is empty"),
         ("a,b,y\n", {}, "is empty: it has a header and no rows"),
         ("a,y\n1,2\n3,4,5,6\n7,8\n", {}, "cannot be read as a table"),
-        (b"a,y\n\xff\xfe,1\n", {}, "line 2: byte 0xff .* is no utf-8: set dataset.encoding, e.g. latin-1"),
+        (b"a,y\n\xff\xfe,1\n", {}, "line 2: byte 0xff .* is not utf-8: set dataset.encoding, e.g. latin-1"),
         (GOOD, {"target": "Y2"}, "dataset.target: .* has no column 'Y2'"),
         ("target,b\n1,2\n", {"target": "taget"}, "has no column 'taget': did you mean target"),
         (GOOD, {"target": None}, "needs dataset.target=<column>: one of a, b, y"),

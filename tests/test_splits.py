@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.dividing import dealt, k_folds
 from imbalance_bench.data.encode import ArrayEncoder, TableEncoder
-from imbalance_bench.data.splits import Rows
+from imbalance_bench.data.splits import RowsToSplit
 from imbalance_bench.data.tasks import make_runs, run_seed, subset_hash
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
@@ -41,7 +41,7 @@ def dataset(counts=(300, 60), d=3, **options):
 
 def splits(label, y, **options):
     test = np.flatnonzero(np.arange(len(y)) % 4 == 0) if label.startswith("official") else None
-    return protocol(label, **options).splits(Rows(y, test=test, times=np.arange(len(y))))
+    return protocol(label, **options).splits(RowsToSplit(y, test=test, times=np.arange(len(y))))
 
 
 @settings(max_examples=25)
@@ -96,10 +96,10 @@ def test_the_split_seed_moves_rows_and_nothing_else_does():
 
 def test_official_test_uses_the_rows_that_the_data_name():
     y = labels([50, 20])
-    own = protocol("official_test").splits(Rows(y, test=np.arange(10), valid=np.arange(10, 30)))
+    own = protocol("official_test").splits(RowsToSplit(y, test=np.arange(10), valid=np.arange(10, 30)))
     assert [len(p) for p in own[0]] == [40, 20, 10]
     with pytest.raises(BenchError, match="comes with no test rows; set protocol=holdout_kfold"):
-        protocol("official_test").splits(Rows(y))
+        protocol("official_test").splits(RowsToSplit(y))
 
 
 def test_official_trials_repeat_the_same_rows():
@@ -110,7 +110,7 @@ def test_official_trials_repeat_the_same_rows():
     assert [len(p) for p in found[0]] == [52, 0, 18]
     assert [len(p) for p in splits("official_trials", y, valid_fraction=0.25)[0]] == [39, 13, 18]
     assert len(splits("official_trials_5", y)) == 5
-    own = protocol("official_trials").splits(Rows(y, test=np.arange(10), valid=np.arange(10, 30)))
+    own = protocol("official_trials").splits(RowsToSplit(y, test=np.arange(10), valid=np.arange(10, 30)))
     assert [len(p) for p in own[7]] == [40, 20, 10]
 
 
@@ -181,7 +181,7 @@ def test_what_an_error_of_few_rows_advises_works(counts, label, folds, grouped):
     options = option("protocol", label)
     options = options | {key: folds for key in ("folds", "repeats") if key in options}
     test = np.flatnonzero(np.arange(len(y)) % 3 == 0) if label.startswith("official") else None
-    rows = Rows(y, names, test=test, groups=groups)
+    rows = RowsToSplit(y, names, test=test, groups=groups)
     try:
         PROTOCOLS.build(options).splits(rows)
     except BenchError as error:
@@ -267,7 +267,7 @@ def patients(n, seed=0):
 def test_grouped_splits_are_whole_stratified_and_cover_all_rows(n, seed, label):
     y, groups = patients(n, seed)
     spec = protocol(label, seed=seed)
-    for split in spec.splits(Rows(y, groups=groups)):
+    for split in spec.splits(RowsToSplit(y, groups=groups)):
         assert sorted(np.concatenate(split)) == list(range(len(y)))
         assert whole(split, groups)
         assert [y[part].mean() for part in split] == pytest.approx([y.mean()] * 3, abs=0.12)
@@ -312,7 +312,7 @@ def test_groups_go_where_they_went():
 def test_a_class_of_few_groups_is_named_with_what_helps():
     y, groups = np.repeat([0, 1], [60, 40]), np.r_[np.arange(60), 60 + np.arange(40) // 10]
     with pytest.raises(BenchError) as error:
-        protocol("stratified_kfold").splits(Rows(y, ("well", "ill"), groups=groups))
+        protocol("stratified_kfold").splits(RowsToSplit(y, ("well", "ill"), groups=groups))
     assert "class 'ill' has 4 groups left for protocol.folds=5" in str(error.value)
     assert "set protocol.folds=4" in str(error.value) and "dataset.group=null" in str(error.value)
 
@@ -348,11 +348,11 @@ def test_tests_are_on_the_future_and_validation_lies_between(ties, apply_to):
 
 def test_the_parts_of_past_and_future():
     data = dated()
-    found = protocol("past_future").splits(Rows(data.y, times=data.times))
+    found = protocol("past_future").splits(RowsToSplit(data.y, times=data.times))
     assert [[len(part) for part in s] for s in found] == [[128, 32, 80], [192, 48, 80], [256, 64, 80]]
     assert sorted(data.times[np.concatenate([s.test for s in found])]) == list(range(160, 400))
     (one,) = protocol("past_future", folds=1, test_fraction=0.07, valid_fraction=0).splits(
-        Rows(data.y, times=data.times)
+        RowsToSplit(data.y, times=data.times)
     )
     assert [len(part) for part in one] == [372, 0, 28]
 
@@ -371,7 +371,7 @@ def test_the_parts_of_past_and_future():
 )
 def test_bad_times_say_what_to_change(options, times, words):
     with pytest.raises(BenchError) as error:
-        protocol("past_future", **options).splits(Rows(labels([300, 100]), times=times))
+        protocol("past_future", **options).splits(RowsToSplit(labels([300, 100]), times=times))
     assert re.search(words, str(error.value))
 
 
@@ -442,7 +442,7 @@ def test_regression_uses_the_rows_of_the_data_set():
 @pytest.mark.parametrize("named", ["test", "valid"])
 def test_regression_needs_both_parts_named(named):
     with pytest.raises(BenchError, match="must name test and validation rows"):
-        protocol().splits(Rows(np.linspace(0, 1, 9), kind="regression", **{named: np.arange(3)}))
+        protocol().splits(RowsToSplit(np.linspace(0, 1, 9), kind="regression", **{named: np.arange(3)}))
 
 
 def test_a_feature_that_is_no_number_is_named():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imbalance_bench.data.sources import imdb, opinrank, sms_spam, toutiao, zhang
-from imbalance_bench.data.splits import Rows
+from imbalance_bench.data.splits import RowsToSplit
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import PROTOCOLS, RATIOS
 from tests.sources import csv_file, json_lines, news, source, titles, zipped
@@ -278,7 +278,9 @@ def test_stock_titles_against_a_draw_of_the_rest(tmp_path):
     assert counts(data) == [8, 3] and data.class_names == ("rest", "stock")
     with pytest.raises(BenchError, match="dataset.majority=8309: there are 40 texts of the classes that are not stock"):
         source("toutiao_subset_stock").load(tmp_path)
-    with pytest.raises(BenchError, match="dataset.positive='news_stories' is no class of toutiao_subset: did you mean"):
+    with pytest.raises(
+        BenchError, match="dataset.positive='news_stories' is not a class of toutiao_subset: did you mean"
+    ):
         source("toutiao_subset", positive="news_stories").load(tmp_path)
 
 
@@ -614,7 +616,9 @@ def test_own_tsv_has_no_quotes(tmp_path):
 
 def test_own_texts_in_another_encoding(tmp_path):
     path = put(tmp_path, "t.csv", "body,kind\na,x\n你好,y\n".encode("gbk"))
-    with pytest.raises(BenchError, match=r"t.csv, line 3: byte 0xc4 \(number 15 of the file\) is no utf-8: .*encoding"):
+    with pytest.raises(
+        BenchError, match=r"t.csv, line 3: byte 0xc4 \(number 15 of the file\) is not utf-8: .*encoding"
+    ):
         own(path).load(Path())
     assert own(path, encoding="gbk").load(Path()).x.tolist() == ["a", "你好"]
     with pytest.raises(BenchError, match="dataset.encoding='klingon' is unknown"):
@@ -670,7 +674,7 @@ def test_own_texts_are_known_by_their_content(tmp_path):
         ("t.csv", table([("a", "x"), ("b", ""), ("c", "y")]), {}, "1 of 3 rows have no class, the first is row 1"),
         ("t.csv", table([("a", "x"), ("b", "x")]), {}, "dataset.target=kind has one class only"),
         ("t.csv", table([("a", str(i)) for i in range(51)]), {}, "kind has 51 different values .* dataset.positive"),
-        ("t.csv", table(), {"positive": "eggs"}, "dataset.positive='eggs' is no value of kind: .*ham"),
+        ("t.csv", table(), {"positive": "eggs"}, "dataset.positive='eggs' is not a value of kind: .*ham"),
         ("t.csv.gz", gzip.compress(table(), mtime=0)[:-12], {}, "t.csv.gz cannot be unpacked"),
         ("t.csv.xz", b"no archive", {}, "t.csv.xz cannot be unpacked"),
         ("t.jsonl", b'{"body": "a", "kind": 1}\n{"body"\n', {}, "t.jsonl, line 2 is no JSON"),
@@ -679,9 +683,9 @@ def test_own_texts_are_known_by_their_content(tmp_path):
             "t.jsonl",
             b'{"body": "a", "kind": 1}\n{"body": "b", "kind": [1]}\n',
             {},
-            "row 1 .from 0. is a list, no class",
+            "row 1 .from 0. is a list, not a class",
         ),
-        ("t.jsonl", b'{"body": null, "kind": 1}\n{"body": 3, "kind": 1}\n', {}, "row 1 .from 0. of .* is no text"),
+        ("t.jsonl", b'{"body": null, "kind": 1}\n{"body": 3, "kind": 1}\n', {}, "row 1 .from 0. of .* is not text"),
         (
             "t.jsonl",
             b'{"body": "", "kind": 1}\n{"body": "a", "kind": 1}\n{"body": "b"}\n',
@@ -693,14 +697,14 @@ def test_own_texts_are_known_by_their_content(tmp_path):
             "t.csv",
             b"body,kind\na--,x\nb,y\n",
             {"encoding": "punycode"},
-            "t.csv is no punycode",
+            "t.csv is not punycode",
         ),
         ("t.jsonl", b'{"body": "a", "kind": 1}\n{"body": "b"}\n', {}, "1 of 2 rows have no class, the first is row 1"),
         (
             "t.jsonl",
             b'{"body": "a", "kind": 1}\n{"body": 2, "kind": 2}\n',
             {},
-            "row 1 .from 0. of .*t.jsonl is no text",
+            "row 1 .from 0. of .*t.jsonl is not text",
         ),
         ("t.jsonl", b"\n", {}, "t.jsonl is empty"),
         ("t.jsonl", b'{"body": "a", "kind": 1, "kind": 2}\n', {}, "line 1 is no JSON .two values are called 'kind'"),
@@ -723,7 +727,7 @@ def test_bad_texts_say_what_to_change(tmp_path, name, content, options, words):
 def test_a_class_of_one_text_is_found_by_the_split(tmp_path):
     data = own(put(tmp_path, "t.csv", table([(f"text {i}", "x") for i in range(30)] + [("one", "y")]))).load(Path())
     with pytest.raises(BenchError, match="class.*1"):
-        PROTOCOLS.build(option("protocol", "stratified_kfold")).splits(Rows(data.y, data.class_names))
+        PROTOCOLS.build(option("protocol", "stratified_kfold")).splits(RowsToSplit(data.y, data.class_names))
 
 
 # Real data

@@ -231,7 +231,7 @@ def test_stop_words_that_are_no_utf_8(tmp_path, monkeypatch, language, name):
     path.parent.mkdir()
     path.write_bytes(b"caf\xe9\n")
     monkeypatch.setattr("imbalance_bench.data.text.words.fetch_file", lambda *args: path)
-    with pytest.raises(BenchError, match="stopwords is no UTF-8 text.*backbone.stop_words=false"):
+    with pytest.raises(BenchError, match="stopwords is not UTF-8 text.*backbone.stop_words=false"):
         stop_words(language, tmp_path)
 
 

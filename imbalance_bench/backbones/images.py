@@ -1,4 +1,4 @@
-"""What the networks for images ask of their inputs."""
+"""Input shapes that the networks for images accept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all backbones share: an embedding f and a classifier head g apart, and layers that need no global state."""
+"""Base of all backbones: an embedding f and a classifier head g apart, and layers that need no global state."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Network(nn.Module):
     ``full`` (an output for each class, of two as well; CS-DMLP) and ``cosine`` (C cosines of feature and class weight,
     no bias; LDAM, Section 3.2 of Cao et al. 2019).
 
-    ``pad``: for networks of token ids, the id that fills texts up on the right. It must not influence what comes out,
-    and columns of nothing else are cut off before a batch gets here.
+    ``pad``: for networks of token ids, the id that fills texts up on the right. It must not influence the output,
+    and columns of padding alone are cut off before a batch gets here.
     """
 
     pad: int | None = None
@@ -74,7 +74,7 @@ class Unmapped(Network):
 class Dropout(nn.Module):
     """Dropout whose noise is a hash of (run, step, layer, unit), not a draw from the global generator.
 
-    So what a run draws depends neither on the runs that are trained beside it nor on the device. The buffer ``key``
+    So the draws of a run depend neither on the runs trained beside it nor on the device. The buffer ``key``
     starts from the run's seed and counts the training passes; it is a float so that it lies with the other state of
     the run, and stays below 2^24, up to where float32 holds every integer.
 

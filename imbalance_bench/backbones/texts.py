@@ -1,4 +1,4 @@
-"""What the networks for texts of token ids have in common."""
+"""Shared by the networks for texts of token ids."""
 
 from __future__ import annotations
 

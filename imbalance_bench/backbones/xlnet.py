@@ -71,7 +71,7 @@ class XLNet(Unmapped):
     """XLNet → the state of the text's last token (<cls>, which stands last) → linear, tanh, dropout → head. f (n, d) is
     what the head is given: the summary with which the authors fine-tune. It is new, as the head is; sizes and shares of
     dropout are those of the model's configuration. Dropout of its relative positions depends on how long a batch is,
-    so that a run comes out the same only when it is trained by itself, as the engine does.
+    so that a run is reproducible only when it is trained by itself, as the engine does.
     """
 
     def __init__(self, body: Any, classes: int, head: str) -> None:

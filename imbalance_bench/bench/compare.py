@@ -54,7 +54,7 @@ def show(title: str, results: dict[str, dict[str, float]]) -> None:
 
 
 def option(group: str, label: str) -> dict[str, Any]:
-    """What conf/<group>/<label>.yaml holds, with what it is based on."""
+    """The keys of conf/<group>/<label>.yaml, with those of its bases."""
     from hydra import compose, initialize_config_dir
     from omegaconf import OmegaConf
 

@@ -52,7 +52,7 @@ def read_arff(text: str, path: Path) -> Declared:
             case "@data":
                 break
             case other if other and other[0] not in "%" and other != "@relation":
-                raise BenchError(f"{path}, line {number}: {word!r} is no line of an ARFF header")
+                raise BenchError(f"{path}, line {number}: {word!r} is not a line of an ARFF header")
     else:
         raise BenchError(f"{path} has no @data line: it is cut short or no ARFF file")
     if not kinds:

@@ -28,7 +28,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """What the token ids of a text task mean: ``size`` ids 0..size-1; ``pad`` fills rows up on the right; a generated
+    """Meaning of the token ids of a text task: ``size`` ids 0..size-1; ``pad`` fills rows up on the right; a generated
     text starts after ``begin`` and stops at ``end``; every text closes with the ids ``tail``. ``decode``: ids (n, L) →
     n texts, without special tokens. ``info``: facts for the record of a run (how many texts were cut).
     """
@@ -120,8 +120,8 @@ class Facts:
 
 @DATASETS.base
 class Source:
-    """What conf/dataset/*.yaml describes: a dataclass registered in ``registry.DATASETS``. One of your own needs
-    ``load``, and states what else it wants to; it need not inherit."""
+    """A data set as conf/dataset/*.yaml describes it: a dataclass registered in ``registry.DATASETS``. One of your own
+    needs ``load``, and states what else it wants to; it need not inherit."""
 
     name: ClassVar[str]
 
@@ -135,7 +135,7 @@ class Source:
         raise BenchError(f"dataset name={self.name} needs load(self, folder), which gives a Dataset")
 
     def fingerprint(self) -> dict[str, Any]:
-        """What identifies the data besides the YAML keys (content hash of a user's file)."""
+        """Identifies the data besides the YAML keys (content hash of a user's file)."""
         return {}
 
     def paths(self, folder: Path) -> list[Path] | None:

@@ -17,7 +17,7 @@ from imbalance_bench.arguments import ArgumentParser, plugins_of
 from imbalance_bench.conf_files import CONF, content_of, hydra_started, own_folder
 from imbalance_bench.data.base import Facts, Source
 from imbalance_bench.data.fetch import check_sum, recorded
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.registry import DATASETS
 
@@ -100,7 +100,7 @@ def entry_of(option: str, own: Path | None = None) -> Entry:
     files alone."""
     known = options(CONF) + (options(own) if own else [])
     if option not in known:
-        raise BenchError(f"unknown data set {option!r}: {nearest(option, set(known))}")
+        raise BenchError(f"unknown data set {option!r}: {suggestion(option, set(known))}")
     plain = _composed(option, own)
     if _unnamed(plain):
         raise BenchError(

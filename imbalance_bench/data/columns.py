@@ -1,4 +1,4 @@
-"""Columns of a user's table: which of them are numbers, and what about them a person would want to know.
+"""Columns of a user's table: which of them are numbers, and remarks on them for the user.
 
 Nothing is guessed in silence: a column whose values are mostly numbers, or would be with another decimal mark, is an
 error that says how to read it. ``dataset.decimal``, ``thousands``, ``missing`` and ``categorical`` are the answers.
@@ -190,7 +190,7 @@ def _with_units(words: Sequence[str]) -> list[NumberFormat]:
 
 
 def _advice(problems: Sequence[Problem], given: NumberFormat) -> str:
-    """What is wrong, and overrides that read all these columns at once where such exist."""
+    """The error message, with overrides that read all these columns at once where such exist."""
     names = [p.column for p in problems]
     it, category = ("it", "a category") if len(names) == 1 else ("them", "categories")
     as_words = f"to read {it} as {category}, {override('categorical', *names)}"
@@ -201,7 +201,7 @@ def _advice(problems: Sequence[Problem], given: NumberFormat) -> str:
         return f"{text}. The header line comes again among the rows: take it out of the file"
     numbers = any(f.fits(strays).any() for f in FORMATS)  # these are no names of a gap
     if len(forms) > 1 or any(f.unit for f in forms) or len(strays) > STRAYS or numbers:
-        fix = "Write all numbers alike" if numbers else "Take what is no number out of the file"
+        fix = "Write all numbers alike" if numbers else "Take what is not a number out of the file"
         fix = "Take the marks out of the file" if any(f.unit for f in forms) else fix
         return f"{text}. {fix}; {as_words}; to leave {it} out, {override('drop', *names)}"
     form = next(iter(forms))
@@ -215,7 +215,7 @@ def _advice(problems: Sequence[Problem], given: NumberFormat) -> str:
 
 
 def remarks(table: pd.DataFrame, y: np.ndarray, target: str) -> list[str]:
-    """What about the columns of features a person would want to know before believing a number."""
+    """Facts about the feature columns to know before believing a number."""
     found = []
     first = ~table.duplicated().to_numpy()  # copies of a row say nothing new of how a column and the class go together
     for name in table.columns:

@@ -81,11 +81,11 @@ def decoded(content: bytes, path: Path, encoding: str) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise BenchError(
-            f"{path}, line {line}: byte {content[error.start]:#04x} (number {error.start + 1} of the file) is no "
+            f"{path}, line {line}: byte {content[error.start]:#04x} (number {error.start + 1} of the file) is not "
             f"{encoding}: set dataset.encoding, e.g. {likely}"
         ) from error
     except UnicodeError as error:
-        raise BenchError(f"{path} is no {encoding} ({error}): set dataset.encoding, e.g. utf-8") from error
+        raise BenchError(f"{path} is not {encoding} ({error}): set dataset.encoding, e.g. utf-8") from error
     except (LookupError, ValueError) as error:  # a name with a NUL is a ValueError
         raise BenchError(f"dataset.encoding={encoding!r} is unknown: utf-8, latin-1, gbk, ...") from error
     if not isinstance(text, str):
@@ -143,7 +143,7 @@ def parse(
         ) from error
     if not isinstance(table.index, pd.RangeIndex):
         if re.match(r"#|sep=", header[0]):
-            raise BenchError(f"{path}: the first line, {header[0]!r}, is no header line: take it out of the file")
+            raise BenchError(f"{path}: the first line, {header[0]!r}, is not a header line: take it out of the file")
         fields = len(header) + table.index.nlevels
         last = table.iloc[:, -1]
         why = f"every row ends in {separator!r}" if last.isna().all() else "a name is missing there"
@@ -203,7 +203,7 @@ def _check_short_rows(text: str, path: Path, header: Sequence[str], separator: s
             if 0 < len(row) < len(header) and (len(row) > 1 or row[0].strip()):
                 raise BenchError(
                     f"{path}, line {reader.line_num}: {len(row)} fields where the header line has {len(header)}: a "
-                    "separator is missing there, or the line is no row; fix it in the file"
+                    "separator is missing there, or the line is not a row; fix it in the file"
                 )
     except csv.Error:  # a field of more than 128 KiB: pandas has read it, and this check is not for such files
         return

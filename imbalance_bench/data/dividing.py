@@ -16,7 +16,7 @@ def hold_out(
     y: np.ndarray, groups: np.ndarray | None, rows: np.ndarray, fraction: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(the rest, the part held out) of ``rows``, stratified by ``y`` (n,); rows of one of the ``groups`` (n,) stay
-    together. Raises ValueError where that cannot be."""
+    together. Raises ValueError where that is impossible."""
     from sklearn.model_selection import train_test_split
 
     if groups is not None:

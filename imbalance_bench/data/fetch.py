@@ -1,4 +1,4 @@
-"""Downloads, held to a checksum, whole or not at all; and what was made of files, kept.
+"""Downloads, verified by checksum, whole or not at all; and a cache of arrays made from files.
 
 Pinned sums are in the sources. Where upstream has none to pin, a download must come encrypted and its content is
 checked; then its sum is written to ``<data>/checksums.json``, and a later download of the same file must have it.
@@ -86,7 +86,7 @@ def fetch_archive(record: str, archive: str, folder: Path, into: str, members: I
 
 
 def recorded(folder: Path) -> dict[str, dict[str, Any]]:
-    """What was downloaded to ``folder``: file name → sha256 and url."""
+    """Downloads recorded in ``folder``: file name → sha256 and url."""
     path = folder / CHECKSUMS
     try:
         sums = json.loads(path.read_text())
@@ -117,7 +117,7 @@ def check_sum(path: Path, expected: str, remedy: str) -> None:
 
 
 def cached(folder: Path, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Arrays that are slow to make: read from ``folder/cache/<name>.npz``, or made and kept there. Whatever changes
+    """Arrays that are slow to make: read from ``folder/cache/<name>.npz``, or made and stored there. Whatever changes
     the arrays must be part of ``name``. The place of a folder that is not for writing is taken by the user's own cache
     folder; where neither can be written the arrays are made each time."""
     for path in (home / f"{name}.npz" for home in cache_folders(folder, writing=False)):
@@ -143,7 +143,7 @@ def cached(folder: Path, name: str, make: Callable[[], dict[str, np.ndarray]]) -
 
 
 def cache_folders(folder: Path, writing: bool = True) -> list[Path]:
-    """Where what was made of data may be kept, the first choice first: with the data (unless ``writing`` to a folder
+    """Folders for caches, the first choice first: with the data (unless ``writing`` to a folder
     that is not for it), else with the user."""
     own = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "imbalance_bench"
     return [own] if writing and not _for_writing(folder) else [folder / "cache", own]
@@ -175,13 +175,13 @@ def _one_at_a_time(folder: Path, path: Path) -> Iterator[bool]:
 
 @contextmanager
 def _downloaded(url: str, folder: Path, path: Path, expected: str | None) -> Iterator[Path]:
-    """What is downloaded to get ``path``, under a temporary name beside it, checked; nothing of it stays but what the
-    caller keeps."""
+    """Downloads the file that ``path`` comes from, under a temporary name beside it, checked; nothing of it stays but
+    what the caller keeps."""
     import pooch
     import requests
 
     def encrypted(response: requests.Response, *_: Any, **__: Any) -> None:
-        """What has no sum to be held to may come over no network as plain http, nor by way of it."""
+        """Refuses plain http, redirects included, for a file without a checksum."""
         place = urlsplit(response.url)
         if not expected and place.scheme == "http" and place.hostname not in HERE:
             raise BenchError(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +29,7 @@ def class_indices(target: pd.Series, positive: Any) -> tuple[np.ndarray, tuple[s
         )
     for row, value in target.items():
         if not pd.api.types.is_hashable(value):
-            raise BenchError(f"dataset.target={column}: row {row} (from 0) is a {type(value).__name__}, no class")
+            raise BenchError(f"dataset.target={column}: row {row} (from 0) is a {type(value).__name__}, not a class")
     target = target.map(lambda value: value.strip() if isinstance(value, str) else value)
     codes, values = pd.factorize(target, sort=True)
     if values.dtype.kind == "f" and (values == np.floor(values)).all():
@@ -82,7 +82,7 @@ def against_rest(
     if isinstance(positive, bool) and wanted not in names:
         wanted = wanted.lower()  # YAML reads true and True alike, a file of texts does not
     if wanted not in names:
-        raise BenchError(f"dataset.positive={positive!r} is no {what}: {nearest(wanted, names)}")
+        raise BenchError(f"dataset.positive={positive!r} is not a {what}: {suggestion(wanted, names)}")
     chosen = names.index(wanted)
     other = names[1 - chosen] if len(names) == 2 else "rest"
     return (codes == chosen).astype(np.int64), (other, names[chosen])

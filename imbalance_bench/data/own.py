@@ -1,4 +1,4 @@
-"""What the user's own files have in common: they are read whole, and identified by content."""
+"""Shared by the user's own files: read whole, and identified by content."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.data.base import Source
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OwnFile(Source):
-    """``path``: the file. Where it lies is no part of a result's identity, what it holds is. ``target``: the column of
+    """``path``: the file. It is identified by content, not by path. ``target``: the column of
     the class. ``group``: the column whose equal values belong together; ``time``: the one that orders rows in time."""
 
     path: str | None
@@ -71,7 +71,7 @@ class OwnFile(Source):
                     numbers = all(re.fullmatch(r"[-+]?[\d.,]+(e[-+]?\d+)?", n, re.IGNORECASE) for n in found)
                     headless = "; its first line must name the columns, and has numbers" if numbers else ""
                     raise BenchError(
-                        f"dataset.{key}: {self.path} has no column {column!r}: {nearest(column, found)}{headless}"
+                        f"dataset.{key}: {self.path} has no column {column!r}: {suggestion(column, found)}{headless}"
                     )
         if not len(table):
             raise BenchError(f"dataset.path={self.path} is empty: it has a header and no rows")

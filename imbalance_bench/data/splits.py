@@ -31,10 +31,10 @@ class TooFew(Exception):
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What a protocol knows of the rows 0..n-1 that it splits: ``y`` (n,), the class ``names``, and of a data set its
-    own ``test`` and ``valid`` rows, ``groups`` (n,) and ``times`` (n,). ``whole``: all rows, where a ratio left these
-    of them."""
+class RowsToSplit:
+    """The rows 0..n-1 that a protocol splits, as far as it knows them: ``y`` (n,), the class ``names``, and of a data
+    set its own ``test`` and ``valid`` rows, ``groups`` (n,) and ``times`` (n,). ``whole``: all rows, where a ratio left
+    these of them."""
 
     y: np.ndarray
     names: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Rows:
     valid: np.ndarray | None = None
     groups: np.ndarray | None = None
     times: np.ndarray | None = None
-    whole: Rows | None = None
+    whole: RowsToSplit | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -87,7 +87,7 @@ class Protocol:
     seeds: Count
     seed: Seed
 
-    def splits(self, rows: Rows) -> list[Split]:
+    def splits(self, rows: RowsToSplit) -> list[Split]:
         """The folds of ``rows``. Regression tasks always use the test and validation rows that the data set names,
         having no classes to stratify by. Raises BenchError where a class has too few rows for every part to have
         one."""
@@ -98,7 +98,7 @@ class Protocol:
         except TooFew as error:
             raise BenchError(f"{error} ({_counts(rows)}): {self._remedy(rows)}") from error
 
-    def _tried(self, rows: Rows) -> list[Split]:
+    def _tried(self, rows: RowsToSplit) -> list[Split]:
         counts = rows.counts()
         if (counts == 1).any():
             alone = rows.called((counts == 1).argmax())
@@ -113,11 +113,11 @@ class Protocol:
                     raise TooFew(f"the {part} part of a split gets no row of {rows.called(counts.argmin())}")
         return found
 
-    def _splits(self, rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    def _splits(self, rows: RowsToSplit) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         raise NotImplementedError
 
-    def _remedy(self, rows: Rows) -> str:
-        """What to change such that ``rows`` can be split: only what was tried and works."""
+    def _remedy(self, rows: RowsToSplit) -> str:
+        """Advice on what to change so that ``rows`` can be split: only what was tried and works."""
         remedies = []
         if rows.whole is not None and self._works(rows.whole):
             remedies.append("choose a lower ratio, e.g. ratio=native")
@@ -147,7 +147,7 @@ class Protocol:
                     yield {key: share}
                     yield from ({**less, key: share} for less in fewer[-1:])
 
-    def _works(self, rows: Rows, **options: Any) -> bool:
+    def _works(self, rows: RowsToSplit, **options: Any) -> bool:
         try:
             return bool(replace(self, **options)._tried(rows))
         except (TooFew, BenchError):
@@ -280,7 +280,7 @@ class OfficialTrials(OfficialTest):
         yield from [*super()._splits(rows)] * self.trials
 
 
-def own_rows(rows: Rows) -> Split:
+def own_rows(rows: RowsToSplit) -> Split:
     """The split that the data set itself prescribes: train on all rows that are neither test nor validation."""
     if rows.test is None or rows.valid is None:
         raise BenchError(
@@ -290,7 +290,7 @@ def own_rows(rows: Rows) -> Split:
     return Split(train, np.sort(rows.valid), np.sort(rows.test))
 
 
-def _counts(rows: Rows) -> str:
+def _counts(rows: RowsToSplit) -> str:
     counts = rows.counts()
     names = rows.names or range(len(counts))
     shown = ", ".join(f"{name}: {n}" for name, n in [*zip(names, counts)][:20])

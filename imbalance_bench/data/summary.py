@@ -1,4 +1,4 @@
-"""What was read, in one line: classes with their rows, which is positive, features by kind."""
+"""Summary of a data set in one line: classes with their rows, which is positive, features by kind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a data set to the runs of a cell: ratio, split and preprocessing, in that order of knowledge."""
+"""From a data set to the runs of a cell: ratio, split and preprocessing, in that order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imbalance_bench.data.base import Dataset, Part, Task
-from imbalance_bench.data.splits import Rows
+from imbalance_bench.data.splits import RowsToSplit
 from imbalance_bench.errors import BenchError
 from imbalance_bench.seeds import derived
 
@@ -123,8 +123,8 @@ def _kept(dataset: Dataset, ratio: Ratio, rows: np.ndarray, seed: int) -> np.nda
         raise BenchError(f"{error} ({', '.join(f'class {c} is {named[c]!r}' for c in numbers)})") from error
 
 
-def _rows(dataset: Dataset, kept: np.ndarray, every: np.ndarray | None) -> Rows:
-    """What a protocol knows of the rows ``kept``; ``every``: all rows, where these are not all."""
+def _rows(dataset: Dataset, kept: np.ndarray, every: np.ndarray | None) -> RowsToSplit:
+    """The rows ``kept`` as a protocol sees them; ``every``: all rows, where these are not all."""
 
     def of(values: np.ndarray | None) -> np.ndarray | None:
         return None if values is None else values[kept]
@@ -133,7 +133,7 @@ def _rows(dataset: Dataset, kept: np.ndarray, every: np.ndarray | None) -> Rows:
         """Rows of the data set as positions among those kept."""
         return None if rows is None else np.flatnonzero(np.isin(kept, rows))
 
-    return Rows(
+    return RowsToSplit(
         dataset.y[kept],
         dataset.class_names,
         dataset.kind,

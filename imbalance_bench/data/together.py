@@ -128,7 +128,7 @@ class Copies:
 
 
 def remarks(dataset: Dataset, protocol: Protocol, runs: Sequence[Run]) -> list[str]:
-    """What a user should know of the rows and of how they were parted."""
+    """Remarks for the user on the rows and on how they were split."""
     said = [dataset.info["left_out"]] if "left_out" in dataset.info else []
     copies = Copies.of(dataset, runs)
     if copies.repeats:

@@ -60,8 +60,8 @@ class NetworkClassifier(Classifier):
 
 
 class Engine:
-    """What a method trains with: the trainer's settings, a device, a precision; ``folder``: where what cells share is
-    kept (``data.fetch.cached``)."""
+    """Trains networks for a method: the trainer's settings, a device, a precision; ``folder``: where what cells share
+    is kept (``data.fetch.cached``)."""
 
     def __init__(self, trainer: Trainer, device: str = "auto", folder: Path | None = None) -> None:
         keep_freed_memory()
@@ -75,16 +75,16 @@ class Engine:
 
     @property
     def arithmetic(self) -> torch.dtype:
-        """What products are computed in."""
+        """Number format of products."""
         return torch.bfloat16 if self.trainer.precision == "bfloat16" else self.dtype
 
     def autocast(self) -> torch.autocast:
-        """In which networks that are no stack compute as ``trainer.precision`` says."""
+        """Autocast context for networks outside a stack, by ``trainer.precision``."""
         on = self.arithmetic == torch.bfloat16
         # Rounded weights would be kept until the context ends, however often an optimiser moves the exact ones.
         return torch.autocast(self.device.type, torch.bfloat16, enabled=on, cache_enabled=False)
 
-    def kept(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    def cached(self, name: str, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
         """Arrays that are slow to make and of use to other cells; all that they depend on must be part of ``name``."""
         return make() if self.folder is None else cached(self.folder, name, make)
 
@@ -162,7 +162,7 @@ class Engine:
         return self.classifiers(training.stack, training.monitor)
 
     def classifiers(self, stack: Stack, monitor: Monitor) -> list[NetworkClassifier]:
-        """What came of each run of a stack."""
+        """One classifier per run."""
         return [
             NetworkClassifier(
                 stack,

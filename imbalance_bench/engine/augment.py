@@ -56,7 +56,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {"crop_flip": crop_flip, "shift_flip": 
 
 
 def augmentation(name: str, tasks: Sequence[Task]) -> Augmentation | None:
-    """What ``trainer.augment`` names, for the rows of these tasks; None: "none"."""
+    """The augmentation that ``trainer.augment`` names, for the rows of these tasks; None for "none"."""
     shape = tasks[0].train.x.shape[1:]
     if name != "none" and len(shape) != 3:
         raise BenchError(

@@ -25,7 +25,7 @@ def shuffled(n: int, batch_size: int, generator: torch.Generator) -> torch.Tenso
 
 
 def stratified(labels: torch.Tensor, sizes: dict[int, int], steps: int, generator: torch.Generator) -> torch.Tensor:
-    """(steps, sum of sizes) row numbers with ``sizes[c]`` rows of class c in each batch. Each class is gone through in
+    """(steps, sum of sizes) row numbers with ``sizes[c]`` rows of class c in each batch. Each class is traversed in
     shuffled passes, so that all its rows come equally often."""
     columns = []
     for c, size in sizes.items():
@@ -38,7 +38,7 @@ def stratified(labels: torch.Tensor, sizes: dict[int, int], steps: int, generato
 
 def class_aware(labels: torch.Tensor, batch_size: int, generator: torch.Generator) -> torch.Tensor:
     """Batches of an epoch of n = len(labels) draws, equally many of each class (which classes have one more is drawn
-    too), whose rows are gone through in shuffled passes."""
+    too), whose rows are traversed in shuffled passes."""
     classes = torch.unique(labels)
     classes = classes[torch.randperm(len(classes), generator=generator)].tolist()
     shares = torch.arange(len(labels)).tensor_split(len(classes))
@@ -65,9 +65,8 @@ def bucketed(plan: torch.Tensor, lengths: torch.Tensor, labels: torch.Tensor) ->
     return changed.view(plan.shape)
 
 
-def drawn_before(plans: Sequence[torch.Tensor]) -> Sampler:
-    """The sampler of an epoch whose batches are there already, ``plans``, one a run: an epoch asks for one run's after
-    the other's."""
+def replay(plans: Sequence[torch.Tensor]) -> Sampler:
+    """Sampler that replays plans drawn earlier, one per run, in the order of the runs."""
     left = iter(plans)
     return lambda labels, batch_size, generator: next(left)
 
@@ -146,7 +145,7 @@ class Rows:
         return as_input(x, self.like), self.y.index_select(0, flat).view(rows.shape)
 
     def epoch(self, sampler: Sampler, batch_size: int, generators: Sequence[torch.Generator]) -> Iterator[Batch]:
-        """The batches of one epoch, of texts of about one length. Runs whose sets are shorter sit out the last
+        """The batches of one epoch, of texts of about one length. Runs with shorter sets are inactive in the last
         steps."""
         plans = [_checked(sampler(y, batch_size, g), len(y)) for y, g in zip(self.labels, generators)]
         if self.lengths is not None:
@@ -184,7 +183,7 @@ class Rows:
 
 
 def _checked(plan: torch.Tensor, n: int) -> torch.Tensor:
-    """What a sampler gave for ``n`` rows. Raises BenchError unless it is a plan."""
+    """Returns ``plan``, which a sampler gave for ``n`` rows. Raises BenchError unless it is one."""
     right = isinstance(plan, torch.Tensor) and plan.dtype == torch.int64 and plan.ndim == 2
     if right and not n and not plan.numel():
         return plan  # a run without rows sits the epoch out

@@ -1,4 +1,4 @@
-"""What comes of a run: a classifier that scores rows."""
+"""The trained result of a run: a classifier that scores rows."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 Readout = str
-"""What of a trained run is scored: "last", "best" (on validation), or another decision: "knn", "lr", "post_100"."""
+"""The part of a trained run that is scored: "last", "best" (on validation), or another decision: "knn", "lr",
+"post_100"."""
 
 
 @dataclass

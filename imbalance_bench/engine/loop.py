@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainState:
-    """What an objective may know besides its batch: class counts of each run's training set (R, 1, C), the progress,
+    """State for an objective besides its batch: class counts of each run's training set (R, 1, C), the progress,
     and a CPU generator a run for what it draws (its own, apart from the one that shuffles)."""
 
     counts: torch.Tensor
@@ -40,7 +40,7 @@ class TrainState:
 
 
 class Trainable(Protocol):
-    """What the engine calls of a method."""
+    """The members of a method that the engine uses."""
 
     name: ClassVar[str]
     head: ClassVar[str]
@@ -125,7 +125,7 @@ class Monitor:
 
 class Training:
     """Runs in training: their networks, optimiser, generators and what is watched. ``run`` may be called again, with
-    other sets or another objective: everything carries on where it stood."""
+    other sets or another objective: all state is kept between calls."""
 
     def __init__(self, stack: Stack, method: Trainable, tasks: Sequence[Task], trainer: Trainer) -> None:
         self.stack, self.method, self.tasks, self.trainer = stack, method, tasks, trainer

@@ -1,4 +1,4 @@
-"""What the C allocator does with freed memory: kept for the next step, which is worth a factor of two."""
+"""Freed memory stays with the C allocator for the next step, which is worth a factor of two."""
 
 from __future__ import annotations
 

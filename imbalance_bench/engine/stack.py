@@ -18,7 +18,7 @@ TEXTS = 32  # texts that a network reads at once on a CPU: each token is some hu
 
 
 def as_input(x: Any, like: torch.Tensor) -> torch.Tensor:
-    """What a network sees of rows ``x``: floats on the device of ``like``; images of bytes as numbers in [0, 1]; token
+    """Rows ``x`` as a network takes them: floats on the device of ``like``; images of bytes as numbers in [0, 1]; token
     ids as they are."""
     x = stored(x, like)
     return x.to(like.dtype).div_(255) if x.dtype == torch.uint8 else x
@@ -238,7 +238,7 @@ class Stack:
         return self._functional(buffers | params, x, stage), buffers
 
     def _functional(self, state: Params, x: torch.Tensor, stage: str) -> torch.Tensor:
-        # A module may know nothing of stages as long as it is asked for logits only.
+        # A module without stages serves as long as only logits are needed.
         extra = () if stage == "logits" else (stage,)
         batched = getattr(self.module, "batched", None)
         if batched is not None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class BalancedBatches(Method):
     """The Explicit Gradient paper's RS (Section 5, baseline 2): each minibatch holds the same number of rows of each
-    class. Classes are gone through in shuffled passes, so that a rare class's rows come equally often. An epoch has
+    class. Classes are traversed in shuffled passes, so that a rare class's rows come equally often. An epoch has
     as many batches as one over the whole set. Of more classes than a batch has rows, it does so on average."""
 
     def sampler(self, labels: torch.Tensor, batch_size: int, generator: torch.Generator) -> torch.Tensor:

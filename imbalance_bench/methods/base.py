@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("imbalance_bench")
 
 Reads = Literal["any", "vectors", "tokens"]
-"""What a method computes with: "vectors" of features, "tokens" (ids of words), or "any" that its backbone reads."""
+"""The kind of rows that a method computes with: "vectors" of features, "tokens" (ids of words), or "any" that its
+backbone reads."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Method:
         """Why this method cannot compute with the rows of this task, or None: ``reads``, for ``declines``."""
         if self.reads == "vectors" and task.vocabulary is not None:
             return (
-                "interpolates or compares features, and token ids are no numbers: there is none in between. Set "
-                "backbone=lsa, or another that makes vectors of texts"
+                "needs numeric features: nothing lies between two token ids. Set backbone=lsa, or another that makes "
+                "vectors of texts"
             )
         if self.reads == "tokens" and task.vocabulary is None:
             return "needs texts as token ids: set backbone=textcnn, textrnn or xlnet"
@@ -99,7 +100,7 @@ class Method:
         return cross_entropy(logits, labels)
 
     def batch_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
-        """What is minimised, one number a run (R,): the mean of ``loss`` over the batch. ``stack(x, stage)`` gives
+        """The objective, one number per run (R,): the mean of ``loss`` over the batch. ``stack(x, stage)`` gives
         logits, embeddings or the head's logits of embeddings; ``state.generators`` are for what is drawn."""
         return batch.mean(self.loss(stack(batch.x), batch.y, state))
 
@@ -122,7 +123,7 @@ def _between_categories(x: np.ndarray, made: np.ndarray) -> float:
 
 
 def resampling_info(task: Task, rows: Part) -> dict[str, Any]:
-    """What resampling did, so that a method that claims to be SMOTE can be seen to be SMOTE: rows a class before and
+    """Facts about resampling, so that a method that claims to be SMOTE can be checked: rows a class before and
     after, how many rows were made (id -1), and, of rows of numbers, how far each made row is from the nearest given row
     of its class, and the share of them that lie between two categories (``between_categories``)."""
     info: dict[str, Any] = {"train_counts": task.counts.tolist()}

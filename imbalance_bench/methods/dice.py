@@ -56,7 +56,7 @@ class Dice(Method):
         return self.coefficients(shared.sum(1), width.sum(1))
 
     def terms(self, logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the sums of numerator, p'y, and denominator, p' + y, add up: (..., K), K = 1 for two classes, else C."""
+        """Terms of the sums in numerator, p'y, and denominator, p' + y: (..., K), K = 1 for two classes, else C."""
         import torch
 
         log_p, classes = logits.log_softmax(-1), logits.shape[-1]

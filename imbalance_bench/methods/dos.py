@@ -75,7 +75,7 @@ class DOS(Method):
         return None
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
-        from imbalance_bench.engine.batches import drawn_before
+        from imbalance_bench.engine.batches import replay
         from imbalance_bench.methods.shared.decisions import with_decisions
 
         sets = [engine.rows_of(t) for t in tasks]
@@ -91,7 +91,7 @@ class DOS(Method):
                 self.enlarged(of_class[s.y], engine.trainer.batch_size, g)
                 for of_class, s, g in zip(times, sets, training.shuffling)
             ]
-            training.run(sets, 1, self.objective(targets), drawn_before(plans), phase="over-sampled training")
+            training.run(sets, 1, self.objective(targets), replay(plans), phase="over-sampled training")
         classifiers = []
         for r, made in enumerate(engine.classifiers(training.stack, training.monitor)):
             task, rows = tasks[r], sets[r]
@@ -125,7 +125,7 @@ class DOS(Method):
         """N(x_i) of every sample of a run under its present f; of a run that has diverged, the samples alone."""
         import torch
 
-        from imbalance_bench.neighbours import nearest
+        from imbalance_bench.neighbours import k_nearest
 
         ks = self.k(task) if run in training.monitor.alive else [0] * task.classes
         v = training.stack.predict(training.stack.flat[run].detach(), rows.x, "embed")
@@ -136,7 +136,7 @@ class DOS(Method):
         for c, k in enumerate(ks):
             own = torch.nonzero(labels == c).squeeze(1)
             if k and len(own):
-                members[own, 1 : k + 1] = own[nearest(v[own], v[own], k, own=True)[1]]
+                members[own, 1 : k + 1] = own[k_nearest(v[own], v[own], k, own=True)[1]]
         k_of = torch.tensor(ks, device=v.device)[labels]
         return Targets(v, members, torch.arange(width, device=v.device) <= k_of[:, None])
 

@@ -192,7 +192,7 @@ class ExplicitGradient(Method):
 
 class StepWeights(NamedTuple):
     """Weights of the samples in the loss of step 1, (R, B₁) and (R, B_s); a run's weights sum to one. ``active``
-    (R, 1): 0 for runs that sit this step out. Without X₁ (Eq. 1) ``real`` is None."""
+    (R, 1): 0 for runs that are inactive in this step. Without X₁ (Eq. 1) ``real`` is None."""
 
     real: torch.Tensor | None
     synthetic: torch.Tensor
@@ -258,7 +258,7 @@ def meta_step(
 
 
 def cycled(n: int, batch_size: int, steps: int, generator: torch.Generator) -> torch.Tensor:
-    """(steps, batch) row numbers of ``n`` rows gone through in shuffled passes; no row twice in a batch."""
+    """(steps, batch) row numbers of ``n`` rows in shuffled passes; no row twice in a batch."""
     import torch
 
     from imbalance_bench.engine.batches import shuffled

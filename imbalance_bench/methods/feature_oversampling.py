@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class FeatureOverSampler(TwoStages, NeighbourSampler):
     """Plain training; then the network's own features of the training rows are over-sampled, and a fresh head is
-    trained on these and on what was made. So texts, of which there is none in between, can be interpolated: the vectors
-    are those of the sentences. Augmentation of images is for the first stage only."""
+    trained on these and on what was made. So texts can be over-sampled too, between the vectors of sentences.
+    Augmentation of images is for the first stage only."""
 
     reads = "any"  # what is interpolated are vectors
 

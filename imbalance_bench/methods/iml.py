@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from imbalance_bench.engine import Engine
 
 GROWTH, SHRINKAGE = 1.01, 0.5
-"""What a step of LMNN that lowered the loss, and one that did not, make of the step size."""
+"""Factors of the step size after a step of LMNN that lowered the loss, and after one that did not."""
 TOLERANCE = 1e-4
 """LMNN stops at a relative gain below this, and once the step size has shrunk by it."""
 
@@ -118,7 +118,7 @@ def target_neighbours(x: torch.Tensor, labels: torch.Tensor, k: int) -> tuple[to
     class of fewer than k + 1 rows has fewer, and the row itself stands for what it lacks."""
     import torch
 
-    from imbalance_bench.neighbours import nearest
+    from imbalance_bench.neighbours import k_nearest
 
     found = torch.arange(len(x), device=x.device)[:, None].repeat(1, k)
     real = torch.zeros_like(found, dtype=torch.bool)
@@ -126,7 +126,7 @@ def target_neighbours(x: torch.Tensor, labels: torch.Tensor, k: int) -> tuple[to
         rows = torch.nonzero(labels == c).squeeze(1)
         some = min(k, len(rows) - 1)
         if some:
-            found[rows, :some] = rows[nearest(x[rows], x[rows], some, own=True)[1]]
+            found[rows, :some] = rows[k_nearest(x[rows], x[rows], some, own=True)[1]]
             real[rows, :some] = True
     return found, real
 
@@ -164,7 +164,7 @@ def lmnn_loss(
     z: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor, real: torch.Tensor, mu: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """LMNN's loss, summed, of mapped rows z (n, d) with labels (n,), targets (n, k) and whether there are such (n, k);
-    and its gradient by z. Rows of a class are gone through in chunks, each against all rows of other classes."""
+    and its gradient by z. Rows of a class are processed in chunks, each against all rows of other classes."""
     import torch
 
     loss, gradient = z.new_zeros(()), torch.zeros_like(z)
@@ -247,11 +247,11 @@ class LocalDecision:
         """For rows (n, d'): the log of each known class's kernel mean (n, known), and the selected rows (n, some)."""
         import torch
 
-        from imbalance_bench.neighbours import nearest
+        from imbalance_bench.neighbours import k_nearest
 
         kernels, selected = [], []
         for rows, keys in zip(self.rows, self.keys):
-            distances, found = nearest(z @ metric.T, keys @ metric.T, min(self.k, len(keys)))
+            distances, found = k_nearest(z @ metric.T, keys @ metric.T, min(self.k, len(keys)))
             kernels.append((-distances.double().square()).logsumexp(1) - np.log(distances.shape[1]))
             selected.append(rows[found])
         return torch.stack(kernels, 1), torch.cat(selected, 1)

@@ -28,7 +28,7 @@ class KMeansSMOTE(OverSampler):
     cluster, m - 1 neighbours. Where no cluster is kept, the class is one cluster: SMOTE, or copies of a row that is
     alone. So it fails nowhere, as imbalanced-learn's version does under its own rule for clusters.
 
-    Sparsities are compared by their logarithms (d^1024 is no float64), clusters of equal points count as infinitely
+    Sparsities are compared by their logarithms (d^1024 is not a float64), clusters of equal points count as infinitely
     dense, and counts are exact: by largest remainder instead of rounding each. Left out: the package's rule for the
     number of clusters, a third of all rows and more, where the paper tries 2 to 500.
     """

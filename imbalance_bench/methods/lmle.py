@@ -54,7 +54,7 @@ class LMLE(Method):
     - First clusters: the paper starts from features of another model; here ``initial``, a share of trainer.epochs, is
       plain softmax training of the same network.
     - Refresh: clusters every ``refresh`` passes, quintuplets in each (the paper: every 5,000 iterations).
-    - Pool: the four others are looked for among ``pool`` random rows of each class, drawn with the clusters. The paper
+    - Pool: the four others are searched among ``pool`` random rows of each class, drawn with the clusters. The paper
       takes half of all rows, so that the very hardest do not rule. In the three passes that a short schedule has for it
       on MNIST, half of the rows left the loss at the sum of the margins, which is that of a constant f.
     - A pass has as many batches as one of another method and its batches as many images, a fifth of them anchors: every
@@ -73,7 +73,7 @@ class LMLE(Method):
     neighbours: Count
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
-        from imbalance_bench.engine.batches import drawn_before
+        from imbalance_bench.engine.batches import replay
         from imbalance_bench.methods.shared.decisions import DeepClassifier
 
         sets = [engine.rows_of(t) for t in tasks]
@@ -92,7 +92,7 @@ class LMLE(Method):
                 quintuplet_batches(c, s.y, engine.trainer.batch_size, g)
                 for c, s, g in zip(clusterings, sets, training.shuffling)
             ]
-            training.run(sets, 1, self.quintuplet_loss, drawn_before(plans), phase="quintuplet training")
+            training.run(sets, 1, self.quintuplet_loss, replay(plans), phase="quintuplet training")
         classifiers: list[Classifier] = []
         for r, made in enumerate(engine.classifiers(training.stack, training.monitor)):
             made.info |= resampling_info(tasks[r], sets[r])
@@ -199,7 +199,7 @@ def kmeans(x: np.ndarray, clusters: int, seed: int) -> np.ndarray:
 def quintuplet_batches(
     clustering: Clustering | None, labels: np.ndarray, batch_size: int, generator: torch.Generator
 ) -> torch.Tensor:
-    """A pass: (steps, 5 b) rows, b quintuplets a batch; equally many anchors of each class, which is gone through in
+    """A pass: (steps, 5 b) rows, b quintuplets a batch; equally many anchors of each class, which is traversed in
     shuffled passes. Of a run that has diverged: anchors alone."""
     import torch
 

@@ -47,7 +47,7 @@ class LogisticRegression(Method):
 
     @cached_property
     def resampling(self) -> Method:
-        """What makes the training set."""
+        """The method whose ``resample`` makes the training set."""
         if self.resampler is None:
             return Method()
         made: Method = METHODS.build(self.resampler, "method.resampler")

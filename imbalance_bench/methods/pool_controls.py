@@ -10,7 +10,7 @@ import numpy as np
 
 from imbalance_bench.data.base import Task
 from imbalance_bench.methods.selectnet import SelectNet
-from imbalance_bench.methods.shared.self_training import Choice, Predicted, Rule, SelfTraining
+from imbalance_bench.methods.shared.self_training import Predicted, Rule, Selection, SelfTraining
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -27,14 +27,14 @@ class PoolRandom(SelectNet):
         select = super().rule(tasks, engine)
         draws = [np.random.default_rng([t.seed, 0]) for t in tasks]
 
-        def chosen(seen: Mapping[int, Predicted]) -> Mapping[int, Choice]:
+        def chosen(seen: Mapping[int, Predicted]) -> Mapping[int, Selection]:
             choices = {}
             for r, choice in select(seen).items():
                 labelled, candidates = seen[r].labelled, np.flatnonzero(seen[r].minor & ~seen[r].labelled)
                 added = choice.added & labelled
                 taken = int((choice.added & ~labelled).sum())
                 added[draws[r].choice(candidates, taken, replace=False)] = True
-                choices[r] = Choice(added, choice.facts)
+                choices[r] = Selection(added, choice.facts)
             return choices
 
         return chosen

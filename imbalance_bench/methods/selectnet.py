@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.methods.shared.self_training import Choice, ContextTraining, Predicted, Rule
+from imbalance_bench.methods.shared.self_training import ContextTraining, Predicted, Rule, Selection
 from imbalance_bench.options import BelowOne, Count, MinLen, NonNegative, Positive
 from imbalance_bench.registry import METHODS
 from imbalance_bench.seeds import SELECTION_BATCHES, SELECTION_START, derived
@@ -56,7 +56,7 @@ class SelectNet(ContextTraining):
         fresh = partial(SelectionNetworks, self, inputs, [t.seed for t in tasks], engine.dtype)
         kept = fresh()
 
-        def chosen(seen: Mapping[int, Predicted]) -> Mapping[int, Choice]:
+        def chosen(seen: Mapping[int, Predicted]) -> Mapping[int, Selection]:
             networks = fresh() if self.restart else kept
             data = {r: self.data(p) for r, p in seen.items()}
             networks.fit({r: (z, excess) for r, (_, z, excess) in data.items()})
@@ -66,13 +66,13 @@ class SelectNet(ContextTraining):
                 added = np.zeros(len(seen[r].minor), dtype=bool)
                 added[rows] = scores > self.threshold
                 facts = {"selection_loss": float((scores * excess).mean())} if len(rows) else {}
-                choices[r] = Choice(added & seen[r].minor, facts)
+                choices[r] = Selection(added & seen[r].minor, facts)
             return choices
 
         return chosen
 
     def data(self, predicted: Predicted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What f_s is trained on: m of the n samples, (m,), their z (m, C + 1), or (m, C) without the loss, and
+        """Training data of f_s: m of the n samples, (m,), their z (m, C + 1), or (m, C) without the loss, and
         L - λ (m,)."""
         rows = np.arange(len(predicted.minor))
         if self.fitted_on == "predicted_minor":

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from imbalance_bench.engine.stack import Stack
 
 TAUS = tuple(i / 10 for i in range(11))
-"""What τ is chosen from: the paper's interval [0, 1], in steps of the released code, whose grid goes on to 2."""
+"""The values that τ is chosen from: the paper's interval [0, 1], in steps of the released code, whose grid goes on to
+2."""
 
 
 @METHODS.register("tau_norm")

@@ -29,7 +29,7 @@ CHUNK = 256
 @dataclass(frozen=True)
 class WEOB2(Method):
     """WEOB2 (Wang, Minku & Yao, "Resampling-Based Ensemble Methods for Online Class Imbalance Learning", TKDE 2015), of
-    two classes. The training rows are a stream, in an order drawn from the run's seed, gone through ``passes`` times.
+    two classes. The training rows are a stream, in an order drawn from the run's seed, with ``passes`` passes.
 
     Sizes of the classes are tracked, w_k ← θ w_k + (1 - θ) [y = k] from w_k = 1/2, θ = ``theta``. Each of ``members``
     learners of OOB is trained on a row with weight Poisson(w_max / w_y), each of UOB with weight Poisson(w_min / w_y).

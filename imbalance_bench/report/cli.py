@@ -1,4 +1,4 @@
-"""scripts/report.py: which table, figure or page is asked for, and where it goes."""
+"""scripts/report.py: makes the requested table, figure or page, and writes it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.conf_files import own_folder
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.identity import digest
 from imbalance_bench.presets import papers, presets, title_of
 from imbalance_bench.report import published
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.paper:
             report.paper()
         elif options.table or options.figure or options.all:
-            raise BenchError(f"--table, --figure and --all need --paper: {nearest('', papers())}")
+            raise BenchError(f"--table, --figure and --all need --paper: {suggestion('', papers())}")
         else:
             report.summary()
         sys.stdout.flush()
@@ -123,7 +123,7 @@ class Report:
         options = self.options
         known = papers(self.own)
         if options.paper not in known:
-            raise BenchError(f"unknown --paper {options.paper}: {nearest(options.paper, known)}")
+            raise BenchError(f"unknown --paper {options.paper}: {suggestion(options.paper, known)}")
         if options.figure:
             self._write(options.paper, [], [self._figure(chosen(options.paper, "figure", options.figure, self.own))])
             return
@@ -208,7 +208,7 @@ class Report:
         return [replace(sheet, notes=[*sheet.notes, *code_notes(done(results)), *damage_notes(results)])]
 
     def _command(self, kind: str, name: str, readout: str | None) -> str:
-        """What makes a file again, from training on."""
+        """The commands that make a file again, from training on."""
         place = [f"paths.outputs={self.options.outputs}"] if self.options.outputs != OUTPUTS else []
         own = ["--config-dir", self.options.config_dir] if self.own else []
         train = ["-m", *own, f"+paper={self.options.paper}/{name}", *self.options.overrides, *place]
@@ -248,7 +248,7 @@ class Report:
 
 
 def _those_run(make: Callable[[str], T], names: Sequence[str]) -> list[T]:
-    """What can be made; what lacks records is named on stderr and left out."""
+    """Makes what has records; what lacks them is named on stderr and left out."""
     made = []
     for name in names:
         try:
@@ -271,5 +271,5 @@ def chosen(paper: str, kind: str, asked: str, own: Path | None = None) -> str:
         other = "figure" if kind == "table" else "table"
         if name in presets(paper, other, own):
             raise BenchError(f"{name} of {paper} is drawn as a {other}: --{other} {name}")
-    near = nearest(f"{kind}{asked}" if asked.isdigit() else asked, known)
+    near = suggestion(f"{kind}{asked}" if asked.isdigit() else asked, known)
     raise BenchError(f"unknown --{kind} {asked} of {paper}: {near}")

@@ -1,4 +1,4 @@
-"""What a report prints and draws, free of any format: ``Sheet`` and ``Drawing``."""
+"""Tables and pictures of a report, free of any format: ``Sheet`` and ``Drawing``."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def one_line(text: str) -> str:
 
 
 def commented_csv(lines: Iterable[str], frame: pd.DataFrame) -> str:
-    """A text that a spreadsheet would compute (=, +, -, @ in front of what is no number) stands behind an apostrophe; a
-    cell with # is quoted, so that it is not read as a comment."""
+    """A text that a spreadsheet would compute (=, +, -, @ in front of what is not a number) stands behind an
+    apostrophe; a cell with # is quoted, so that it is not read as a comment."""
     rows = csv.reader(io.StringIO(frame.to_csv(index=False, float_format="%.6g")))
     body = (",".join(map(_csv_cell, row)) for row in rows)
     return "".join(f"# {one_line(line)}\n" for line in lines) + "".join(f"{row}\n" for row in body)

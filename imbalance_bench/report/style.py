@@ -1,4 +1,4 @@
-"""What all figures share: colours, canvas, legend, and the finished files."""
+"""Shared by all figures: colours, canvas, legend, and the finished files."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class FigureSpec:
 
 
 class Drawn(NamedTuple):
-    """What a drawing returns: the figure, what its caption must add, and the numbers shown where they stand nowhere
+    """The result of a drawing: the figure, what its caption must add, and the numbers shown where they stand nowhere
     else."""
 
     figure: Figure

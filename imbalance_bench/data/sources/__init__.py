@@ -1,1 +1,1 @@
-"""Data sets, one file a kind of source. What lies in a folder already is read; what does not is downloaded."""
+"""Data sets, one file a kind of source. Files that are there are read; missing ones are downloaded."""

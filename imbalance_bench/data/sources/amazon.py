@@ -16,7 +16,7 @@ import numpy as np
 
 from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.fetch import SITES, fetch_file
-from imbalance_bench.data.text.corpus import Corpus, Published, Row, again, json_lines, kept, readable
+from imbalance_bench.data.text.corpus import Corpus, Published, Row, cached_corpus, json_lines, readable, refetch_hint
 from imbalance_bench.errors import BenchError
 from imbalance_bench.options import Count, Interval, Len, Seed
 from imbalance_bench.registry import DATASETS
@@ -54,7 +54,9 @@ class AmazonSource(Source):
         # No sum is published: that of the first download is recorded.
         url = f"{SITES['snap']}/{name}"
         path = plain if plain.exists() else fetch_file(url, folder, f"amazon/{name}", None, _check_reviews)
-        corpus = kept(folder, f"amazon_{self.category}", [path], lambda: self._sampled(path), self.sample, self.seed)
+        corpus = cached_corpus(
+            folder, f"amazon_{self.category}", [path], lambda: self._sampled(path), self.sample, self.seed
+        )
         majority, minority = PRINTED[self.category]
         info = {"printed": {"majority": majority, "minority": minority}}
         return Published(f"amazon_{self.category}", POLARITIES, info=info).dataset(corpus)
@@ -75,7 +77,7 @@ class AmazonSource(Source):
         below = self.sample if isinstance(self.sample, float) else 1.0
         lowest: tuple[list[Any], list[Any]] = ([], [])  # heaps of (-number, -place in the file, text)
         seen: Counter[Any] = Counter()
-        with readable(path, again(path)):
+        with readable(path, refetch_hint(path)):
             for place, row in enumerate(json_lines(path)):
                 number, stars, text = rng.random(), float(row["overall"]), row.get("reviewText") or ""
                 label = None if stars == 3 else int(stars > 3)

@@ -14,7 +14,7 @@ import numpy as np
 
 from imbalance_bench.data.base import Dataset, Source
 from imbalance_bench.data.encode import RawPixels
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.options import Count, Len
 from imbalance_bench.registry import DATASETS
 
@@ -29,7 +29,7 @@ SUFFIXES = (
 
 
 class Held(NamedTuple):
-    """What the folder of a class holds: its image files, in the order of their names, and other files."""
+    """Content of the folder of a class: its image files, in the order of their names, and other files."""
 
     images: list[Path]
     others: list[Path]
@@ -44,7 +44,7 @@ class ImageFolderSource(Source):
     """``path``: the folder. Classes are its folders, in the order of their names; of two classes the rarer is class 1,
     the positive one. With ``train`` and ``test`` (and perhaps ``valid``) inside, those are the parts of the data.
     ``size``: [height, width] to resize to; null: all images have one size already. ``channels``: 1 grey, 3 colour.
-    Where the folder lies is no part of a result's identity, what it holds is."""
+    The folder is identified by content, not by path."""
 
     path: str | None
     size: Annotated[Annotated[list[Count], Len(2, 2)] | None, "[height, width]"]
@@ -112,7 +112,7 @@ class ImageFolderSource(Source):
         if not {"train", "test"} <= parts.keys() and others:
             return {"": _classes(self._root, self.path)}
         if others or not {"train", "test"} <= parts.keys():
-            hint = f"; {others[0]!r}: {nearest(others[0], PARTS)}" if others else ""
+            hint = f"; {others[0]!r}: {suggestion(others[0], PARTS)}" if others else ""
             raise BenchError(
                 f"dataset.path={self.path} holds {', '.join(sorted(inside))}: a folder of parts holds train and test, "
                 f"perhaps valid, and nothing else{hint}"

@@ -12,7 +12,7 @@ import numpy as np
 from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.encode import ArrayEncoder, Scale
 from imbalance_bench.data.fetch import fetch_archive
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.registry import DATASETS
 
 RECORD, ARCHIVE = "61452", "benchmark-imbalanced-learn.tar.gz"
@@ -69,7 +69,7 @@ class ImblearnSource(Source):
 
     def __post_init__(self) -> None:
         if self.set not in SETS:
-            raise BenchError(f"unknown dataset.set={self.set!r}: {nearest(self.set, SETS)}")
+            raise BenchError(f"unknown dataset.set={self.set!r}: {suggestion(self.set, SETS)}")
 
     @property
     def file(self) -> str:

@@ -12,15 +12,15 @@ from pathlib import Path
 from imbalance_bench.data.base import Dataset, Facts
 from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.data.text.corpus import (
-    Choice,
+    ClassChoice,
     Corpus,
     Published,
     Row,
-    again,
+    cached_corpus,
     expect_rows,
     json_lines,
-    kept,
     readable,
+    refetch_hint,
 )
 from imbalance_bench.registry import DATASETS
 
@@ -36,13 +36,13 @@ REVIEW = re.compile(r"(train|test)/(neg|pos)/(\d+)_\d+\.txt$")
 
 @DATASETS.register("imdb")
 @dataclass(frozen=True)
-class ImdbSource(Choice):
+class ImdbSource(ClassChoice):
     """All 50,000 reviews, those of the test set as test rows, in the order part, class, number. Stanford's archive, or
     two files of JSON lines (``label``: neg or pos, ``id``, ``text``)."""
 
     def load(self, folder: Path) -> Dataset:
         files = self.paths(folder) or [fetch_file(f"{SITES['stanford']}/{Path(ARCHIVE).name}", folder, ARCHIVE, SUM)]
-        corpus = kept(folder, "imdb", files, lambda: _read(files))
+        corpus = cached_corpus(folder, "imdb", files, lambda: _read(files))
         return Published("imdb", CLASSES).dataset(corpus, self)
 
     def paths(self, folder: Path) -> list[Path] | None:
@@ -64,7 +64,7 @@ class ImdbSource(Choice):
 def _read(files: list[Path]) -> Corpus:
     found: list[tuple[bool, int, int, str]] = []  # (of the test set, class, number, text)
     for path in files:
-        with readable(path, again(path)):
+        with readable(path, refetch_hint(path)):
             found += _archived(path) if path.suffix == ".gz" else _lines(path)
     corpus = Corpus.of(Row(text, label, test) for test, label, _, text in sorted(found))
     for path, part in zip((files[0], files[-1]), (~corpus.test, corpus.test)):

@@ -10,7 +10,7 @@ from typing import Literal
 from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.sources.texts import read_table
 from imbalance_bench.data.text.corpus import Corpus, Published, Row
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.registry import DATASETS
 
 CLASSES = {
@@ -94,6 +94,6 @@ class IrtSource(Source):
         rows = []
         for number, (text, label) in enumerate(zip(table["text"], table["label"])):
             if label not in known:
-                raise BenchError(f"{path}, row {number} (from 0): label {label!r}: {nearest(str(label), known)}")
+                raise BenchError(f"{path}, row {number} (from 0): label {label!r}: {suggestion(str(label), known)}")
             rows.append(Row("" if text != text else text, known[label]))
         return Corpus.of(rows)

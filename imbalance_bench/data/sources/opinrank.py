@@ -11,7 +11,16 @@ from pathlib import Path
 
 from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.fetch import SITES, fetch_file
-from imbalance_bench.data.text.corpus import Corpus, Published, Row, again, json_lines, kept, readable, whole_zip
+from imbalance_bench.data.text.corpus import (
+    Corpus,
+    Published,
+    Row,
+    cached_corpus,
+    json_lines,
+    readable,
+    refetch_hint,
+    whole_zip,
+)
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
 
@@ -35,7 +44,7 @@ class OpinRankSource(Source):
         # The repository states no sum: that of the first download is recorded.
         url = f"{SITES['github']}/kavgan/OpinRank/raw/master/{Path(ARCHIVE).name}"
         files = self.paths(folder) or [fetch_file(url, folder, ARCHIVE, None, whole_zip)]
-        corpus = kept(folder, "opinrank", files, lambda: Corpus.of(_reviews(files)))
+        corpus = cached_corpus(folder, "opinrank", files, lambda: Corpus.of(_reviews(files)))
         return Published("opinrank", CLASSES, info={"printed": PRINTED}).dataset(corpus)
 
     def facts(self) -> Facts:
@@ -52,7 +61,7 @@ class OpinRankSource(Source):
 
 def _reviews(files: list[Path]) -> Iterator[Row]:
     for path in files:
-        with readable(path, again(path)):
+        with readable(path, refetch_hint(path)):
             if path.suffix == ".zip":
                 yield from _archived(path)
             else:
@@ -66,7 +75,9 @@ def _archived(path: Path) -> Iterator[Row]:
     with zipfile.ZipFile(path) as archive:
         members = sorted((m.group(1), name) for name in archive.namelist() if (m := MEMBER.search(name)))
         if {kind for kind, _ in members} != set(CLASSES):
-            raise BenchError(f"{path} holds no cars/data/<year>/<car> and hotels/data/<city>/<hotel>: {again(path)}")
+            raise BenchError(
+                f"{path} holds no cars/data/<year>/<car> and hotels/data/<city>/<hotel>: {refetch_hint(path)}"
+            )
         for kind, name in members:
             content = _decoded(archive.read(name))
             if kind == "cars":

@@ -9,7 +9,7 @@ from typing import Literal
 
 from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.text.corpus import Corpus, Published, Row, opened, readable
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.registry import DATASETS
 
 FOLDER = "semeval2017_task4a"
@@ -55,7 +55,7 @@ class SemEvalSource(Source):
     def __post_init__(self) -> None:
         for part in self.parts:
             if part not in PARTS:
-                raise BenchError(f"dataset.parts: {part!r} is none: {nearest(part, PARTS)}")
+                raise BenchError(f"dataset.parts: {part!r} is none: {suggestion(part, PARTS)}")
         if not self.parts or len(set(self.parts)) < len(self.parts):
             raise BenchError(f"dataset.parts={self.parts} must name one part or more, each once")
 

@@ -1,4 +1,4 @@
-"""The small real data sets that scikit-learn carries along: nothing is fetched."""
+"""The small real data sets that come with scikit-learn: nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.encode import ArrayEncoder, Scale
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.registry import DATASETS
 
 # Features, and rows a class.
@@ -40,7 +40,7 @@ class SklearnSource(Source):
             y, names = 1 - y, names[::-1]
         if self.positive is not None:
             if self.positive not in names:
-                raise BenchError(f"dataset.positive={self.positive!r}: {nearest(self.positive, names)}")
+                raise BenchError(f"dataset.positive={self.positive!r}: {suggestion(self.positive, names)}")
             y, names = (y == names.index(self.positive)).astype(int), ["rest", self.positive]
         return Dataset(self.set, bunch.data, y.astype(np.int64), tuple(names), ArrayEncoder(self.scale))
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from imbalance_bench.data.base import Dataset, Facts, Source
 from imbalance_bench.data.fetch import SITES, fetch_file
-from imbalance_bench.data.text.corpus import Corpus, Published, Row, again, expect_rows, readable
+from imbalance_bench.data.text.corpus import Corpus, Published, Row, expect_rows, readable, refetch_hint
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
 
@@ -32,7 +32,7 @@ class SmsSpamSource(Source):
 
     def load(self, folder: Path) -> Dataset:
         path = self._file(folder)
-        with readable(path, again(path)):
+        with readable(path, refetch_hint(path)):
             if path.suffix == ".zip":
                 with zipfile.ZipFile(path) as archive:
                     content = archive.read(MEMBER)
@@ -40,7 +40,7 @@ class SmsSpamSource(Source):
                 content = path.read_bytes()
             corpus = Corpus.of(_messages(content.decode("utf-8"), path))
         expect_rows(path, len(corpus.texts), ROWS)
-        return Published("sms_spam", CLASSES).dataset(corpus.distinct() if self.duplicates == "drop" else corpus)
+        return Published("sms_spam", CLASSES).dataset(corpus.without_repeats() if self.duplicates == "drop" else corpus)
 
     def facts(self) -> Facts | None:
         return Facts.counted(COUNTS, "UCI") if self.duplicates == "keep" else None
@@ -65,6 +65,6 @@ def _messages(content: str, path: Path) -> Iterator[Row]:
         label, tab, text = line.partition("\t")
         if not tab or label not in CLASSES:
             raise BenchError(
-                f"{path}, line {number}: {line[:40]!r} is not ham or spam, a tab and a text: {again(path)}"
+                f"{path}, line {number}: {line[:40]!r} is not ham or spam, a tab and a text: {refetch_hint(path)}"
             )
         yield Row(text, CLASSES.index(label))

@@ -62,7 +62,7 @@ class TextsSource(OwnFile):
         texts = table[self.text]
         if len(wrong := np.flatnonzero(texts.notna() & ~texts.map(lambda t: isinstance(t, str)).astype(bool))):
             raise BenchError(
-                f"dataset.text={self.text}: row {wrong[0]} (from 0) of {self.path} is no text: choose another "
+                f"dataset.text={self.text}: row {wrong[0]} (from 0) of {self.path} is not text: choose another "
                 "column, or write it as a string"
             )
         empty = (texts.isna() | (texts.str.strip() == "")).to_numpy()
@@ -114,7 +114,7 @@ def _json_table(text: str, file: Path) -> pd.DataFrame:
         try:
             row = json.loads(line, object_pairs_hook=_once)
         except ValueError as error:
-            raise BenchError(f"{file}, line {number} is no JSON ({error})") from error
+            raise BenchError(f"{file}, line {number} is not JSON ({error})") from error
         if not isinstance(row, dict):
             raise BenchError(f"{file}, line {number} is {type(row).__name__}, not an object {{...}}")
         rows.append(row)

@@ -168,7 +168,7 @@ READERS = {"svhn": _svhn, "cifar10": _cifar10, "cifar100": _cifar100, "stl10": _
 
 
 def _members(folder: Path, set: str, known: Any) -> dict[str, bytes]:
-    """What the members of an archive hold: read unpacked where all of them lie so, else from the archive, which is
+    """Contents of members of an archive: read unpacked where all of them lie so, else from the archive, which is
     fetched where it is missing."""
     wanted, sums = PLACES[set].members, _sums(known)
     found = paths(folder, set)

@@ -12,15 +12,15 @@ from typing import Literal, TextIO
 from imbalance_bench.data.base import Dataset, Facts
 from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.data.text.corpus import (
-    Choice,
+    ClassChoice,
     Corpus,
     Published,
     Row,
-    again,
+    cached_corpus,
     expect_rows,
-    kept,
     opened,
     readable,
+    refetch_hint,
     whole_zip,
 )
 from imbalance_bench.errors import BenchError
@@ -61,7 +61,7 @@ COUNTS = {
 
 @DATASETS.register("toutiao")
 @dataclass(frozen=True)
-class ToutiaoSource(Choice):
+class ToutiaoSource(ClassChoice):
     """A line a title: id, code of the class, its name, title, keywords, parted by ``_!_``; the title alone is the text.
     ``part``: ``whole``, or ``subset``: those rows that ``toutiao_cat_data_subset.txt.xz`` has."""
 
@@ -70,7 +70,7 @@ class ToutiaoSource(Choice):
     def load(self, folder: Path) -> Dataset:
         path = self._file(folder)
         name, info = ("toutiao_subset", {"stand_in": STAND_IN}) if self.by_hand else ("toutiao", {})
-        corpus = kept(folder, name, [path], lambda: self._read(path))
+        corpus = cached_corpus(folder, name, [path], lambda: self._read(path))
         return Published(name, tuple(CODES.values()), "zh", info).dataset(corpus, self)
 
     def paths(self, folder: Path) -> list[Path] | None:
@@ -100,7 +100,7 @@ class ToutiaoSource(Choice):
         return fetch_file(url, folder, ARCHIVE, None, whole_zip)
 
     def _read(self, path: Path) -> Corpus:
-        with readable(path, again(path)):
+        with readable(path, refetch_hint(path)):
             if path.suffix == ".zip":
                 with zipfile.ZipFile(path) as archive:
                     inside = next((n for n in archive.namelist() if Path(n).name == MEMBER), MEMBER)
@@ -121,6 +121,6 @@ def _titles(file: TextIO, path: Path) -> Iterator[Row]:
         if len(parts) < 4 or parts[1] not in classes:
             raise BenchError(
                 f"{path}, line {number}: {line[:60]!r} is not id_!_code_!_class_!_title_!_keywords with a code of "
-                f"{', '.join(CODES)}: {again(path)}"
+                f"{', '.join(CODES)}: {refetch_hint(path)}"
             )
         yield Row(parts[3], classes[parts[1]])

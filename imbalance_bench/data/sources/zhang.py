@@ -13,7 +13,17 @@ from typing import Literal, TextIO
 
 from imbalance_bench.data.base import Dataset, Facts
 from imbalance_bench.data.fetch import SITES, fetch_file
-from imbalance_bench.data.text.corpus import Choice, Corpus, Published, Row, again, expect_rows, kept, opened, readable
+from imbalance_bench.data.text.corpus import (
+    ClassChoice,
+    Corpus,
+    Published,
+    Row,
+    cached_corpus,
+    expect_rows,
+    opened,
+    readable,
+    refetch_hint,
+)
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS
 
@@ -53,7 +63,7 @@ SENTENCES_STAND_IN = "short tokenised sentences with the polarity of their revie
 
 @DATASETS.register("ag_news")
 @dataclass(frozen=True)
-class AgNewsSource(Choice):
+class AgNewsSource(ClassChoice):
     """Title and description of a news item are its text. ``part``: ``whole``, 120,000 to train and 7,600 as test rows;
     ``train`` or ``test``: one file alone, with no test rows; ``subset``: those training rows that
     ``train_subset.csv`` (a class, a text) has, and the test rows."""
@@ -63,7 +73,7 @@ class AgNewsSource(Choice):
     def load(self, folder: Path) -> Dataset:
         files = [self._file(folder, name) for name in AG_FILES[self.part]]
         name = "ag_news" if self.part == "whole" else f"ag_news_{self.part}"
-        corpus = kept(folder, name, files, lambda: self._read(files))
+        corpus = cached_corpus(folder, name, files, lambda: self._read(files))
         info = {"stand_in": AG_STAND_INS[self.part]} if self.part in AG_STAND_INS else {}
         return Published(name, TOPICS, info=info).dataset(corpus, self)
 
@@ -107,7 +117,7 @@ class AgNewsSource(Choice):
         both = len(files) == 2
         rows: list[Row] = []
         for path in files:
-            with readable(path, again(path)), opened(path) as file:
+            with readable(path, refetch_hint(path)), opened(path) as file:
                 found = list(_rows(file, path, TOPICS, both and path.name == "test.csv"))
             if path.name in AG_ROWS:
                 expect_rows(path, len(found), AG_ROWS[path.name])
@@ -118,7 +128,7 @@ class AgNewsSource(Choice):
 
 @DATASETS.register("yelp_polarity")
 @dataclass(frozen=True)
-class YelpPolaritySource(Choice):
+class YelpPolaritySource(ClassChoice):
     """Whole reviews; few stars are negative, many positive. ``part``: ``whole``, 560,000 to train
     and 38,000 as test rows; ``train`` or ``test``: one file alone, with no test rows."""
 
@@ -127,7 +137,7 @@ class YelpPolaritySource(Choice):
     def load(self, folder: Path) -> Dataset:
         path = fetch_file(f"{SITES['fastai']}/{Path(YELP).name}", folder, YELP, YELP_SUM)
         name = "yelp_polarity" if self.part == "whole" else f"yelp_polarity_{self.part}"
-        corpus = kept(folder, name, [path], lambda: self._read(path))
+        corpus = cached_corpus(folder, name, [path], lambda: self._read(path))
         return Published(name, POLARITIES).dataset(corpus, self)
 
     def paths(self, folder: Path) -> list[Path] | None:
@@ -143,7 +153,7 @@ class YelpPolaritySource(Choice):
     def _read(self, path: Path) -> Corpus:
         wanted = {"whole": ("train.csv", "test.csv"), "train": ("train.csv",), "test": ("test.csv",)}[self.part]
         parts: dict[str, list[Row]] = {}
-        with readable(path, again(path)), tarfile.open(path) as archive:
+        with readable(path, refetch_hint(path)), tarfile.open(path) as archive:
             for member in archive:
                 name = Path(member.name).name
                 if name in wanted and (file := archive.extractfile(member)):
@@ -157,7 +167,7 @@ class YelpPolaritySource(Choice):
 
 @DATASETS.register("yelp_sentences")
 @dataclass(frozen=True)
-class YelpSentencesSource(Choice):
+class YelpSentencesSource(ClassChoice):
     """Two files, a sentence a line: 0 (negative) or 1, a tab, the sentence (Shen et al., 2017)."""
 
     def load(self, folder: Path) -> Dataset:
@@ -167,7 +177,7 @@ class YelpSentencesSource(Choice):
                 f"dataset=yelp_sentences needs {' and '.join(SENTENCES)} in {folder} (docs/datasets.md), which cannot "
                 "be downloaded; whole reviews: dataset=yelp_polarity"
             )
-        corpus = kept(folder, "yelp_sentences", files, lambda: Corpus.of(_sentences(files)))
+        corpus = cached_corpus(folder, "yelp_sentences", files, lambda: Corpus.of(_sentences(files)))
         return Published("yelp_sentences", POLARITIES, info={"stand_in": SENTENCES_STAND_IN}).dataset(corpus, self)
 
     def paths(self, folder: Path) -> list[Path] | None:
@@ -197,6 +207,6 @@ def _rows(file: TextIO, path: Path, classes: tuple[str, ...], test: bool) -> Ite
         if not label.isdecimal() or not 1 <= int(label) <= len(classes) or not texts:
             raise BenchError(
                 f"{path}, row {number}: {label[:40]!r} and {len(texts)} texts, not a class 1 to {len(classes)} and at "
-                f"least one text: {again(path)}"
+                f"least one text: {refetch_hint(path)}"
             )
         yield Row(" ".join(texts), int(label) - 1, test)

@@ -26,7 +26,7 @@ from imbalance_bench.data.text.reading import RawTexts
 from imbalance_bench.errors import BenchError
 from imbalance_bench.options import Count, Seed
 
-FORMAT = 1  # raised when other texts are read from the same files: what was kept is then read anew
+FORMAT = 1  # raised when other texts are read from the same files: the cache is then rebuilt
 
 UNREADABLE = (
     *(OSError, ValueError, KeyError, EOFError, csv.Error),
@@ -67,15 +67,15 @@ class Corpus:
             facts,
         )
 
-    def distinct(self) -> Corpus:
+    def without_repeats(self) -> Corpus:
         """The first of each text, in the order of the file; how many came again is among the facts."""
         first = np.sort(np.unique(self.texts, return_index=True)[1])
         facts = self.facts | {"duplicates_dropped": len(self.texts) - len(first)}
         return Corpus(self.texts[first], self.labels[first], self.test[first], facts)
 
 
-def kept(folder: Path, name: str, files: list[Path], make: Callable[[], Corpus], *settings: Any) -> Corpus:
-    """What ``make`` reads from ``files``: from the cache of ``folder``, where these files were read with these
+def cached_corpus(folder: Path, name: str, files: list[Path], make: Callable[[], Corpus], *settings: Any) -> Corpus:
+    """Returns what ``make`` reads from ``files``: from the cache of ``folder``, where these files were read with these
     ``settings`` before."""
     key = hashlib.sha256(repr((FORMAT, settings)).encode())
     for path in files:
@@ -114,7 +114,7 @@ def _objects(texts: list[str]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Choice(Source):
+class ClassChoice(Source):
     """Of a corpus of several classes: ``positive``: the class that is class 1, against all others; null: the rarer of
     two, or every class for itself. ``majority``: how many texts of the others stay, drawn by ``seed``, each class in
     its share; null: all."""
@@ -148,19 +148,19 @@ class Choice(Source):
                 f"dataset.majority={self.majority}: there are {len(others)} texts of the classes that are not "
                 f"{self.positive}; set a lower one, or null"
             )
-        # Systematic sampling: in the order of the classes, at random within each, every so-and-so-manieth.
+        # Systematic sampling: in the order of the classes, at random within each, then every k-th one.
         order = np.random.default_rng(self.seed).permutation(others)
         order = order[np.argsort(labels[order], kind="stable")]
         drawn = order[np.arange(self.majority) * len(order) // self.majority]
         return np.sort(np.concatenate([drawn, np.flatnonzero(binary == 1)]))
 
 
-WHOLE = Choice(positive=None, majority=None, seed=0)
+ALL_CLASSES = ClassChoice(positive=None, majority=None, seed=0)
 
 
 @dataclass(frozen=True)
 class Published:
-    """What a published corpus is called, and its ``classes`` in the order of their indices. ``info``: for the record,
+    """Name of a published corpus, and its ``classes`` in the order of their indices. ``info``: for the record,
     e.g. ``stand_in``: what it is not."""
 
     name: str
@@ -168,7 +168,7 @@ class Published:
     language: Language = "en"
     info: dict[str, Any] = field(default_factory=dict)
 
-    def dataset(self, corpus: Corpus, choice: Choice = WHOLE) -> Dataset:
+    def dataset(self, corpus: Corpus, choice: ClassChoice = ALL_CLASSES) -> Dataset:
         y, names = against_rest(corpus.labels, self.classes, choice.positive, f"class of {self.name}")
         rows = choice.rows(corpus.labels, y)
         test = np.flatnonzero(corpus.test[rows])
@@ -195,7 +195,7 @@ def readable(path: Path, remedy: str) -> Iterator[None]:
         raise BenchError(f"{path} is cut short, damaged or another file ({why}): {remedy}") from error
 
 
-def again(path: Path) -> str:
+def refetch_hint(path: Path) -> str:
     """The remedy for a file that upstream serves."""
     return f"remove {path}, and it will be fetched again"
 
@@ -217,7 +217,7 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def whole_zip(path: Path) -> None:
-    """Raises BenchError where a download is no whole zip archive: what has no published sum is checked so."""
+    """Raises BenchError where a download is not a whole zip archive: what has no published sum is checked so."""
     remedy = "it was removed; try again"
     with readable(path, remedy), zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
@@ -227,4 +227,4 @@ def whole_zip(path: Path) -> None:
 
 def expect_rows(path: Path, found: int, expected: int) -> None:
     if found != expected:
-        raise BenchError(f"{path} has {found} texts, expected {expected}: {again(path)}")
+        raise BenchError(f"{path} has {found} texts, expected {expected}: {refetch_hint(path)}")

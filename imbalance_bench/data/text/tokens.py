@@ -68,18 +68,18 @@ class Tokens(ABC):
 
     @abstractmethod
     def settings(self, fit_rows: np.ndarray) -> Any:
-        """What determines the ids besides the texts and what ``__init__`` was given."""
+        """Settings that determine the ids, besides the texts and the arguments of ``__init__``."""
 
     @abstractmethod
     def reader(self) -> Callable[[str], str]:
-        """What makes of a text what the tokenizer is given."""
+        """Function from a text to the input of the tokenizer."""
 
     @abstractmethod
     def tokenizer(self, lines: list[str], fit_rows: np.ndarray) -> tuple[Tokenize, dict[str, np.ndarray]]:
-        """What makes tokens of lines, of at most ``length``, and what is kept with them."""
+        """Function from lines to tokens, at most ``length`` each; and arrays to cache with them."""
 
     def encoded(self, x: np.ndarray, fit_rows: np.ndarray) -> Encoded:
-        """What is made of texts ``x`` when rows ``fit_rows`` are the training rows."""
+        """Token ids of texts ``x`` when rows ``fit_rows`` are the training rows."""
         if x is not self._texts:
             self._texts, self._hash, self._lines = x, texts_hash(x), None
         given = (self.length, sorted(self.stop), self.language)
@@ -107,7 +107,7 @@ class Tokens(ABC):
         }
 
     def kept_words(self) -> Callable[[str], list[str]]:
-        """What splits a text into words and leaves the stop words out."""
+        """Function that splits a text into words and leaves the stop words out."""
         split, stop = segmenter(self.language), self.stop
         return lambda text: [word for word in split(text) if word.lower() not in stop]
 
@@ -170,7 +170,7 @@ class LearnedTokens(Tokens):
             return learned.decode_batch(ids.tolist())
 
         facts = {"learned": learned.get_vocab_size()}
-        if long := int(arrays.get("long_words", 0)):  # none in what was kept of old
+        if long := int(arrays.get("long_words", 0)):  # absent from caches of earlier versions
             facts["long_words"] = long
         return Vocabulary(self.size, PAD, BEGIN, END, decode, self.info(arrays, **facts))
 
@@ -242,5 +242,5 @@ class PretrainedTokens(Tokens):
 
 
 def _clean(text: str) -> str:
-    """Without what no tokenizer takes: halves of surrogate pairs, and the mark that begins a word."""
+    """Removes characters that no tokenizer takes: halves of surrogate pairs, and the mark that begins a word."""
     return text.encode("utf-8", "ignore").decode().replace(SPACE, " ")

@@ -99,7 +99,7 @@ class TransformerEncoder:
         return self.identity, self.pooling, self.normalise, self.max_length, self.precision
 
     def encode(self, texts: np.ndarray, name: str) -> np.ndarray:
-        """Vectors (n, d) of texts (n,); an interrupted call of the same ``name`` goes on where it was."""
+        """Vectors (n, d) of texts (n,); an interrupted call of the same ``name`` continues where it stopped."""
         from imbalance_bench import devices
         from imbalance_bench.pretrained import load
 

@@ -26,7 +26,7 @@ NLTK_MEMBER = "stopwords/english"
 
 class NoJieba(BenchError):
     def __init__(self) -> None:
-        super().__init__("Chinese texts are segmented by jieba, which is not here: pip install -e '.[chinese]'")
+        super().__init__("Chinese texts are segmented by jieba, which is not installed: pip install -e '.[chinese]'")
 
 
 def jieba_version() -> str:
@@ -37,7 +37,7 @@ def jieba_version() -> str:
 
 
 def segmenter(language: Language) -> Callable[[str], list[str]]:
-    """What splits a text into words. English: at whitespace and signs, each sign by itself; Chinese: Jieba.
+    """Function that splits a text into words. English: at whitespace and signs, each sign by itself; Chinese: Jieba.
     Raises BenchError where jieba is not installed."""
     if language == "en":
         return lambda text: ENGLISH.findall(text.replace("’", "'"))
@@ -63,7 +63,7 @@ def stop_words(language: Language, folder: Path) -> frozenset[str]:
             text = _english(fetch_file(f"{SITES['github_raw']}/{NLTK}", folder, "stopwords/nltk.zip", None, _check))
     except (BenchError, UnicodeDecodeError) as error:
         if isinstance(error, UnicodeDecodeError):
-            error = BenchError(f"a list in {place} is no UTF-8 text ({error}): save it as one")
+            error = BenchError(f"a list in {place} is not UTF-8 text ({error}): save it as one")
         remedy = "" if language == "zh" else f"a file of one word a line, {place / 'nltk_english.txt'}, does as well; "
         raise BenchError(f"stop words: {error}; {remedy}backbone.stop_words=false keeps them in the texts") from error
     return frozenset(text.lower().split())
@@ -78,4 +78,4 @@ def _english(archive: Path) -> str:
         with zipfile.ZipFile(archive) as file:
             return file.read(NLTK_MEMBER).decode()
     except (zipfile.BadZipFile, KeyError) as error:
-        raise BenchError(f"{archive} is no zip file with {NLTK_MEMBER} in it: remove it, and try again") from error
+        raise BenchError(f"{archive} is not a zip file with {NLTK_MEMBER} in it: remove it, and try again") from error

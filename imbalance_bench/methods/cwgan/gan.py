@@ -65,7 +65,7 @@ class DeepCross(nn.Module):
 
 
 def conditions(labels: torch.Tensor, classes: int, dtype: torch.dtype) -> torch.Tensor:
-    """What tells the networks the class: labels (...) → (..., 1), -1 or 1, for two classes; for more (..., C), 1 in
+    """Class conditions of the networks: labels (...) → (..., 1), -1 or 1, for two classes; for more (..., C), 1 in
     the column of the class and -1 elsewhere."""
     ones = labels[..., None] if classes == 2 else F.one_hot(labels, classes)
     return (2 * ones - 1).to(dtype)
@@ -112,7 +112,7 @@ class GANs:
     """One conditional WGAN-GP a run, with ``options``.
 
     ``parts``: the rows of each run, features (n, d) scaled to [0, 1]. Every run draws its batches and its noise from a
-    generator of its own, so that it comes out the same whichever runs it is trained with. ``monitor`` holds the
+    generator of its own, so that its result does not depend on the runs trained beside it. ``monitor`` holds the
     history (critic_loss, distance = estimated Wasserstein distance, penalty) and the failures of the runs.
     """
 

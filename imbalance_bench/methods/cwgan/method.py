@@ -27,7 +27,7 @@ class CWGAN(Method):
     """Conditional WGAN-GP over-sampling (Engelmann & Lessmann, "Conditional Wasserstein GAN-based oversampling of
     tabular data for imbalanced learning", 2020, arXiv 2008.09202), for numeric columns.
 
-    A generator G(z, y) and a critic D(x, y), both told the class y, are trained on all rows of a run:
+    A generator G(z, y) and a critic D(x, y), both conditioned on the class y, are trained on all rows of a run:
 
         min_D  E[D(G(z, y), y)] - E[D(x, y)] + λ E[(‖∇_x̂ D(x̂, y)‖₂ - 1)²]      (Gulrajani et al., 2017, Eq. 3)
         min_G  g + w |g| AC,   g = -E[D(G(z, y), y)]
@@ -82,7 +82,7 @@ class CWGAN(Method):
 
         parts = [engine.rows_of(task) for task in tasks]
         targets = [self.targets(task, part) for task, part in zip(tasks, parts)]
-        scales = {id(part): Scale.of(part) for part in parts}
+        scales = {id(part): UnitScale.of(part) for part in parts}
         scaled = {id(part): scales[id(part)].apply(part) for part in parts}
         gans = GANs(part_of(GANOptions, self), tasks, [scaled[id(part)] for part in parts], engine)
         gans.train()
@@ -120,14 +120,14 @@ class CWGAN(Method):
 
 
 @dataclass(frozen=True)
-class Scale:
+class UnitScale:
     """Columns to [0, 1]: (x - low) / span over flattened features; a constant column has span 1."""
 
     low: np.ndarray
     span: np.ndarray
 
     @classmethod
-    def of(cls, part: Part) -> Scale:
+    def of(cls, part: Part) -> UnitScale:
         flat = part.x.reshape(len(part), -1)
         low, high = flat.min(0), flat.max(0)
         return cls(low, np.where(high > low, high - low, 1).astype(flat.dtype))

@@ -1,4 +1,4 @@
-"""What is measured of generated texts: where they lie, how much of them is copied, how varied they are."""
+"""Measures of generated texts: where they lie, how much is copied, how varied they are."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def words(x: np.ndarray, pad: int) -> list[Words]:
     return [tuple(row[row != pad].tolist()) for row in x]
 
 
-def distinct(texts: Iterable[Words], n: int) -> float:
+def distinct_n(texts: Iterable[Words], n: int) -> float:
     """distinct-n (Li et al., 2016): different n-grams over all n-grams; 0 where there are none."""
     grams = [text[i : i + n] for text in texts for i in range(len(text) - n + 1)]
     return len(set(grams)) / max(len(grams), 1)
@@ -67,16 +67,16 @@ def anchor_facts(anchors: np.ndarray, sources: np.ndarray, given: np.ndarray, pa
         "different": len(set(made)) / len(made),
         "copies": float(np.isin([hash(m) for m in made], [hash(k) for k in known]).mean()),
         "near_copies": near_copies(few, known),
-        "distinct_1": distinct(made, 1),
-        "distinct_2": distinct(made, 2),
-        "sources_distinct_2": distinct(of, 2),
+        "distinct_1": distinct_n(made, 1),
+        "distinct_2": distinct_n(made, 2),
+        "sources_distinct_2": distinct_n(of, 2),
         "words_mean": float(np.mean([len(m) for m in made])),
         "sources_words_mean": float(np.mean([len(o) for o in of])),
     }
 
 
 def warnings_of(facts: dict[str, Any]) -> list[str]:
-    """What the record is to warn of."""
+    """Warnings for the record."""
     if facts["distinct_2"] >= COLLAPSED * facts["sources_distinct_2"]:
         return []
     return [

@@ -63,12 +63,12 @@ def difficult_rows(
 def marked(rows: torch.Tensor, part: Part, features: torch.Tensor, train: Part, minority: Sequence[int]) -> np.ndarray:
     """Which of the rows (n, d) of ``part`` are of a minority class and have a row of another among the nearest of
     ``train``'s ``features`` (m, d)."""
-    from imbalance_bench.neighbours import nearest
+    from imbalance_bench.neighbours import k_nearest
 
     few = np.isin(part.y, minority)
     out = few.copy()
     if few.any():
-        _, found = nearest(rows[few], features, min(NEIGHBOURS, len(train)))
+        _, found = k_nearest(rows[few], features, min(NEIGHBOURS, len(train)))
         out[few] = ~np.isin(train.y[found.cpu().numpy()], minority).all(1)
     return out
 
@@ -85,10 +85,10 @@ def difficult(own: torch.Tensor, others: Sequence[torch.Tensor], majority: torch
     7.1 of MISO). ``others``: further ones of the minority, which are neighbours only."""
     import torch
 
-    from imbalance_bench.neighbours import nearest, not_itself
+    from imbalance_bench.neighbours import k_nearest, not_itself
 
     keys = torch.cat([own, *others, majority])
     k = min(k, len(keys) - 1)
     with torch.autocast(keys.device.type, enabled=False):  # distances in bfloat16 have other neighbours
-        _, found = nearest(own, keys, k + 1)
+        _, found = k_nearest(own, keys, k + 1)
     return (found[not_itself(found)].view(-1, k) >= len(keys) - len(majority)).any(1).cpu().numpy()

@@ -60,7 +60,7 @@ class GeneratorOptions:
     mine_steps: int = 0
 
 
-class Side:
+class ClassTexts:
     """The texts of one side on the device: ``x`` (n, L) padded on the right with ``pad``."""
 
     def __init__(self, x: np.ndarray, pad: int, device: torch.device) -> None:
@@ -133,9 +133,9 @@ class Generator:
         self.steps = 0
         self.tau = (len(self.minority) + wanted) / len(self.minority)  # before any anchor is made
 
-    def side(self, x: np.ndarray) -> Side:
+    def side(self, x: np.ndarray) -> ClassTexts:
         """Texts (n, L) in ids of the networks."""
-        return Side(np.searchsorted(self.known, x), self.pad, self.device)
+        return ClassTexts(np.searchsorted(self.known, x), self.pad, self.device)
 
     def pretrain(self) -> None:
         """Lines 1 and 2: encoder and decoders learn to write what they read, the minority's from Q̃; lines 3 and 4: the
@@ -192,11 +192,11 @@ class Generator:
         self._modules().load_state_dict(weights)
 
     def _modules(self) -> nn.ModuleDict:
-        """What is pre-trained."""
+        """The pre-trained modules."""
         return nn.ModuleDict({"networks": self.networks, "mines": nn.ModuleList(self.mines)})
 
     def train(self, sources: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Lines 5 to 12: anchors (t, L) made from minority rows ``sources``, which are gone through again and again,
+        """Lines 5 to 12: anchors (t, L) made from minority rows ``sources``, which are reused in turn,
         which of them end before the longest text does (t,), and which row each was made from, (t,)."""
         o, rows = self.options, torch.as_tensor(sources)
         passes = -(-self.wanted // len(rows))
@@ -327,7 +327,7 @@ class Generator:
         return pairs
 
     def _ascents(self, q: torch.Tensor, fused: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
-        """What both MINEs ascend."""
+        """The objective that both MINEs ascend."""
         return torch.stack([m.ascent(*p) for m, p in zip(self.mines, self._triples(q, fused, k))]).sum()
 
     @torch.no_grad()

@@ -16,7 +16,7 @@ from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import SCHEMA, digest
 from imbalance_bench.methods.base import Method, resampling_info
-from imbalance_bench.methods.miso.anchors import anchor_facts, closed, distinct, warnings_of, words
+from imbalance_bench.methods.miso.anchors import anchor_facts, closed, distinct_n, warnings_of, words
 from imbalance_bench.methods.miso.difficult import difficult
 from imbalance_bench.methods.shared.oversampling import target_counts
 from imbalance_bench.methods.shared.parts import part_of
@@ -117,7 +117,7 @@ class CAG(Method):
         return list(classifiers)
 
     def training_set(self, task: Task, rows: Part, made: Anchors) -> Part:
-        """What the classifier learns: ``rows`` and anchors, under ids -1."""
+        """The training set of the classifier: ``rows``, and anchors under ids -1."""
         kept = rows if self.keep_minority else rows.take(~np.isin(rows.y, list(made.by_class)))
         return kept.join(*(Part(x, np.full(len(x), c), np.full(len(x), -1)) for c, x in made.by_class.items()))
 
@@ -164,13 +164,13 @@ class CAG(Method):
         return made
 
     def generate_class(self, task: Task, rows: Part, label: int, wanted: int, engine: Engine, made: Anchors) -> None:
-        """Puts ``wanted`` anchors of a class, and what there is to know of them, into ``made``."""
+        """Puts ``wanted`` anchors of a class, and facts about them, into ``made``."""
         vocabulary = task.vocabulary
         assert vocabulary is not None
         own = np.flatnonzero(rows.y == label)
         options = [f.name for f in fields(self) if f.name != "keep_minority"]
         key = digest([FORMAT, wanted, self.key(options, task, rows, label, engine)])
-        arrays = engine.kept(f"anchors-{key}", lambda: self.trained(task, rows, label, wanted, engine))
+        arrays = engine.cached(f"anchors-{key}", lambda: self.trained(task, rows, label, wanted, engine))
         facts = json.loads(str(arrays.pop("facts")))
         anchors, source = arrays.pop("anchors"), arrays.pop("source")
         for warning in warnings_of(facts):
@@ -188,7 +188,7 @@ class CAG(Method):
         } | {f"{name}_class{label}": values for name, values in arrays.items()}
 
     def key(self, options: Iterable[str], task: Task, rows: Part, label: int, engine: Engine) -> str:
-        """Of all that a generator depends on, which the classifier is no part of, but of the options only these."""
+        """Hash of what the generator depends on: data, seed, device and these options; not the classifier."""
         import torch
 
         assert task.vocabulary is not None
@@ -199,11 +199,11 @@ class CAG(Method):
         return digest([SCHEMA, self.fused, chosen, special, content, label, task.seed, where])
 
     def prepare(self, generator: Generator) -> None:
-        """What is done with a pre-trained generator before the joint iterations; nothing, as printed."""
+        """Step between pre-training and the joint iterations; nothing, as printed."""
 
     def trained(self, task: Task, rows: Part, label: int, wanted: int, engine: Engine) -> dict[str, np.ndarray]:
-        """What a generator makes: ``anchors`` (t, L), of which of the class's texts each was made, ``source`` (t,),
-        ``facts`` as JSON, and ``generator_...``: its history."""
+        """The output of a generator: ``anchors`` (t, L); ``source`` (t,), the text of the class that each was made
+        from; ``facts`` as JSON, and ``generator_...``: its history."""
         import torch
 
         from imbalance_bench.methods.miso.generator import Generator, GeneratorOptions
@@ -215,7 +215,7 @@ class CAG(Method):
         pretraining = self.key(self.pretraining, task, rows, label, engine)
         pad, tail = task.vocabulary.pad, task.vocabulary.tail
         with engine.autocast():
-            generator.load(engine.kept(f"generator-{pretraining}", generator.pretrained))
+            generator.load(engine.cached(f"generator-{pretraining}", generator.pretrained))
             pretrained = generator.accuracy()
             self.prepare(generator)
             before = difficult(generator.states(texts), [], generator.states(others), self.neighbours)
@@ -237,7 +237,7 @@ class CAG(Method):
             "pretrained_steps": generator.steps,
             "reconstruction_pretrained": pretrained,
             "reconstruction_start": start,
-            "distinct_2_start": distinct(words(first, pad), 2),
+            "distinct_2_start": distinct_n(words(first, pad), 2),
             "reconstruction_final": final,
             **{name: value for name, value in last.items() if name.startswith(("mi_", "critic_"))},
         }
@@ -247,7 +247,7 @@ class CAG(Method):
 
 @dataclass
 class Anchors:
-    """What a run's generators made: texts (t, L) of each class, facts, arrays for the artifacts; ``failure``: why a
+    """Output of a run's generators: texts (t, L) of each class, facts, arrays for the artifacts; ``failure``: why a
     generator diverged."""
 
     by_class: dict[int, np.ndarray] = field(default_factory=dict)

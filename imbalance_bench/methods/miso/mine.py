@@ -40,7 +40,8 @@ class MINE(nn.Module):
         return self(x, y).mean() - _log_mean_exp(self(x, y[order]))
 
     def ascent(self, x: torch.Tensor, y: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
-        """What T is to ascend: its gradient is the bound's, corrected for its bias. Its value is not the bound."""
+        """The objective that T ascends: its gradient is the bound's, corrected for its bias. Its value is not the
+        bound."""
         apart = self(x, y[order])
         with torch.no_grad():
             new = _log_mean_exp(apart)

@@ -14,7 +14,7 @@ from imbalance_bench.data.base import Vocabulary
 from imbalance_bench.methods.miso.seq2seq import Decoder, Encoder, Memory
 
 Latent = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""What the minority's decoder writes from, (b, width), of sentence states Q and K (b, width)."""
+"""Latent that the minority's decoder writes from, (b, width), of sentence states Q and K (b, width)."""
 
 
 class Texts(NamedTuple):
@@ -81,11 +81,11 @@ class Discriminator(nn.Module):
         return self.out((h * real).sum(1) / real.sum(1)).squeeze(1)
 
     def loss(self, given: Texts, written: Texts) -> torch.Tensor:
-        """What φ descends: -E[log D(x)] - E[log(1 - D(E(x)))]; 2 log 2 where D knows nothing."""
+        """The loss of φ: -E[log D(x)] - E[log(1 - D(E(x)))]; 2 log 2 where D knows nothing."""
         return F.softplus(-self(given)).mean() + F.softplus(self(written.fixed())).mean()
 
     def deceived(self, written: Texts) -> torch.Tensor:
-        """What ψ descends: E[log(1 - D(E(x)))]."""
+        """The loss of ψ: E[log(1 - D(E(x)))]."""
         return -F.softplus(self(written)).mean()
 
 
@@ -131,7 +131,7 @@ class EncoderDecoders(nn.Module):
         return q if self.fusion is None else self.fusion(q, k, tau)
 
     def unfolded(self, latent: torch.Tensor) -> Memory:
-        """What the minority's decoder attends to."""
+        """The states that the minority's decoder attends to."""
         return Memory(self.unfold(latent).unflatten(1, (self.heads, -1)))
 
     def predicted(self, decoder: Decoder, texts: Texts, memory: Memory) -> torch.Tensor:
@@ -194,6 +194,6 @@ class EncoderDecoders(nn.Module):
         return texts._replace(soft=(self.predicted(decoder, texts, memory) + noise).softmax(-1))
 
     def placed(self, embedded: torch.Tensor, first: int = 0) -> torch.Tensor:
-        """What encoder and decoders read of embedded words (b, l, width), of which the first is number ``first``."""
+        """Embedded words (b, l, width) with their positions, the first of which is ``first``."""
         places = self.places[first : first + embedded.shape[1]]
         return embedded * embedded.shape[-1] ** 0.5 + places

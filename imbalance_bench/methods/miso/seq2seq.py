@@ -84,7 +84,7 @@ class Encoder(nn.Module):
 
 
 class Memory(NamedTuple):
-    """What a text is written from: ``states`` (b, m, width), of which ``real`` (b, m) count (None: all)."""
+    """The memory that a text is written from: ``states`` (b, m, width), of which ``real`` (b, m) count (None: all)."""
 
     states: torch.Tensor
     real: torch.Tensor | None = None
@@ -105,7 +105,7 @@ class Decoder(nn.Module):
         return self.norm(x)
 
     def remembered(self, memory: Memory) -> list[tuple[KeysValues, torch.Tensor | None]]:
-        """What each layer attends to of a memory."""
+        """Keys of a memory for each layer."""
         attentions: list[Attention] = [layer.memory for layer in self.layers]  # type: ignore[misc]
         return [(attention.keys(memory.states), memory.real) for attention in attentions]
 

@@ -27,7 +27,7 @@ def shares(total: int, labels: torch.Tensor) -> tuple[int, int]:
     return total - minority, minority
 
 
-def distinct(n: int, k: int, draws: int, generator: torch.Generator) -> torch.Tensor:
+def without_replacement(n: int, k: int, draws: int, generator: torch.Generator) -> torch.Tensor:
     """(draws, k): k different ones of 0..n-1, all subsets alike (Floyd's algorithm; see Bentley & Floyd, 1987)."""
     chosen = torch.empty(draws, k, dtype=torch.int64)
     for i, top in enumerate(range(n - k, n)):
@@ -51,7 +51,7 @@ def drawn(labels: torch.Tensor, support: int, episodes: int, generator: torch.Ge
         others = max(len(rows) - 1, 1)
         passes, rest = divmod(size, others)
         whole = torch.arange(others).repeat(passes).expand(episodes, -1)
-        chosen = torch.cat([whole, distinct(others, rest, episodes, generator)], 1)
+        chosen = torch.cat([whole, without_replacement(others, rest, episodes, generator)], 1)
         if len(rows) > 1:
             chosen += chosen >= query[:, None]
         supports.append(rows[chosen])

@@ -1,1 +1,1 @@
-"""What several methods are made of; no method by itself."""
+"""Parts that several methods are made of; no method by itself."""

@@ -12,7 +12,7 @@ import numpy as np
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError
-from imbalance_bench.neighbours import nearest
+from imbalance_bench.neighbours import k_nearest
 
 if TYPE_CHECKING:
     import torch
@@ -47,14 +47,14 @@ class KNNDecision:
 
         if not 1 <= k <= len(features):
             raise BenchError(
-                f"the {k} nearest of {len(features)} training rows were asked for: set method.neighbours to 1 to "
+                f"asked for {k} neighbours, only {len(features)} training rows: set method.neighbours to 1 to "
                 f"{len(features)}"
             )
         self.features, self.k, self.classes = features, k, classes
         self.labels = torch.as_tensor(labels, device=features.device)
 
     def log_probs(self, features: torch.Tensor) -> np.ndarray:
-        votes = self.labels[nearest(features, self.features, self.k)[1]]
+        votes = self.labels[k_nearest(features, self.features, self.k)[1]]
         return vote(votes, self.classes, self.WINNER).clamp_(min=LEAST).log_().cpu().numpy()
 
 
@@ -162,7 +162,7 @@ def with_decisions(
         return classifier
     features = classifier.features(rows.x)
     if not features.isfinite().all():  # a loss is of before its step, so that the last step is seen here only
-        classifier.failure = "features are no numbers after the last step: lower trainer.lr"
+        classifier.failure = "features are not finite after the last step: lower trainer.lr"
         return classifier
     made: dict[Readout, Decision] = {}
     for name in decisions:

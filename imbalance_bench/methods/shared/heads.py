@@ -1,4 +1,4 @@
-"""What methods that treat the classifier apart from the embedding share."""
+"""Shared by methods that treat the classifier apart from the embedding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What over-samplers share: rows are added to the training set; the loss stays cross-entropy.
+"""Shared by over-samplers: rows are added to the training set; the loss stays cross-entropy.
 
 Two amounts: ``doubled`` adds as many rows to each class but the largest as it has (the Explicit Gradient paper gives
 every over-sampler "the same number of generated samples", which its own c = 1 makes the minority's size), never past

@@ -1,4 +1,4 @@
-"""What a part of a method, such as its generator, takes of the method's options."""
+"""The options of a method that a part of it takes, such as its generator."""
 
 from __future__ import annotations
 

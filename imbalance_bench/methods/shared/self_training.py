@@ -1,4 +1,4 @@
-"""What methods with an unlabelled pool share: rounds of training, before each of which predicted samples are added."""
+"""Shared by methods with an unlabelled pool: rounds of training, before each of which predicted samples are added."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ LabelOf = Literal["given", "predicted"]
 
 @dataclass(frozen=True)
 class Predicted:
-    """What a run's network says, in evaluation, of the labelled set D and then of the unlabelled pool U, n samples in
-    all: ``log_probs`` (n, C). ``given``: D's labels; ``minority``: the classes whose samples are looked for."""
+    """Predictions of a run's network, in evaluation, for the labelled set D and then the unlabelled pool U, n samples
+    in all: ``log_probs`` (n, C). ``given``: D's labels; ``minority``: the classes whose samples are looked for."""
 
     log_probs: np.ndarray
     given: np.ndarray
@@ -56,15 +56,15 @@ class Predicted:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Selection:
     """Which samples of D and then U are ``added``, (n,); ``facts`` go into the history."""
 
     added: np.ndarray
     facts: dict[str, float] = field(default_factory=dict)
 
 
-Rule = Callable[[Mapping[int, Predicted]], Mapping[int, Choice]]
-"""What is added in each run that is still alive, run → choice."""
+Rule = Callable[[Mapping[int, Predicted]], Mapping[int, Selection]]
+"""The samples added in each run that is still alive, run → selection."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ class SelfTraining(Method):
 
     def rule(self, tasks: Sequence[Task], engine: Engine) -> Rule:
         """The rule of a training, which may keep something from round to round."""
-        return lambda seen: {r: Choice(self.choose(predicted)) for r, predicted in seen.items()}
+        return lambda seen: {r: Selection(self.choose(predicted)) for r, predicted in seen.items()}
 
     def choose(self, predicted: Predicted) -> np.ndarray:
-        """Which samples are added, (n,), where each run is looked at by itself and nothing is kept."""
+        """Which samples are added, (n,), for one run at a time, without state."""
         raise NotImplementedError
 
     def labels(self, task: Task, predicted: Predicted) -> np.ndarray:
@@ -124,7 +124,7 @@ class SelfTraining(Method):
         rounds = min(self.rounds, epochs)
         if epochs % rounds:
             raise BenchError(
-                f"trainer.epochs={epochs} is no multiple of method.rounds={rounds}: rounds are equally long; set "
+                f"trainer.epochs={epochs} is not a multiple of method.rounds={rounds}: rounds are equally long; set "
                 f"trainer.epochs={-(-epochs // rounds) * rounds} or another method.rounds"
             )
         sets = [engine.rows_of(t) for t in tasks]
@@ -156,7 +156,7 @@ class SelfTraining(Method):
         return list(classifiers)
 
     def start(self, task: Task, rows: Part) -> Part:
-        """What the first round is trained on. Rows keep their ids."""
+        """The training set of the first round. Rows keep their ids."""
         if self.start_copies is None:
             return balanced(task, rows)
         minor = np.flatnonzero(np.isin(rows.y, task.minority_classes))

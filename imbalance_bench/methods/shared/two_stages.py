@@ -1,4 +1,4 @@
-"""What methods share that train a network, and then a fresh head over its frozen body."""
+"""Shared by methods that train a network, and then a fresh head over its frozen body."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class TwoStages(Method):
 
     @abstractmethod
     def second_sets(self, body: Training, sets: Sequence[Part]) -> Sequence[Part] | None:
-        """What the heads learn: rows of features (n, d) made of the training sets, one set a run. None: the training
-        sets themselves, whose features the body computes batch by batch, after augmentation."""
+        """The training sets of the heads: rows of features (n, d) made of the training sets, one set a run. None: the
+        training sets themselves, whose features the body computes batch by batch, after augmentation."""
 
     def second_sampler(self, labels: torch.Tensor, batch_size: int, generator: torch.Generator) -> torch.Tensor:
         """As ``sampler``, for the second stage."""

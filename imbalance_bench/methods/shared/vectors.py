@@ -1,4 +1,4 @@
-"""What methods of plain vectors share: the vectors of rows, and a run that is a decision on them."""
+"""Shared by methods of plain vectors: the vectors of rows, and a run that is a decision on them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class VectorClassifier(Classifier):
 
 
 def valid_score(classifier: Classifier, task: Task) -> dict[str, float]:
-    """What history says of the validation part at the end; nothing where there is none."""
+    """The validation score for the history; nothing without a validation part."""
     if not len(task.valid):
         return {}
     return {"valid_score": scoring.selection_score(task.valid.y, classifier.scores(task.valid.x), task.kind)}

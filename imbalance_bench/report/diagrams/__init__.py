@@ -1,1 +1,1 @@
-"""What papers draw without a run behind it."""
+"""Diagrams of the papers, with no run behind them."""

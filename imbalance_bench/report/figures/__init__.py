@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.registry import build
 from imbalance_bench.report.diagrams.dos import overloading, two_outputs
 from imbalance_bench.report.diagrams.miso import overlap, semantic_oversampling
@@ -17,7 +17,7 @@ from imbalance_bench.report.diagrams.setconv import (
     episodes,
     text_encoder,
 )
-from imbalance_bench.report.figures.across import critical_difference, performance_profile
+from imbalance_bench.report.figures.comparison import critical_difference, performance_profile
 from imbalance_bench.report.figures.curves import convergence, precision_recall
 from imbalance_bench.report.figures.groups import grouped_bars, over_iterates
 from imbalance_bench.report.figures.overview import bars
@@ -62,7 +62,7 @@ def figure(preset: Preset, store: Store, readout: str | None = None, command: st
     """
     spec = build(FigureSpec, preset.paper, "paper")
     if spec.draw not in DRAWINGS:
-        raise BenchError(f"paper.draw={spec.draw!r} is no drawing: {nearest(spec.draw, DRAWINGS)}")
+        raise BenchError(f"paper.draw={spec.draw!r} is not a drawing: {suggestion(spec.draw, DRAWINGS)}")
     results = frames.cell_states(preset.cells, store)
     if spec.draw in SCHEMATICS:
         drawn, caption, _ = styled(lambda: DRAWINGS[spec.draw](spec, results, spec.iterate))
@@ -84,7 +84,7 @@ def figure(preset: Preset, store: Store, readout: str | None = None, command: st
 
 
 def _drawn(spec: FigureSpec, results: list[CellState], readout: str) -> tuple[Any, str, Any, list[CellState]]:
-    """What a drawing returns, and the cells that it shows: without the cells of which it finds a file damaged."""
+    """The result of a drawing, and the cells that it shows: without the cells of which it finds a file damaged."""
     records = frames.done(results)
     if not records:
         raise NothingRun(spec.name, spec.figure, damaged=frames.damage_notes(results))

@@ -73,7 +73,7 @@ def _curves(record: Record, readout: str) -> tuple[np.ndarray, float]:
         mine = saved["run"] == run
         positive = saved["label"][mine] == 1
         precision, recall, _ = metrics.precision_recall_curve(positive, metrics.ranking_scores(scores[mine], 1))
-        # rising thresholds: recall falls; the end point (precision 1, recall 0) is no threshold and is left out
+        # rising thresholds: recall falls; the end point (precision 1, recall 0) is not a threshold and is left out
         precision, recall = precision[-2::-1], recall[-2::-1]
         highest = np.maximum.accumulate(precision[::-1])[::-1]
         curves.append(highest[np.searchsorted(recall, RECALLS - 1e-12)])

@@ -1,4 +1,4 @@
-"""What methods that select samples add in each round, and how many of these carry their true label."""
+"""Samples that methods with a pool add in each round, and how many of these carry their true label."""
 
 from __future__ import annotations
 

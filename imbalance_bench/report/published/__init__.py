@@ -1,1 +1,1 @@
-"""What the papers print, and how their rows are named."""
+"""Numbers that the papers printed, and how their rows are named."""

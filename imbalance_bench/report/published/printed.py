@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from imbalance_bench.errors import BenchError, nearest
+from imbalance_bench.errors import BenchError, suggestion
 
 
 @dataclass(frozen=True)
@@ -172,9 +172,9 @@ def read(paper: str, table: str) -> list[dict[str, Any]]:
     folder = resources.files("imbalance_bench.report.published")
     papers = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("_")]
     if paper not in papers:
-        raise BenchError(f"no published numbers of paper {paper!r}: {nearest(paper, papers)}")
+        raise BenchError(f"no published numbers of paper {paper!r}: {suggestion(paper, papers)}")
     known = [p.name.removesuffix(".csv") for p in (folder / paper).iterdir() if p.name.endswith(".csv")]
     if table not in known:
-        raise BenchError(f"no published table {table!r} of paper {paper!r}: {nearest(table, known)}")
+        raise BenchError(f"no published table {table!r} of paper {paper!r}: {suggestion(table, known)}")
     with (folder / paper / f"{table}.csv").open(encoding="utf-8") as file:  # type: ignore[call-arg]
         return list(csv.DictReader(file))

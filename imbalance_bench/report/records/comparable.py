@@ -12,7 +12,7 @@ from imbalance_bench.store import Record
 
 
 def same_data(record: Record) -> Any:
-    """What cells that are compared with each other share."""
+    """The settings that cells must share to be compared."""
     return tuple(record["labels"][g] for g in ("dataset", "ratio", "protocol"))
 
 

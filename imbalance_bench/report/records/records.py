@@ -151,8 +151,8 @@ def date(record: Record) -> str:
 
 
 def _generated(info: dict[str, Any]) -> dict[str, float]:
-    """What a method that generates rows says of them (``info["generator"]``: class → facts), each number as its mean
-    over the classes; of <name>_before and <name>_after, <name>_change is how much it rose."""
+    """Facts that a method records about the rows it generates (``info["generator"]``: class → facts), each number as
+    its mean over the classes; of <name>_before and <name>_after, <name>_change is how much it rose."""
     classes = list(info.get("generator", {}).values())
     numbers = [{k for k, v in facts.items() if isinstance(v, (int, float))} for facts in classes]
     shared = sorted(set.intersection(*numbers)) if numbers else []
@@ -241,7 +241,7 @@ def provenance_lines(records: Iterable[Record], command: str) -> list[str]:
     records = list(records)
     sources = [record["provenance"] for record in records]
 
-    def distinct(values: Iterable[Any]) -> str:
+    def listed(values: Iterable[Any]) -> str:
         return ", ".join(sorted({str(v) for v in values if v})) or "not recorded"
 
     packages = sorted({(name, v) for p in sources for name, v in p.get("packages", {}).items() if v})
@@ -252,10 +252,10 @@ def provenance_lines(records: Iterable[Record], command: str) -> list[str]:
     runs = sum(len(record["runs"]) for record in records)
     return [
         f"command: {command}",
-        f"hardware: {distinct(p.get('hardware') for p in sources)}",
-        f"device: {distinct(r.get('device') for r in records)}",
+        f"hardware: {listed(p.get('hardware') for p in sources)}",
+        f"device: {listed(r.get('device') for r in records)}",
         f"dates of the runs: {' to '.join(dict.fromkeys((dates[0], dates[-1]))) if dates else 'not recorded'}",
-        f"versions: {', '.join(versions) or 'not recorded'}; git {distinct(p.get('git') for p in sources)}",
+        f"versions: {', '.join(versions) or 'not recorded'}; git {listed(p.get('git') for p in sources)}",
         f"total time: {duration(seconds)} for {runs} runs in {len(records)} cells",
     ]
 

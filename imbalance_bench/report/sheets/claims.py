@@ -1,4 +1,4 @@
-"""What a paper says of its results, tested on records: the comparisons of published/<paper>/claims.yaml.
+"""Claims of a paper about its results, tested on records: the comparisons of published/<paper>/claims.yaml.
 
 A claim compares one method with others over cells (data set × ratio, or those it lists). In a cell, the methods
 are compared on the runs (fold, repeat) that all of them have, by their means over these runs. A side is a method
@@ -45,7 +45,7 @@ Index = dict[tuple[str, str, str], list[dict[str, Any]]]  # (metric, dataset, ra
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """What became of a claim.
+    """A claim with its verdict.
 
     ``detail``: the numbers that decided, in a phrase. ``needed``: how many cells the claim speaks of; ``cells``:
     those that were run; ``missing``: "dataset ratio: sides without runs" for each of the others. ``gain``: over

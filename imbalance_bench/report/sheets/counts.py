@@ -23,7 +23,7 @@ ABSENT = "the data set does not lie here: python scripts/data.py fetch <its name
 
 
 def counts_of(cells: Iterable[PlannedCell], folder: Path) -> tuple[list[CellState], dict[str, pd.DataFrame]]:
-    """What became of each cell, ``done`` or ``absent``, and its numbers by cell id, in the form of ``records.by_cell``.
+    """The state of each cell, ``done`` or ``absent``, and its numbers by cell id, in the form of ``records.by_cell``.
 
     Counted are the rows that the cell's ratio leaves of its data set, before any split. ``folder``: ``paths.data``;
     nothing is fetched.

@@ -1,4 +1,4 @@
-"""Generated texts beside those that they were made from, from the artifacts of the runs that made them."""
+"""Generated texts beside their sources, from the artifacts of the runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a claim comes to: the answers of its cells, by their intervals, and the verdict that follows from them.
+"""Judges a claim: the answers of its cells, by their intervals, and the verdict that follows from them.
 
 A statement about one cell ("a is above b") is answered by its 95 % interval: yes (all of it is), no (none of it is), or
 open (it has both). Each interval stands for itself: it is not widened for the number of them.

@@ -403,7 +403,7 @@ def _aside(score: Score) -> str:
 
 
 def _flags(spec: TableSpec, scores: Sequence[Score]) -> list[str]:
-    """What stands behind the flag of each data set that stands in for another."""
+    """Explains the flag of each data set that stands in for another."""
     flagged = dict.fromkeys(s.dataset for s in scores if s.stand_in)
     return [f"{FLAG} {spec.heading('dataset', d)}: {(spec.stand_ins or {})[d]}" for d in flagged]
 
@@ -414,16 +414,16 @@ def explain(
     """How to read the numbers: over how many runs, of which classes, in which setting. ``placed``: axes of the table,
     which says their values itself; ``counted`` as in ``TableSpec``."""
 
-    def distinct(field: str) -> str:
+    def listed(field: str) -> str:
         return ", ".join(dict.fromkeys(getattr(s, field) for s in scores))
 
     runs = sorted({s.of for s in scores if s.mean is not None and s.of})
     over = f" over {' or '.join(map(str, runs))} runs a cell" if runs else ""
     theirs = "; in brackets the paper's printed value, and ours minus it" if printed else ""
     if counted:
-        return f"Ours: counted on loading, before any split (ratio {distinct('ratio')}){theirs}."
-    settings = "; ".join(f"{axis} {distinct(axis)}" for axis in ("ratio", "protocol", "backbone", "trainer"))
-    classes = "" if "class_group" in placed else f", class group {distinct('class_group')}"
+        return f"Ours: counted on loading, before any split (ratio {listed('ratio')}){theirs}."
+    settings = "; ".join(f"{axis} {listed(axis)}" for axis in ("ratio", "protocol", "backbone", "trainer"))
+    classes = "" if "class_group" in placed else f", class group {listed('class_group')}"
     which = "of the paper's methods" if printed else "of a row"
     return f"Ours: mean ± sd (n - 1){over}{classes}{theirs}. Settings: {settings}. Bold: best {which}, as rounded here."
 
