@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from imbalance_bench import devices
+from imbalance_bench.backbones.base import Backbone
 from imbalance_bench.backbones.network import BatchNorm, Dropout
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
@@ -120,7 +121,7 @@ def test_what_cannot_be_differentiated_twice_is_an_error(label):
         method(label).fit([byte_image_task()], backbone(), Engine(trainer(compile=True), "cpu"))
 
 
-class Small:
+class Small(Backbone):
     """A convolution, batch normalisation and dropout."""
 
     def build(self, shape, classes, head="linear"):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from imbalance_bench.backbones.base import Backbone
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.batches import Rows, shuffled, stratified
 from imbalance_bench.engine.memory import give_back_freed_memory, keep_freed_memory
@@ -77,7 +78,7 @@ def test_the_same_seed_gives_the_same_bits():
 def test_a_module_without_a_batched_form_is_mapped_over_runs():
     net = backbone()
 
-    class Plain:
+    class Plain(Backbone):
         def build(self, *args):
             module = net.build(*args)
             plain = torch.nn.Module()
@@ -88,7 +89,7 @@ def test_a_module_without_a_batched_form_is_mapped_over_runs():
         torch.testing.assert_close(a.parameters["last"], b.parameters["last"], rtol=0, atol=1e-12)
 
 
-class Ordinary:
+class Ordinary(Backbone):
     """A backbone that is an ordinary module, of inputs alone."""
 
     def build(self, shape, classes, head="linear"):

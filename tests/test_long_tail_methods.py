@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.func import functional_call
 
+from imbalance_bench.backbones.base import Backbone
 from imbalance_bench.backbones.network import BatchNorm, Network
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine import Engine
@@ -152,7 +153,7 @@ def test_one_sigmoid_and_softmax_rank_rows_by_their_probabilities(label, tasks):
 
 
 def test_a_network_without_a_head_is_an_error_that_names_the_method():
-    class Headless:
+    class Headless(Backbone):
         def build(self, shape, classes, head="linear"):
             return torch.nn.Sequential(torch.nn.Linear(4, classes))
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from imbalance_bench.backbones.base import Backbone
 from imbalance_bench.backbones.network import Network
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
@@ -82,7 +83,7 @@ class Narrow(Network):
 
 
 def built_by(function):
-    return dataclass(type("Own", (), {"build": function, "name": "own"}))()
+    return dataclass(type("Own", (Backbone,), {"build": function, "name": "own"}))()
 
 
 @pytest.mark.parametrize(

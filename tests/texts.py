@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from imbalance_bench.backbones.base import Backbone
 from imbalance_bench.backbones.network import Network
 from imbalance_bench.data.base import Part, Task, Vocabulary
 from tests.tasks import task
@@ -43,7 +44,7 @@ def text_task(seed: int = 0, n: tuple[int, ...] = (40, 12)) -> Task:
 
 
 @dataclass(frozen=True)
-class MeanOfWords:
+class MeanOfWords(Backbone):
     """The mean of the embeddings of the words, and a head."""
 
     def build(self, shape: tuple[int, ...], classes: int, head: str = "linear") -> WordNetwork:

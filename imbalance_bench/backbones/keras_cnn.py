@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from imbalance_bench.backbones.base import Backbone
 from imbalance_bench.backbones.images import image_shape
 from imbalance_bench.backbones.network import Dropout, Network
 from imbalance_bench.registry import BACKBONES
@@ -14,7 +15,7 @@ from imbalance_bench.registry import BACKBONES
 
 @BACKBONES.register("keras_cnn")
 @dataclass(frozen=True)
-class KerasCNNBackbone:
+class KerasCNNBackbone(Backbone):
     """No choices: 1,250,858 parameters for 3x32x32 images of ten classes."""
 
     def build(self, shape: tuple[int, ...], classes: int, head: str = "linear") -> KerasCNN:

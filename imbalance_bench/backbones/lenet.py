@@ -8,6 +8,7 @@ from typing import Annotated
 import torch
 from torch import nn
 
+from imbalance_bench.backbones.base import Backbone
 from imbalance_bench.backbones.images import image_shape
 from imbalance_bench.backbones.network import Network
 from imbalance_bench.options import Count, Len
@@ -16,7 +17,7 @@ from imbalance_bench.registry import BACKBONES
 
 @BACKBONES.register("lenet")
 @dataclass(frozen=True)
-class LeNetBackbone:
+class LeNetBackbone(Backbone):
     """``conv``: the filters of the two convolutions, ``kernel`` their size; ``hidden``: units of the two layers above.
 
     Table 4 prints filters and units only (e.g. C6, C16, F400, F120). Kernels, pooling and what is the embedding are

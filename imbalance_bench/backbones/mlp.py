@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from imbalance_bench.backbones.base import Backbone
 from imbalance_bench.backbones.network import Network, Stage
 from imbalance_bench.options import Count
 from imbalance_bench.registry import BACKBONES
@@ -20,7 +21,7 @@ ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 
 @BACKBONES.register("mlp")
 @dataclass(frozen=True)
-class MLPBackbone:
+class MLPBackbone(Backbone):
     """``hidden`` widths and ``activation`` of the body; the head is the method's choice."""
 
     hidden: tuple[Count, ...]

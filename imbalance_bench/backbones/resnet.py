@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from imbalance_bench.backbones.base import Backbone
 from imbalance_bench.backbones.images import image_shape
 from imbalance_bench.backbones.network import BatchNorm, Network
 from imbalance_bench.errors import BenchError
@@ -28,7 +29,7 @@ KerasNorm = partial(BatchNorm, momentum=0.01, eps=1e-3)  # Keras's defaults: it 
 
 @BACKBONES.register("resnet")
 @dataclass(frozen=True)
-class ResNetBackbone:
+class ResNetBackbone(Backbone):
     """``depth`` = 6n + 2 layers in ``version`` 1, 9n + 2 in version 2."""
 
     depth: Count

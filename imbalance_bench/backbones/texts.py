@@ -9,13 +9,14 @@ from typing import Annotated
 import torch
 from torch import nn
 
+from imbalance_bench.backbones.base import Backbone
 from imbalance_bench.data.base import Language
 from imbalance_bench.data.text.tokens import PAD, LearnedTokens
 from imbalance_bench.options import Count, Ge
 
 
 @dataclass(frozen=True)
-class LearnedVocabulary:
+class LearnedVocabulary(Backbone):
     """Texts as ids of ``vocabulary`` subwords that the training texts teach, the first ``length`` of each text;
     ``stop_words``: whether stop words are left out before."""
 

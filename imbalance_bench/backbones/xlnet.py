@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 import torch
 from torch import nn
 
+from imbalance_bench.backbones.base import Backbone
 from imbalance_bench.backbones.network import Dropout, Unmapped
 from imbalance_bench.data.base import Language
 from imbalance_bench.data.text.tokens import PretrainedTokens
@@ -22,7 +23,7 @@ CLS_SEGMENT = 2  # the kind of token that <cls> is; those of the text are 0
 
 @BACKBONES.register("xlnet")
 @dataclass(frozen=True)
-class XLNetBackbone:
+class XLNetBackbone(Backbone):
     """``model``: a folder in which transformers has saved an XLNet with its tokenizer, or a name on the Hugging Face
     hub; no code of either is run. ``length``: tokens of a text that are read; ``stop_words``: whether stop words are
     left out before."""

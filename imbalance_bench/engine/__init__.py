@@ -18,7 +18,7 @@ from imbalance_bench.data.fetch import cached
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.engine.loop import Monitor, Trainable, Training
 from imbalance_bench.engine.memory import keep_freed_memory
-from imbalance_bench.engine.stack import Stack
+from imbalance_bench.engine.stack import Stack, Traits
 from imbalance_bench.errors import BenchError
 
 # The type of the parameters; bfloat16 and tf32 are for convolutions and products only.
@@ -134,7 +134,7 @@ class Engine:
         """How many runs to train as one program (None: all of a cell): what trainer.runs_together says; where it leaves
         that open, one on a CPU for convolutions, which are slower stacked, and all on a GPU, which is idle with one.
         What cannot be mapped over runs (``maps`` of the backbone) is trained one run at a time always."""
-        if not getattr(backbone, "maps", True):
+        if not backbone.maps:
             return 1
         if self.trainer.runs_together is not None:
             return self.trainer.runs_together
@@ -142,7 +142,7 @@ class Engine:
             return None
         with torch.device("meta"):
             module = built(backbone, task.train.x.shape[1:], task.classes)
-        return None if hasattr(module, "batched") else 1
+        return None if Traits.of(module).batched else 1
 
     def train(
         self, method: Trainable, tasks: Sequence[Task], sets: Sequence[Part], backbone: Any

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -33,6 +34,27 @@ def stored(x: Any, like: torch.Tensor) -> torch.Tensor:
 def lengths(x: torch.Tensor, pad: int) -> torch.Tensor:
     """Tokens of each row of ids (n, L), (n,); at least 1."""
     return (x != pad).sum(1).clamp_(min=1)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a network states beside ``forward``; an ordinary nn.Module states nothing, and has the defaults.
+
+    ``batched``: forward of R networks at once, (parameters (R, ...), inputs (R, n, ...)[, stage]). ``pad``: the id that
+    fills rows of token ids up. ``staged``: it can be asked for its embedding and its head apart. ``ragged``: the
+    layers that look across the rows of a batch, whose attribute of this name is set where not all of them are real.
+    """
+
+    batched: Callable[..., torch.Tensor] | None = None
+    pad: int | None = None
+    staged: bool = False
+    ragged: tuple[Any, ...] = ()
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Traits:
+        batched, pad = (getattr(module, trait, None) for trait in ("batched", "pad"))
+        staged = "stage" in inspect.signature(batched or module.forward).parameters
+        return cls(batched, pad, staged, tuple(m for m in module.modules() if hasattr(m, "ragged")))
 
 
 class Stack:
@@ -76,7 +98,7 @@ class Stack:
         for p in self.params.values():
             p.requires_grad_()
         self._compiled = torch.compile(self._without_effects) if compiled else None
-        self.staged = "stage" in inspect.signature(getattr(module, "batched", module.forward)).parameters
+        self.traits = Traits.of(module)
 
     @classmethod
     def create(
@@ -115,7 +137,7 @@ class Stack:
     @property
     def pad(self) -> int | None:
         """The id that fills rows of token ids up, where the networks read such (``Network.pad``)."""
-        return getattr(self.module, "pad", None)
+        return self.traits.pad
 
     def views(self, flat: torch.Tensor) -> Params:
         """The parameters and buffers, name → (R, *shape), that lie in rows (R, P + S)."""
@@ -143,19 +165,18 @@ class Stack:
     def attending(self, sizes: Sequence[int] | None) -> Iterator[None]:
         """A step in which run r has ``sizes[r]`` real rows, its first ones (None: all are). Layers that look across
         rows leave the others out, and the buffers of a run without rows stay as they are."""
-        layers: list[Any] = [m for m in self.module.modules() if hasattr(m, "ragged")] if sizes is not None else []
         if sizes is None or not self.buffers:
             yield
             return
         state = self.flat.data[:, self.weights.shape[1] :]
         before = state.clone()
         rows = [b for name, b in self.buffers.items() if name.rpartition(".")[2] == "rows"]
-        for layer in layers:
+        for layer in self.traits.ragged:
             layer.ragged = True
         for buffer in rows:
             buffer.copy_(torch.tensor(sizes), non_blocking=True)
         yield
-        for layer in layers:
+        for layer in self.traits.ragged:
             layer.ragged = False
         for buffer in rows:
             buffer.zero_()
@@ -196,7 +217,7 @@ class Stack:
 
     def check_staged(self) -> None:
         """An error where the networks know no stages but "logits", as an ordinary module does not."""
-        if not self.staged:
+        if not self.traits.staged:
             raise BenchError(
                 f"the network {type(self.module).__name__} gives logits only, and the method asks for its embedding "
                 "and its head apart: choose a backbone that is an imbalance_bench.backbones.network.Network"
@@ -240,9 +261,8 @@ class Stack:
     def _functional(self, state: Params, x: torch.Tensor, stage: str) -> torch.Tensor:
         # A module without stages serves as long as only logits are needed.
         extra = () if stage == "logits" else (stage,)
-        batched = getattr(self.module, "batched", None)
-        if batched is not None:
-            return batched(state, x, *extra)
+        if self.traits.batched is not None:
+            return self.traits.batched(state, x, *extra)
         call = torch.func.functional_call
         if len(x) == 1:
             return call(self.module, {n: v[0] for n, v in state.items()}, (x[0], *extra))[None]

@@ -23,21 +23,16 @@ class RawTexts:
 
 
 def as_read_by(backbone: Any, dataset: Dataset, folder: Path, device: str) -> Dataset:
-    """``dataset`` as ``backbone`` reads it. Raises BenchError where one is of texts and the other is not.
-
-    A backbone that reads texts has ``text_encoder(language, folder, device)``, which makes numbers of texts: vectors
-    (n, d), or token ids (n, L), and then the encoder also has ``vocabulary(x, fit_rows)``: what the ids mean that
-    ``__call__`` gives for the same arguments. ``folder`` = ``paths.data`` has the cache of what is slow to make.
-    """
-    reads = hasattr(backbone, "text_encoder")
+    """``dataset`` as ``backbone`` reads it (its ``text_encoder``). Raises BenchError where one is of texts and the
+    other is not."""
     if dataset.modality == "text":
-        if not reads:
+        if backbone.text_encoder is None:
             raise BenchError(
                 f"backbone={backbone.name} reads numbers, and dataset={dataset.name} has texts: set backbone=lsa "
                 "(vectors that need no weights), minilm or textcnn (docs/texts.md lists all)"
             )
         return replace(dataset, encode=backbone.text_encoder(dataset.language, folder, device))
-    if reads:
+    if backbone.text_encoder is not None:
         raise BenchError(
             f"backbone={backbone.name} reads texts, and dataset={dataset.name} has none: set backbone=mlp for tables, "
             "backbone=resnet20 for images"

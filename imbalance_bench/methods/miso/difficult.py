@@ -54,7 +54,7 @@ def difficult_rows(
             known[id(train)] = marked(of_test, test, features, train, few), share(features, train, few)
         mask, of_split = known[id(train)]
         facts: dict[str, Any] = {"share": of_split}
-        if not classifier.failure and isinstance(classifier, NetworkClassifier) and classifier.stack.staged:
+        if not classifier.failure and isinstance(classifier, NetworkClassifier) and classifier.stack.traits.staged:
             facts["last"] = {"share_own": share(classifier.features(train.x), train, few)}
         found.append(Slice(mask, facts))
     return found
