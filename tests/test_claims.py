@@ -81,7 +81,7 @@ def test_best_on_all_with_every_number_a_renderer_needs():
 
 
 def test_an_interval_that_touches_a_bound_from_outside_has_both():
-    gain = PairedDifference(0.15, 0.1, 0.2, 4, 0, 0, 0.95)
+    gain = PairedDifference(0.15, 0.1, 0.2, 4, 0, 0)
     bounds = [(0.1, 0.2), (0.2, 0.3), (0.0, 0.1), (0.21, 0.3), (0.0, 0.09)]
     assert [within(gain, low, high) for low, high in bounds] == [True, None, None, False, False]
 
