@@ -64,7 +64,9 @@ def test_bytes_become_numbers_between_zero_and_one():
 def test_logistic_regression_is_scikit_learns(label, weight, n):
     t = task(n=n)
     (made,) = fitted(label, t, c=0.3)
-    wanted = LogisticRegression(C=0.3, class_weight=weight, max_iter=5000).fit(t.train.x, t.train.y)
+    wanted = LogisticRegression(C=0.3, class_weight=weight, tol=1e-8, max_iter=5000).fit(
+        t.train.x.astype(float), t.train.y
+    )
     np.testing.assert_allclose(probabilities(made, t.valid.x), wanted.predict_proba(t.valid.x), atol=1e-5)
     loss = -np.log(wanted.predict_proba(t.train.x)[np.arange(len(t.train)), t.train.y]).mean()
     assert made.history[0]["train_loss"] == pytest.approx(loss, rel=1e-4)
@@ -74,7 +76,7 @@ def test_any_resampler_may_come_first():
     t = task()
     rows = method("smote_balanced").resample(t, t.train)
     (made,) = fitted("logistic_regression", t, resampler={"name": "smote", "amount": "balanced", "k_neighbors": 5})
-    wanted = LogisticRegression(max_iter=5000).fit(rows.x, rows.y)
+    wanted = LogisticRegression(tol=1e-8, max_iter=5000).fit(rows.x.astype(float), rows.y)
     np.testing.assert_allclose(probabilities(made, t.valid.x), wanted.predict_proba(t.valid.x), atol=1e-5)
     assert made.info["fitted_counts"] == [90, 90]
     assert made.info["synthetic"]["rows"] == 75
