@@ -10,7 +10,7 @@ import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.options import check, hints, shown
@@ -35,11 +35,11 @@ class Registry:
     (``--help``, ``status``, ``report``) do not pay for torch.
     """
 
-    def __init__(self, kind: str, package: str, shared: tuple[str, ...] = ()) -> None:
-        """``shared``: keys that every option has and no class, unless it declares them."""
+    def __init__(self, kind: str, package: str, shared: Mapping[str, Any] | None = None) -> None:
+        """``shared``: keys that every option has and no class, unless it declares them, with what they may be."""
         self.kind = kind
         self.package = package
-        self.shared = shared
+        self.shared = shared or {}
         self._base: type = object
         self._classes: dict[str, type] = {}
         self._loaded = False
@@ -86,7 +86,9 @@ class Registry:
         cls = self.get(options.pop("name"))
         own = {field.name for field in dataclasses.fields(cls)}
         later = {key: value for key, value in NEUTRAL.get(self.kind, {}).items() if key in own}
-        return build(cls, later | {k: v for k, v in options.items() if k not in self.shared or k in own}, where)
+        for key in [key for key in self.shared if key in options and key not in own]:
+            check(self.shared[key], options.pop(key), f"{where}.{key}")
+        return build(cls, later | options, where)
 
     def _load(self) -> None:
         if self._loaded:
@@ -123,7 +125,7 @@ def build(cls: type[T], options: Mapping[str, Any], where: str) -> T:
 
 
 METHODS = Registry("method", "imbalance_bench.methods")
-DATASETS = Registry("dataset", "imbalance_bench.data.sources", shared=("copies",))
+DATASETS = Registry("dataset", "imbalance_bench.data.sources", shared={"copies": Literal["apart", "together"]})
 BACKBONES = Registry("backbone", "imbalance_bench.backbones")
 RATIOS = Registry("ratio", "imbalance_bench.data.ratio")
 PROTOCOLS = Registry("protocol", "imbalance_bench.data.splits")

@@ -67,8 +67,6 @@ def loaded(config: Config) -> Dataset:
     source, copies = config.component("dataset"), config.plain["dataset"].get("copies", "apart")
     if source.makes_copies:  # and keeps them together
         copies = "apart"
-    if copies not in ("apart", "together"):
-        raise BenchError(f"dataset.copies={copies!r} must be apart or together")
     dataset = source.load(Path(config.paths.data))
     return copies_together(dataset) if copies == "together" else dataset
 

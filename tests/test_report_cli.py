@@ -67,14 +67,14 @@ def test_the_command_of_a_file_makes_it_again(capsys, outputs):
         assert again == out and ("--write" not in arguments or Path(again.strip()).read_text() == text)
 
 
-def test_write_stores_every_format(capsys, outputs):
+def test_write_stores_a_table_as_text(capsys, outputs):
     arguments = ["--paper", "explicit_gradient", "--table", "2", "--write", "--readout", "best", *NARROW]
     status, out, _ = run(capsys, outputs, *arguments)
     assert status == 0
     written = [Path(line) for line in out.splitlines()]
     folder = outputs / "tables" / "explicit_gradient"
     said = ",".join(sorted(NARROW)).replace("/", "_")
-    assert written == [folder / f"table2_best,{said}.{form}" for form in ("md", "csv", "tex", "html")]
+    assert written == [folder / f"table2_best,{said}.{form}" for form in ("md", "csv", "tex")]
     for path in written:
         assert "--readout best" in path.read_text()
     assert len(pd.read_csv(written[1], comment="#")) == 12 + 6

@@ -677,7 +677,7 @@ def test_own_texts_are_known_by_their_content(tmp_path):
         ("t.csv", table(), {"positive": "eggs"}, "dataset.positive='eggs' is not a value of kind: .*ham"),
         ("t.csv.gz", gzip.compress(table(), mtime=0)[:-12], {}, "t.csv.gz cannot be unpacked"),
         ("t.csv.xz", b"no archive", {}, "t.csv.xz cannot be unpacked"),
-        ("t.jsonl", b'{"body": "a", "kind": 1}\n{"body"\n', {}, "t.jsonl, line 2 is no JSON"),
+        ("t.jsonl", b'{"body": "a", "kind": 1}\n{"body"\n', {}, "t.jsonl, line 2 is not JSON"),
         ("t.jsonl", b'{"body": "a", "kind": 1}\n[1]\n', {}, "t.jsonl, line 2 is list, not an object"),
         (
             "t.jsonl",
@@ -707,7 +707,7 @@ def test_own_texts_are_known_by_their_content(tmp_path):
             "row 1 .from 0. of .*t.jsonl is not text",
         ),
         ("t.jsonl", b"\n", {}, "t.jsonl is empty"),
-        ("t.jsonl", b'{"body": "a", "kind": 1, "kind": 2}\n', {}, "line 1 is no JSON .two values are called 'kind'"),
+        ("t.jsonl", b'{"body": "a", "kind": 1, "kind": 2}\n', {}, "line 1 is not JSON .two values are called 'kind'"),
         ("t.csv", b"body,kind,kind\na,x,x\n", {}, "two columns are called 'kind', .* rename one in the file$"),
         ("t.csv", b"body;kind\na;x\n", {}, "has one column only, .* set dataset.separator=semicolon"),
         ("t.tsv", b"body,kind\na,x\n", {}, "in a .tsv file fields are parted by tabs; rename it to .csv"),

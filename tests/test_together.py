@@ -187,4 +187,4 @@ def test_a_cell_says_what_it_found_and_keeps_copies_together(tmp_path, capsys):
 
 def test_another_value_of_copies_is_an_error(tmp_path):
     outcome = run_cell(cell(tmp_path, "dataset.copies=apartt"))
-    assert outcome.status == "failed" and "dataset.copies='apartt' must be apart or together" in outcome.message
+    assert outcome.status == "failed" and "dataset.copies='apartt' must be one of apart, together" in outcome.message

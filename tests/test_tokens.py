@@ -190,7 +190,7 @@ def test_without_a_list_the_error_says_what_to_do(upstream, tmp_path, language, 
 
 def test_what_is_no_archive_of_lists_is_not_kept(upstream, tmp_path):
     upstream.files[f"/{NLTK}"] = b"not found"
-    with pytest.raises(BenchError, match="no zip file with stopwords/english"):
+    with pytest.raises(BenchError, match="not a zip file with stopwords/english"):
         stop_words("en", tmp_path)
     assert not (tmp_path / "stopwords" / "nltk.zip").exists()
 
