@@ -69,7 +69,11 @@ def test_the_defaults_are_the_first_cell_of_a_new_user():
 # Presets
 
 
-@pytest.mark.parametrize("paper, name", PRESETS)
+@pytest.mark.parametrize(
+    "paper, name",
+    # One a paper is quick; each of them takes seconds to compose, and tests/grids.json holds the cells of all.
+    [pytest.param(p, n, marks=() if n == presets(p)[0] else pytest.mark.slow) for p, n in PRESETS],
+)
 def test_the_cells_of_a_preset_are_those_that_hydra_composes(paper, name):
     """A grid puts cells together from one composition an option; here each is composed for itself. Composing a whole
     grid takes seconds: two cells are drawn, and the grid is narrowed to their options."""
