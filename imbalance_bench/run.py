@@ -18,7 +18,6 @@ import numpy as np
 
 from imbalance_bench import identity, origin, scoring, slices
 from imbalance_bench.config import Config
-from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.together import copies_together
 from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.plugins import in_own_code
