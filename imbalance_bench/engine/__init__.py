@@ -16,8 +16,9 @@ from imbalance_bench.config import Trainer
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.fetch import cached
 from imbalance_bench.engine.classifier import Classifier, Readout
-from imbalance_bench.engine.loop import Monitor, Trainable, Training
+from imbalance_bench.engine.loop import Trainable, Training
 from imbalance_bench.engine.memory import keep_freed_memory
+from imbalance_bench.engine.monitor import Monitor
 from imbalance_bench.engine.stack import Stack, Traits
 from imbalance_bench.errors import BenchError
 

@@ -14,7 +14,8 @@ import torch
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.augment import augmentation
 from imbalance_bench.engine.batches import Rows
-from imbalance_bench.engine.loop import Monitor, Step, Trainable, TrainState
+from imbalance_bench.engine.loop import Trainable, TrainState
+from imbalance_bench.engine.monitor import Monitor, Step
 from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.seeds import AUGMENTATION, OBJECTIVE, derived

@@ -118,7 +118,7 @@ class ExplicitGradient(Method):
         import torch
 
         from imbalance_bench.engine.batches import Rows, shuffled
-        from imbalance_bench.engine.loop import Monitor
+        from imbalance_bench.engine.monitor import Monitor
 
         stack = pretrained[0].stack
         twin = stack.twin()

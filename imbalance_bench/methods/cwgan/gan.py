@@ -13,8 +13,8 @@ from torch import nn
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.batches import Batch, Rows, shuffled
-from imbalance_bench.engine.loop import Monitor
 from imbalance_bench.engine.losses import cross_entropy
+from imbalance_bench.engine.monitor import Monitor
 from imbalance_bench.engine.optim import Adam
 from imbalance_bench.engine.stack import Stack
 

@@ -9,8 +9,8 @@ import torch
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.batches import Rows
-from imbalance_bench.engine.loop import Monitor, Step
 from imbalance_bench.engine.losses import cross_entropy
+from imbalance_bench.engine.monitor import Monitor, Step
 from imbalance_bench.engine.optim import optimiser
 from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack
