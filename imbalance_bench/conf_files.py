@@ -169,10 +169,8 @@ def keys_of(group: str, option: str) -> set[str]:
 def content_of(group: str, option: str) -> dict[str, Any]:
     """What the file of an option of conf/ says, and those that it is based on; a base that is put elsewhere is a
     component within this one."""
-    import yaml
-
     path = CONF / group / f"{option}.yaml"
-    content = (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+    content = _read(path) if path.exists() else {}
     content |= content.get(group) or {}  # options that set more than their own group
     found: dict[str, Any] = {}
     for base, _, place in (b.partition("@") for b in content.get("defaults", []) if isinstance(b, str)):
@@ -180,3 +178,15 @@ def content_of(group: str, option: str) -> dict[str, Any]:
             within = content_of(group, base)
             found |= within if place in ("", group) else {place: within}
     return found | {key: value for key, value in content.items() if key != "defaults"}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A YAML file as Hydra reads it: 1e-3 is a number, which PyYAML alone takes for text."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    exponent = re.compile(r"[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", exponent, list("-+0123456789"))
+    return yaml.load(path.read_text(), Loader) or {}

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from imbalance_bench.bench import images
+from imbalance_bench.bench import compare, images
 from imbalance_bench.bench.images import LENET, over_sampling, throughput
 from imbalance_bench.bench.texts import writing
+from imbalance_bench.config import label_of
+from tests.tasks import option, options_of
 
 CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("group", ["method", "backbone", "trainer"])
+def test_options_are_read_without_hydra_as_hydra_reads_them(group):
+    read = {name: compare.option(group, name) for name in options_of(group)}
+    of_one_group = {name: found for name, found in read.items() if group not in found}
+    assert len(of_one_group) >= len(read) - 5
+    # Hydra takes 30 ms each: some of them, and those that hold a number with an exponent.
+    some = list(of_one_group)[::6] + (["adam", "setconv"] if group == "trainer" else [])
+    assert {name: read[name] for name in some} == {name: option(group, label_of(name)) for name in some}
 
 
 def test_every_row_of_the_bench_of_images_has_a_rate():

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from imbalance_bench.conf_files import content_of
 from imbalance_bench.config import Trainer
 from imbalance_bench.registry import build
 
@@ -54,15 +55,8 @@ def show(title: str, results: dict[str, dict[str, float]]) -> None:
 
 
 def option(group: str, label: str) -> dict[str, Any]:
-    """The keys of conf/<group>/<label>.yaml, with those of its bases."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    from imbalance_bench.conf_files import CONF
-
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        container: Any = OmegaConf.to_container(compose("config", [f"{group}={label}"])[group], resolve=True)
-    return container
+    """The keys of conf/<group>/<label>.yaml, with those of its bases, read without Hydra: a GPU machine may lack it."""
+    return content_of(group, label)
 
 
 def trainer(label: str, epochs: int, **options: Any) -> Trainer:

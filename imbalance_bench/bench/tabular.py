@@ -21,6 +21,7 @@ BATCH = 128
 STEPS = 20  # batches an epoch
 HIDDEN = (128, 16)
 RUNS = (1, 4, 16, 40)
+CPU = torch.device("cpu")
 
 
 def setting(d: int, seed: int = 0) -> Task:
@@ -58,13 +59,17 @@ def loader_loop(task: Task, epochs: int) -> None:
             total += loss.item()
 
 
-def resident_loop(task: Task, epochs: int) -> None:
+def on(device: torch.device, part: Part) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.as_tensor(part.x).to(device), torch.as_tensor(part.y, dtype=torch.float32).to(device)
+
+
+def resident_loop(task: Task, epochs: int, device: torch.device = CPU) -> None:
     """(b) Data in one tensor, batches by a permutation; torch.optim.Adam as it comes."""
-    xs, ys = torch.as_tensor(task.train.x), torch.as_tensor(task.train.y, dtype=torch.float32)
-    net, objective = network(xs.shape[1]), nn.BCEWithLogitsLoss()
+    xs, ys = on(device, task.train)
+    net, objective = network(xs.shape[1]).to(device), nn.BCEWithLogitsLoss()
     optimiser = torch.optim.Adam(net.parameters(), lr=1e-3, betas=(0.5, 0.999))
     for _ in range(epochs):
-        for rows in torch.randperm(len(xs)).split(BATCH):
+        for rows in torch.randperm(len(xs), device=device).split(BATCH):
             optimiser.zero_grad()
             objective(net(xs[rows]), ys[rows]).backward()
             optimiser.step()
@@ -86,18 +91,17 @@ def engine_loop(tasks: list[Task], epochs: int) -> None:
     METHODS.get("cross_entropy")().fit(tasks, backbone(), Engine(settings(epochs), "cpu"))
 
 
-def create_graph_loop(task: Task, epochs: int) -> None:
+def create_graph_loop(task: Task, epochs: int, device: torch.device = CPU) -> None:
     """Algorithm 1 of Explicit Gradient as it reads: one run, functional_call, create_graph, every row in the graph."""
-    xs, ys = torch.as_tensor(task.train.x), torch.as_tensor(task.train.y, dtype=torch.float32)
-    xv, yv = torch.as_tensor(task.valid.x), torch.as_tensor(task.valid.y, dtype=torch.float32)
+    (xs, ys), (xv, yv) = on(device, task.train), on(device, task.valid)
     synthetic = xs[ys == 1].clone()
-    objective, net = nn.BCEWithLogitsLoss(), network(xs.shape[1])
+    objective, net = nn.BCEWithLogitsLoss(), network(xs.shape[1]).to(device)
     theta = {n: p.detach() for n, p in net.named_parameters()}
     for _ in range(epochs):
-        for rows in torch.randperm(len(xs)).split(BATCH):
+        for rows in torch.randperm(len(xs), device=device).split(BATCH):
             z = synthetic[:BATCH].clone().requires_grad_()
             theta = {n: p.requires_grad_() for n, p in theta.items()}
-            x, y = torch.cat([xs[rows], z]), torch.cat([ys[rows], torch.ones(len(z))])
+            x, y = torch.cat([xs[rows], z]), torch.cat([ys[rows], torch.ones_like(z[:, 0])])
             inner = objective(torch.func.functional_call(net, theta, (x,)), y)
             gradients = torch.autograd.grad(inner, list(theta.values()), create_graph=True)
             ahead = {n: p - 1e-2 * g for (n, p), g in zip(theta.items(), gradients)}

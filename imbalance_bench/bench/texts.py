@@ -104,16 +104,21 @@ def throughput(n: int, mean: int, device: torch.device, rounds: int) -> dict[str
     )
 
 
-def writing(device: torch.device, rounds: int) -> dict[str, float]:
-    """Tokens a second that the minority's decoder of MISO writes, each with the likeliest next one: all words read anew
-    for each token, and with their keys and values kept, in batches of one and of 64 texts."""
+def writer(device: torch.device) -> tuple[EncoderDecoders, torch.Tensor]:
+    """MISO's networks at their sizes, and latent variables of 64 texts."""
     options = option("method", "miso")
     sizes = {key: options[key] for key in ("width", "heads", "layers")}
     vocabulary = Vocabulary(WORDS, PAD, BEGIN, END, lambda ids: [])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = EncoderDecoders(vocabulary, WRITTEN, **sizes, fused=False).to(device)
-        latents = torch.randn(64, sizes["width"], device=device)
+        return net, torch.randn(64, sizes["width"]).to(device)
+
+
+def writing(device: torch.device, rounds: int) -> dict[str, float]:
+    """Tokens a second that the minority's decoder of MISO writes, each with the likeliest next one: all words read anew
+    for each token, and with their keys and values kept, in batches of one and of 64 texts."""
+    net, latents = writer(device)
 
     @torch.no_grad()
     def anew(n: int) -> int:
