@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from imbalance_bench import origin
+from imbalance_bench import metrics, origin
 from imbalance_bench.config import REGISTRIES
 from imbalance_bench.pretrained import fingerprint
 from imbalance_bench.registry import DATASETS, GROUPS, NEUTRAL
@@ -41,6 +41,7 @@ def cell_id(plain: dict[str, Any], plugins: Sequence[str] = ()) -> str:
 def contents(plain: dict[str, Any], plugins: Sequence[str] = ()) -> dict[str, Any]:
     """Content that determines a result besides the values of options: the user's own files, model weights, plug-ins."""
     found: dict[str, Any] = {}
+    plugins = [plugin for plugin in plugins if not _only_scores(plugin)]
     if "path" in plain["dataset"] or plugins:  # a plug-in's data set may have any key
         found["fingerprint"] = DATASETS.build(plain["dataset"]).fingerprint()
     model = plain["backbone"].get("model")
@@ -49,6 +50,17 @@ def contents(plain: dict[str, Any], plugins: Sequence[str] = ()) -> dict[str, An
     if plugins:
         found["plugins"] = origin.plugin_code(plugins)
     return found
+
+
+def _only_scores(plugin: str) -> bool:
+    """Whether a plug-in (imported) has metrics and no component, in itself and in what it imports of the user's own: it
+    scores results and determines none."""
+    own = {function.__module__ for function in metrics.METRICS.values()}
+    if not own:
+        return False
+    behind = origin.plugin_code([plugin]).keys()
+    components = {cls.__module__ for registry in REGISTRIES.values() for cls in registry.registered()}
+    return not behind.isdisjoint(own) and behind.isdisjoint(components)
 
 
 def code(plain: dict[str, Any]) -> dict[str, str]:

@@ -11,23 +11,71 @@ Degenerate test parts give a documented value and never an error:
 * auc_roc, specificity and so g_mean of a class are nan when no row belongs to another class;
 * precision of a class that is present but never predicted is 0, and so is its f1 (as with scikit-learn's
   ``zero_division=0``);
-* scores that are all equal are one threshold: auc_pr is the share of positives, auc_roc is 0.5.
+* scores that are all equal are one threshold: auc_pr is the share of positives, auc_roc is 0.5;
+* a metric of a user's own is nan for a class without test rows; where it gives nan, it is not defined.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.plugins import in_own_code
 
 RECALL_LEVELS = (0.75, 0.5, 0.25)
 CALIBRATION_BINS = 15
 # Above this log-probability 1 - p is read off the other classes: float32 log p has too few digits near 0.
 _SATURATED = -1e-4
+
+# A class against the rest: positive (n,) bool, the rows of the class; predicted (n,) bool, those decided for it;
+# scores (n,), higher is more positive. One number, higher is better; nan where it is not defined.
+OneVsRest = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
+METRICS: dict[str, OneVsRest] = {}  # those of users' own, by name
+
+
+class MetricFailed(BenchError):
+    """A metric of a user's own raised, or gave no number; ``name`` says which."""
+
+    def __init__(self, name: str, what: str) -> None:
+        super().__init__(f"metric {name} {what}")
+        self.name = name
+
+
+def metric(name: str) -> Callable[[OneVsRest], OneVsRest]:
+    """Decorates a metric of a user's own, ``function(positive, predicted, scores)`` as in ``OneVsRest``: it is computed
+    beside the others for every class, and so for the groups of classes (but for slices).
+
+    Raises:
+        BenchError: the name is taken or none, or the function does not take three arguments.
+    """
+    if not isinstance(name, str):
+        raise BenchError('a metric has a name: write @metric("my_metric") above the function')
+    if name in _built_in():
+        raise BenchError(f"a metric {name} exists already: give yours another name")
+    if not name.isidentifier() or name.endswith("_pct"):
+        raise BenchError(f"metric {name!r}: a name is of letters, digits and _, and does not end with _pct (100 times)")
+
+    def register(function: OneVsRest) -> OneVsRest:
+        known = METRICS.get(name, function)
+        if (known.__module__, known.__qualname__) != (function.__module__, function.__qualname__):
+            raise BenchError(f"metric {name} is registered twice: {known.__module__} and {function.__module__}")
+        try:
+            inspect.signature(function).bind(*[None] * 3)
+        except TypeError as error:
+            raise BenchError(
+                f"metric {name} takes three arrays, (positive, predicted, scores); {function.__qualname__}"
+                f"{inspect.signature(function)} does not"
+            ) from error
+        METRICS[name] = function
+        return function
+
+    return register
 
 
 def evaluate(
@@ -38,6 +86,7 @@ def evaluate(
     minority: Sequence[int] = (),
     ranks: np.ndarray | None = None,
     slices: Mapping[str, np.ndarray] | None = None,
+    own: Mapping[str, OneVsRest] | None = None,
 ) -> list[dict[str, Any]]:
     """All metrics of one run's predictions.
 
@@ -50,6 +99,7 @@ def evaluate(
         ranks: (n, C), what each class ranks rows by in areas under curves; None: ``ranking_scores`` of the
             log-probabilities.
         slices: name → (n,) bool, rows whose minority is scored apart.
+        own: metrics of the user's own; None: all of ``METRICS``.
 
     Returns:
         One ``{"class_group", "metric", "value"}`` a number. Groups: ``positive`` (two classes only: class 1),
@@ -62,6 +112,7 @@ def evaluate(
 
     Raises:
         BenchError: no rows, shapes that do not fit, labels out of range, no log-probabilities.
+        MetricFailed: a metric of the user's own raised, or gave no number.
     """
     labels, scores = np.asarray(labels), np.asarray(log_probs, dtype=np.float64)
     if scores.ndim != 2 or labels.shape != scores.shape[:1] or not len(labels):
@@ -75,7 +126,8 @@ def evaluate(
         raise BenchError(f"minority classes {list(minority)} must be some, and not all, of 0..{classes - 1}")
     predicted = scores.argmax(axis=1)
     ranked = [ranking_scores(scores, c) for c in range(classes)] if ranks is None else list(np.asarray(ranks).T)
-    table = [_one_vs_rest(labels == c, predicted == c, ranked[c]) for c in range(classes)]
+    own = METRICS if own is None else own
+    table = [_one_vs_rest(labels == c, predicted == c, ranked[c], own) for c in range(classes)]
     groups: dict[str, dict[str, float]] = {}
     if classes == 2:
         groups["positive"] = table[1] | _curve_summaries(labels == 1, ranked[1])
@@ -207,7 +259,9 @@ def _auc_roc(tp: np.ndarray, fp: np.ndarray) -> float:
     return float(np.sum(np.diff(fp, prepend=0) * heights) / (2 * tp[-1] * fp[-1]))
 
 
-def _one_vs_rest(positive: np.ndarray, predicted: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+def _one_vs_rest(
+    positive: np.ndarray, predicted: np.ndarray, scores: np.ndarray, own: Mapping[str, OneVsRest]
+) -> dict[str, float]:
     counts = _counts(positive, scores)
     n_positive, n_negative = int(positive.sum()), int((~positive).sum())
     tp, fp = int((positive & predicted).sum()), int((~positive & predicted).sum())
@@ -222,7 +276,30 @@ def _one_vs_rest(positive: np.ndarray, predicted: np.ndarray, scores: np.ndarray
         "g_mean": math.sqrt(recall * specificity),
         "auc_pr": _average_precision(*counts),
         "auc_roc": _auc_roc(*counts),
-    }
+    } | {name: _own(name, function, positive, predicted, scores) for name, function in own.items()}
+
+
+def _own(name: str, function: OneVsRest, positive: np.ndarray, predicted: np.ndarray, scores: np.ndarray) -> float:
+    if not positive.any():
+        return float("nan")
+    try:
+        value: Any = function(positive.copy(), predicted.copy(), scores.copy())  # whatever it does to them
+    except Exception as error:
+        raise MetricFailed(name, f"failed: {in_own_code(error, [function.__module__])}") from error
+    if isinstance(value, np.ndarray | np.generic) and value.ndim == 0:
+        value = value.item()
+    if not isinstance(value, int | float):
+        what = f"{type(value).__name__} {np.shape(value)}" if isinstance(value, np.ndarray) else repr(value)
+        raise MetricFailed(name, f"gives one number (nan where it is not defined), and not {what}")
+    return float(value)
+
+
+@cache
+def _built_in() -> set[str]:
+    """The names of the metrics that are here."""
+    half = np.log(np.full((2, 2), 0.5))
+    groups = evaluate(np.arange(2), half, ("no", "yes"), own={})
+    return {row["metric"] for row in [*groups, *_regression(np.zeros(1), np.zeros((1, 1)))]}
 
 
 def _of_part(positive: np.ndarray, negative: np.ndarray, predicted: np.ndarray) -> dict[str, float]:

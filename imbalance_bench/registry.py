@@ -61,6 +61,10 @@ class Registry:
         self._base = cls
         return cls
 
+    def registered(self) -> list[type]:
+        """The classes so far; the package's own only once something was looked up."""
+        return list(self._classes.values())
+
     def names(self) -> list[str]:
         self._load()
         return sorted(self._classes)

@@ -1,6 +1,7 @@
 """Computes the metrics of finished cells again, from their saved predictions; nothing is trained.
 
-For records made before a metric was added or fixed, and for a ``metrics.csv`` that is damaged. Imports no torch.
+For records made before a metric was added or fixed, for metrics of your own (plugins=[my_metrics]), and for a
+``metrics.csv`` that is damaged. A metric of your own whose module is not named keeps its numbers. Imports no torch.
 ``metrics.csv`` and the headline in ``record.json`` are each rewritten whole, in that order, and only where they differ:
 a rescore that is killed is finished by the next one.
 """
@@ -18,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_bench import scoring
-from imbalance_bench.arguments import ArgumentParser
+from imbalance_bench import metrics, scoring
+from imbalance_bench.arguments import ArgumentParser, plugins_of
 from imbalance_bench.errors import BenchError
+from imbalance_bench.plugins import import_plugins
 from imbalance_bench.select import of_record, select
 from imbalance_bench.store import CellFolder, Damaged, Record, Store, arrays, file_of, remedy
 
@@ -31,7 +33,8 @@ Key = tuple[str, ...]
 class Change:
     """The changes that a rescore made to one cell. ``added``, ``removed``: "class_group metric" of numbers that only
     the new or the old file has; ``changed``: the same of those whose value differs; ``largest``: the largest absolute
-    difference; ``restored``: the old file was not the one that the record was written with."""
+    difference; ``restored``: the old file was not the one that the record was written with; ``lost``: metrics of the
+    user's own in it, with their modules, which were not named."""
 
     record: Record
     added: list[str]
@@ -40,6 +43,7 @@ class Change:
     largest: float
     headline: tuple[dict[str, Any], dict[str, Any]]
     restored: bool
+    lost: dict[str, str]
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed or self.changed or self.headline_moved or self.restored)
@@ -53,6 +57,7 @@ class Change:
         if not self:
             return f"{_name(self.record)}: unchanged"
         parts = ["metrics.csv was damaged"] if self.restored else []
+        parts += [f"lost {name}: plugins=[{module}] computes it again" for name, module in self.lost.items()]
         for word in ("added", "removed", "changed"):
             if names := getattr(self, word):
                 shown = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
@@ -79,24 +84,40 @@ def rescore(cell: CellFolder) -> Change:
         data = record["data"]
         minority = [run.get("minority_classes", ()) for run in record["runs"]]  # absent from earlier records
         rows = scoring.score_predictions(predictions, splits, data["class_names"], record["kind"], minority)
-        text = scoring.to_csv(rows)
         headline = scoring.headline(rows, data["classes"], record["kind"])
-        change = _compare(record, text, headline)
-        if change:
-            cell.amend(record | {"headline": headline}, "metrics.csv", text)
+        had, whole = record.get("own_metrics", {}), _whole(record)
+        # of modules that were not named; what a named module has no longer goes
+        unnamed = {n: s for n, s in had.items() if n not in metrics.METRICS and s["module"] not in sys.modules}
+        own = (unnamed if whole else {}) | scoring.own_metrics(metrics.METRICS, record["kind"])
+        if whole and unnamed:
+            rows += [row for row in _rows(record) if row["metric"] in unnamed]
+        text = scoring.to_csv(rows)
+        lost = {} if whole else {name: source["module"] for name, source in unnamed.items()}
+        change = _compare(record, text, headline, not whole, lost)
+        if change or own != had:
+            record = {key: value for key, value in record.items() if key != "own_metrics"}
+            cell.amend(record | {"headline": headline} | ({"own_metrics": own} if own else {}), "metrics.csv", text)
     return change
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line; the exit status is 1 when a cell could not be rescored (the others were)."""
     parser = ArgumentParser(prog="rescore.py", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("wanted", nargs="*", help="ids, or filters such as method=smote,ada* dataset=ecoli")
+    parser.add_argument(
+        "wanted",
+        nargs="*",
+        help="ids, or filters such as method=smote,ada* dataset=ecoli; plugins=[my_metrics] names modules of your own",
+    )
     parser.add_argument("--outputs", default="outputs", help="the folder that holds runs/ (paths.outputs)")
     arguments = parser.parse_args(argv)
     counts = {"changed": 0, "unchanged": 0, "failed": 0}
     every, damaged = Store(arguments.outputs).survey()
     try:
-        records = select([r for r in every if r["status"] == "done"], arguments.wanted, of_record)
+        wanted, plugins = plugins_of(arguments.wanted)
+        import_plugins(plugins)
+        if plugins and not metrics.METRICS:
+            raise BenchError(f'plugins=[{",".join(plugins)}] registers no metric: decorate one, @metric("my_metric")')
+        records = select([r for r in every if r["status"] == "done"], wanted, of_record)
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -159,13 +180,17 @@ def _named_slices(record: Record, saved: dict[str, np.ndarray]) -> tuple[Record,
     return record | {"runs": runs, "slices": ["difficult"]}, saved
 
 
-def _compare(record: Record, text: str, headline: dict[str, Any]) -> Change:
-    path = record["path"] / "metrics.csv"
+def _whole(record: Record) -> bool:
+    """Whether metrics.csv is the one that the record was written with."""
     try:
-        file_of(record, path.name)
-        restored = False
+        file_of(record, "metrics.csv")
     except Damaged:
-        restored = True
+        return False
+    return True
+
+
+def _compare(record: Record, text: str, headline: dict[str, Any], restored: bool, lost: dict[str, str]) -> Change:
+    path = record["path"] / "metrics.csv"
     old, new = _numbers(path.read_text(errors="replace") if path.is_file() else ""), _numbers(text)
     shared = {key: (old[key], new[key]) for key in new if key in old}
     differing = {k: abs(a - b) for k, (a, b) in shared.items() if not (a == b or math.isnan(a) and math.isnan(b))}
@@ -177,7 +202,13 @@ def _compare(record: Record, text: str, headline: dict[str, Any]) -> Change:
         largest=max((d for d in differing.values() if not math.isnan(d)), default=0.0),
         headline=(record["headline"], headline),
         restored=restored,
+        lost=lost,
     )
+
+
+def _rows(record: Record) -> list[dict[str, Any]]:
+    """The rows of a whole metrics.csv."""
+    return list(csv.DictReader(io.StringIO((record["path"] / "metrics.csv").read_text())))
 
 
 def _numbers(text: str) -> dict[Key, float]:

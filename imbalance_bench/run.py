@@ -10,13 +10,13 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench import identity, origin, scoring, slices
+from imbalance_bench import identity, metrics, origin, scoring, slices
 from imbalance_bench.config import Config
 from imbalance_bench.data.together import copies_together
 from imbalance_bench.errors import BenchError, Declined
@@ -144,6 +144,11 @@ def _done_before(config: Config, record: Record) -> Outcome:
         note = f"; made by other code ({origin.named(modules)} changed since): cache=overwrite trains it again"
     elif missing := sorted(set(config.slices) - set(record.get("slices", config.slices))):
         note = f"; without slices=[{','.join(missing)}]: cache=overwrite trains it again with them"
+    elif missing := scoring.stale_metrics(record):
+        modules = sorted({metrics.METRICS[name].__module__ for name in missing})
+        place = f" --outputs {config.paths.outputs}" if config.paths.outputs != "outputs" else ""
+        command = f"`python scripts/rescore.py 'plugins=[{','.join(modules)}]'{place}` computes it, without training"
+        note = f"; without {', '.join(missing)} as it is now: {command}"
     return Outcome(status, config.labels, record["path"], headline=headline, message=reason, note=note)
 
 
@@ -207,7 +212,8 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
         predictions[f"slice_{name}"] = np.concatenate(masks)
     splits = [(run.task.fold, run.task.repeat) for run in runs]
     minority = [run.task.minority_classes for run in runs]
-    rows = scoring.score_predictions(predictions, splits, dataset.class_names, dataset.kind, minority)
+    score = partial(scoring.score_predictions, predictions, splits, dataset.class_names, dataset.kind, minority)
+    rows, own = _scored(score, metrics.METRICS)
 
     def tell(path: Path) -> None:
         try:
@@ -222,6 +228,7 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
         "device": devices.device_name(engine.device),
         "provenance": devices.gpu_facts(engine.device),
         "slices": named,
+        **({"own_metrics": of_own} if (of_own := scoring.own_metrics(own, dataset.kind)) else {}),
         "runs_together": sizes[-1],
         "halved_for_memory": sizes[:-1],
         "runs": [
@@ -230,6 +237,18 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
         ],
     }
     return facts, _files(config, predictions, rows, classifiers), tell
+
+
+def _scored(
+    score: Callable[[Mapping[str, metrics.OneVsRest]], list[dict[str, Any]]], own: Mapping[str, metrics.OneVsRest]
+) -> tuple[list[dict[str, Any]], Mapping[str, metrics.OneVsRest]]:
+    """The rows of metrics.csv, and the metrics of the user's own in them. One that fails is left out with a warning: a
+    trained cell is not lost for it."""
+    try:
+        return score(own), own
+    except metrics.MetricFailed as error:
+        log.warning("%s; it is left out, and scripts/rescore.py computes it once it is put right", error)
+        return _scored(score, {name: function for name, function in own.items() if name != error.name})
 
 
 def fit_in_chunks(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from imbalance_bench import metrics
+from imbalance_bench import metrics, origin
 
 CHANCE = 0.55  # AUC-ROC up to which a ranking is called gone
 NO_DECISIONS: dict[str, Any] = {"predicted_classes": [], "few_classes": False, "collapsed": False}
@@ -21,12 +21,13 @@ def score_predictions(
     class_names: Sequence[str],
     kind: str,
     minority: Sequence[Sequence[int]] | None = None,
+    own: Mapping[str, metrics.OneVsRest] | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of metrics.csv: run, fold, repeat, iterate, class_group, metric, value.
 
     ``arrays`` as in predictions.npz, ``scores_<readout>`` for every readout there is, and ``ranks_<readout>`` where
     classes rank rows otherwise, ``slice_<name>`` for every slice (``slices.py``); ``runs``: (fold, repeat) of each run
-    of the cell; ``minority``: the minority classes of each run.
+    of the cell; ``minority``: the minority classes of each run; ``own`` as in ``metrics.evaluate``.
     """
     rows: list[dict[str, Any]] = []
     slices = {name.removeprefix("slice_"): mask for name, mask in arrays.items() if name.startswith("slice_")}
@@ -39,9 +40,24 @@ def score_predictions(
             few = minority[run] if minority else ()
             ranked = None if ranks is None else ranks[mine]
             parts = {name: mask[mine] for name, mask in slices.items()}
-            values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind, few, ranked, parts)
+            values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind, few, ranked, parts, own)
             rows += [{**where, **value} for value in values]
     return rows
+
+
+def own_metrics(names: Iterable[str], kind: str) -> dict[str, dict[str, Any]]:
+    """Metrics of the user's own in a record: name → its module, and a hash of each file that it is computed by. None
+    of a regression, whose errors have no classes."""
+    if kind == "regression":
+        return {}
+    modules = {name: metrics.METRICS[name].__module__ for name in names}
+    return {name: {"module": module, "code": origin.plugin_code([module])} for name, module in modules.items()}
+
+
+def stale_metrics(record: Mapping[str, Any]) -> list[str]:
+    """The registered metrics of the user's own that a record lacks, or has from other code."""
+    now = own_metrics(metrics.METRICS, record["kind"]) if record["status"] == "done" else {}
+    return [name for name, source in now.items() if record.get("own_metrics", {}).get(name) != source]
 
 
 def headline(rows: Sequence[Mapping[str, Any]], classes: int, kind: str) -> dict[str, Any]:

@@ -28,6 +28,12 @@ PROVENANCE = {
 }
 
 
+def edit(folder: Path, **changes: Any) -> None:
+    """Changes keys of a stored record."""
+    path = folder / "record.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
 @dataclass
 class FakeCell:
     """What presets.PlannedCell is to the report."""

@@ -21,15 +21,16 @@ SCRIPTS = PACKAGE.parent / "scripts"
 # Each room, which is a module or a package of the house, and those that it may import, from the ground up.
 MAY = {
     "errors": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "", "arguments": "",
-    "options": "errors", "metrics": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
+    "options": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
     "neighbours": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
-    "registry": "errors options", "scoring": "metrics",
+    "metrics": "errors plugins",
+    "registry": "errors options", "scoring": "metrics origin",
     "store": "errors locks registry",
     "config": "errors options plugins registry",
-    "identity": "config origin pretrained registry store",
+    "identity": "config metrics origin pretrained registry store",
     "reference": "conf_files config options plugins registry",
     "select": "config errors",
-    "rescore": "arguments errors scoring select store",
+    "rescore": "arguments errors metrics plugins scoring select store",
     "data": "arguments conf_files devices errors locks options plugins pretrained registry rounding seeds",
     "backbones": "data errors options pretrained registry",
     "engine": "config data devices errors scoring seeds",
@@ -39,7 +40,7 @@ MAY = {
     "methods": (
         "backbones config data engine errors identity metrics neighbours options registry rounding scoring seeds slices"
     ),
-    "run": "config data devices engine errors identity origin plugins registry scoring slices store",
+    "run": "config data devices engine errors identity metrics origin plugins registry scoring slices store",
     "report": "arguments conf_files config data errors identity metrics origin presets registry scoring select store",
     "launch": "conf_files config errors interrupts presets reference tally",
     "sweep": "conf_files config errors interrupts launch presets run tally",

@@ -14,7 +14,7 @@ from imbalance_bench.identity import digest
 from imbalance_bench.report.figures import bars
 from imbalance_bench.report.sheets.summary import scores_of, summary
 from imbalance_bench.store import SCHEMA, Store
-from tests.records import PROVENANCE, cell, decline, write
+from tests.records import PROVENANCE, cell, decline, edit, write
 
 
 def rows(sheet, block=0):
@@ -128,11 +128,6 @@ def test_names_that_look_like_formulas_are_drawn_as_they_stand(tmp_path):
 
 
 # What does not count, and what does not go together
-
-
-def edit(folder, **changes):
-    path = folder / "record.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
 def notes(outputs, *filters):

@@ -37,6 +37,7 @@ Tables, figures and pages from the records under outputs/runs; nothing is traine
 
   report.py                                       a summary of everything that was run
   report.py method=focal,smote dataset='e*'       ... of some of it
+  report.py --metric f1                           ... by another metric, one of your own too
   report.py --paper explicit_gradient             the paper's claims, tested, and its tables
   report.py --paper explicit_gradient --table 2   ours, the paper's, and the difference
   report.py --paper explicit_gradient --table 2 dataset=ecoli --write
@@ -57,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--readout", "--iterate", help="last, best, knn, lr or post_<rows> (default: the preset's own, which is last)"
     )
+    made.add_argument("--metric", help="of the summary, in place of the one that heads each row, e.g. f1 or your own")
     made.add_argument("--outputs", default=OUTPUTS, help="paths.outputs of the runs (default: outputs)")
     made.add_argument(
         "--data",
@@ -80,6 +82,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = Report(options)
         if options.readout:
             readout_title(options.readout)  # an unknown one is an error before anything else
+        if options.paper and options.metric:
+            raise BenchError("--metric is for the summary; what a paper's table shows is paper.metrics of its preset")
         if options.paper:
             report.paper()
         elif options.table or options.figure or options.all:
@@ -110,7 +114,8 @@ class Report:
         from imbalance_bench.report.figures import bars
         from imbalance_bench.report.sheets.summary import scores_of, summary
 
-        sheet = summary(self.store, self.options.overrides, self.options.readout, self._report_command())
+        options, command = self.options, self._report_command()
+        sheet = summary(self.store, options.overrides, options.readout, command, options.metric)
         if self.options.write:
             drawing = bars(scores_of(sheet), sheet.title, sheet.provenance)
             print(markdown(sheet))
@@ -220,7 +225,8 @@ class Report:
         options = self.options
         data = options.data if options.data != default_data() else None
         said = {
-            "--paper": options.paper, kind: name, "--readout": readout if kind else options.readout,
+            "--paper": options.paper, kind: name, "--metric": options.metric,
+            "--readout": readout if kind else options.readout,
             "--format": options.format, "--outputs": options.outputs if options.outputs != OUTPUTS else None,
             "--data": data, "--config-dir": options.config_dir,
         }  # fmt: skip

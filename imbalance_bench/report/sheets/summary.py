@@ -8,11 +8,11 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench import scoring
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.identity import digest
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import Record, readout_title
+from imbalance_bench.report.records.records import COLUMNS, Record, readout_title
 from imbalance_bench.report.sheet import Footnotes, Sheet
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import Score, mark_best, metric_title
@@ -25,16 +25,24 @@ if TYPE_CHECKING:
 DATA = "data"  # beside the parts of a config: what the user's own data held
 
 
-def summary(store: Store, filters: Sequence[str] = (), readout: str | None = None, command: str = "") -> Sheet:
+def summary(
+    store: Store,
+    filters: Sequence[str] = (),
+    readout: str | None = None,
+    command: str = "",
+    metric: str | None = None,
+) -> Sheet:
     """One block for each setting (ratio, protocol, backbone, metric); records under one label that were run with
     other options have those options appended (``focal gamma=5``).
 
     Args:
         filters: as of ``select``, e.g. ``dataset=ecoli,oil`` or ``method=smote*``.
         readout: ``last`` (also for None) or ``best``.
+        metric: any of the records, in place of the one that heads each row.
 
     Raises:
-        BenchError: there is no record; a filter names no label; cells of one row were trained on different rows.
+        BenchError: there is no record, or none has the metric; a filter names no label; cells of one row were trained
+            on different rows.
     """
     import pandas as pd
 
@@ -49,7 +57,14 @@ def summary(store: Store, filters: Sequence[str] = (), readout: str | None = Non
     places = locate(records)
     records, superseded = newest(records, places)
     comparable.refuse_mixed_rows(records, lambda r: places[r["id"]][:2])
-    scores = _scores(records, places, readout)
+    shown = {r["id"]: head for r in records if r["status"] == "done" and (head := _head(r, metric))}
+    if metric is not None and not shown:
+        known = {name for record in records if record["status"] == "done" for name, _ in _named_numbers(record)}
+        raise BenchError(
+            f"no record has the metric {metric}: {suggestion(metric, known)} One of your own is computed by "
+            "`python scripts/rescore.py plugins=[my_metrics]`, without training"
+        )
+    scores = _scores(records, places, readout, shown, metric or "")
     footnotes = Footnotes()
     blocks, notes = [], [explain(scores)]
     for heading in dict.fromkeys(s.section for s in scores):
@@ -60,13 +75,14 @@ def summary(store: Store, filters: Sequence[str] = (), readout: str | None = Non
         blocks.append(replace(block, summary=mean_rows.rows(heads)))
         notes += [f"{heading}: {note}" for note in mean_rows.notes()]
     return Sheet(
-        name="summary",
+        name="summary" if metric is None else f"summary_{metric}",
         title=f"Summary ({readout_title(readout)})",
         blocks=blocks,
         notes=[
             *notes,
             *data_notes(records, places),
             *superseded,
+            *_metric_notes(records, metric),
             *frames.code_notes(records),
             *frames.left_out(damaged),
             *footnotes.lines(),
@@ -152,32 +168,68 @@ def newest(records: Sequence[Record], places: dict[str, Place]) -> tuple[list[Re
     return [record for record in records if record["id"] in kept], notes
 
 
-def _scores(records: Sequence[Record], places: dict[str, Place], readout: str) -> list[Score]:
-    """One score a record, of the metric that heads its row; ``section`` is the setting."""
+Head = tuple[str, str]  # the metric of a row, and of which class group
+
+
+def _head(record: Record, metric: str | None) -> Head | None:
+    """The headline of a record; or ``metric``, of the same class group, or else of all classes, or of the first that
+    has it. None where none has."""
+    head = record["headline"]
+    if metric is None:
+        return head["metric"], head["class_group"]
+    groups = [group for name, group in _named_numbers(record) if name == metric]
+    return (metric, next(g for g in (head["class_group"], "all", "macro", *groups) if g in groups)) if groups else None
+
+
+def _named_numbers(record: Record) -> dict[Head, None]:
+    """Metric and class group of each number of a record, in their order."""
+    name, group = COLUMNS.index("metric"), COLUMNS.index("class_group")
+    return dict.fromkeys((row[name], row[group]) for row in frames.numbers(record))
+
+
+def _metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
+    """Whether a metric of the user's own was computed by one and the same code in all records."""
+    sources = [source for r in records if (source := r.get("own_metrics", {}).get(metric))]
+    if len({digest(source) for source in sources}) < 2:
+        return []
+    modules = ",".join(sorted({source["module"] for source in sources}))
+    return [
+        f"{metric} was computed by different code in these records: `python scripts/rescore.py plugins=[{modules}]` "
+        "computes it again, without training."
+    ]
+
+
+def _scores(
+    records: Sequence[Record], places: dict[str, Place], readout: str, shown: dict[str, Head], asked: str
+) -> list[Score]:
+    """One score a record, of the metric that heads its row; ``section`` is the setting. ``shown``: id → ``_head``."""
     values = frames.by_cell(records)
-    heads = {places[r["id"]][:2]: r["headline"] for r in records if r["status"] == "done"}
+    heads = {places[i][:2]: head for i, head in shown.items()}
     scores = []
     for record in records:
         group, row, column = places[record["id"]]
         # a row of which nothing was run but a declined cell stands with the other rows of its setting
         head = heads.get((group, row)) or next((h for (g, _), h in heads.items() if g == group), None)
-        metric, class_group = (head["metric"], head["class_group"]) if head else ("", "")
-        scores.append(
-            Score(
-                section=", ".join(filter(None, [_heading(metric, class_group), group])),
-                **{axis: record["labels"][axis] for axis in ("ratio", "backbone", "protocol", "trainer")},
-                method=column,
-                dataset=row,
-                metric=metric,
-                class_group=class_group,
-                state=record["status"],
-                reason=record.get("reason") or "",
-                of=len(record.get("runs", [])),
-                few_classes=scoring.few_classes(record),
-                id=record["id"],
-                **frames.average(values.get(record["id"]), metric, class_group, readout),
-            )
+        metric, class_group = head or (asked, "")
+        made = Score(
+            section=", ".join(filter(None, [_heading(metric, class_group), group])),
+            **{axis: record["labels"][axis] for axis in ("ratio", "backbone", "protocol", "trainer")},
+            method=column,
+            dataset=row,
+            metric=metric,
+            class_group=class_group,
+            state=record["status"],
+            reason=record.get("reason") or "",
+            of=len(record.get("runs", [])),
+            few_classes=scoring.few_classes(record),
+            id=record["id"],
+            **frames.average(values.get(record["id"]), metric, class_group, readout),
         )
+        if made.state == "done" and made.mean is None:
+            of = f" of class group {class_group}" if class_group else ""
+            what = f"{metric}{of} by {readout_title(readout)}"
+            made = replace(made, state="n/a", reason=f"{what} is not in the record, or in no run defined")
+        scores.append(made)
     scores.sort(key=lambda s: (_natural(s.section), _natural(s.dataset), _natural(s.method)))
     return mark_best(scores, lambda s: (s.section, s.dataset))
 
