@@ -15,7 +15,7 @@ from imbalance_bench.report.published.sides import ANY, Side
 from imbalance_bench.report.records.statistics import PairedDifference, friedman
 from imbalance_bench.report.sheets.claim import Claim
 from imbalance_bench.report.sheets.claims import evaluate_claims, evaluate_on_printed, presets_tested, read_claims
-from imbalance_bench.report.sheets.judgement import within
+from imbalance_bench.report.sheets.judgement import DOES_NOT_HOLD, HOLDS, NOT_RUN, UNDECIDED, _on_most, within
 from tests import records
 
 CLAIMS = {p.parent.name: p for p in sorted(Path(published.__file__).parent.glob("*/claims.yaml"))}
@@ -59,6 +59,8 @@ def test_what_has_no_best_epoch_stands_with_its_last():
     assert result.verdict == "holds"
     assert [cell.gain.mean for cell in result.cells] == pytest.approx([0.05, 0.05, 0.1])
     assert verdict(claim(iterate="best"), last).verdict == "not run"
+    others = pd.concat([table({"a": [0.9, 0.8, 0.7]}), table({"b": [0.8, 0.7, 0.5]}, iterate="best"), last])
+    assert verdict(claim(iterate="best"), others).missing == tuple(f"d{i} native: a, c" for i in range(3))
 
 
 def verdict(c, values):
@@ -232,6 +234,19 @@ def test_most_cells_are_undecided_where_the_missing_ones_cannot_turn_it():
         assert verdict(claim("best_on_most", names, against=["b"]), wide).verdict == expected
 
 
+def test_most_cells_decide_whatever_the_missing_ones_are():
+    """Against every completion: each missing cell may answer yes, no or neither."""
+
+    def whole(answers):
+        yes, no = answers.count(True), answers.count(False)
+        return HOLDS if yes > len(answers) / 2 else DOES_NOT_HOLD if no >= len(answers) / 2 else UNDECIDED
+
+    answered = [[True] * y + [False] * n + [None] * o for y, n, o in itertools.product(range(5), repeat=3) if y + n + o]
+    for answers, missing in itertools.product(answered, range(4)):
+        ends = {whole([*answers, *rest]) for rest in itertools.product((True, False, None), repeat=missing)}
+        assert _on_most(answers, missing) == (ends.pop() if len(ends) == 1 else NOT_RUN), (answers, missing)
+
+
 def test_another_schedule_gives_no_verdict():
     c = claim(schedule="5 epochs in place of 200")
     result = verdict(c, table({"a": [0.1] * 3, "b": [0.5] * 3, "c": [0.4] * 3}))
@@ -267,6 +282,28 @@ def test_ranks_are_judged_when_the_missing_cells_cannot_turn_them(order, missing
     assert verdict(claim("ranks_differ", names), table(means)).verdict == expected
 
 
+@pytest.mark.parametrize(
+    ("turned", "missing", "expected"),
+    [
+        (1, 0, "does not hold"),  # exact p = 0.072
+        (0, 0, "holds"),
+        (0, 1, "not run"),  # of six cells one may be turned
+        (0, 2, "not run"),
+    ],
+)
+def test_five_cells_of_one_order_do_not_bear_a_sixth_of_the_other(turned, missing, expected):
+    rows = [(0, 1, 2)] * 5 + [(2, 1, 0)] * turned
+    names = [f"d{i}" for i in range(len(rows) + missing)]
+    means = {m: [0.5 - 0.1 * row[i] for row in rows] for i, m in enumerate("abc")}
+    assert verdict(claim("ranks_differ", names), table(means)).verdict == expected
+
+
+def test_two_missing_cells_leave_ranks_open_however_many_agree():
+    names, means = [f"d{i}" for i in range(14)], {m: [0.5 - 0.1 * i] * 12 for i, m in enumerate("abc")}
+    assert verdict(claim("ranks_differ", names), table(means)).verdict == "not run"
+    assert verdict(claim("ranks_differ", names[:13]), table(means)).verdict == "holds"
+
+
 def test_ranks_differ_is_friedmans_test_on_the_cells():
     rng = np.random.default_rng(0)
     means = {m: (rng.random(8) * 0.3 + shift).tolist() for m, shift in [("a", 0.5), ("b", 0.2), ("c", 0.3)]}
@@ -287,6 +324,29 @@ def test_varies_least_is_about_the_spread_over_cells():
     close = verdict(claim("varies_least", names), values)
     assert close.verdict == "undecided" and "that of c 0.010" in close.detail
     assert verdict(claim("varies_least", ["d0"]), values).verdict == "not run"
+
+
+@pytest.mark.parametrize(
+    ("b", "expected"),
+    [([0.1, 0.3, 0.5], "does not hold"), ([0.1, 0.3, 0.51], "holds"), ([0.1, 0.3, 0.49], "does not hold")],
+)
+def test_spreads_of_printed_numbers_are_compared_as_they_stand(b, expected):
+    """One number a cell, without an interval: an equal spread is not the least."""
+    values = table({"a": [0.2, 0.4, 0.6], "b": b}, spread=0, folds=1)
+    (result,) = evaluate_claims([claim("varies_least", against=["b"])], values, exact=True)
+    assert result.verdict == expected
+
+
+def test_two_cells_are_enough_to_vary():
+    values = table({"a": [0.2, 0.3], "b": [0.1, 0.5]}, spread=0, folds=1)
+    (result,) = evaluate_claims([claim("varies_least", ["d0", "d1"], against=["b"])], values, exact=True)
+    assert result.verdict == "holds" and result.detail == "sd 0.071, that of b 0.283, over 2 cells"
+
+
+def test_gains_inside_the_bounds_are_counted_with_those_on_them():
+    values = table({"a": [0.54, 0.55, 0.56, 0.57, 0.58], "b": [0.5] * 5})
+    c = claim("gain_between", [f"d{i}" for i in range(5)], against=["b"], bounds=[0.05, 0.07])
+    assert verdict(c, values).detail.endswith("; in [0.05, 0.07]: 3 of 5 cells")
 
 
 def test_readouts_are_kept_apart():

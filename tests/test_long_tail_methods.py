@@ -121,9 +121,9 @@ def test_sigmoids_without_focus_are_binary_cross_entropies_and_nothing_overflows
 
 
 def test_two_classes_have_one_sigmoid():
-    z = [0.7, -2.0]
-    ours = losses(method("class_balanced_focal", beta=0.0, gamma=2.0), [[0, v] for v in z], [1, 0], state(9, 3))
-    plain = losses(method("focal", gamma=2.0, alpha=None), [[0, v] for v in z], [1, 0], state(9, 3))
+    z, y = [0.7, -2.0, 0.1], [1, 0, 0]
+    ours = losses(method("class_balanced_focal", beta=0.0, gamma=2.0), [[0, v] for v in z], y, state(9, 3))
+    plain = losses(method("focal", gamma=2.0, alpha=None), [[0, v] for v in z], y, state(9, 3))
     torch.testing.assert_close(ours, plain)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.loop import TrainState
-from imbalance_bench.engine.losses import cross_entropy
+from imbalance_bench.engine.losses import cross_entropy, log_prior
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import resampling_info
-from imbalance_bench.methods.shared.oversampling import target_counts
+from imbalance_bench.methods.shared.oversampling import OverSampler, target_counts
 from imbalance_bench.scoring import selection_score
 from tests.tasks import backbone, blobs, image_task, method, task, trainer
 
@@ -57,6 +57,17 @@ def test_alpha_of_several_classes_weighs_all_but_the_largest():
     assert values == pytest.approx([0.75 * 4 / 9 * math.log(3)] + 2 * [0.25 * 4 / 9 * math.log(3)])
 
 
+def test_the_largest_class_is_that_of_each_run():
+    # Even logits: ln 3 without focus; the largest classes are 0, 2 and 1.
+    counts = torch.tensor([[[50, 30, 20]], [[3, 2, 9]], [[10, 40, 30]]], dtype=torch.float64)
+    labels = torch.arange(3).expand(3, 3)
+    values = method("focal", gamma=0.0).loss(
+        torch.zeros(3, 3, 3, dtype=torch.float64), labels, TrainState(counts, 0, 1)
+    )
+    expected = [[0.75, 0.25, 0.25], [0.25, 0.25, 0.75], [0.25, 0.75, 0.25]]
+    torch.testing.assert_close(values, math.log(3) * torch.tensor(expected, dtype=torch.float64))
+
+
 logits = st.floats(-30, 30, allow_subnormal=False)  # the engine flushes these to zero
 
 
@@ -92,6 +103,12 @@ def test_ldam_by_hand():
     # Cosines (0.5, 0.6), s = 30. Label 1: 30 (0.5, 0.1), so ln(1 + e^12); label 0: 30 (0.25, 0.6), so ln(1 + e^10.5).
     values = losses(method("ldam"), [[0.5, 0.6]] * 2, [1, 0], state(16, 1))
     assert values == pytest.approx([math.log1p(math.exp(12)), math.log1p(math.exp(10.5))], rel=1e-12)
+
+
+def test_the_largest_margin_is_that_of_each_run():
+    # n^-1/4: (1/2, 1) and (1/3, 1/2), each scaled to a largest margin of 1/2; no rows count as one.
+    margins = method("ldam", max_margin=0.5).margins(torch.tensor([[[16, 0]], [[81, 16]]], dtype=torch.float64))
+    torch.testing.assert_close(margins, torch.tensor([[[1 / 4, 1 / 2]], [[1 / 3, 1 / 2]]], dtype=torch.float64))
 
 
 @given(st.lists(st.integers(1, 10**6), min_size=2, max_size=6), st.floats(0.1, 1))
@@ -151,6 +168,11 @@ def test_class_weights_by_hand():
     assert values == pytest.approx([10 / 18 * math.log(3), 10 / 9 * math.log(3), 10 / 3 * math.log(3)], rel=1e-12)
 
 
+def test_a_class_without_rows_has_the_prior_of_one_row():
+    shares = log_prior(torch.tensor([[6, 3, 1, 0]], dtype=torch.float64)).exp()
+    assert shares[0].tolist() == pytest.approx([6 / 11, 3 / 11, 1 / 11, 1 / 11], rel=1e-12)
+
+
 def test_losses_take_the_counts_of_the_set_that_is_trained_on():
     sets = [blobs([9, 3], 2, np.random.default_rng(0)), blobs([5, 2], 2, np.random.default_rng(0))]
     s = TrainState.of(sets, 2, 7, torch.zeros(1, dtype=torch.float64))
@@ -208,6 +230,46 @@ def test_over_sampling_draws_from_the_seed_of_the_run(label):
     np.testing.assert_array_equal(first, m.resample(t, t.train).x)
     other = m.resample(replace(t, seed=t.seed + 1), t.train).x
     assert first.shape != other.shape or (first != other).any()
+
+
+def test_over_sampling_takes_a_seed_of_any_size():
+    """Samplers take 32 bits of it."""
+    t = crowded((60, 12))
+    m = method("random_oversampling", amount="balanced")
+    made = {seed: m.resample(replace(t, seed=seed), t.train).x for seed in (5, 69, 2**32 + 5, 3 * 2**32 + 5)}
+    np.testing.assert_array_equal(made[2**32 + 5], made[5])
+    np.testing.assert_array_equal(made[3 * 2**32 + 5], made[5])
+    assert (made[69] != made[5]).any()
+
+
+@dataclass(frozen=True)
+class Halfway(OverSampler):
+    """Adds the mean of the two rows of class 1, in double precision."""
+
+    def make(self, targets, seed):
+        return self
+
+    def fit_resample(self, x, y):
+        self.seen.append(x.dtype)
+        return np.concatenate([x, x[y == 1].mean(0, keepdims=True, dtype=np.float64)]), np.append(y, 1)
+
+
+@pytest.mark.parametrize(
+    ("reads", "given", "wanted", "seen"),
+    [
+        ("vectors", np.uint8, 2, np.float32),  # 1.5 is rounded to the next even byte
+        ("any", np.uint8, 2, np.uint8),
+        ("vectors", np.float32, 1.5, np.float32),
+        ("any", np.float32, 1.5, np.float32),
+    ],
+)
+def test_what_is_made_of_bytes_is_rounded_and_what_is_made_of_numbers_is_not(reads, given, wanted, seen, monkeypatch):
+    monkeypatch.setattr(Halfway, "reads", reads)
+    monkeypatch.setattr(Halfway, "seen", [], raising=False)
+    x = np.array([9, 9, 9, 1, 2]).astype(given).reshape(5, 1, 1)
+    rows = Halfway("doubled").resample(task(), Part(x, np.array([0, 0, 0, 1, 1]), np.arange(5)))
+    assert rows.x.dtype == given and rows.x[:, 0, 0].tolist() == [9, 9, 9, 1, 2, wanted]
+    assert rows.ids.tolist() == [0, 1, 2, 3, 4, -1] and Halfway.seen == [seen]
 
 
 def test_random_over_sampling_repeats_rows():

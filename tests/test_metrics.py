@@ -176,6 +176,28 @@ def test_calibration_bins_are_closed_above_and_a_certain_row_counts():
     same(metrics.expected_calibration_error(np.array([0, 1]), lp), 0.5 * (1 - 1 / 3) + 0.5 * 0.3334)
 
 
+def test_bins_are_apart_from_the_first_to_the_last():
+    # of two bins: 0.4, wrong, and 0.9, right; in one bin the gaps would partly cancel
+    lp = np.log(np.array([[0.3, 0.4, 0.3], [0.05, 0.9, 0.05]]))
+    same(metrics.expected_calibration_error(np.array([0, 1]), lp, bins=2), 0.5 * 0.4 + 0.5 * 0.1)
+
+
+def test_a_probability_that_rounding_puts_past_one_is_in_the_last_bin():
+    lp = np.array([[1e-12, -50.0], [np.log(0.99), np.log(0.01)]])  # the first wrong, the second right
+    same(metrics.expected_calibration_error(np.array([1, 0]), lp), 0.5 * (1 - 0.01))
+
+
+def test_certain_and_right_has_the_log_loss_of_scikit_learn():
+    with np.errstate(divide="ignore"):
+        lp = np.log(np.array([[1.0, 0.0]]))
+    assert metrics.log_loss(np.array([0]), lp) == skl.log_loss([0], np.exp(lp), labels=[0, 1]) > 0
+
+
+def test_of_several_classes_the_score_is_the_log_odds():
+    lp = np.log(np.array([[0.7, 0.2, 0.1], [1 - 1e-6, 6e-7, 4e-7]]))
+    same(metrics.ranking_scores(lp, 0), [math.log(0.7 / 0.3), math.log((1 - 1e-6) / 1e-6)])
+
+
 def test_certain_and_wrong_is_a_finite_log_loss():
     with np.errstate(divide="ignore"):
         lp = np.log(np.array([[1.0, 0.0], [0.5, 0.5]]))

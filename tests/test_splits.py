@@ -346,6 +346,12 @@ def test_tests_are_on_the_future_and_validation_lies_between(ties, apply_to):
         assert data.times[run.task.withdrawn.ids].max() < valid.min()
 
 
+def test_what_a_ratio_takes_out_is_bound_by_time_in_past_and_future_alone():
+    data = dated()
+    (run, *_) = make_runs(data, ratio("ir_10", apply_to="all"), protocol("repeated_holdout"), 0)
+    assert len(run.task.withdrawn.ids) == 100 - 30  # of 300 and 100 rows
+
+
 def test_the_parts_of_past_and_future():
     data = dated()
     found = protocol("past_future").splits(RowsToSplit(data.y, times=data.times))

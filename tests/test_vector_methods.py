@@ -192,7 +192,10 @@ def test_sparsity_by_hand():
     assert log_sparsity(line, 5) == pytest.approx(np.log(2**5 / 3))
     assert log_sparsity(line, 0) == pytest.approx(np.log(1 / 3))
     assert log_sparsity(1e3 * line, 1024) == pytest.approx(1024 * np.log(2e3) - np.log(3))  # 10^3380
-    assert log_sparsity(np.ones((4, 2)), 3) == -np.inf
+    assert log_sparsity(line / 10, 1) == pytest.approx(np.log(0.2 / 3))
+    with np.errstate(all="raise"):
+        assert log_sparsity(np.ones((4, 2)), 3) == -np.inf
+    assert log_sparsity(np.ones((4, 2)), 0) == pytest.approx(np.log(1 / 4))
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import ast
 import copy
 import importlib
 import inspect
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType, FunctionType
 from typing import Any
@@ -65,31 +66,41 @@ def function(where: str) -> FunctionType:
 
 
 def mutants(where: str) -> list[Mutant]:
-    """All mutants of a function, in the order of its source."""
+    """All mutants of a function, in the order of its source; changes that read alike are numbered."""
     path = Path(function(where).__code__.co_filename)
-    return list(of_source(path.read_text(), where.split(":")[1], str(path)))
+    found = list(of_source(path.read_text(), where.split(":")[1], str(path)))
+    alike = Counter(mutant.change for mutant in found)
+    met: Counter[str] = Counter()
+    for i, mutant in enumerate(found):
+        met[mutant.change] += 1
+        if alike[mutant.change] > 1:
+            found[i] = replace(mutant, change=f"{mutant.change} ({met[mutant.change]} of {alike[mutant.change]})")
+    return found
 
 
 def telling(where: str) -> CodeType:
     """The code of a function that first hands its own name to ``TOLD``."""
     path, name = function(where).__code__.co_filename, where.split(":")[1]
-    tree = ast.parse(Path(path).read_text())
-    found = _definition(tree, name)
+    tree, found = _alone(Path(path).read_text(), name)
     found.body[:0] = ast.parse(f"{TOLD}({where!r})").body
     return _code(compile(ast.fix_missing_locations(tree), path, "exec", dont_inherit=True), name)
 
 
-def _definition(tree: ast.Module, name: str) -> Any:
+def _alone(source: str, name: str) -> tuple[ast.Module, Any]:
+    """The module with one function and its imports alone, which is compiled sooner, and that function."""
+    tree = ast.parse(source)
     found: Any = tree
     for part in name.split("."):
-        found = next(n for n in found.body if getattr(n, "name", None) == part)
-    return found
+        inner = next(n for n in found.body if getattr(n, "name", None) == part)
+        found.body = [n for n in found.body if n is inner or isinstance(n, ast.Import | ast.ImportFrom)]
+        found = inner
+    return tree, found
 
 
 def of_source(source: str, name: str, path: str = "<source>") -> Iterator[Mutant]:
     """The mutants of the function ``name`` (``Class.method``) of a module's source."""
-    tree = ast.parse(source)
-    for node, field, at, changed in sorted(_places(_definition(tree, name)), key=lambda place: _line(place[0])):
+    tree, found = _alone(source, name)
+    for node, field, at, changed in sorted(_places(found), key=lambda place: _line(place[0])):
         # A list keeps its element, a field its value, until the mutant is compiled: one tree serves all.
         holder = getattr(node, field) if at is not None else None
         before = holder[at] if holder is not None else getattr(node, field)

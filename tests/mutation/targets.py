@@ -7,10 +7,11 @@ P = "imbalance_bench."
 RATIO = ("test_ratio.py", "test_ratio_counts.py")
 SPLITS = ("test_splits.py",)
 METRICS = ("test_metrics.py",)
-SCORING = ("test_rescore.py",)
+SCORING = ("test_scoring.py", "test_rescore.py")
 STATISTICS = ("test_statistics.py", "test_claims.py")
 CLAIMS = ("test_claims.py",)
 TABLES = ("test_report_tables.py", "test_report_summary.py")
+MEANS = ("test_report_means.py", *TABLES)
 METHODS = ("test_methods.py", "test_long_tail_methods.py")
 VECTORS = ("test_vector_methods.py",)
 
@@ -51,7 +52,10 @@ TARGETS: dict[str, tuple[str, ...]] = {
     P + "methods.ldam:LDAM.margins": METHODS,
     P + "methods.ldam:LDAM.loss": METHODS,
     P + "methods.class_balanced:sigmoid_focal": METHODS,
+    P + "methods.balanced_softmax:BalancedSoftmax.loss": METHODS,
     P + "methods.logit_adjustment:LogitAdjustment.loss": METHODS,
+    P + "methods.logit_adjustment:LogitAdjustment.posthoc": METHODS,
+    P + "methods.logit_adjustment:Shifted.scores": METHODS,
     P + "methods.dice:Dice.terms": ("test_text_methods.py",),
     P + "methods.dice:Dice.coefficients": ("test_text_methods.py",),
     P + "metrics:evaluate": (*METRICS, "test_slices.py"),
@@ -84,12 +88,12 @@ TARGETS: dict[str, tuple[str, ...]] = {
     P + "report.sheets.claims:conclude": CLAIMS,
     P + "report.sheets.claims:_compare": CLAIMS,
     P + "report.sheets.claims:_rows_of": CLAIMS,
-    P + "report.records.records:average": TABLES,
+    P + "report.records.records:average": MEANS,
     P + "report.sheets.scores:score": TABLES,
     P + "report.sheets.scores:mark_best": TABLES,
-    P + "report.sheets.means:MeanRows.__init__": TABLES,
-    P + "report.sheets.means:MeanRows._mean": TABLES,
-    P + "report.sheets.means:MeanRows._rank": TABLES,
+    P + "report.sheets.means:MeanRows.__init__": MEANS,
+    P + "report.sheets.means:MeanRows._mean": MEANS,
+    P + "report.sheets.means:MeanRows._rank": MEANS,
     P + "report.sheets.tables:_relative_gaps": TABLES,
     P + "identity:cell_id": ("test_ids.py", "test_own_code.py"),
     P + "identity:_numbers": ("test_ids.py", "test_own_code.py"),
@@ -132,6 +136,27 @@ EQUIVALENT: list[tuple[str, str, str]] = [
                 [("int(times.max()) + 1", "int(times.max()) + 2")],
             ),
             ("data.splits:OfficialTest._splits", "of no rows", [("np.zeros", "np.ones")]),
+            (
+                "engine.losses:effective_number_weights",
+                "a factor of all weights, which are scaled to a sum",
+                [
+                    (
+                        "-1 / torch.expm1(counts * (math.log(beta) if beta else -math.inf))",
+                        "1 / torch.expm1(counts * (math.log(beta) if beta else -math.inf))",
+                    ),
+                    ("-1", "-2 (1 of 3)"),
+                ],
+            ),
+            (
+                "methods.logit_adjustment:LogitAdjustment.loss",
+                "a shift of all logits, which no softmax sees",
+                [
+                    (
+                        "self.tau * log_prior(state.counts) if self.mode == 'loss' else 0",
+                        "self.tau * log_prior(state.counts) if self.mode == 'loss' else 1",
+                    )
+                ],
+            ),
             (
                 "report.records.statistics:friedman",
                 "a tolerance for rounding",
@@ -185,6 +210,58 @@ EQUIVALENT: list[tuple[str, str, str]] = [
                         "(sums ** 2).sum(axis=1) > (ranks.sum(axis=0) ** 2).sum() - 1e-09",
                     ),
                     ("(ranks.sum(axis=0) ** 2).sum() - 1e-09", "(ranks.sum(axis=0) ** 2).sum() - 2e-09"),
+                ],
+            ),
+            (
+                "methods.kmeans_smote:allotted",
+                "any equal numbers give even shares",
+                [("np.zeros_like", "np.ones_like")],
+            ),
+            (
+                "metrics:ranking_scores",
+                "both forms of log(1 - p) are equal there",
+                [("own > _SATURATED", "own >= _SATURATED")],
+            ),
+            (
+                "methods.shared.oversampling:OverSampler.resample",
+                "numpy takes any negative length as the one to find",
+                [("-1", "-2 (1 of 3)"), ("-1", "-2 (2 of 3)")],
+            ),
+            (
+                "data.dividing:dealt",
+                "numpy takes any negative length as the one to find",
+                [("-1", "-2 (1 of 3)")],
+            ),
+            (
+                "data.dividing:dealt",
+                "no part yet is any number below 0",
+                [("-1", "-2 (2 of 3)")],
+            ),
+            (
+                "data.dividing:dealt",
+                "twice as many rows of every kind: only their ratios are compared",
+                [("np.add.at(table, (codes, y), 1)", "np.add.at(table, (codes, y), 2)")],
+            ),
+            (
+                "report.sheets.judgement:judge",
+                "a tolerance for rounding",
+                [
+                    ("cell.gain.mean > 10.0 ** (-_DECIMALS)", "cell.gain.mean >= 10.0 ** (-_DECIMALS)"),
+                    ("10.0 ** (-_DECIMALS)", "20.0 ** (-_DECIMALS)"),
+                ],
+            ),
+            (
+                "report.sheets.judgement:_trend",
+                "places of one series differ in their ratio, which the name leaves out",
+                [("places[0]", "places[1]")],
+            ),
+            (
+                "report.sheets.judgement:_trend",
+                "what counts is whether any is missing",
+                [
+                    ("missing += len(ratios) - len(here)", "missing -= len(ratios) - len(here)"),
+                    ("missing += 1", "missing -= 1"),
+                    ("missing += 1", "missing += 2"),
                 ],
             ),
             (

@@ -69,7 +69,7 @@ class MeanRows:
         missing = int(values.isna().sum())
         if missing:
             return Item(f"– (lacks {missing})", muted=True)
-        mean, sd = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
+        mean, sd = float(values.mean()), float(values.std(ddof=1))
         means = self.ours.loc[self.sets, self.ranked].mean().round(3)
         best = compared and _is_best(method, means, lower=self.metric in LOWER_IS_BETTER)
         aside = ""
