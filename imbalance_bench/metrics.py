@@ -31,7 +31,7 @@ from imbalance_bench.plugins import in_own_code
 RECALL_LEVELS = (0.75, 0.5, 0.25)
 CALIBRATION_BINS = 15
 # Above this log-probability 1 - p is read off the other classes: float32 log p has too few digits near 0.
-_SATURATED = -1e-4
+SATURATED = -1e-4
 
 # A class against the rest: positive (n,) bool, the rows of the class; predicted (n,) bool, those decided for it;
 # scores (n,), higher is more positive. One number, higher is better; nan where it is not defined.
@@ -168,7 +168,7 @@ def ranking_scores(log_probs: np.ndarray, c: int) -> np.ndarray:
     if rest.shape[1] == 1:
         return own - rest[:, 0]
     not_own = np.where(
-        own > _SATURATED, np.logaddexp.reduce(rest, axis=1), np.log(-np.expm1(np.minimum(own, _SATURATED)))
+        own > SATURATED, np.logaddexp.reduce(rest, axis=1), np.log(-np.expm1(np.minimum(own, SATURATED)))
     )
     return own - not_own
 

@@ -33,7 +33,7 @@ MAY = {
     "rescore": "arguments errors metrics plugins scoring select store",
     "data": "arguments conf_files devices errors locks options plugins pretrained registry rounding seeds",
     "backbones": "data errors options pretrained registry",
-    "engine": "config data devices errors scoring seeds",
+    "engine": "config data devices errors metrics scoring seeds",
     "slices": "data engine errors",
     "trackers": "engine errors options registry",
     "presets": "conf_files config errors identity plugins registry",

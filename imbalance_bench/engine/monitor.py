@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
 
-from imbalance_bench import scoring
 from imbalance_bench.data.base import Task
-from imbalance_bench.engine.stack import Stack, stored
+from imbalance_bench.engine.stack import Stack
+from imbalance_bench.engine.validation import OnDevice, OnHost
 
 Step = tuple[list[int] | None, dict[str, torch.Tensor]]
 """The runs that took part in a step (None: all) and their losses, name → (R,)."""
@@ -24,8 +25,12 @@ class Monitor:
         self.failures: list[str | None] = [None] * len(tasks)
         self.best = stack.flat.detach().clone()
         self.best_score = [-np.inf] * len(tasks)
-        inputs = {id(t.valid): stored(t.valid.x, stack.flat) for t in tasks}
-        self._valid = [inputs[id(t.valid)] for t in tasks]
+
+    @cached_property
+    def validation(self) -> OnHost | OnDevice:
+        """On a CPU run by run: a stacked forward pass rounds otherwise, and stacked convolutions are slower there."""
+        many = isinstance(self.stack, Stack) and self.stack.flat.device.type != "cpu"
+        return OnDevice(self.stack, self.tasks) if many else OnHost(self.stack, self.tasks)
 
     @property
     def alive(self) -> list[int]:
@@ -34,44 +39,53 @@ class Monitor:
     def close(self, phase: str, epoch: int, epochs: int, steps: Sequence[Step], validate_every: int) -> bool:
         """Ends an epoch: history, divergence, and a look at the validation part when it is due. False when no run is
         left to go on with."""
-        self.end_epoch(phase, epoch, steps)
-        if (epoch + 1) % validate_every == 0 or epoch + 1 == epochs:
-            self.validate()
+        due = (epoch + 1) % validate_every == 0 or epoch + 1 == epochs
+        self.end_epoch(phase, epoch, steps, due and any(len(t.valid) for t in self.tasks))
         return bool(self.alive)
 
-    def end_epoch(self, phase: str, epoch: int, steps: Sequence[Step]) -> None:
-        """Writes one epoch into the history, and ends the runs that diverged in it."""
-        present = np.ones((len(steps), len(self.tasks)), dtype=bool)
+    def end_epoch(self, phase: str, epoch: int, steps: Sequence[Step], validate: bool = False) -> None:
+        """Writes one epoch into the history, ends the runs that diverged in it, and (``validate``) scores the others on
+        validation and keeps the parameters of their best epochs so far. What an epoch waits for on a GPU is one copy,
+        of its losses and scores."""
+        names, n = list(steps[0][1]), len(steps)
+        present = np.ones((n, len(self.tasks)), dtype=bool)
         for s, (active, _) in enumerate(steps):
             if active is not None:
                 present[s] = np.isin(np.arange(len(self.tasks)), active)
-        for name in steps[0][1]:
-            values = torch.stack([losses[name] for _, losses in steps]).cpu().double().numpy()
-            for r in self.alive:
-                run = values[present[:, r], r]
-                if not self.history[r] or self.history[r][-1]["epoch"] != epoch + 1:
-                    self.history[r].append({"epoch": epoch + 1})
-                self.history[r][-1][name] = float(run.mean())
-                bad = np.flatnonzero(~np.isfinite(run))
-                if len(bad):
-                    earlier = [run[bad[0] - 1]] if bad[0] else [h[name] for h in self.history[r][-2:-1] if name in h]
-                    self.failures[r] = (
-                        f"{name} is {run[bad[0]]} at {phase} epoch {epoch + 1} step {bad[0] + 1}; "
-                        + (f"the last finite value was {earlier[0]:.4g}" if earlier else "no value was finite")
-                        + ": lower trainer.lr (or the step sizes of the method)"
-                    )
+        values = torch.stack([losses[name] for name in names for _, losses in steps])
+        if validate and isinstance(self.validation, OnDevice):
+            values = torch.cat([values.double(), self.validation.scores()[None]])
+        host = values.cpu().double().numpy()
+        for i, name in enumerate(names):
+            self.write(phase, epoch, name, host[i * n :][:n], present)
+        if validate:
+            self.keep(self.validation.scores(self.alive) if isinstance(self.validation, OnHost) else host[-1])
 
-    def validate(self) -> None:
-        """Scores every living run on its validation part and keeps the parameters of the best epoch so far."""
+    def write(self, phase: str, epoch: int, name: str, values: np.ndarray, present: np.ndarray) -> None:
+        """Losses (steps, R) of an epoch, of runs that were ``present`` (steps, R)."""
         for r in self.alive:
-            task = self.tasks[r]
-            if not len(task.valid):
+            run = values[present[:, r], r]
+            if not self.history[r] or self.history[r][-1]["epoch"] != epoch + 1:
+                self.history[r].append({"epoch": epoch + 1})
+            self.history[r][-1][name] = float(run.mean())
+            bad = np.flatnonzero(~np.isfinite(run))
+            if len(bad):
+                earlier = [run[bad[0] - 1]] if bad[0] else [h[name] for h in self.history[r][-2:-1] if name in h]
+                self.failures[r] = (
+                    f"{name} is {run[bad[0]]} at {phase} epoch {epoch + 1} step {bad[0] + 1}; "
+                    + (f"the last finite value was {earlier[0]:.4g}" if earlier else "no value was finite")
+                    + ": lower trainer.lr (or the step sizes of the method)"
+                )
+
+    def keep(self, scores: np.ndarray) -> None:
+        """Writes the validation scores (R,) of living runs, and keeps the parameters of those never better."""
+        better = [False] * len(self.tasks)
+        for r in self.alive:
+            if not len(self.tasks[r].valid):
                 continue
-            outputs = self.stack.predict(self.stack.flat[r].detach(), self._valid[r]).double()
-            if task.kind == "classification":
-                outputs = outputs.log_softmax(-1)
-            score = scoring.selection_score(task.valid.y, outputs.cpu().numpy(), task.kind)
-            self.history[r][-1]["valid_score"] = score
+            score = self.history[r][-1]["valid_score"] = float(scores[r])
             if score > self.best_score[r]:
-                self.best_score[r] = score
-                self.best[r] = self.stack.flat[r].detach()
+                self.best_score[r], better[r] = score, True
+        if any(better):
+            chosen = torch.tensor(better).to(self.best.device, non_blocking=True)
+            torch.where(chosen[:, None], self.stack.flat.detach(), self.best, out=self.best)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -194,26 +194,40 @@ class Stack:
     def predict(self, flat_row: torch.Tensor, x: Any, stage: str = "logits") -> torch.Tensor:
         """Outputs (n, ...) of one run with parameters and buffers (P + S,) on rows ``x`` (n, ...), as in evaluation,
         in chunks that fit the cache; of texts, in chunks of like length."""
-        self._mode(False)
-        state, x = self.views(flat_row[None]), torch.as_tensor(x)
+        x = torch.as_tensor(x)
         if not len(x):
             raise ValueError("no rows to predict")
-        room = 1 if self.flat.device.type == "cpu" else 16
-        if self.pad is not None and stage != "head":
-            outputs = self._predict_texts(state, x, stage, TEXTS * room)
-        else:
-            chunk = max(128, min(8192, 2**18 // x[0].numel())) * room
-            parts = [self._run(state, as_input(part, self.flat)[None], stage)[0] for part in x.split(chunk)]
-            outputs = torch.cat(parts)
+        chunk = self.rows_at_once(x, stage)
+        if self.pad is None or stage == "head":
+            return self.evaluate(flat_row[None], (part[None] for part in x.split(chunk)), stage)[0]
+        longest, order = lengths(x, self.pad).sort(stable=True)
+        ends = longest[chunk - 1 :: chunk].tolist() + longest[-1:].tolist()
+        parts = (x[rows, :end][None] for rows, end in zip(order.split(chunk), ends))
+        outputs = self.evaluate(flat_row[None], parts, stage)[0]
+        return torch.empty_like(outputs).index_copy_(0, order.to(outputs.device), outputs)
+
+    def predict_all(self, x: torch.Tensor, stage: str = "logits") -> torch.Tensor:
+        """Outputs (R, n, ...) of all runs as they are now on rows (R, n, ...), as ``predict``. On a CPU run by run:
+        stacked convolutions are slower there."""
+        flat = self.flat.detach()
+        if flat.device.type == "cpu":
+            return torch.stack([self.predict(of_run, rows, stage) for of_run, rows in zip(flat, x)])
+        return self.evaluate(flat, x.split(self.rows_at_once(x[0], stage, len(flat)), 1), stage)
+
+    @torch.no_grad()
+    def evaluate(self, flat: torch.Tensor, parts: Iterable[torch.Tensor], stage: str = "logits") -> torch.Tensor:
+        """Outputs (R, n, ...) of runs with parameters and buffers (R, P + S), as in evaluation, on rows that come in
+        parts (R, m, ...)."""
+        self._mode(False)
+        state = self.views(flat)
+        outputs = torch.cat([self._run(state, as_input(part, self.flat), stage) for part in parts], 1)
         return outputs if stage == "embed" else self.scale * outputs
 
-    def _predict_texts(self, state: Params, x: torch.Tensor, stage: str, chunk: int) -> torch.Tensor:
-        """``predict`` for token ids (n, L), ``chunk`` rows at a time."""
-        longest, order = lengths(x, self.pad).sort(stable=True)  # type: ignore[arg-type]
-        ends = longest[chunk - 1 :: chunk].tolist() + longest[-1:].tolist()
-        parts = (x[rows, :end] for rows, end in zip(order.split(chunk), ends))
-        outputs = torch.cat([self._run(state, as_input(part, self.flat)[None], stage)[0] for part in parts])
-        return torch.empty_like(outputs).index_copy_(0, order.to(outputs.device), outputs)
+    def rows_at_once(self, x: torch.Tensor, stage: str = "logits", runs: int = 1) -> int:
+        """How many of the rows ``x`` (n, ...) of each run to evaluate at a time."""
+        texts = self.pad is not None and stage != "head"
+        rows = TEXTS if texts else max(128, min(8192, 2**18 // x[0].numel()))
+        return max(8, rows * (1 if self.flat.device.type == "cpu" else 16) // runs)
 
     def check_staged(self) -> None:
         """An error where the networks know no stages but "logits", as an ordinary module does not."""

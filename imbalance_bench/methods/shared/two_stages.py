@@ -92,11 +92,9 @@ class TwoStages(Method):
 
     def over(self, body: Stack) -> Any:
         """The loss of heads on what the body makes of a batch of images."""
-        import torch
 
         def loss(heads: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
-            features = [body.predict(flat, x, "embed") for flat, x in zip(body.flat.detach(), batch.x)]
-            return batch.mean(self.loss(heads(torch.stack(features)), batch.y, state))
+            return batch.mean(self.loss(heads(body.predict_all(batch.x, "embed")), batch.y, state))
 
         return loss
 
