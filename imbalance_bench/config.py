@@ -36,7 +36,7 @@ LONGEST_LABEL = 100  # bytes: file systems take 255 for the name of a folder
 # The keys outside the groups; for plugins, see ``import_plugins``.
 TOP_LEVEL: dict[str, Any] = {
     "seed": Seed,
-    "device": Annotated[Text, "auto, cpu or cuda"],
+    "device": Annotated[Text, "auto, cpu, cuda, or cuda:1 for one of several"],
     "cache": Literal["reuse", "overwrite"],
     "on_error": Literal["continue", "stop"],
     "plugins": Annotated[tuple[Text, ...], "your own modules, e.g. plugins=[my_method]"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from typing import Any
 
@@ -12,14 +13,42 @@ from imbalance_bench.errors import BenchError
 
 
 def choose_device(name: str) -> torch.device:
-    """The device of ``device=auto|cpu|cuda``; auto is the GPU where there is one."""
-    if name not in ("auto", "cpu", "cuda"):
-        raise BenchError(f"device={name!r} must be one of auto, cpu, cuda")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise BenchError("device=cuda, but torch sees no GPU here: use device=auto or device=cpu")
+    """The device of ``device=auto|cpu|cuda|cuda:<number>``; auto is the GPU where there is one. A GPU that is named by
+    its number is the current one of the process from here on."""
+    kind, _, number = name.partition(":")
+    if name not in ("auto", "cpu", "cuda") and not (kind == "cuda" and number.isdecimal()):
+        raise BenchError(f"device={name!r} must be one of auto, cpu, cuda, or cuda:<number> for one GPU of several")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise BenchError(f"device={name}, but torch sees no GPU here: use device=auto or device=cpu")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
+    if number:
+        if int(number) >= (count := torch.cuda.device_count()):
+            there = ", ".join(f"cuda:{n}" for n in range(count))
+            seen = "one GPU" if count == 1 else f"{count} GPUs"
+            raise BenchError(f"device={name}, but torch sees {seen} here: use device={there} or device=auto")
+        torch.cuda.set_device(int(number))
     return torch.device("cuda", torch.cuda.current_device())
+
+
+# What cuBLAS and cuDNN say where the device has no memory left for them; torch makes no OutOfMemoryError of it.
+ALLOCATION_FAILED = re.compile(
+    r"CU(BLAS|DNN|SOLVER|SPARSE)_STATUS_(INTERNAL_ERROR_)?\w*ALLOC\w*FAILED|CUDA error: out of memory"
+)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that the device's memory is used up."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and bool(ALLOCATION_FAILED.search(str(error)))
+    )
+
+
+def lost(error: BaseException) -> bool:
+    """Whether an exception says that this process can compute on its GPU no longer: after an error within a kernel (a
+    failed assertion, an illegal address) every later call fails too."""
+    told = isinstance(error, torch.AcceleratorError) or (isinstance(error, RuntimeError) and "CUDA error" in str(error))
+    return told and not out_of_memory(error)
 
 
 def set_arithmetic(device: torch.device, tf32: bool = False, deterministic: bool = True) -> None:

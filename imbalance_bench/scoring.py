@@ -1,4 +1,4 @@
-"""Metrics of saved predictions (the arrays of predictions.npz): what run.py writes and rescore.py writes again."""
+"""Metrics of saved predictions (the arrays of predictions.npz): what run writes and rescore.py writes again."""
 
 from __future__ import annotations
 

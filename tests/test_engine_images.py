@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from imbalance_bench.engine.batches import Batch, Rows
 from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
-from imbalance_bench.run import fit_in_chunks
+from imbalance_bench.run.recipe import fit_in_chunks
 from tests.tasks import backbone, method, task, trainer
 
 CPU = torch.device("cpu")
@@ -176,10 +175,6 @@ def test_bfloat16_is_for_products_only():
     assert np.isfinite(made.scores(TASKS[0].valid.x)).all()
 
 
-def runs(n: int) -> list:
-    return [SimpleNamespace(task=i) for i in range(n)]
-
-
 def test_runs_that_do_not_fit_into_memory_together_are_trained_in_halves():
     asked = []
 
@@ -189,7 +184,7 @@ def test_runs_that_do_not_fit_into_memory_together_are_trained_in_halves():
             raise torch.OutOfMemoryError("CUDA out of memory")
         return list(tasks)
 
-    made, sizes = fit_in_chunks(fit_some, runs(10), 10)
+    made, sizes = fit_in_chunks(fit_some, range(10), 10)
     assert (made, sizes, asked) == (list(range(10)), [10, 5, 3], [10, 5, 3, 3, 3, 1])
 
 
@@ -198,7 +193,7 @@ def test_a_run_that_does_not_fit_alone_says_what_to_lower():
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with pytest.raises(BenchError, match="lower trainer.batch_size"):
-        fit_in_chunks(never, runs(2), 2)
+        fit_in_chunks(never, range(2), 2)
 
 
 def test_convolutions_are_trained_one_run_at_a_time_on_a_cpu():

@@ -20,7 +20,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from imbalance_bench import identity, metrics
+from imbalance_bench import devices, identity, metrics
 from imbalance_bench.config import Config, plain_of
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.tasks import make_runs, subset_hash
@@ -375,6 +375,52 @@ def test_memory_that_does_not_hold_one_run_fails_its_cell_with_the_override_to_c
     outcome = run(tmp_path, "method.name=large")
     assert outcome.status == "failed"
     assert outcome.message == "the device's memory does not hold the scoring of one run: set device=cpu"
+
+
+@pytest.mark.parametrize(
+    "error, out, lost",
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True, False),
+        (RuntimeError("CUDA error: out of memory\nCompile with ..."), True, False),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True, False),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True, False),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"), True, False),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), False, True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False, True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(...)`"), False, True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False, False),
+        (ValueError("CUDA error in somebody's text"), False, False),
+    ],
+)
+def test_what_a_device_says_of_its_memory_and_of_its_end(error, out, lost):
+    assert (devices.out_of_memory(error), devices.lost(error)) == (out, lost)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("gpu", "must be one of auto, cpu, cuda, or cuda:<number>"),
+        ("cuda:", "must be one of auto, cpu, cuda, or cuda:<number>"),
+        ("cuda:one", "must be one of auto, cpu, cuda, or cuda:<number>"),
+        ("cpu:0", "must be one of auto, cpu, cuda, or cuda:<number>"),
+        ("cuda:9", r"device=cuda:9, but torch sees 2 GPUs here: use device=cuda:0, cuda:1 or device=auto"),
+    ],
+)
+def test_a_device_that_is_not_there(name, message, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(BenchError, match=message):
+        devices.choose_device(name)
+
+
+def test_a_gpu_by_its_number(monkeypatch):
+    current = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: current[-1])
+    assert devices.choose_device("cuda:1") == torch.device("cuda", 1)
+    assert current == [1]
 
 
 def test_what_is_trained_again_and_fails_keeps_its_earlier_record(tmp_path, poisoned):

@@ -55,10 +55,26 @@ class Method:
             return "needs texts as token ids: set backbone=textcnn, textrnn or xlnet"
         return None
 
+    @property
+    def plain(self) -> bool:
+        """Whether its training is that of this class up to ``loss`` and ``sampler``, on what ``training_sets`` gives:
+        then its runs may share a program with runs of other such methods."""
+        hooks = ("fit", "batch_loss", "initialise")
+        return not self.stages and all(getattr(type(self), hook) is getattr(Method, hook) for hook in hooks)
+
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         """Trains one run a task, all together."""
-        sets = [self._resampled(task, engine.rows_of(task)) for task in tasks]
-        classifiers = engine.train(self, tasks, sets, backbone)
+        sets = self.training_sets(tasks, engine)
+        return self.decided(engine.train(self, tasks, sets, backbone), tasks, sets)
+
+    def training_sets(self, tasks: Sequence[Task], engine: Engine) -> list[Part]:
+        """What each task's run is trained on."""
+        return [self._resampled(task, engine.rows_of(task)) for task in tasks]
+
+    def decided(
+        self, classifiers: Sequence[Classifier], tasks: Sequence[Task], sets: Sequence[Part]
+    ) -> list[Classifier]:
+        """The runs trained on ``sets`` with this method's decision, and what was resampled in their records."""
         for classifier, task, rows in zip(classifiers, tasks, sets):
             classifier.info |= resampling_info(task, rows)
         return [self.posthoc(c, t) for c, t in zip(classifiers, tasks)]

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method, Reads
 from imbalance_bench.options import Count
@@ -79,9 +78,9 @@ class NeighbourSampler(OverSampler):
 
     k_neighbors: Count
 
-    def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+    def training_sets(self, tasks: Sequence[Task], engine: Engine) -> list[Part]:
         self.check_all([engine.rows_of(t) for t in tasks])
-        return super().fit(tasks, backbone, engine)
+        return super().training_sets(tasks, engine)
 
     def check_all(self, sets: Sequence[Part]) -> None:
         """``check`` for the training sets of all runs."""

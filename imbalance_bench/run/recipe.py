@@ -1,64 +1,33 @@
-"""The recipe of one cell: data → tasks → fit → predict → score → record."""
+"""The recipe of one cell: data → tasks → fit → predict → score → the facts and files of its record."""
 
 from __future__ import annotations
 
 import io
 import logging
 import sys
-import time
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from imbalance_bench import identity, metrics, origin, scoring, slices
+from imbalance_bench import metrics, scoring, slices
 from imbalance_bench.config import Config
 from imbalance_bench.data.together import copies_together
 from imbalance_bench.errors import BenchError, Declined
-from imbalance_bench.plugins import in_own_code
-from imbalance_bench.store import CellFolder, Record, Store
 
 if TYPE_CHECKING:
-    from imbalance_bench.data.base import Dataset, Part, Task
+    from imbalance_bench.data.base import Dataset, Part
     from imbalance_bench.data.tasks import Run
+    from imbalance_bench.engine import Engine
     from imbalance_bench.engine.classifier import Classifier
 
 
 log = logging.getLogger("imbalance_bench")
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a cell ended. ``status``: done | skipped (done before) | busy (another process works on it) |
-    declined | failed; ``headline`` as in record.json; ``message``: why it was declined or failed; ``note``: what to
-    know of a cell that was done before."""
-
-    status: str
-    labels: dict[str, str]
-    path: Path
-    runs: int = 0
-    seconds: float = 0.0
-    headline: dict[str, Any] | None = None
-    message: str = ""
-    note: str = ""
-
-    def line(self) -> str:
-        """The one line that a user sees of a cell."""
-        name = " ".join(self.labels[g] for g in ("method", "dataset", "ratio"))
-        if self.status in ("done", "skipped") and self.headline:
-            h = self.headline
-            figures = f"{h['metric']} {h['mean']:.4f} ± {h['sd']:.4f}"
-            if self.status == "skipped":
-                return f"{name}: {figures}  (done before: {self.path}{self.note})"
-            note = f"\n  {self.message}" if self.message else ""
-            pace = f"{self.runs} runs in {self.seconds:.2f} s, {self.runs / self.seconds:.2f} runs/s"
-            return f"{name}: {figures}  {pace}{note}"
-        return f"{name}: {self.status}" + (f": {self.message}{self.note}" if self.message else "")
+T = TypeVar("T")
 
 
 def loaded(config: Config) -> Dataset:
@@ -68,88 +37,6 @@ def loaded(config: Config) -> Dataset:
         copies = "apart"
     dataset = source.load(Path(config.paths.data))
     return copies_together(dataset) if copies == "together" else dataset
-
-
-def run_cell(config: Config) -> Outcome:
-    """Trains, scores and records one cell, unless it is done or another process works on it.
-
-    A failure is recorded (error.txt) and returned, not raised; it leaves earlier results whole, that of this cell too
-    where it is trained again (cache=overwrite).
-    """
-    plain = config.plain
-    cell = Store(config.paths.outputs).cell(config.labels, identity.cell_id(plain, config.plugins))
-    with cell.lock() as mine:
-        if not mine:
-            return Outcome("busy", config.labels, cell.path, message="another process is working on it")
-        if config.cache != "overwrite" and (record := cell.record()) is not None:
-            return _done_before(config, record)
-        import torch  # noqa: F401  (its seconds are not the cell's)
-
-        start = time.perf_counter()
-        try:
-            with logged() as lines:
-                facts, files, tell = _train(config)
-            if identity.cell_id(plain, config.plugins) != cell.path.name:
-                raise BenchError("its data, weights or plug-ins were changed while it was trained: run it again")
-        except Declined as reason:
-            record = _record(config, cell, "declined", time.perf_counter() - start)
-            cell.finish(record | {"reason": str(reason)})
-            return Outcome("declined", config.labels, cell.path, message=str(reason))
-        except Exception as error:
-            message = in_own_code(error, config.plugins)
-            cell.fail(message, traceback.format_exc())
-            kept = "; the earlier record is kept" if (cell.path / "record.json").exists() else ""
-            return Outcome("failed", config.labels, cell.path, message=message + kept)
-        files["train.log"] = "".join(f"{line}\n" for line in lines)
-        record = _record(config, cell, "done", time.perf_counter() - start)
-        record["provenance"] |= facts.pop("provenance")
-        record = facts | record
-        cell.finish(record, files)
-        tell(cell.path)
-    runs = record["runs"]
-    failures = [f"fold {r['fold']} repeat {r['repeat']} diverged: {r['failure']}" for r in runs if r["failure"]]
-    message = "\n  ".join(failures)
-    return Outcome("done", config.labels, cell.path, len(runs), record["seconds"], record["headline"], message)
-
-
-@contextmanager
-def logged() -> Iterator[list[str]]:
-    """Collects what the package logs, for train.log; warnings are also shown at once."""
-    lines: list[str] = []
-
-    class Collect(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(self.format(record))
-            if record.levelno >= logging.WARNING:
-                print(f"warning: {record.getMessage()}", file=sys.stderr, flush=True)
-
-    handler = Collect()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    try:
-        yield lines
-    finally:
-        log.removeHandler(handler)
-
-
-def _done_before(config: Config, record: Record) -> Outcome:
-    """The outcome of a cell that is not trained again."""
-    status = "skipped" if record["status"] == "done" else record["status"]
-    headline, reason = record.get("headline"), record.get("reason", "")
-    note = ""
-    if "code" not in record:  # an earlier version wrote it, and some of its numbers were others
-        note = "; its record does not name the code that made it: cache=overwrite trains it again"
-    elif modules := origin.changed(record["code"]):
-        note = f"; made by other code ({origin.named(modules)} changed since): cache=overwrite trains it again"
-    elif missing := sorted(set(config.slices) - set(record.get("slices", config.slices))):
-        note = f"; without slices=[{','.join(missing)}]: cache=overwrite trains it again with them"
-    elif missing := scoring.stale_metrics(record):
-        modules = sorted({metrics.METRICS[name].__module__ for name in missing})
-        place = f" --outputs {config.paths.outputs}" if config.paths.outputs != "outputs" else ""
-        command = f"`python scripts/rescore.py 'plugins=[{','.join(modules)}]'{place}` computes it, without training"
-        note = f"; without {', '.join(missing)} as it is now: {command}"
-    return Outcome(status, config.labels, record["path"], headline=headline, message=reason, note=note)
 
 
 @cache
@@ -164,24 +51,51 @@ def _tell(lines: Sequence[str]) -> None:
         _shown(line)
 
 
-def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Callable[[Path], None]]:
-    """All of a record but the facts that are common to all records, the files beside it, and what tells the tracker of
-    the finished cell's folder."""
-    import torch
+@dataclass
+class Prepared:
+    """A cell before its training, and what its training gives: a classifier a run, and the facts of its program.
 
-    from imbalance_bench import devices
-    from imbalance_bench.data.summary import summary
+    ``named``: the slices that its test rows are scored on; ``read``: what was read, in a line; ``sizes``: how many runs
+    were tried at a time, the last of which was used; ``cells``: how many cells were trained in one program."""
+
+    config: Config
+    dataset: Dataset
+    runs: list[Run]
+    method: Any
+    backbone: Any
+    tracker: Any
+    engine: Engine
+    named: list[str]
+    read: str
+    classifiers: Sequence[Classifier] = ()
+    sizes: Sequence[int] = ()
+    cells: int = 1
+
+
+Data = Callable[[Config, Any], tuple["Dataset", "list[Run]"]]
+
+
+def data_of(config: Config, backbone: Any, read: Dataset | None = None) -> tuple[Dataset, list[Run]]:
+    """The data set of a cell as its backbone reads it (``read``, where it has been read before), and its runs."""
     from imbalance_bench.data.tasks import make_runs
     from imbalance_bench.data.text.reading import as_read_by
+
+    dataset = read or as_read_by(backbone, loaded(config), Path(config.paths.data), config.device)
+    return dataset, make_runs(dataset, config.component("ratio"), config.component("protocol"), config.plain["seed"])
+
+
+def prepare(config: Config, data: Data = data_of) -> Prepared:
+    """All that comes before training; ``data`` gives what ``data_of`` does. Raises Declined where the method cannot do
+    the task."""
+    from imbalance_bench.data.summary import summary
     from imbalance_bench.data.together import remarks
     from imbalance_bench.engine import Engine
 
     # The tracker too: what it lacks is known before anything is trained.
     method, backbone, trainer, tracker = (config.component(g) for g in ("method", "backbone", "trainer", "tracker"))
-    folder, protocol = Path(config.paths.data), config.component("protocol")
-    dataset = as_read_by(backbone, loaded(config), folder, config.device)
+    protocol = config.component("protocol")
+    dataset, runs = data(config, backbone)
     named = slices.wanted(dataset, method.slices, config.slices)
-    runs = make_runs(dataset, config.component("ratio"), protocol, config.plain["seed"])
     label, doubts = config.labels["dataset"], dataset.info.get("warnings", ())
     read = "; ".join([summary(dataset), *remarks(dataset, protocol, runs)])
     _tell([f"{label}: {read}", *(f"warning: {label}: {doubt}" for doubt in doubts)])
@@ -190,9 +104,29 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
     for run in runs:
         if reason := method.declines(run.task):
             raise Declined(reason)
-    engine = Engine(trainer, config.device, folder)
-    together = engine.together(backbone, runs[0].task) or len(runs)
-    classifiers, sizes = fit_in_chunks(lambda tasks: method.fit(tasks, backbone, engine), runs, together)
+    engine = Engine(trainer, config.device, Path(config.paths.data))
+    return Prepared(config, dataset, runs, method, backbone, tracker, engine, named, read)
+
+
+def fit(cell: Prepared) -> None:
+    """Trains the runs of a cell, as many at a time as ``Engine.together`` says."""
+    tasks = [run.task for run in cell.runs]
+    together = cell.engine.together(cell.backbone, tasks[0]) or len(tasks)
+    cell.classifiers, cell.sizes = fit_in_chunks(
+        lambda tasks: cell.method.fit(tasks, cell.backbone, cell.engine), tasks, together
+    )
+
+
+Scored = tuple[dict[str, Any], dict[str, bytes | str], Callable[[Path], None]]
+"""All of a record but the facts that are common to all records, the files beside it, and what tells the tracker of the
+finished cell's folder."""
+
+
+def score(cell: Prepared) -> Scored:
+    """Predicts and scores the test rows of a trained cell. Raises BenchError where every run diverged."""
+    from imbalance_bench import devices
+
+    config, dataset, runs, classifiers = cell.config, cell.dataset, cell.runs, cell.classifiers
     for run, classifier in zip(runs, classifiers):
         t = run.task
         end = classifier.failure or (classifier.history[-1] if classifier.history else "trained")
@@ -204,8 +138,10 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
             classifier.artifacts |= {f"{n}_x": p.x for n, p in _parts(run)} | {f"{n}_y": p.y for n, p in _parts(run)}
     try:
         predictions = predict(runs, classifiers)
-        found = slices.cut(named, dataset, runs, classifiers, folder)
-    except torch.OutOfMemoryError as error:
+        found = slices.cut(cell.named, dataset, runs, classifiers, Path(config.paths.data))
+    except RuntimeError as error:
+        if not devices.out_of_memory(error):
+            raise
         raise BenchError("the device's memory does not hold the scoring of one run: set device=cpu") from error
     for name, of_runs in found.items():
         masks = [part.mask for part, classifier in zip(of_runs, classifiers) if not classifier.failure]
@@ -217,20 +153,21 @@ def _train(config: Config) -> tuple[dict[str, Any], dict[str, bytes | str], Call
 
     def tell(path: Path) -> None:
         try:
-            tracker.log(path, config.labels, classifiers, rows)
+            cell.tracker.log(path, config.labels, classifiers, rows)
         except Exception as error:  # a server that is away must not cost a trained cell
-            print(f"warning: tracker={tracker.name} received nothing: {error}", file=sys.stderr, flush=True)
+            print(f"warning: tracker={cell.tracker.name} received nothing: {error}", file=sys.stderr, flush=True)
 
     facts = {
         "kind": dataset.kind,
-        "data": {**_data_facts(dataset, runs), "read": read},
+        "data": {**_data_facts(dataset, runs), "read": cell.read},
         "headline": scoring.headline(rows, dataset.classes, dataset.kind),
-        "device": devices.device_name(engine.device),
-        "provenance": devices.gpu_facts(engine.device),
-        "slices": named,
+        "device": devices.device_name(cell.engine.device),
+        "provenance": devices.gpu_facts(cell.engine.device),
+        "slices": cell.named,
         **({"own_metrics": of_own} if (of_own := scoring.own_metrics(own, dataset.kind)) else {}),
-        "runs_together": sizes[-1],
-        "halved_for_memory": sizes[:-1],
+        "cells_together": cell.cells,
+        "runs_together": cell.sizes[-1],
+        "halved_for_memory": list(cell.sizes[:-1]),
         "runs": [
             _run_facts(i, run, c, predictions, rows) | {"slices": {name: s[i].facts for name, s in found.items()}}
             for i, (run, c) in enumerate(zip(runs, classifiers))
@@ -252,19 +189,23 @@ def _scored(
 
 
 def fit_in_chunks(
-    fit: Callable[[list[Task]], list[Classifier]], runs: Sequence[Run], together: int
+    fit: Callable[[Sequence[T]], Sequence[Classifier]], tasks: Sequence[T], together: int
 ) -> tuple[list[Classifier], list[int]]:
-    """Trains ``together`` runs at a time and halves that when the device's memory runs out; also returns the sizes
+    """Trains ``together`` tasks at a time and halves that when the device's memory runs out; also returns the sizes
     tried, the last of which was used. Raises BenchError where it does not hold one."""
     import torch
 
+    from imbalance_bench import devices
+
     classifiers: list[Classifier] = []
-    sizes = [min(together, len(runs))]
-    while len(classifiers) < len(runs):
+    sizes = [min(together, len(tasks))]
+    while len(classifiers) < len(tasks):
         first = len(classifiers)
         try:
-            classifiers += fit([r.task for r in runs[first : first + sizes[-1]]])
-        except torch.OutOfMemoryError as error:
+            classifiers += fit(tasks[first : first + sizes[-1]])
+        except RuntimeError as error:
+            if not devices.out_of_memory(error):
+                raise
             if sizes[-1] == 1:
                 raise BenchError(
                     "the device's memory does not hold one run: lower trainer.batch_size, or set device=cpu"
@@ -297,20 +238,6 @@ def predict(runs: Sequence[Run], classifiers: Sequence[Classifier]) -> dict[str,
             if ranks:
                 arrays[f"ranks_{readout}"] = np.concatenate(ranks).astype(np.float32)
     return arrays
-
-
-def _record(config: Config, cell: CellFolder, status: str, seconds: float) -> dict[str, Any]:
-    return {
-        "schema": identity.SCHEMA,
-        "id": cell.path.name,
-        "status": status,
-        "labels": config.labels,
-        "config": config.plain,
-        "contents": identity.contents(config.plain, config.plugins),
-        "code": identity.code(config.plain),
-        "seconds": round(seconds, 3),
-        "provenance": {"date": identity.now(), **identity.provenance()},
-    }
 
 
 def _data_facts(dataset: Dataset, runs: Sequence[Run]) -> dict[str, Any]:

@@ -1,0 +1,200 @@
+"""One cell in this process: under its lock, with its log and its clock; how it ended."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from imbalance_bench import identity, metrics, origin, scoring
+from imbalance_bench.config import Config
+from imbalance_bench.errors import BenchError, Declined
+from imbalance_bench.plugins import in_own_code
+from imbalance_bench.run.recipe import Prepared, Scored, fit, prepare, score
+from imbalance_bench.store import Record, Store
+
+if TYPE_CHECKING:
+    pass
+
+
+log = logging.getLogger("imbalance_bench")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a cell ended. ``status``: done | skipped (done before) | busy (another process works on it) |
+    declined | failed; ``headline`` as in record.json; ``message``: why it was declined or failed; ``note``: what to
+    know of a cell that was done before."""
+
+    status: str
+    labels: dict[str, str]
+    path: Path
+    runs: int = 0
+    seconds: float = 0.0
+    headline: dict[str, Any] | None = None
+    message: str = ""
+    note: str = ""
+
+    def line(self) -> str:
+        """The one line that a user sees of a cell."""
+        name = " ".join(self.labels[g] for g in ("method", "dataset", "ratio"))
+        if self.status in ("done", "skipped") and self.headline:
+            h = self.headline
+            figures = f"{h['metric']} {h['mean']:.4f} ± {h['sd']:.4f}"
+            if self.status == "skipped":
+                return f"{name}: {figures}  (done before: {self.path}{self.note})"
+            note = f"\n  {self.message}" if self.message else ""
+            pace = f"{self.runs} runs in {self.seconds:.2f} s, {self.runs / self.seconds:.2f} runs/s"
+            return f"{name}: {figures}  {pace}{note}"
+        return f"{name}: {self.status}" + (f": {self.message}{self.note}" if self.message else "")
+
+
+def run_cell(config: Config) -> Outcome:
+    """Trains, scores and records one cell, unless it is done or another process works on it.
+
+    A failure is recorded (error.txt) and returned, not raised; it leaves earlier results whole, that of this cell too
+    where it is trained again (cache=overwrite).
+    """
+    work = Work(config)
+    with work.held():
+        if cell := work.do(partial(prepare, config)):
+            work.fit_alone(cell)
+            work.finish(cell)
+    assert work.outcome is not None
+    return work.outcome
+
+
+class Work:
+    """What this process does for one cell: under its lock (``held``), with its log and its clock (``do``). ``outcome``
+    says how the cell ended, as soon as it has; then nothing more is done for it."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.folder = Store(config.paths.outputs).cell(config.labels, identity.cell_id(config.plain, config.plugins))
+        self.outcome: Outcome | None = None
+        self.lines: list[str] = []
+        self.seconds = 0.0
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The lock of the cell. It has ended at once where it is done, or where another process holds the lock."""
+        with self.folder.lock() as mine:
+            if not mine:
+                self.outcome = self._ended("busy", "another process is working on it")
+            elif self.config.cache != "overwrite" and (record := self.folder.record()) is not None:
+                self.outcome = _done_before(self.config, record)
+            yield
+
+    def do(self, part: Callable[[], T]) -> T | None:
+        """The result of a part of the work; None where the cell has ended, or ends by what ``part`` raises."""
+        if self.outcome is not None:
+            return None
+        import torch  # noqa: F401  (its seconds are not the cell's)
+
+        start = time.perf_counter()
+        try:
+            with logged(self.lines):
+                return part()
+        except Declined as reason:
+            record = self._record("declined", time.perf_counter() - start)
+            self.folder.finish(record | {"reason": str(reason)})
+            self.outcome = self._ended("declined", str(reason))
+        except Exception as error:
+            message = in_own_code(error, self.config.plugins)
+            self.folder.fail(message, traceback.format_exc())
+            kept = "; the earlier record is kept" if (self.folder.path / "record.json").exists() else ""
+            self.outcome = self._ended("failed", message + kept)
+        finally:
+            self.seconds += time.perf_counter() - start
+        return None
+
+    def fit_alone(self, cell: Prepared) -> None:
+        """Trains the cell's runs, in a program of their own."""
+        self.do(partial(fit, cell))
+
+    def finish(self, cell: Prepared) -> None:
+        """Scores a trained cell and writes its record. Raises BenchError where the disk does not take it."""
+        if (scored := self.do(partial(self._scored, cell))) is None:
+            return
+        facts, files, tell = scored
+        files["train.log"] = "".join(f"{line}\n" for line in self.lines)
+        record = self._record("done", self.seconds)
+        record["provenance"] |= facts.pop("provenance")
+        record = facts | record
+        self.folder.finish(record, files)
+        tell(self.folder.path)
+        runs = record["runs"]
+        failures = [f"fold {r['fold']} repeat {r['repeat']} diverged: {r['failure']}" for r in runs if r["failure"]]
+        outcome = self._ended("done", "\n  ".join(failures))
+        self.outcome = replace(outcome, runs=len(runs), seconds=record["seconds"], headline=record["headline"])
+
+    def _scored(self, cell: Prepared) -> Scored:
+        scored = score(cell)
+        if identity.cell_id(self.config.plain, self.config.plugins) != self.folder.path.name:
+            raise BenchError("its data, weights or plug-ins were changed while it was trained: run it again")
+        return scored
+
+    def _ended(self, status: str, message: str) -> Outcome:
+        return Outcome(status, self.config.labels, self.folder.path, message=message)
+
+    def _record(self, status: str, seconds: float) -> dict[str, Any]:
+        return {
+            "schema": identity.SCHEMA,
+            "id": self.folder.path.name,
+            "status": status,
+            "labels": self.config.labels,
+            "config": self.config.plain,
+            "contents": identity.contents(self.config.plain, self.config.plugins),
+            "code": identity.code(self.config.plain),
+            "seconds": round(seconds, 3),
+            "provenance": {"date": identity.now(), **identity.provenance()},
+        }
+
+
+@contextmanager
+def logged(*logs: list[str]) -> Iterator[None]:
+    """Adds what the package logs to each of ``logs``, for train.log; warnings are also shown at once."""
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            for lines in logs:
+                lines.append(self.format(record))
+            if record.levelno >= logging.WARNING:
+                print(f"warning: {record.getMessage()}", file=sys.stderr, flush=True)
+
+    handler = Collect()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+def _done_before(config: Config, record: Record) -> Outcome:
+    """The outcome of a cell that is not trained again."""
+    status = "skipped" if record["status"] == "done" else record["status"]
+    headline, reason = record.get("headline"), record.get("reason", "")
+    note = ""
+    if "code" not in record:  # an earlier version wrote it, and some of its numbers were others
+        note = "; its record does not name the code that made it: cache=overwrite trains it again"
+    elif modules := origin.changed(record["code"]):
+        note = f"; made by other code ({origin.named(modules)} changed since): cache=overwrite trains it again"
+    elif missing := sorted(set(config.slices) - set(record.get("slices", config.slices))):
+        note = f"; without slices=[{','.join(missing)}]: cache=overwrite trains it again with them"
+    elif missing := scoring.stale_metrics(record):
+        modules = sorted({metrics.METRICS[name].__module__ for name in missing})
+        place = f" --outputs {config.paths.outputs}" if config.paths.outputs != "outputs" else ""
+        command = f"`python scripts/rescore.py 'plugins=[{','.join(modules)}]'{place}` computes it, without training"
+        note = f"; without {', '.join(missing)} as it is now: {command}"
+    return Outcome(status, config.labels, record["path"], headline=headline, message=reason, note=note)
