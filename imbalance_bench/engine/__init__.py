@@ -122,14 +122,14 @@ class Engine:
     def begin(
         self, method: Trainable, tasks: Sequence[Task], backbone: Any, trainer: Trainer | None = None
     ) -> Training:
-        """Fresh networks, ready for training in as many stages as the method has; ``trainer``: in place of the
-        engine's."""
+        """Fresh networks, ready for training in as many stages as the method has; ``trainer``: of all runs, in place of
+        the engine's."""
         if self.trainer.backend == "sequential":
             raise BenchError(
                 f"method={method.name} is more than one plain training, which is all that trainer.backend=sequential "
                 "does: set trainer.backend=stacked"
             )
-        return Training(self.stack(method, tasks, backbone), method, tasks, trainer or self.trainer)
+        return Training(self.stack(method, tasks, backbone), method, tasks, [trainer or self.trainer] * len(tasks))
 
     def together(self, backbone: Any, task: Task) -> int | None:
         """How many runs to train as one program (None: all of a cell): what trainer.runs_together says; where it leaves

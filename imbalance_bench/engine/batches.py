@@ -144,10 +144,13 @@ class Rows:
         x = self.x.index_select(0, flat).view(*rows.shape, *self.x.shape[1:])
         return as_input(x, self.like), self.y.index_select(0, flat).view(rows.shape)
 
-    def epoch(self, sampler: Sampler, batch_size: int, generators: Sequence[torch.Generator]) -> Iterator[Batch]:
-        """The batches of one epoch, of texts of about one length. Runs with shorter sets are inactive in the last
-        steps."""
-        plans = [_checked(sampler(y, batch_size, g), len(y)) for y, g in zip(self.labels, generators)]
+    def epoch(
+        self, sampler: Sampler, batch_size: int | Sequence[int], generators: Sequence[torch.Generator]
+    ) -> Iterator[Batch]:
+        """The batches of one epoch, of texts of about one length; ``batch_size``: of all runs, or one a run. Runs of
+        fewer batches are inactive in the last steps."""
+        batch_sizes = [batch_size] * len(self.labels) if isinstance(batch_size, int) else batch_size
+        plans = [_checked(sampler(y, b, g), len(y)) for y, b, g in zip(self.labels, batch_sizes, generators)]
         if self.lengths is not None:
             lengths = [self.lengths[offset : offset + len(y)] for offset, y in zip(self.offsets, self.labels)]
             plans = [bucketed(*of_run) for of_run in zip(plans, lengths, self.labels)]

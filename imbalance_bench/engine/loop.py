@@ -57,14 +57,27 @@ Objective = Callable[[Any, Batch, TrainState], torch.Tensor]
 """(stack, batch, state) → the loss of each run, (R,)."""
 
 
+# What concerns the whole program: the same for all runs that share one.
+OF_ALL = (
+    "epochs", "optimiser", "augment", "rows", "validate_every", "precision", "channels_last", "compile", "backend",
+)  # fmt: skip
+
+
 class Training:
     """Runs in training: their networks, optimiser, generators and what is watched. ``run`` may be called again, with
-    other sets or another objective: all state is kept between calls."""
+    other sets or another objective: all state is kept between calls.
 
-    def __init__(self, stack: Stack, method: Trainable, tasks: Sequence[Task], trainer: Trainer) -> None:
-        self.stack, self.method, self.tasks, self.trainer = stack, method, tasks, trainer
+    ``trainers``: the settings of each run. Rate, its schedule, decay, betas or momentum, and batch size are its own;
+    the others (``OF_ALL``) are those of ``trainer``, the first."""
+
+    def __init__(self, stack: Stack, method: Trainable, tasks: Sequence[Task], trainers: Sequence[Trainer]) -> None:
+        self.stack, self.method, self.tasks, self.trainers = stack, method, tasks, trainers
+        self.trainer = trainer = trainers[0]
+        for key in OF_ALL:
+            if len(values := {str(getattr(t, key)) for t in trainers}) > 1:
+                raise BenchError(f"runs of one program need one trainer.{key}, and there are {sorted(values)}")
         self.augment = augmentation(trainer.augment, tasks)
-        self.descent = optimiser(stack, trainer)
+        self.descent = optimiser(stack, trainers)
         self.shuffling = [torch.Generator().manual_seed(t.seed) for t in tasks]
         # Streams of their own: what is drawn for images or by an objective does not change who is in which batch.
         self.moving, self.drawing = (
@@ -76,7 +89,8 @@ class Training:
         self.rows: Rows | None = None
         self.epoch = 0
         # Of each run: the steps that it has taken, and its learning rate in the present one.
-        self.steps, self.rates = [0] * len(tasks), [trainer.lr] * len(tasks)
+        self.steps, self.rates = [0] * len(tasks), [t.lr for t in trainers]
+        self.falling = any(t.schedule == "inverse_time" for t in trainers)  # from step to step
 
     def run(
         self,
@@ -92,24 +106,25 @@ class Training:
         rows = self.on_device(sets)
         state = TrainState.of(sets, self.tasks[0].classes, trainer.epochs, self.stack.flat)
         objective = objective or method.batch_loss
+        batch_sizes = [t.batch_size for t in self.trainers]
         for _ in range(epochs):
             state = replace(state, epoch=self.epoch, generators=self.drawing)
             steps: list[Step] = []
             alive = self.monitor.alive
             if not alive:
                 return
-            for batch in rows.epoch(sampler or method.sampler, trainer.batch_size, self.shuffling):
+            for batch in rows.epoch(sampler or method.sampler, batch_sizes, self.shuffling):
                 if self.augment is not None:
                     batch = self.augment(batch, self.moving)
-                by_step = {step: learning_rate(trainer, self.epoch, step) for step in set(self.steps)}
-                self.rates = [by_step[step] for step in self.steps]
+                if self.falling or not steps:
+                    self.rates = [learning_rate(t, self.epoch, s) for t, s in zip(self.trainers, self.steps)]
                 with self.stack.attending(None if batch.weight is None else batch.sizes):
                     loss = objective(self.stack, batch, state)
                     if getattr(loss, "shape", None) != (len(self.stack),):
                         found = tuple(loss.shape) if hasattr(loss, "shape") else f"a {type(loss).__name__}"
                         raise BenchError(f"batch_loss gives one number a run, ({len(self.stack)},), and not {found}")
                     self.stack.backward(loss.sum())
-                self.descend(batch.among(alive))
+                self.descent.step(batch.among(alive), self.rates)
                 steps.append((batch.active, {"train_loss": loss.detach()}))
                 # A shorter run sits steps out: its rate must not fall in them.
                 self.steps = [step + (size > 0) for step, size in zip(self.steps, batch.sizes)]
@@ -123,14 +138,3 @@ class Training:
             self.rows = Rows(sets, self.stack.flat.device, self.stack.flat.dtype, self.stack.pad)
             self.sets = list(sets)
         return self.rows
-
-    def descend(self, runs: list[int] | None) -> None:
-        """A step of these runs (None: all), each at its rate; in one where that is the same for all."""
-        distinct = set(self.rates)
-        for rate in distinct:
-            self.descent.lr = rate
-            if len(distinct) == 1:
-                self.descent.step(runs)
-            else:
-                among = range(len(self.rates)) if runs is None else runs
-                self.descent.step([r for r in among if self.rates[r] == rate])

@@ -82,7 +82,7 @@ class EpisodicTraining:
         self.rows = Rows(sets, stack.flat.device, stack.flat.dtype)
         self.labels = [torch.as_tensor(net.train.y) for net in nets]
         self.drawing = [torch.Generator().manual_seed(net.seed) for net in nets]
-        self.descents = [(optimiser(stack, trainer, columns), rate) for columns, rate in rates]
+        self.descents = [(optimiser(stack, [trainer] * len(stack), columns), rate) for columns, rate in rates]
         self.monitor = Monitor(stack, nets)
         # What a set's mean is, as a product: (R, 2, support).
         self.means = stack.flat.new_zeros(len(nets), 2, support)
@@ -109,8 +109,7 @@ class EpisodicTraining:
                 loss = self.loss(self.rows.take(plan)[0])
                 self.stack.backward(loss.sum())
                 for descent, rate in self.descents:
-                    descent.lr = rate * lr
-                    descent.step(None if len(alive) == len(self.stack) else alive)
+                    descent.step(None if len(alive) == len(self.stack) else alive, [rate * lr] * len(self.stack))
                 steps.append((None, {"train_loss": loss.detach()}))
                 step += 1
             for run in alive:

@@ -86,7 +86,8 @@ class TwoStages(Method):
             mine.data.copy_(drawn)
         tasks = [replace(t, valid=embedded(body, r, t.valid), vocabulary=None) for r, t in enumerate(tasks)]
         trainer = replace(engine.trainer, epochs=epochs, warmup_epochs=0)
-        heads = Training(stack, self, tasks, trainer if augmented else replace(trainer, augment="none"))
+        trainer = trainer if augmented else replace(trainer, augment="none")
+        heads = Training(stack, self, tasks, [trainer] * len(tasks))
         heads.monitor.failures = list(body.monitor.failures)
         return heads
 
