@@ -1,17 +1,26 @@
-"""The benches of images and of texts, small: that every row comes out, and of how much."""
+"""The benches, small: that every row comes out, of how much, and that what is timed is the training alone."""
 
 from __future__ import annotations
 
+import hydra
 import pytest
 import torch
 
-from imbalance_bench.bench import compare, images
-from imbalance_bench.bench.images import LENET, over_sampling, throughput
-from imbalance_bench.bench.texts import writing
+from imbalance_bench.bench import compare, episodes, images, tabular, texts
 from imbalance_bench.config import label_of
 from tests.tasks import option, options_of
 
 CPU = torch.device("cpu")
+
+ROWS = {  # what is measured, and the rows that come out
+    "plain steps": (lambda: tabular.plain_steps(8, 1), ["(a)", "(b)", "(c)", "(d)", "(d)"]),
+    "meta steps": (lambda: tabular.meta_steps(8, 1), ["cre", "our", "our"]),
+    "images": (lambda: images.throughput(images.LENET, 120, 2, CPU, 1), ["(a)", "(b)", "(c)", "(d)", "(e)"]),
+    "Deep Over-sampling": (lambda: images.over_sampling(450, CPU, 1), ["cnn", "dos", "cnn"]),
+    "episodes": (lambda: episodes.speeds(2, 2, CPU, 1), ["(a)", "(b)", "(c)", "(d)"]),
+    "texts": (lambda: texts.throughput(64, 6, CPU, 1), ["(a)", "(b)", "(c)", "(d)", "(e)"]),
+    "writing": (lambda: texts.writing(CPU, 1), ["(a)", "(b)", "(c)", "(d)"]),
+}
 
 
 @pytest.mark.parametrize("group", ["method", "backbone", "trainer"])
@@ -24,13 +33,32 @@ def test_options_are_read_without_hydra_as_hydra_reads_them(group):
     assert {name: read[name] for name in some} == {name: option(group, label_of(name)) for name in some}
 
 
-def test_every_row_of_the_bench_of_images_has_a_rate():
-    rates = throughput(LENET, 120, 2, CPU, rounds=1)
-    assert [name[:3] for name in rates] == ["(a)", "(b)", "(c)", "(d)", "(e)"]
-    assert min(rates.values()) > 0
-    rates = over_sampling(450, CPU, rounds=1)
-    assert list(rates) == ["cnn", "dos", "cnn/oversampled"]
-    assert min(rates.values()) > 0
+@pytest.mark.parametrize("measure, rows", ROWS.values(), ids=ROWS)
+def test_every_row_has_a_rate_and_no_option_is_read_while_the_clock_runs(measure, rows, monkeypatch):
+    """Hydra takes as long to compose them as some hundred steps take."""
+
+    def once(rivals, rounds):
+        with monkeypatch.context() as patch:
+            for module, name in ((hydra, "compose"), (compare, "content_of")):
+                patch.setattr(module, name, lambda *_, **__: pytest.fail("reads options within what is timed"))
+            return {name: float(rival()) for name, rival in rivals.items()}
+
+    for module in (tabular, images, episodes, texts):
+        monkeypatch.setattr(module, "compare", once)
+    for size, small in {"STEPS": 2, "RUNS": (1, 2)}.items():
+        monkeypatch.setattr(tabular, size, small)
+    made = measure()
+    assert [name[:3] for name in made] == rows
+    assert min(made.values()) > 0
+
+
+def test_the_rates_are_medians_of_interleaved_rounds():
+    called = []
+    rates = compare.compare(
+        {name: lambda name=name: called.append(name) or len(name) for name in ("a", "bb")}, rounds=3
+    )
+    assert called == ["a", "bb"] * 4  # once to warm up
+    assert list(rates) == ["a", "bb"] and min(rates.values()) > 0
 
 
 def test_over_sampling_is_measured_on_as_many_images_as_asked_for(monkeypatch, capsys):
@@ -44,9 +72,3 @@ def test_over_sampling_is_measured_on_as_many_images_as_asked_for(monkeypatch, c
     assert "lenet_small, 50000 images a run and pass" in shown
     assert "Deep Over-sampling, 50000 images" in shown
     assert "DOS +100 %, the CNN on as large a set +300 %" in shown
-
-
-def test_every_row_of_the_bench_of_writing_has_a_rate():
-    rates = writing(CPU, rounds=1)
-    assert [name[:3] for name in rates] == ["(a)", "(b)", "(c)", "(d)"]
-    assert min(rates.values()) > 0

@@ -90,21 +90,24 @@ def module_loop(layer: type[KernelLayer], task: Task, episodes: int, device: tor
         loss.item()
 
 
-def ours(tasks: list[Task], episodes: int, device: torch.device) -> None:
-    """This package: all repeats as one program, with its history, validation and representatives."""
-    method = METHODS.build(option("method", "setconv") | {"episodes": episodes})
-    method.fit(tasks, BACKBONES.build(option("backbone", "mlp")), Engine(trainer("setconv", 1), device.type))
+def speeds(few: int, many: int, device: torch.device, rounds: int) -> dict[str, float]:
+    """Episodes a second, all repeats counted; ``few``: how many the slowest is measured with."""
+    tasks = [setting(seed) for seed in range(REPEATS)]
+    # This package: all repeats as one program, with its history, validation and representatives.
+    method = METHODS.build(option("method", "setconv") | {"episodes": many})
+    backbone, engine = BACKBONES.build(option("backbone", "mlp")), Engine(trainer("setconv", 1), device.type)
+    rivals = {
+        "(a) kernel, one repeat": counted(partial(module_loop, KernelLayer, tasks[0], few, device), few),
+        "(b) products, one repeat": counted(partial(module_loop, ProductLayer, tasks[0], many, device), many),
+        "(c) ours, one repeat": counted(partial(method.fit, tasks[:1], backbone, engine), many),
+        f"(d) ours, {REPEATS} repeats": counted(partial(method.fit, tasks, backbone, engine), many * REPEATS),
+    }
+    return compare(rivals, rounds)
 
 
 def main(rounds: int) -> None:
     """Prints the comparison."""
     device = choose_device("auto")
-    tasks = [setting(seed) for seed in range(REPEATS)]
     few, many = (100, 1000) if device.type == "cuda" else (30, 200)
-    rivals = {
-        "(a) kernel, one repeat": counted(partial(module_loop, KernelLayer, tasks[0], few, device), few),
-        "(b) products, one repeat": counted(partial(module_loop, ProductLayer, tasks[0], many, device), many),
-        "(c) ours, one repeat": counted(partial(ours, tasks[:1], many, device), many),
-        f"(d) ours, {REPEATS} repeats": counted(partial(ours, tasks, many, device), many * REPEATS),
-    }
-    show("SetConv: episodes a second, all repeats counted", {f"{D} -> {WIDTH}": compare(rivals, rounds)})
+    found = speeds(few, many, device, rounds)
+    show("SetConv: episodes a second, all repeats counted", {f"{D} -> {WIDTH}": found})

@@ -32,11 +32,7 @@ def setting(n: int, shape: tuple[int, ...], seed: int = 0) -> Task:
     return Task(part(n), part(100), None, 10, "classification", 0, 0, seed, minority_classes=(6, 7, 8, 9))
 
 
-def network(label: str, shape: tuple[int, ...]) -> torch.nn.Module:
-    return BACKBONES.build(option("backbone", label)).build(shape, 10)
-
-
-def pil_loop(task: Task, label: str, settings: Any, device: torch.device) -> None:
+def pil_loop(task: Task, backbone: Any, settings: Any, device: torch.device) -> None:
     """(a) The loop as it is usually written: PIL images, torchvision transforms, DataLoader, loss.item()."""
     from PIL import Image
     from torch.utils.data import DataLoader, Dataset
@@ -53,7 +49,7 @@ def pil_loop(task: Task, label: str, settings: Any, device: torch.device) -> Non
             pixels = task.train.x[i].transpose(1, 2, 0)
             return transform(Image.fromarray(pixels.squeeze())), int(task.train.y[i])
 
-    net = network(label, task.train.x.shape[1:]).to(device)
+    net = backbone.build(task.train.x.shape[1:], 10).to(device)
     optimiser = torch.optim.SGD(net.parameters(), lr=settings.lr, momentum=settings.momentum)
     for x, y in DataLoader(Images(), settings.batch_size, shuffle=True):
         optimiser.zero_grad()
@@ -63,11 +59,11 @@ def pil_loop(task: Task, label: str, settings: Any, device: torch.device) -> Non
         loss.item()
 
 
-def resident_loop(task: Task, label: str, settings: Any, device: torch.device) -> None:
+def resident_loop(task: Task, backbone: Any, settings: Any, device: torch.device) -> None:
     """(b) All images as one float tensor on the device, batches by a permutation; crops and flips of whole batches."""
     xs = torch.as_tensor(task.train.x).to(device).float() / 255
     ys = torch.as_tensor(task.train.y).to(device)
-    net = network(label, task.train.x.shape[1:]).to(device)
+    net = backbone.build(task.train.x.shape[1:], 10).to(device)
     optimiser = torch.optim.SGD(net.parameters(), lr=settings.lr, momentum=settings.momentum)
     for rows in torch.randperm(len(xs), device=device).split(settings.batch_size):
         x = xs[rows]
@@ -79,14 +75,11 @@ def resident_loop(task: Task, label: str, settings: Any, device: torch.device) -
         optimiser.step()
 
 
-def ours(tasks: list[Task], label: str, settings: Any, device: torch.device, method: Any = None) -> None:
+def ours(tasks: list[Task], backbone: Any, engine: Engine, method: Any) -> None:
     """(c) This package, all tasks as one program, or one after the other where the engine says so (CPU)."""
-    engine = Engine(settings, device.type)
-    net = BACKBONES.build(option("backbone", label))
-    together = engine.together(net, tasks[0]) or len(tasks)
-    method = method or METHODS.get("cross_entropy")()
+    together = engine.together(backbone, tasks[0]) or len(tasks)
     for first in range(0, len(tasks), together):
-        method.fit(tasks[first : first + together], net, engine)
+        method.fit(tasks[first : first + together], backbone, engine)
 
 
 def throughput(
@@ -95,15 +88,16 @@ def throughput(
     """Images a second of one pass, all runs counted."""
     label, shape, named = subject
     tasks = [setting(n, shape, seed) for seed in range(runs)]
+    backbone, method = BACKBONES.build(option("backbone", label)), METHODS.get("cross_entropy")()
 
     def of(count: int, **options: Any) -> Callable[[], int]:
-        settings = trainer(named, 1, warmup_epochs=0, **options)
-        return counted(lambda: ours(tasks[:count], label, settings, device), n * count)
+        engine = Engine(trainer(named, 1, warmup_epochs=0, **options), device.type)
+        return counted(partial(ours, tasks[:count], backbone, engine, method), n * count)
 
     plain = trainer(named, 1, warmup_epochs=0)
     rivals = {
-        "(a) PIL DataLoader": counted(lambda: pil_loop(tasks[0], label, plain, device), n),
-        "(b) resident, one run": counted(lambda: resident_loop(tasks[0], label, plain, device), n),
+        "(a) PIL DataLoader": counted(partial(pil_loop, tasks[0], backbone, plain, device), n),
+        "(b) resident, one run": counted(partial(resident_loop, tasks[0], backbone, plain, device), n),
         "(c) ours, one run": of(1),
         f"(d) ours, {runs} runs in turn": of(runs, runs_together=1),
         f"(e) ours, {runs} runs together": of(runs, runs_together=runs),
@@ -122,11 +116,11 @@ def throughput(
 def over_sampling(n: int, device: torch.device, rounds: int) -> dict[str, float]:
     """Cells a second of the plain CNN of the DOS paper, of DOS, and of the CNN on DOS's enlarged set."""
     label, shape, named = LENET
-    task, settings = setting(n, shape), trainer(named, 6)
+    task, engine, backbone = setting(n, shape), Engine(trainer(named, 6), device.type), option("backbone", label)
     rivals = {}
     for name in ("cnn", "dos", "cnn/oversampled"):
         method = METHODS.build(option("method", name) | {"decisions": []})
-        rivals[name] = counted(partial(ours, [task], label, settings, device, method), 1)
+        rivals[name] = counted(partial(ours, [task], BACKBONES.build(backbone), engine, method), 1)
     return compare(rivals, rounds)
 
 

@@ -86,11 +86,6 @@ def sklearn_loop(task: Task, epochs: int) -> None:
         net.fit(task.train.x, task.train.y)
 
 
-def engine_loop(tasks: list[Task], epochs: int) -> None:
-    """(d) This package: all tasks as one program, with its divergence watch and history."""
-    METHODS.get("cross_entropy")().fit(tasks, backbone(), Engine(settings(epochs), "cpu"))
-
-
 def create_graph_loop(task: Task, epochs: int, device: torch.device = CPU) -> None:
     """Algorithm 1 of Explicit Gradient as it reads: one run, functional_call, create_graph, every row in the graph."""
     (xs, ys), (xv, yv) = on(device, task.train), on(device, task.valid)
@@ -119,8 +114,31 @@ def backbone() -> Any:
     return BACKBONES.build({"name": "mlp", "hidden": list(HIDDEN), "activation": "relu"})
 
 
-def meta_loop(tasks: list[Task], pretrained: list[Any], epochs: int) -> None:
+def meta_loop(tasks: list[Task], pretrained: list[Any], method: Any, engine: Engine) -> None:
     """The meta phase of this package, all tasks as one program."""
+    method.adapt(tasks, [method.start(t, p) for t, p in zip(tasks, pretrained)], pretrained, engine)
+
+
+def plain_steps(d: int, rounds: int) -> dict[str, float]:
+    tasks = [setting(d, s) for s in range(max(RUNS))]
+    epochs = 10 if d < 300 else 4  # enough that storing the data, done once, does not count
+    rivals = {
+        "(a) DataLoader": counted(lambda: loader_loop(tasks[0], epochs), epochs * STEPS),
+        "(b) resident": counted(lambda: resident_loop(tasks[0], epochs), epochs * STEPS),
+        "(c) scikit-learn": counted(lambda: sklearn_loop(tasks[0], epochs), epochs * STEPS),
+    }
+    # (d) This package: all tasks as one program, with its divergence watch and history.
+    fit = partial(METHODS.get("cross_entropy")().fit, backbone=backbone(), engine=Engine(settings(epochs), "cpu"))
+    for runs in RUNS:
+        rivals[f"(d) ours R={runs}"] = counted(partial(fit, tasks[:runs]), epochs * STEPS * runs)
+    return compare(rivals, rounds)
+
+
+def meta_steps(d: int, rounds: int) -> dict[str, float]:
+    tasks = [setting(d, s) for s in range(max(RUNS))]
+    epochs = 6 if d < 300 else 3
+    rivals = {"create_graph": counted(lambda: create_graph_loop(tasks[0], epochs), epochs * STEPS)}
+    engine, plain = Engine(settings(1), "cpu"), METHODS.get("cross_entropy")()
     method = METHODS.get("explicit_gradient")(
         eta1=1e-2,
         eta2=10.0,
@@ -132,31 +150,10 @@ def meta_loop(tasks: list[Task], pretrained: list[Any], epochs: int) -> None:
         final="iterate",
         objective="cross_entropy",
     )
-    starts = [method.start(t, p) for t, p in zip(tasks, pretrained)]
-    method.adapt(tasks, starts, pretrained, Engine(settings(epochs), "cpu"))
-
-
-def plain_steps(d: int, rounds: int) -> dict[str, float]:
-    tasks = [setting(d, s) for s in range(max(RUNS))]
-    epochs = 10 if d < 300 else 4  # enough that storing the data, done once, does not count
-    rivals = {
-        "(a) DataLoader": counted(lambda: loader_loop(tasks[0], epochs), epochs * STEPS),
-        "(b) resident": counted(lambda: resident_loop(tasks[0], epochs), epochs * STEPS),
-        "(c) scikit-learn": counted(lambda: sklearn_loop(tasks[0], epochs), epochs * STEPS),
-    }
     for runs in RUNS:
-        rivals[f"(d) ours R={runs}"] = counted(partial(engine_loop, tasks[:runs], epochs), epochs * STEPS * runs)
-    return compare(rivals, rounds)
-
-
-def meta_steps(d: int, rounds: int) -> dict[str, float]:
-    tasks = [setting(d, s) for s in range(max(RUNS))]
-    epochs = 6 if d < 300 else 3
-    rivals = {"create_graph": counted(lambda: create_graph_loop(tasks[0], epochs), epochs * STEPS)}
-    engine, method = Engine(settings(1), "cpu"), METHODS.get("cross_entropy")()
-    for runs in RUNS:
-        pretrained = engine.train(method, tasks[:runs], [t.train for t in tasks[:runs]], backbone())
-        rivals[f"ours R={runs}"] = counted(partial(meta_loop, tasks[:runs], pretrained, epochs), epochs * STEPS * runs)
+        pretrained = engine.train(plain, tasks[:runs], [t.train for t in tasks[:runs]], backbone())
+        loop = partial(meta_loop, tasks[:runs], pretrained, method, engine)
+        rivals[f"ours R={runs}"] = counted(loop, epochs * STEPS * runs)
     return compare(rivals, rounds)
 
 
@@ -191,10 +188,21 @@ def overhead(rounds: int) -> tuple[float, int]:
     return 1000 * (1 / speed["cell"] - 1 / speed["fit"]), len(runs)
 
 
-def main(rounds: int) -> None:
-    """Prints every comparison."""
-    print(f"MLP d-{'-'.join(map(str, HIDDEN))}-1, batch {BATCH}; run-steps a second (ratio to the first row)")
-    show("Plain step: Adam, cross-entropy", {f"d = {d}": plain_steps(d, rounds) for d in (8, 74, 617)})
-    show("Meta step: Algorithm 1 of Explicit Gradient", {f"d = {d}": meta_steps(d, rounds) for d in (8, 74, 300)})
+def plain(rounds: int) -> None:
+    """Prints the plain step."""
+    _show("Plain step: Adam, cross-entropy", {f"d = {d}": plain_steps(d, rounds) for d in (8, 74, 617)})
+
+
+def meta(rounds: int) -> None:
+    """Prints the meta step."""
+    _show("Meta step: Algorithm 1 of Explicit Gradient", {f"d = {d}": meta_steps(d, rounds) for d in (8, 74, 300)})
+
+
+def runner(rounds: int) -> None:
+    """Prints what the runner adds."""
     added, runs = overhead(rounds)
     print(f"\nRunner overhead beyond Hydra's: {added:.1f} ms a run (cell of {runs} runs, breast_cancer)")
+
+
+def _show(title: str, results: dict[str, dict[str, float]]) -> None:
+    show(f"{title}; MLP d-{'-'.join(map(str, HIDDEN))}-1, batch {BATCH}: run-steps a second", results)

@@ -53,7 +53,7 @@ class ConvolutionalTextCNN(nn.Module):
         return self.head(torch.cat([convolution(h).relu().amax(2) for convolution in self.convolutions], 1))
 
 
-def loader_loop(task: Task, settings: Any, device: torch.device, trim: bool) -> None:
+def loader_loop(task: Task, sizes: dict[str, Any], settings: Any, device: torch.device, trim: bool) -> None:
     """The loop as it is usually written: a DataLoader over lists of ids that are padded to 128 tokens, or (``trim``) to
     the longest text of the batch."""
     from torch.utils.data import DataLoader
@@ -65,8 +65,6 @@ def loader_loop(task: Task, settings: Any, device: torch.device, trim: bool) -> 
         rows = [ids + [PAD] * (longest - len(ids)) for ids, _ in batch]
         return torch.tensor(rows), torch.tensor([label for _, label in batch])
 
-    options = option("backbone", "textcnn")
-    sizes = {key: options[key] for key in ("vocabulary", "embedding", "widths", "filters", "dropout")}
     net = ConvolutionalTextCNN(**sizes).to(device)
     optimiser = torch.optim.Adam(net.parameters(), lr=settings.lr)
     for x, y in DataLoader(texts, settings.batch_size, shuffle=True, collate_fn=collate):  # type: ignore[arg-type]
@@ -77,25 +75,25 @@ def loader_loop(task: Task, settings: Any, device: torch.device, trim: bool) -> 
         loss.item()
 
 
-def ours(tasks: list[Task], device: torch.device, together: int) -> None:
-    settings = trainer("textcnn", 1, runs_together=together)
-    net = BACKBONES.build(option("backbone", "textcnn"))
-    for first in range(0, len(tasks), together):
-        METHODS.get("cross_entropy")().fit(tasks[first : first + together], net, Engine(settings, device.type))
-
-
 def throughput(n: int, mean: int, device: torch.device, rounds: int) -> dict[str, float]:
     """Texts a second of one pass, all runs counted."""
     tasks = [setting(n, mean, seed) for seed in range(RUNS)]
-    plain = trainer("textcnn", 1)
+    plain, options = trainer("textcnn", 1), option("backbone", "textcnn")
+    sizes = {key: options[key] for key in ("vocabulary", "embedding", "widths", "filters", "dropout")}
+    padded, trimmed = (partial(loader_loop, tasks[0], sizes, plain, device, trim) for trim in (False, True))
+    engine, backbone, method = Engine(plain, device.type), BACKBONES.build(options), METHODS.get("cross_entropy")()
 
     def of(count: int, together: int) -> Callable[[], int]:
-        return counted(lambda: ours(tasks[:count], device, together), n * count)
+        def loop() -> None:
+            for first in range(0, count, together):
+                method.fit(tasks[first : first + together], backbone, engine)
+
+        return counted(loop, n * count)
 
     return compare(
         {
-            "(a) DataLoader, padded to 128": counted(lambda: loader_loop(tasks[0], plain, device, False), n),
-            "(b) DataLoader, to the longest": counted(lambda: loader_loop(tasks[0], plain, device, True), n),
+            "(a) DataLoader, padded to 128": counted(padded, n),
+            "(b) DataLoader, to the longest": counted(trimmed, n),
             "(c) ours, one run": of(1, 1),
             f"(d) ours, {RUNS} runs in turn": of(RUNS, 1),
             f"(e) ours, {RUNS} runs together": of(RUNS, RUNS),
