@@ -68,7 +68,8 @@ def set_arithmetic(device: torch.device, tf32: bool = False, deterministic: bool
     if everywhere:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
     # A kernel that has no deterministic form warns: a method must not fail for it.
-    torch.use_deterministic_algorithms(everywhere, warn_only=True)
+    if everywhere != torch.are_deterministic_algorithms_enabled():  # the call imports torch's compiler, for seconds
+        torch.use_deterministic_algorithms(everywhere, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 

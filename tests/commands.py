@@ -1,0 +1,82 @@
+"""Runs the scripts as commands, in processes forked off one that has imported what they import: seconds less each."""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+class Commands:
+    """``call`` runs a Python file in a folder."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def call(self, folder: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        assert self.process.stdin and self.process.stdout
+        with tempfile.TemporaryDirectory() as place:
+            print(json.dumps([str(folder), list(arguments), place]), file=self.process.stdin, flush=True)
+            status = int(self.process.stdout.readline())
+            out, error = ((Path(place) / name).read_text() for name in ("out", "error"))
+        return subprocess.CompletedProcess(list(arguments), status, out, error)
+
+
+@contextmanager
+def commands(environment: Mapping[str, str]) -> Iterator[Commands]:
+    process = subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(environment)
+    )
+    try:
+        yield Commands(process)
+    finally:
+        process.communicate(timeout=60)  # the end of its input ends it
+
+
+def _serve() -> None:
+    sys.path[0] = ""  # the folder of the command, as its script has its own
+    import imblearn.over_sampling  # noqa: F401
+    import sklearn.datasets  # noqa: F401
+    import torch._inductor  # noqa: F401
+
+    import imbalance_bench.report.figures
+    import imbalance_bench.report.sheets.summary
+    import imbalance_bench.sweep  # noqa: F401
+    from imbalance_bench.config import REGISTRIES
+
+    for registry in REGISTRIES.values():
+        registry.names()
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            _run(*json.loads(line))
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def _run(folder: str, arguments: list[str], place: str) -> Any:
+    for number, name in ((1, "out"), (2, "error")):
+        os.dup2(os.open(f"{place}/{name}", os.O_WRONLY | os.O_CREAT), number)
+    os.chdir(folder)
+    sys.argv = arguments
+    sys.path[0] = str(Path(arguments[0]).absolute().parent)
+    status: Any = 1
+    try:
+        runpy.run_path(arguments[0], run_name="__main__")
+        status = 0
+    except SystemExit as end:
+        status = end.code or 0
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status if isinstance(status, int) else 1)
+
+
+if __name__ == "__main__":
+    _serve()
