@@ -16,11 +16,11 @@ def k_nearest(
     """Euclidean distances (n, k) of queries (n, d) to their k nearest keys (m, d), near to far, and which keys these
     are (n, k). Equally near: the lowest index first. ``own``: the queries are the keys, and each leaves itself out.
 
-    ``chunk``: queries at a time; None: as many as keep a block below 64 MB. Neighbours are searched by
-    ‖k‖² - 2 q·k, a matrix product, whose rounding (and the order of ties) does not matter: some more candidates are
+    ``chunk``: queries at a time; None: as many as keep a block below 64 MB, or 1 GB on a GPU. Neighbours are searched
+    by ‖k‖² - 2 q·k, a matrix product, whose rounding (and the order of ties) does not matter: some more candidates are
     taken than asked for and their distances computed anew from differences, and where even the last of those may be
-    tied with the k-th, all keys are compared. Features of a run that diverged have neighbours too, without
-    meaning.
+    tied with the k-th, all keys are compared; how many queries that concerns is all that the host waits for. Features
+    of a run that diverged have neighbours too, without meaning.
     """
     import torch
 
@@ -30,16 +30,16 @@ def k_nearest(
     if own:
         distances, indices = k_nearest(queries, keys, k + 1, chunk=chunk)
         others = not_itself(indices)
-        return distances[others].view(m, k), indices[others].view(m, k)
+        return distances.gather(1, others), indices.gather(1, others)
     queries, keys = _bounded(queries), _bounded(keys)
     centre = keys.mean(0)
     queries, keys = queries - centre, keys - centre
     candidates = min(m, 2 * k + 8)
-    chunk = chunk or max(1, 2**26 // keys.element_size() // max(m, candidates * d))
+    chunk = chunk or max(1, _room(keys, 2**26) // keys.element_size() // max(m, candidates * d))
     # ‖k‖² - 2 q·k as one product of (q, 1) and (-2 k, ‖k‖²).
     squares = keys.square().sum(1)
     table = _in_groups(torch.cat([-2 * keys, squares[:, None]], 1))
-    found = []
+    found, unsure = [], []
     for part in queries.split(chunk):
         rough, indices = _smallest(torch.cat([part, torch.ones_like(part[:, :1])], 1) @ table.T, candidates)
         indices = indices.sort(1).values
@@ -48,19 +48,31 @@ def k_nearest(
         if candidates < m:
             lengths = part.square().sum(1)
             slack = 16 * torch.finfo(keys.dtype).eps * (lengths + squares.max())
-            unsure = torch.nonzero(exact[:, -1] >= rough[:, -1] + lengths - slack).squeeze(1)
-            exact[unsure], indices[unsure] = _among_all(part[unsure], keys, k)
-        found.append((exact.sqrt(), indices))
-    return torch.cat([f[0] for f in found]), torch.cat([f[1] for f in found])
+            unsure.append(exact[:, -1] >= rough[:, -1] + lengths - slack)
+        found.append((exact, indices))
+    squared, indices = (torch.cat(pieces) for pieces in zip(*found))
+    rows = torch.nonzero(torch.cat(unsure)).squeeze(1) if unsure else ()
+    if len(rows):
+        squared[rows], indices[rows] = _among_all(queries[rows], keys, k)
+    return squared.sqrt(), indices
 
 
 def not_itself(indices: torch.Tensor) -> torch.Tensor:
-    """Which k of the ``k_nearest`` k + 1 keys (n, k + 1) of each query are others, where query i is key i."""
+    """The columns (n, k) of the ``k_nearest`` k + 1 keys (n, k + 1) of each query that hold others, where query i is
+    key i."""
     import torch
 
-    mine = indices == torch.arange(len(indices), device=indices.device)[:, None]
-    mine[:, -1] |= ~mine.any(1)  # a row that is not among them has k + 1 others at distance 0
-    return ~mine
+    n, k = len(indices), indices.shape[1] - 1
+    mine = indices == torch.arange(n, device=indices.device)[:, None]
+    # A row that is not among them has k + 1 others at distance 0.
+    place = torch.where(mine.any(1), mine.int().argmax(1), k)
+    columns = torch.arange(k, device=indices.device)
+    return columns + (columns >= place[:, None])
+
+
+def _room(like: torch.Tensor, on_cpu: int) -> int:
+    """How large a block may be: a GPU, which is idle with little, takes 16 times as much as a CPU's cache."""
+    return on_cpu if like.device.type == "cpu" else 16 * on_cpu
 
 
 def _bounded(features: torch.Tensor) -> torch.Tensor:
@@ -102,7 +114,7 @@ def _among_all(queries: torch.Tensor, keys: torch.Tensor, k: int) -> tuple[torch
 
     distinct, inverse = queries.unique(dim=0, return_inverse=True)
     found = []
-    for part in distinct.split(max(1, 2**23 // len(keys))):
+    for part in distinct.split(max(1, _room(keys, 2**23) // len(keys))):
         exact = torch.cdist(part, keys, compute_mode="donot_use_mm_for_euclid_dist").square_()
         last = exact.topk(k, largest=False, sorted=True).values[:, -1:]
         nearer, tied = exact < last, exact == last

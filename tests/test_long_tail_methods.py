@@ -580,8 +580,8 @@ def test_the_meta_set_is_balanced_and_taken_out_of_the_training_part():
     np.testing.assert_array_equal(c.artifacts["meta_ids"], meta.ids)
     # A batch has as many rows of the small class as of the others.
     weighing, *_ = weighing_of([t], backbone())
-    (labels,) = weighing.meta.labels
-    assert np.bincount(labels[next(weighing.plans[0])[0]]).tolist() == [10, 10, 10]
+    (labels,) = weighing.batches.rows.labels
+    assert np.bincount(labels[next(weighing.batches.plans[0])[0]]).tolist() == [10, 10, 10]
 
 
 def test_a_class_of_one_row_is_an_error():

@@ -283,11 +283,11 @@ def test_a_batch_of_one_class_has_no_triplets():
 
 def test_the_triple_header_hinge_by_hand():
     h = on_circle(0, 10, 20, 40, 90)  # in order, with room to spare
-    assert triple_header(h[None], (0.01, 0.01, 0.01)).tolist() == [0]
+    assert triple_header(h[None], torch.full((3,), 0.01, dtype=h.dtype)).tolist() == [0]
     # D = chord of 30°, 20°, 50°, 45°.
     h = on_circle(0, 30, -20, 50, 45)
     hinges = [0.1 + chord(30) - chord(20), max(0, 0.2 + chord(20) - chord(50)), 0.3 + chord(50) - chord(45)]
-    assert triple_header(h, (0.1, 0.2, 0.3)).item() == pytest.approx(sum(hinges), rel=1e-9)
+    assert triple_header(h, torch.tensor([0.1, 0.2, 0.3], dtype=h.dtype)).item() == pytest.approx(sum(hinges), rel=1e-9)
 
 
 # Class 0 in clusters at 0°, 4°, 10° and at 60°, 70°; class 1 in clusters at 30°, 35° and at 120°, 128°.

@@ -85,8 +85,9 @@ class DOS(Method):
         training = engine.begin(self, tasks, backbone)
         initial = round(self.initial * engine.trainer.epochs)
         training.run(sets, initial)
+        classes = [self.classes(t, s, engine.device) for t, s in zip(tasks, sets)]
         for _ in range(engine.trainer.epochs - initial):
-            targets = [self.targets(training, r, t, s) for r, (t, s) in enumerate(zip(tasks, sets))]
+            targets = self.targets(training, sets, classes)
             plans = [
                 self.enlarged(of_class[s.y], engine.trainer.batch_size, g)
                 for of_class, s, g in zip(times, sets, training.shuffling)
@@ -121,24 +122,38 @@ class DOS(Method):
             times[c] = max(1, round(self.r * counts.max() / max(1, counts[c])))
         return times
 
-    def targets(self, training: Training, run: int, task: Task, rows: Part) -> Targets:
-        """N(x_i) of every sample of a run under its present f; of a run that has diverged, the samples alone."""
+    def classes(self, task: Task, rows: Part, device: torch.device) -> Classes:
+        """What a round needs to know of the labels of a run, which do not change: on the device once."""
+        import torch
+
+        ks, labels = self.k(task), torch.as_tensor(rows.y)
+        own = [(k, torch.nonzero(labels == c).squeeze(1)) for c, k in enumerate(ks)]
+        real = torch.arange(1 + max(self.k_minority, self.k_majority)) <= torch.tensor(ks)[labels][:, None]
+        return Classes([(k, found.to(device)) for k, found in own if k and len(found)], real.to(device))
+
+    def targets(self, training: Training, sets: Sequence[Part], classes: Sequence[Classes]) -> list[Targets]:
+        """N(x_i) of every sample of each run under its present f; of a run that has diverged, the samples alone; of no
+        run where no class is to have neighbours."""
         import torch
 
         from imbalance_bench.neighbours import k_nearest
 
-        ks = self.k(task) if run in training.monitor.alive else [0] * task.classes
-        v = training.stack.predict(training.stack.flat[run].detach(), rows.x, "embed")
-        labels = torch.as_tensor(rows.y, device=v.device)
-        width = 1 + max(self.k_minority, self.k_majority)
-        # Where a class has fewer neighbours than another, the sample itself fills the columns that do not count.
-        members = torch.arange(len(v), device=v.device)[:, None].repeat(1, width)
-        for c, k in enumerate(ks):
-            own = torch.nonzero(labels == c).squeeze(1)
-            if k and len(own):
+        if not (self.k_minority or self.k_majority):
+            return []
+        found, stack, rows = [], training.stack, training.on_device(sets)
+        for r, (known, offset) in enumerate(zip(classes, rows.offsets)):
+            n, width = known.real.shape
+            v = stack.predict(stack.flat[r].detach(), rows.x[offset : offset + n], "embed")
+            # Where a class has fewer neighbours than another, the sample itself fills the columns that do not count.
+            members = torch.arange(n, device=v.device)[:, None].repeat(1, width)
+            if training.monitor.failures[r] is not None:
+                alone = torch.arange(width, device=v.device) == 0
+                found.append(Targets(v, members, alone.repeat(n, 1)))
+                continue
+            for k, own in known.own:
                 members[own, 1 : k + 1] = own[k_nearest(v[own], v[own], k, own=True)[1]]
-        k_of = torch.tensor(ks, device=v.device)[labels]
-        return Targets(v, members, torch.arange(width, device=v.device) <= k_of[:, None])
+            found.append(Targets(v, members, known.real))
+        return found
 
     def enlarged(self, times: np.ndarray, batch_size: int, generator: torch.Generator) -> torch.Tensor:
         """The batches of a round: row i ``times[i]`` times, or (``uniform``) as many rows from passes over all."""
@@ -154,11 +169,10 @@ class DOS(Method):
         return torch.where(plan >= 0, torch.arange(n).repeat_interleave(torch.as_tensor(times))[plan], -1)
 
     def objective(self, targets: Sequence[Targets]) -> Objective | None:
-        """The multi-task loss over a round, for ``Training.run``; None (plain training) where no class is to have
-        neighbours."""
+        """The multi-task loss over a round, for ``Training.run``; None (plain training) without targets."""
         import torch
 
-        if not (self.k_minority or self.k_majority):
+        if not targets:
             return None
         # Runs side by side: sets may differ in length, rows that a run has not are never looked up.
         v, members, real = (torch.nn.utils.rnn.pad_sequence(list(t), batch_first=True) for t in zip(*targets))
@@ -185,6 +199,14 @@ class DOS(Method):
         squared = torch.cat([torch.zeros_like(squared[..., :1]), squared[..., 1:]], -1)  # the sample to itself
         exponent = -w * squared if self.rho == "printed" else w.clamp(min=1e-30).log() - squared
         return exponent.masked_fill(~counted, -torch.inf).softmax(-1)
+
+
+class Classes(NamedTuple):
+    """A run's classes that are to have neighbours, ``own``: how many and which rows are theirs; and which members of
+    N(x_i) count, ``real`` (n, k + 1)."""
+
+    own: list[tuple[int, torch.Tensor]]
+    real: torch.Tensor
 
 
 class Targets(NamedTuple):

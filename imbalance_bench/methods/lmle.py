@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -73,6 +74,8 @@ class LMLE(Method):
     neighbours: Count
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+        import torch
+
         from imbalance_bench.engine.batches import replay
         from imbalance_bench.methods.shared.decisions import DeepClassifier
 
@@ -85,6 +88,8 @@ class LMLE(Method):
         initial = min(round(self.initial * epochs), epochs - 1)
         training.run(sets, initial, phase="softmax training")
         clusterings: list[Clustering | None] = []
+        # On the device once: a copy a step would be made in each.
+        objective = partial(self.quintuplet_loss, torch.tensor(self.margins, dtype=engine.dtype).to(engine.device))
         for epoch in range(epochs - initial):
             if epoch % self.refresh == 0:
                 clusterings = [self.clustering(training, r, t, s, epoch) for r, (t, s) in enumerate(zip(tasks, sets))]
@@ -92,7 +97,7 @@ class LMLE(Method):
                 quintuplet_batches(c, s.y, engine.trainer.batch_size, g)
                 for c, s, g in zip(clusterings, sets, training.shuffling)
             ]
-            training.run(sets, 1, self.quintuplet_loss, replay(plans), phase="quintuplet training")
+            training.run(sets, 1, objective, replay(plans), phase="quintuplet training")
         classifiers: list[Classifier] = []
         for r, made in enumerate(engine.classifiers(training.stack, training.monitor)):
             made.info |= resampling_info(tasks[r], sets[r])
@@ -114,24 +119,22 @@ class LMLE(Method):
         h = directions(stack.predict(stack.flat[run].detach(), rows.x, "embed"))
         return Clustering(h, rows.y, self.clusters, self.pool, np.random.default_rng([task.seed, epoch]))
 
-    def quintuplet_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
+    def quintuplet_loss(self, margins: torch.Tensor, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
         """The objective of batches of quintuplets (R, 5 b), one after the other."""
         from imbalance_bench.engine.losses import of_label
         from imbalance_bench.methods.shared.decisions import directions
 
         h = directions(stack(batch.x, "embed")).unflatten(1, (-1, MEMBERS))
         costs = of_label(class_costs(state.counts, self.cost_power), batch.y[:, ::MEMBERS])
-        return (costs * triple_header(h, self.margins)).mean(1)
+        return (costs * triple_header(h, margins)).mean(1)
 
 
-def triple_header(h: torch.Tensor, margins: Sequence[float]) -> torch.Tensor:
-    """The sum of the three hinges (...) of quintuplets of unit embeddings (..., 5, d): anchor, p+, p-, p--, n."""
-    import torch
-
+def triple_header(h: torch.Tensor, margins: torch.Tensor) -> torch.Tensor:
+    """The sum of the three hinges (...) of quintuplets of unit embeddings (..., 5, d): anchor, p+, p-, p--, n; with
+    ``margins`` (3,)."""
     squared = 2 - 2 * (h[..., :1, :] * h[..., 1:, :]).sum(-1)
     steps = squared[..., :-1] - squared[..., 1:]
-    least = torch.tensor(margins, dtype=steps.dtype).to(steps.device, non_blocking=True)
-    return (steps + least).relu().sum(-1)
+    return (steps + margins).relu().sum(-1)
 
 
 class Clustering:

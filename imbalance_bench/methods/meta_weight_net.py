@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import torch
 
     from imbalance_bench.engine import Engine
-    from imbalance_bench.engine.batches import Batch
+    from imbalance_bench.engine.batches import Batch, Rows
     from imbalance_bench.engine.loop import Training, TrainState
     from imbalance_bench.engine.stack import Stack
 
@@ -102,14 +103,15 @@ class Weighing:
         seeds = [derived(t.seed, META) for t in tasks]
         self.vnet = Stack.create(lambda: MLP(1, (options.hidden,), "relu", 0, "linear"), seeds, like.device, like.dtype)
         self.descent = SGD(self.vnet, options.meta_lr, options.meta_momentum, options.meta_weight_decay)
-        self.meta = Rows(metas, like.device, like.dtype, training.stack.pad)
+        meta = Rows(metas, like.device, like.dtype, training.stack.pad)
         each = min(options.meta_per_class, max(1, training.trainer.batch_size // tasks[0].classes))
         drawing, self.moving = ([torch.Generator().manual_seed(s + k) for s in seeds] for k in (0, 1))
-        self.plans = [endless(labels, each, g) for labels, g in zip(self.meta.labels, drawing)]
+        self.batches = MetaBatches(meta, each, drawing)
         self.rare = torch.zeros(len(tasks), tasks[0].classes, dtype=torch.bool, device=like.device)
         for r, task in enumerate(tasks):
             self.rare[r, list(task.minority_classes)] = True
         self.taken = [0] * len(tasks)
+        self.rates, self.learned = Sent(like), Sent(like)
         # Epoch → (R, 6): what the columns of ``tell`` are means of, and over how many.
         self.sums: dict[int, torch.Tensor] = {}
 
@@ -146,7 +148,7 @@ class Weighing:
 
         inner = (self.weights(losses, batch) * losses).sum()
         gradients = torch.autograd.grad(inner, list(stack.params.values()), create_graph=True)
-        rates = torch.tensor(self.training.rates, dtype=losses.dtype).to(losses.device, non_blocking=True)
+        rates = self.rates(self.training.rates)
         ahead = {
             n: (p - rates.view(-1, *[1] * (g.dim() - 1)) * g).detach()
             for (n, p), g in zip(stack.params.items(), gradients)
@@ -165,8 +167,7 @@ class Weighing:
 
         from imbalance_bench.engine.losses import cross_entropy
 
-        none = torch.full((1, 1), -1)
-        (meta,) = self.meta.batches([next(plan) if r in due else none for r, plan in enumerate(self.plans)])
+        meta = self.batches.next(due)
         if self.training.augment is not None:
             meta = self.training.augment(meta, self.moving)
         for p in params.values():
@@ -183,8 +184,9 @@ class Weighing:
         relative = weights * real.sum(1, keepdim=True)
         rare = self.rare.gather(1, batch.y) * real
         new = torch.zeros(len(weights), 6, dtype=weights.dtype, device=weights.device)
-        learned = torch.tensor([r in due for r in range(len(weights))]).to(weights.device, non_blocking=True)
-        new[:, 0], new[:, 1] = torch.where(learned, self.vnet.grad.norm(dim=1), 0), learned
+        if due:
+            learned = self.learned([r in due for r in range(len(weights))])
+            new[:, 0], new[:, 1] = learned * self.vnet.grad.norm(dim=1), learned
         for column, group in ((2, rare), (4, real - rare)):
             new[:, column], new[:, column + 1] = (relative * group).sum(1), group.sum(1)
         self.sums[epoch] = self.sums[epoch] + new if epoch in self.sums else new
@@ -197,6 +199,76 @@ class Weighing:
                 if epoch < len(rows):
                     pairs = zip(names, values[::2], values[1::2])
                     rows[epoch] |= {name: total / n for name, total, n in pairs if n}
+
+
+class Sent:
+    """Numbers of runs (R,) on the device, sent there when they change."""
+
+    def __init__(self, like: torch.Tensor) -> None:
+        self.like, self.values = like, list[float]()
+
+    def __call__(self, values: Sequence[float]) -> torch.Tensor:
+        import torch
+
+        if self.values != list(values):
+            self.values = list(values)
+            self.there = torch.tensor(self.values, dtype=self.like.dtype).to(self.like.device, non_blocking=True)
+        return self.there
+
+
+class MetaBatches:
+    """The meta batches of R runs, ``each`` rows of every class; ``PLANNED`` are sent to the device at a time."""
+
+    def __init__(self, rows: Rows, each: int, generators: Sequence[torch.Generator]) -> None:
+        import torch
+
+        self.rows, runs = rows, len(generators)
+        self.plans = [endless(labels, each, g) for labels, g in zip(rows.labels, generators)]
+        self.sizes = [each * len(torch.unique(labels)) for labels in rows.labels]
+        # The next ones of each run, (PLANNED, size) here and (R, PLANNED, B) there, of which so many are used.
+        self.ahead = [torch.zeros(PLANNED, size, dtype=torch.int64) for size in self.sizes]
+        self.there, self.used, self.longest = torch.zeros(0), [PLANNED] * runs, list[list[int]]()
+        self.offsets = torch.tensor(rows.offsets, device=rows.x.device)[:, None]
+        real = torch.arange(max(self.sizes)) < torch.tensor(self.sizes)[:, None]
+        self.weight = (real / real.sum(1, keepdim=True)).to(rows.like)
+        self.due = Sent(rows.like)
+
+    def next(self, due: Sequence[int]) -> Batch:
+        """A batch of the runs in ``due``; the others have no rows in it and stay where they are."""
+        import torch
+
+        from imbalance_bench.engine.batches import Batch
+
+        if any(self.used[r] == PLANNED for r in due):
+            self._look_ahead()
+        if len(set(self.used)) == 1:
+            rows = self.there[:, self.used[0]]
+        else:
+            at = torch.tensor(self.used).clamp_(max=PLANNED - 1).to(self.there.device, non_blocking=True)
+            rows = self.there.gather(1, at[:, None, None].expand(-1, 1, self.there.shape[2])).squeeze(1)
+        among = [r in due for r in range(len(self.used))]
+        self.used = [used + mine for used, mine in zip(self.used, among)]
+        full = all(among) and len(set(self.sizes)) == 1
+        weight = None if full else self.weight * self.due(among)[:, None]
+        sizes = [size if mine else 0 for size, mine in zip(self.sizes, among)]
+        x, y = self.rows.take(rows)
+        if self.longest:
+            x = x[..., : max(self.longest[r][self.used[r] - 1] for r in due)]
+        return Batch(x, y, rows, weight, None if all(among) else list(due), self.offsets, sizes)
+
+    def _look_ahead(self) -> None:
+        """Each run's next ``PLANNED`` batches, with those that it has not used."""
+        import torch
+
+        runs = zip(self.ahead, self.used, self.plans)
+        self.ahead = [torch.cat([ahead[used:], *islice(plan, used)]) for ahead, used, plan in runs]
+        self.used = [0] * len(self.ahead)
+        rows = [ahead + offset for ahead, offset in zip(self.ahead, self.rows.offsets)]
+        if self.rows.lengths is not None:
+            self.longest = [self.rows.lengths[of_run].amax(1).tolist() for of_run in rows]
+        widest = max(self.sizes)
+        padded = [torch.nn.functional.pad(of_run, (0, widest - of_run.shape[1])) for of_run in rows]  # pads read row 0
+        self.there = torch.stack(padded).to(self.rows.x.device, non_blocking=True)
 
 
 def endless(labels: torch.Tensor, each: int, generator: torch.Generator) -> Iterator[torch.Tensor]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.engine.batches import Batch, Rows, shuffled
+from imbalance_bench.engine.batches import Batch, Rows
 from imbalance_bench.engine.losses import cross_entropy
 from imbalance_bench.engine.monitor import Monitor
 from imbalance_bench.engine.optim import Adam
@@ -112,8 +112,9 @@ class GANs:
     """One conditional WGAN-GP a run, with ``options``.
 
     ``parts``: the rows of each run, features (n, d) scaled to [0, 1]. Every run draws its batches and its noise from a
-    generator of its own, so that its result does not depend on the runs trained beside it. ``monitor`` holds the
-    history (critic_loss, distance = estimated Wasserstein distance, penalty) and the failures of the runs.
+    generator of its own, so that its result does not depend on the runs trained beside it; a generator of the device,
+    so that a step need not wait for noise: a GPU's numbers are other ones than a CPU's. ``monitor`` holds the history
+    (critic_loss, distance = estimated Wasserstein distance, penalty) and the failures of the runs.
     """
 
     def __init__(self, options: GANOptions, tasks: Sequence[Task], parts: Sequence[Part], engine: Engine) -> None:
@@ -139,12 +140,12 @@ class GANs:
         )
         self.critic = create(1, self.d + condition, o.critic_hidden, o.critic_cross, 1, norm=True)
         self.auxiliary = create(2, self.d, o.ac_hidden, o.ac_cross, self.classes, norm=True) if o.ac_weight else None
-        self.generators = [torch.Generator().manual_seed(s) for s in seeds[3]]
+        self.generators = [torch.Generator(engine.device).manual_seed(s) for s in seeds[3]]
         self.rows = Rows(parts, engine.device, engine.dtype)
         self.monitor = Monitor(self.critic, tasks)
         runs = len(tasks)
-        self._uniform = torch.zeros(runs, o.batch_size, o.noise_dim + 1, dtype=engine.dtype)
-        self._normal = torch.zeros(runs, 3, o.batch_size, self.d, dtype=engine.dtype)
+        self._uniform = self.critic.flat.new_zeros(runs, o.batch_size, o.noise_dim + 1)
+        self._normal = self.critic.flat.new_zeros(runs, 3, o.batch_size, self.d)
 
     def train(self) -> None:
         """All epochs of all runs."""
@@ -166,15 +167,19 @@ class GANs:
 
     def sample(self, run: int, label: int, n: int) -> np.ndarray:
         """``n`` made rows of class ``label``, (n, d), from the generator of a run."""
-        noise = torch.rand(n, self.options.noise_dim, generator=self.generators[run]).to(self.generator.flat)
+        like = self.generator.flat
+        noise = torch.rand(n, self.options.noise_dim, generator=self.generators[run], device=like.device).to(like)
         labels = torch.full((n,), label, device=noise.device)
         inputs = torch.cat([noise, conditions(labels, self.classes, noise.dtype)], -1)
         return self.generator.predict(self.generator.flat[run].detach(), inputs).cpu().numpy()
 
     def _epoch(self) -> Iterator[Batch]:
-        return self.rows.batches(
-            [shuffled(len(y), self.options.batch_size, g) for y, g in zip(self.rows.labels, self.generators)]
-        )
+        """The batches of an epoch, ``shuffled`` where the generators are."""
+        size, plans = self.options.batch_size, []
+        for labels, generator in zip(self.rows.labels, self.generators):
+            order = torch.randperm(len(labels), generator=generator, device=self.rows.x.device).cpu()
+            plans.append(F.pad(order, (0, -len(order) % size), value=-1).view(-1, size))
+        return self.rows.batches(plans)
 
     def _train_auxiliary(self, auxiliary: Stack) -> None:
         """The auxiliary classifier learns the real rows first and is fixed then."""
@@ -191,9 +196,8 @@ class GANs:
             self._uniform[r].uniform_(generator=self.generators[r])
             self._normal[r, :normals].normal_(0, self.options.input_noise, generator=self.generators[r])
         width = batch.x.shape[1]
-        uniform = self._uniform[:, :width].to(batch.x.device)
-        normal = self._normal[:, :normals, :width].to(batch.x.device)
-        return uniform[..., 1:], uniform[..., :1], normal
+        uniform = self._uniform[:, :width]
+        return uniform[..., 1:], uniform[..., :1], self._normal[:, :normals, :width]
 
     def _critic_gradient(self, batch: Batch) -> dict[str, torch.Tensor]:
         """Into ``critic.grad``: ∇ of D(fake) - D(real) + weight · penalty, each a mean over the batch of a run."""

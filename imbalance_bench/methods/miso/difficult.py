@@ -91,4 +91,4 @@ def difficult(own: torch.Tensor, others: Sequence[torch.Tensor], majority: torch
     k = min(k, len(keys) - 1)
     with torch.autocast(keys.device.type, enabled=False):  # distances in bfloat16 have other neighbours
         _, found = k_nearest(own, keys, k + 1)
-    return (found[not_itself(found)].view(-1, k) >= len(keys) - len(majority)).any(1).cpu().numpy()
+    return (found.gather(1, not_itself(found)) >= len(keys) - len(majority)).any(1).cpu().numpy()

@@ -13,6 +13,8 @@ from torch import nn
 from imbalance_bench.data.base import Vocabulary
 from imbalance_bench.methods.miso.seq2seq import Decoder, Encoder, Memory
 
+ASK = 4  # words: with more of them, those that are written in vain cost more than the waits
+
 Latent = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """Latent that the minority's decoder writes from, (b, width), of sentence states Q and K (b, width)."""
 
@@ -160,10 +162,12 @@ class EncoderDecoders(nn.Module):
     ) -> tuple[Texts, torch.Tensor | None]:
         """Texts of at most ``steps`` words, the end included, each word given those before it: the likeliest one, or
         one drawn by adding Gumbel noise of ``generator`` to the logits; and that noise (real words, V). A text has at
-        least one word before its end."""
+        least one word before its end. A GPU is asked at every ``ASK``-th word only whether all texts have ended: what
+        was written beyond that is left out, and what was drawn for it is drawn again."""
         ids = torch.full((len(memory.states),), self.begin, device=self.barred.device)
         going = torch.ones_like(ids, dtype=torch.bool)
-        writer, words, real, noises = decoder.writer(memory), [], [], []
+        writer, words, real, noises, states = decoder.writer(memory), [], [], [], []
+        ask = 1 if ids.device.type == "cpu" else ASK
         for place in range(steps):
             embedded = self.placed(F.embedding(ids, self.words.weight)[:, None], place)
             logits = self.logits(writer.next(embedded[:, 0]))
@@ -177,12 +181,19 @@ class EncoderDecoders(nn.Module):
             words.append(ids)
             real.append(going)
             going = going & (ids != self.end)
-            if not going.any():
+            if generator is not None and ask > 1:
+                states.append(generator.get_state())
+            if (place + 1) % ask == 0 and not going.any():
                 break
-        texts = Texts(torch.stack(words, 1), torch.stack(real, 1))
+        written = len(words)
+        if ask > 1:
+            written = int(torch.stack(real).any(1).sum())  # words before which some text went on
+        texts = Texts(torch.stack(words[:written], 1), torch.stack(real[:written], 1))
         if generator is None:
             return texts, None
-        noise = torch.stack(noises, 1)
+        if states:
+            generator.set_state(states[written - 1])
+        noise = torch.stack(noises[:written], 1)
         noises.clear()  # as large as all that is made of a batch
         return texts, noise[texts.real]
 

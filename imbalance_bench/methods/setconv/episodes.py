@@ -89,12 +89,13 @@ class EpisodicTraining:
         self.supports = [shares(support, labels) for labels in self.labels]
         for means, (majority, minority) in zip(self.means, self.supports):
             means[0, :majority], means[1, majority:] = 1 / majority, 1 / minority
-        # One order a class: a larger post-training set holds the smaller one.
+        # One order a class: a larger post-training set holds the smaller one. Rows of the store.
         self.orders = []
-        for net, labels in zip(nets, self.labels):
+        for net, labels, offset in zip(nets, self.labels, self.rows.offsets):
             generator = torch.Generator().manual_seed(derived(net.seed, POST_TRAINING))
             rows = [torch.nonzero(labels == c).squeeze(1) for c in (0, 1)]
-            self.orders.append([r[torch.randperm(len(r), generator=generator)] for r in rows])
+            orders = [r[torch.randperm(len(r), generator=generator)] + offset for r in rows]
+            self.orders.append([order.to(stack.flat.device) for order in orders])
 
     def run(self, episodes: int) -> None:
         """``trainer.epochs`` epochs of so many episodes; ends early when no run is left alive."""
@@ -133,6 +134,5 @@ class EpisodicTraining:
         """h (2, d_o) of a run's classes as its network is now, from a post-training set of ``size`` rows."""
         flat, means = self.stack.flat[run].detach(), []
         for order, share in zip(self.orders[run], self.post_rows(run, size)):
-            chosen = (order[:share] + self.rows.offsets[run]).to(flat.device)
-            means.append(self.stack.predict(flat, self.rows.x.index_select(0, chosen), "embed").mean(0))
+            means.append(self.stack.predict(flat, self.rows.x.index_select(0, order[:share]), "embed").mean(0))
         return self.stack.predict(flat, torch.stack(means), "head")

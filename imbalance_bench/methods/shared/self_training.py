@@ -188,11 +188,12 @@ def balanced(task: Task, rows: Part) -> Part:
 
 def predict(stack: Stack, run: int, task: Task, rows: Part) -> Predicted:
     """One pass over D = ``rows`` and the pool with the present parameters of a run."""
+    import torch
+
     assert task.withdrawn is not None
     present = stack.flat[run].detach()
-    logits = [stack.predict(present, x).double().cpu() for x in (rows.x, task.withdrawn.x)]
-    log_probs = np.concatenate([part.log_softmax(-1).numpy() for part in logits])
-    return Predicted(log_probs, rows.y, task.minority_classes)
+    logits = torch.cat([stack.predict(present, x) for x in (rows.x, task.withdrawn.x)])
+    return Predicted(logits.cpu().double().log_softmax(-1).numpy(), rows.y, task.minority_classes)
 
 
 def extended(start: Part, rows: Part, task: Task, added: np.ndarray, labels: np.ndarray) -> Part:
