@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Literal
 
 import torch
@@ -128,11 +129,15 @@ class BatchNorm(nn.Module):
 
     Runs trained together may have batches of different length, filled up with rows that must not count: where
     ``ragged`` is set, only the first ``rows`` samples make the statistics.
+
+    ``deferred``: whether the running statistics are left to ``settle``, which updates those of all layers at once.
     """
 
     running_mean: torch.Tensor
     running_var: torch.Tensor
     rows: torch.Tensor
+    seen: tuple[torch.Tensor, torch.Tensor]
+    count: int
 
     def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
@@ -141,13 +146,12 @@ class BatchNorm(nn.Module):
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.register_buffer("rows", torch.zeros(()))
-        self.ragged = False
+        self.ragged = self.deferred = False
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if not self.training:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
         pixels = x.shape[2] * x.shape[3]
-        n: float | torch.Tensor = len(x) * pixels
         if self.ragged:
             n = (self.rows * pixels).clamp(min=1)
             real = (torch.arange(len(x), device=x.device) < self.rows).view(-1, 1, 1, 1)
@@ -156,11 +160,47 @@ class BatchNorm(nn.Module):
             biased = (centred.square() * real).sum((0, 2, 3)) / n
             scale = self.weight * (biased + self.eps).rsqrt()
             out = centred * scale.view(-1, 1, 1) + self.bias.view(-1, 1, 1)
+            spread = unbiased(biased.detach(), n)
         else:
-            out, mean, inverse_sd = torch.native_batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps)
-            biased = inverse_sd**-2 - self.eps
-        with torch.no_grad():
-            variance = biased * n / (n - 1 + (n == 1))
-            for running, new in ((self.running_mean, mean), (self.running_var, variance)):
-                running.mul_(1 - self.momentum).add_(self.momentum * new.to(running))
+            out, mean, spread = torch.native_batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps)
+            self.count = len(x) * pixels
+        self.seen = (mean.detach(), spread.detach())  # the variance where ragged, else 1 / √(biased variance + ε)
+        if not self.deferred:
+            with torch.no_grad():
+                variance = spread if self.ragged else unbiased(spread**-2 - self.eps, self.count)
+                for running, new in ((self.running_mean, mean), (self.running_var, variance)):
+                    running.mul_(1 - self.momentum).add_(self.momentum * new.to(running))
         return out
+
+    @staticmethod
+    def alike(layers: Sequence[BatchNorm]) -> bool:
+        """Whether ``settle`` can do for these layers."""
+        return len({(layer.momentum, layer.eps) for layer in layers}) == 1
+
+    @staticmethod
+    @torch.no_grad()
+    def settle(
+        layers: Sequence[BatchNorm], seen: Sequence[tuple[torch.Tensor, torch.Tensor]], running: torch.Tensor
+    ) -> None:
+        """Updates the running statistics of all layers, ``running`` (R, 2 C): the means of one layer after the other,
+        then the variances. ``seen``: each layer's ``seen``, with an axis of runs. Ten kernels in all and not a layer,
+        and the same numbers."""
+        first, channels = layers[0], running.shape[1] // 2
+        new = torch.cat([of_layer[i] for i in (0, 1) for of_layer in seen], 1).to(running)
+        if not first.ragged:
+            counts = _counts(tuple((layer.count, len(layer.weight)) for layer in layers), running.dtype, running.device)
+            spread = new[:, channels:]
+            spread.pow_(-2).sub_(first.eps).mul_(counts[0]).div_(counts[1])
+        running.mul_(1 - first.momentum).add_(new.mul_(first.momentum))
+
+
+def unbiased(variance: torch.Tensor, n: float | torch.Tensor) -> torch.Tensor:
+    """Of a variance of ``n`` numbers; of one number as it is."""
+    return variance * n / (n - 1 + (n == 1))
+
+
+@cache  # a copy a step would hold up a GPU
+def _counts(layers: tuple[tuple[int, int], ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """(2, C) for (count, channels) of each layer: what ``unbiased`` multiplies by, and what it divides by."""
+    n = torch.tensor([count for count, channels in layers for _ in range(channels)], dtype=dtype)
+    return torch.stack([n, n - 1 + (n == 1).to(n)]).to(device)

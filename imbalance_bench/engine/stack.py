@@ -43,18 +43,22 @@ class Traits:
     ``batched``: forward of R networks at once, (parameters (R, ...), inputs (R, n, ...)[, stage]). ``pad``: the id that
     fills rows of token ids up. ``staged``: it can be asked for its embedding and its head apart. ``ragged``: the
     layers that look across the rows of a batch, whose attribute of this name is set where not all of them are real.
+    ``settled``: the layers whose running statistics may be updated all at once (``BatchNorm.settle``).
     """
 
     batched: Callable[..., torch.Tensor] | None = None
     pad: int | None = None
     staged: bool = False
     ragged: tuple[Any, ...] = ()
+    settled: tuple[Any, ...] = ()
 
     @classmethod
     def of(cls, module: nn.Module) -> Traits:
         batched, pad = (getattr(module, trait, None) for trait in ("batched", "pad"))
         staged = "stage" in inspect.signature(batched or module.forward).parameters
-        return cls(batched, pad, staged, tuple(m for m in module.modules() if hasattr(m, "ragged")))
+        modules: list[Any] = list(module.modules())
+        ragged, settled = (tuple(m for m in modules if hasattr(m, name)) for name in ("ragged", "settle"))
+        return cls(batched, pad, staged, ragged, settled if settled and settled[0].alike(settled) else ())
 
 
 class Stack:
@@ -92,13 +96,18 @@ class Stack:
         self.grad = torch.zeros(len(flat), size, dtype=flat.dtype, device=flat.device)
         # Layers change buffers in place. `.data` keeps that from counting as a change of everything else that lies in
         # the same storage, which autograd guards.
-        named = dict(module.named_buffers())
+        named = {n: t for n, t in _tensors(module).items() if not isinstance(t, nn.Parameter)}
         self.buffers = {n: v.data for n, v in self.views(flat).items() if n in named}
         self.params = {n: v for n, v in self.views(flat).items() if n not in self.buffers}
         for p in self.params.values():
             p.requires_grad_()
         self._compiled = torch.compile(self._without_effects) if compiled else None
         self.traits = Traits.of(module)
+        # The columns of the state that hold numbers of rows (see ``attending``) and running statistics.
+        kinds = [kind for name, b in named.items() for kind in [name.rpartition(".")[2]] * b.numel()]
+        self._rows = torch.tensor([kind == "rows" for kind in kinds]).to(flat.device)
+        averages = [size + i for i, kind in enumerate(kinds) if kind in ("running_mean", "running_var")]
+        self._averages = flat.data[:, averages[0] : averages[-1] + 1] if self.traits.settled else None
 
     @classmethod
     def create(
@@ -162,27 +171,22 @@ class Stack:
         return self.forward(self.params, x, stage)
 
     @contextmanager
-    def attending(self, sizes: Sequence[int] | None) -> Iterator[None]:
+    def attending(self, sizes: Sequence[int] | torch.Tensor | None) -> Iterator[None]:
         """A step in which run r has ``sizes[r]`` real rows, its first ones (None: all are). Layers that look across
         rows leave the others out, and the buffers of a run without rows stay as they are."""
         if sizes is None or not self.buffers:
             yield
             return
         state = self.flat.data[:, self.weights.shape[1] :]
+        rows = (sizes if isinstance(sizes, torch.Tensor) else torch.tensor(sizes)).to(state, non_blocking=True)[:, None]
         before = state.clone()
-        rows = [b for name, b in self.buffers.items() if name.rpartition(".")[2] == "rows"]
         for layer in self.traits.ragged:
             layer.ragged = True
-        for buffer in rows:
-            buffer.copy_(torch.tensor(sizes), non_blocking=True)
+        state.copy_(torch.where(self._rows, rows, state))
         yield
         for layer in self.traits.ragged:
             layer.ragged = False
-        for buffer in rows:
-            buffer.zero_()
-        idle = [r for r, size in enumerate(sizes) if not size]
-        if idle:
-            state[idle] = before[idle]
+        state.copy_(torch.where((rows > 0) & ~self._rows, state, before))
 
     def backward(self, loss: torch.Tensor) -> None:
         """Writes the gradient of a scalar, the sum of the runs' losses, into ``grad``: no run sees another's loss."""
@@ -277,10 +281,29 @@ class Stack:
         extra = () if stage == "logits" else (stage,)
         if self.traits.batched is not None:
             return self.traits.batched(state, x, *extra)
-        call = torch.func.functional_call
+        # Only this stack's own running statistics lie side by side.
+        layers = self.traits.settled if self.module.training and self._own(state) else ()
+
+        def one(state: Params, x: torch.Tensor) -> tuple[torch.Tensor, list[tuple[torch.Tensor, torch.Tensor]]]:
+            outputs = torch.func.functional_call(self.module, state, (x, *extra))
+            return outputs, [layer.seen for layer in layers]
+
+        for layer in layers:
+            layer.deferred = True
         if len(x) == 1:
-            return call(self.module, {n: v[0] for n, v in state.items()}, (x[0], *extra))[None]
-        return torch.func.vmap(lambda v, x: call(self.module, v, (x, *extra)), randomness="error")(state, x)
+            # Not v[0], whose gradient is a tensor of zeros that is copied into.
+            outputs, seen = one({n: v.squeeze(0) for n, v in state.items()}, x.squeeze(0))
+            outputs, seen = outputs[None], [(mean[None], spread[None]) for mean, spread in seen]
+        else:
+            outputs, seen = torch.func.vmap(one, randomness="error")(state, x)
+        for layer in layers:
+            layer.deferred = False
+        if layers:
+            layers[0].settle(layers, seen, self._averages)
+        return outputs
+
+    def _own(self, state: Params) -> bool:
+        return all(state[name] is buffer for name, buffer in self.buffers.items())
 
     def _mode(self, training: bool) -> None:
         if self.module.training is not training:
@@ -297,4 +320,6 @@ class Stack:
 
 
 def _tensors(module: nn.Module) -> Params:
-    return dict(module.named_parameters()) | dict(module.named_buffers())
+    """Parameters, then buffers: those of one kind side by side, e.g. the running means of all layers."""
+    buffers = sorted(module.named_buffers(), key=lambda named: named[0].rpartition(".")[2])
+    return dict(module.named_parameters()) | dict(buffers)
