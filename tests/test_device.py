@@ -166,16 +166,30 @@ def test_cell(overrides, tmp_path):
         np.testing.assert_allclose(there[name], values, atol=1e-4)
 
 
-def per_step(label: str, tasks: Sequence[Task], **options: Any) -> tuple[float, float]:
-    """Kernels and waits of a step of an MLP: of what more epochs add, in which nothing is validated."""
+def per_step(label: str, tasks: Sequence[Task], net: Any = None, size: int = 32, **options: Any) -> tuple[float, float]:
+    """Kernels and waits of a step (of an MLP) in batches of ``size``: of what more epochs add, in which nothing is
+    validated."""
     counts = []
     for epochs in (1, 2):
-        settings = trainer(epochs=epochs, batch_size=32, validate_every=100)
+        settings = trainer("sgd" if net else "adam", epochs=epochs, batch_size=size, validate_every=100)
         with simgpu.counting() as counter:
-            method(label, **options).fit(tasks, backbone(), Engine(settings, "sim"))
+            method(label, **options).fit(tasks, net or backbone(), Engine(settings, "sim"))
         counts.append(np.array([counter.kernels, counter.waits.total()]))
-    kernels, waits = (counts[1] - counts[0]) / (len(tasks[0].train) // 32)
+    kernels, waits = (counts[1] - counts[0]) / (-(-len(tasks[0].train) // size))
     return kernels, waits
+
+
+@pytest.mark.parametrize(
+    ("label", "runs", "most"),
+    [("lenet_small", 1, 46), ("lenet_small", 2, 70), ("resnet20", 1, 190), ("resnet20", 2, 370)],
+)
+def test_a_step_of_convolutions_launches_no_more_than(label, runs, most):
+    """Those of ResNet-20's 19 batch normalisations among them."""
+    options = IMAGES[label] if label == "lenet_small" else {}
+    tasks = [byte_image_task(s, (16, 8, 8)) for s in range(runs)]
+    kernels, waits = per_step("cross_entropy", tasks, backbone(label, **options), 8)
+    assert kernels <= most
+    assert waits <= 0.5  # two an epoch of four steps
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from imbalance_bench.backbones.network import BatchNorm
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.augment import CROP, crop_flip, shift_flip
@@ -167,6 +168,37 @@ def test_running_statistics_ride_along_and_are_used_in_evaluation():
     with torch.no_grad():
         assert torch.equal(stack.predict(stack.flat[0], x[0]), stack.predict(stack.flat[0], x[0]))
     assert not torch.allclose(stack.predict(before[0], x[0]), stack.predict(stack.flat[0].detach(), x[0]))
+
+
+@pytest.mark.parametrize("sizes", [None, (6, 6), (6, 4), (6, 0)])
+@pytest.mark.parametrize("runs", [1, 2])
+def test_running_statistics_of_all_layers_at_once_are_those_of_each_alone(sizes, runs):
+    """The same bits; of a network whose layers differ in momentum too, which are updated one by one."""
+    x = torch.rand(runs, 6, 3, 8, 8)
+    found = []
+    for way in ("at once", "alone"):
+        stack = Stack.create(lambda: backbone("resnet20").build((3, 8, 8), 4), list(range(runs)), CPU, torch.float32)
+        if way == "alone":
+            stack.traits = replace(stack.traits, settled=())
+        for _ in range(2):
+            with stack.attending(sizes and sizes[:runs]):
+                stack(x)
+        found.append(stack.flat.detach())
+    assert torch.equal(*found)
+    if runs == 2 and sizes == (6, 0):
+        first = Stack.create(lambda: backbone("resnet20").build((3, 8, 8), 4), [0, 1], CPU, torch.float32).flat
+        assert torch.equal(found[0][1], first[1]), "a run without rows stays as it is"
+
+
+def test_layers_of_several_momenta_keep_their_own():
+    net = torch.nn.Sequential(BatchNorm(3, momentum=0.1), BatchNorm(3, momentum=0.5))
+    stack = Stack.create(lambda: net, [0], CPU, torch.float64)
+    x = torch.rand(1, 5, 3, 2, 2, dtype=torch.float64)
+    stack(x)
+    torch.testing.assert_close(stack.buffers["0.running_mean"][0], 0.1 * x[0].mean((0, 2, 3)))
+    torch.testing.assert_close(stack.buffers["1.running_mean"][0], torch.zeros(3, dtype=torch.float64))
+    # Of 20 normalised numbers.
+    assert stack.buffers["1.running_var"][0].tolist() == pytest.approx([0.5 + 0.5 * 20 / 19] * 3, abs=1e-3)
 
 
 def test_bfloat16_is_for_products_only():
