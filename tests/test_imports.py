@@ -21,6 +21,7 @@ SCRIPTS = PACKAGE.parent / "scripts"
 # Each room, which is a module or a package of the house, and those that it may import, from the ground up.
 MAY = {
     "errors": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "", "arguments": "",
+    "progress": "tally",
     "options": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
     "neighbours": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
     "metrics": "errors plugins",
@@ -42,10 +43,11 @@ MAY = {
     ),
     "run": "config data devices engine errors identity metrics origin plugins registry scoring slices store",
     "report": "arguments conf_files config data errors identity metrics origin presets registry scoring select store",
+    "status": "arguments conf_files errors origin presets progress scoring select store",
     "launch": "conf_files config errors interrupts presets reference tally",
     "sweep": "conf_files config errors interrupts launch presets run tally",
     "bench": "conf_files config data devices engine methods registry run",
-    "scripts": "arguments data errors identity interrupts report rescore scoring select store sweep",
+    "scripts": "arguments data errors identity interrupts report rescore status sweep",
 }  # fmt: skip
 # The same within report/.
 REPORT = {

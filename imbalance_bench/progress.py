@@ -1,0 +1,178 @@
+"""How far a cell is, said while it trains: at the terminal, and in ``progress.json`` beside its record for status.py.
+
+Code that takes long calls ``report`` whenever it has come a step further, whatever it is and however often: this module
+decides what is worth showing. Outside a cell (``following``) a report goes nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TextIO
+
+from imbalance_bench.tally import clock
+
+NAME = "progress.json"
+SHOW = 1.0  # seconds between two looks of the line at a terminal
+PLAIN = 60.0  # ... and between two lines where the output is a file, or shared with other processes
+WRITE = 2.0  # ... and between two writes of progress.json
+WARM = 2.0  # a cell that is done sooner shows nothing
+
+
+@dataclass
+class Progress:
+    """Of one cell. ``name``: what the line begins with; ``path``: progress.json (None: not written)."""
+
+    name: str
+    path: Path | None = None
+    stream: TextIO = field(default_factory=lambda: sys.stderr)
+    now: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        # Lines of several processes would write over each other at one terminal.
+        alone = os.environ.get("IMBALANCE_BENCH_ALONE", "1") == "1"
+        self.rewrites = alone and self.stream.isatty()
+        self.begun = self.shown = self.written = self.now()
+        self.said = self.begun
+        self.within: list[str] = []
+        self.stage, self.stage_begun, self.first = "", self.begun, 0.0
+        self.width = 0
+
+    def report(self, stage: str, done: float, total: float, unit: str, numbers: Mapping[str, float]) -> None:
+        """``done`` of ``total`` (0: not known) ``unit``s of a stage, and what they gave."""
+        now = self.now()
+        if stage != self.stage or done < self.first:
+            self.stage, self.stage_begun, self.first = stage, now, done
+        if now - self.begun < WARM:
+            return
+        state = self.state(done, total, unit, numbers, now)
+        if self.path is not None and now - self.written >= WRITE:
+            self.written = now
+            self._write(state)
+        if self.rewrites and now - self.shown >= SHOW:
+            self.shown = now
+            self._rewrite(f"{self.name}: {described(state)}")
+        elif not self.rewrites and now - self.said >= PLAIN:
+            self.said = now
+            print(f"{self.name}: {described(state)}", file=self.stream, flush=True)
+
+    def state(self, done: float, total: float, unit: str, numbers: Mapping[str, float], now: float) -> dict[str, Any]:
+        """What progress.json holds."""
+        spent = now - self.stage_begun
+        pace = (done - self.first) / spent if spent > 0 else 0.0
+        return {
+            "within": list(self.within),
+            "stage": self.stage,
+            "done": done,
+            "total": total,
+            "unit": unit,
+            "numbers": {name: float(value) for name, value in numbers.items()},
+            "pace": pace,
+            "left": (total - done) / pace if total and pace > 0 else None,
+            "seconds": now - self.begun,
+            "time": time.time(),
+            "host": platform.node(),
+            "process": os.getpid(),
+        }
+
+    def _write(self, state: dict[str, Any]) -> None:
+        """A reader sees the earlier state or this one, never half of one. A full disk costs the progress only."""
+        assert self.path is not None
+        new = self.path.with_name(f".{NAME}.{os.getpid()}")
+        with suppress(OSError):
+            new.write_text(json.dumps(state))
+            new.replace(self.path)
+
+    def _rewrite(self, line: str) -> None:
+        with suppress(OSError, ValueError):
+            line = line[: shutil.get_terminal_size().columns - 1]
+            self.stream.write("\r" + line.ljust(self.width))
+            self.stream.flush()
+            self.width = len(line)
+
+    def clear(self) -> None:
+        """Takes the line away, before another is printed."""
+        if self.width:
+            with suppress(OSError, ValueError):
+                self.stream.write("\r" + " " * self.width + "\r")
+                self.stream.flush()
+            self.width = 0
+
+
+_CURRENT: ContextVar[Progress | None] = ContextVar("progress", default=None)
+
+
+@contextmanager
+def following(progress: Progress) -> Iterator[Progress]:
+    """Within it, what is reported is of this cell. Its line and its file are gone afterwards."""
+    token = _CURRENT.set(progress)
+    try:
+        yield progress
+    finally:
+        _CURRENT.reset(token)
+        progress.clear()
+        if progress.path is not None:
+            with suppress(OSError):
+                progress.path.unlink(missing_ok=True)
+
+
+def report(stage: str, done: float, total: float = 0, unit: str = "epochs", **numbers: float) -> None:
+    """Says that ``done`` of ``total`` (0: not known) ``unit``s of a stage are behind, and the numbers that they gave:
+    ``report("training", 3, 200, loss=0.31)``."""
+    progress = _CURRENT.get()
+    if progress is not None:
+        progress.report(stage, done, total, unit, numbers)
+
+
+@contextmanager
+def within(part: str) -> Iterator[None]:
+    """Names the part of a cell that is at work, e.g. "run 3 of 5", for what is reported meanwhile."""
+    progress = _CURRENT.get()
+    if progress is None:
+        yield
+        return
+    progress.within.append(part)
+    progress.stage = ""  # the next report begins a stage, though it may be called as the last one was
+    try:
+        yield
+    finally:
+        progress.within.pop()
+
+
+def clear() -> None:
+    """Takes the line of the present cell away, before something is printed."""
+    progress = _CURRENT.get()
+    if progress is not None:
+        progress.clear()
+
+
+def read(folder: Path) -> dict[str, Any] | None:
+    """What a cell that is running reported last; None where there is nothing to read."""
+    try:
+        state = json.loads((folder / NAME).read_text())
+        described(state)
+        return {**state, "time": float(state["time"])}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def described(state: Mapping[str, Any]) -> str:
+    """run 3 of 5, training 12 of 200 epochs, loss 0.31, valid_score 0.55, 3.1 epochs/s, 1:01 left"""
+    total = f" of {state['total']:g}" if state["total"] else ""
+    parts = [*state["within"], f"{state['stage']} {state['done']:g}{total} {state['unit']}"]
+    parts += [f"{name} {value:.4g}" for name, value in state["numbers"].items()]
+    if state["pace"] > 0:
+        slow = state["pace"] < 0.1
+        parts.append(f"{1 / state['pace']:.0f} s each" if slow else f"{state['pace']:.3g} {state['unit']}/s")
+    if state["left"] is not None:
+        parts.append(f"{clock(state['left'])} left")
+    return ", ".join(parts)

@@ -1,0 +1,184 @@
+"""Where the cells under an outputs folder stand, without training or changing anything; imports no torch."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from imbalance_bench import origin, progress, scoring
+from imbalance_bench.arguments import ArgumentParser
+from imbalance_bench.conf_files import own_folder
+from imbalance_bench.errors import BenchError
+from imbalance_bench.select import select
+from imbalance_bench.store import CellFolder, Store
+
+EVERY = 2.0  # seconds between two looks of --watch
+TAIL = 4  # lines of a traceback that --failed shows
+TO_DO = ("failed", "damaged", "started", "missing")
+EXPLAINED = ("failed", "damaged", "outdated")
+HELP = """The cells of an outputs folder: done, declined, running, failed and why, started (their process died),
+damaged, outdated, and stale (done by code that has changed since).
+
+  status.py                                     counts, and what is not well
+  status.py +paper=miso/table3 dataset=sms_spam  of a preset, as train.py -m takes it: what is missing, too
+  status.py --failed method=dos*                 reasons, and the last lines of each traceback
+  status.py --watch                              again and again until nothing runs
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One cell as it stands. ``why``: of a failure or damage; ``progress``: as in progress.json, while it runs;
+    ``notes``: what else to know, each with the word that it is listed under."""
+
+    path: str
+    labels: dict[str, str]
+    id: str
+    state: str
+    why: str = ""
+    trace: list[str] = field(default_factory=list)
+    progress: dict[str, Any] | None = None
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    few_classes: bool = False
+
+
+def names(store: Store, cell: CellFolder) -> dict[str, str]:
+    """What a cell is selected by: the folders that it lies in, and its id."""
+    *labels, name = cell.path.relative_to(store.runs).parts
+    return {"method": "", **dict(zip(("dataset", "ratio", "backbone", "method"), labels)), "id": name}
+
+
+def look(store: Store, cell: CellFolder) -> Seen:
+    """Where a cell stands."""
+    state, error = cell.state(), cell.error()
+    why = cell.damage() or error.partition("\n")[0] if state in EXPLAINED else ""
+    labels = names(store, cell)
+    record = cell.record() if state == "done" else None
+    notes, few = [], False
+    if record:
+        if origin.changed(record.get("code", {})):
+            state = "stale"
+            why = (
+                f"made by other code ({origin.named(origin.changed(record['code']))}): cache=overwrite trains it again"
+            )
+        if error:
+            notes.append(("kept", f"training it again failed: {error.partition(chr(10))[0]}"))
+        if said := scoring.few_classes(record):
+            few = True
+            notes.append(("note", said))
+        notes += [
+            ("diverged", f"fold {run['fold']} repeat {run['repeat']}: {run['failure']}")
+            for run in record["runs"]
+            if run["failure"]
+        ]
+    return Seen(
+        path=cell.path.relative_to(store.runs).as_posix(),
+        labels={group: label for group, label in labels.items() if group != "id"},
+        id=labels["id"],
+        state=state,
+        why=why,
+        trace=[line for line in error.splitlines()[1:] if line.strip()][-TAIL:] if state == "failed" else [],
+        progress=progress.read(cell.path) if state == "running" else None,
+        notes=notes,
+        few_classes=few,
+    )
+
+
+def planned(store: Store, preset: str, overrides: Sequence[str], own: Any) -> list[CellFolder]:
+    """The folders of a preset's cells (+paper=<paper>/<name>), narrowed as train.py narrows it."""
+    from imbalance_bench.presets import load_preset
+
+    paper, _, name = preset.partition("/")
+    if not name:
+        raise BenchError(f"+paper={preset} names no preset: +paper=<paper>/<table>, as for scripts/train.py")
+    return [store.cell(cell.labels, cell.id) for cell in load_preset(paper, name, list(overrides), own).cells]
+
+
+def survey(store: Store, wanted: Sequence[str], own: Any = None) -> list[Seen]:
+    """The cells that the words of the command line are about.
+
+    Raises:
+        BenchError: a word matches nothing, or there is no such preset.
+    """
+    presets = [word.removeprefix("+paper=") for word in wanted if word.startswith("+paper=")]
+    if not presets:
+        return [look(store, cell) for cell in select(store.cells(), wanted, lambda cell: names(store, cell))]
+    overrides = [word for word in wanted if not word.startswith("+paper=")]
+    cells = {cell.path: cell for preset in presets for cell in planned(store, preset, overrides, own)}
+    return [look(store, cell) if cell.path.is_dir() else _missing(store, cell) for cell in cells.values()]
+
+
+def _missing(store: Store, cell: CellFolder) -> Seen:
+    labels = names(store, cell)
+    path = cell.path.relative_to(store.runs).as_posix()
+    return Seen(path, {g: label for g, label in labels.items() if g != "id"}, labels["id"], "missing")
+
+
+def lines(cells: Sequence[Seen], everything: bool = False, failed: bool = False) -> Iterator[str]:
+    """What is printed: cells that are not well or at work (``everything``: all), and the counts; ``failed``: only those
+    that failed, with the end of their tracebacks."""
+    for cell in cells:
+        if failed and cell.state not in (*TO_DO, "outdated"):
+            continue
+        notes = [(word, text) for word, text in cell.notes if everything or word != "note"]
+        if everything or failed or cell.state in (*EXPLAINED, "running", "started"):
+            yield f"{cell.state:9s} {cell.path}"
+            if cell.why:
+                yield f"          {cell.why}"
+            if cell.progress:
+                yield f"          {at_work(cell.progress)}"
+            yield from (f"          | {line}" for line in (cell.trace if failed else ()))
+        yield from (line for word, text in notes for line in (f"{word:9s} {cell.path}", f"          {text}"))
+    count = Counter(cell.state for cell in cells)
+    few = sum(cell.few_classes for cell in cells)
+    summary = ", ".join(f"{n} {state}" for state, n in sorted(count.items())) or "no cells yet: run scripts/train.py"
+    yield summary + (f"; few classes predicted in {few} (--all lists them)" if few else "")
+
+
+def at_work(state: dict[str, Any]) -> str:
+    """What a running cell does, and who does it."""
+    ago = max(0.0, time.time() - state["time"])
+    here = f"process {state['process']}" + ("" if state["host"] == platform.node() else f" on {state['host']}")
+    return f"{progress.described(state)}; {here}, {ago:.0f} s ago"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status is 1 while a cell is failed, damaged, missing or left unfinished."""
+    from argparse import RawDescriptionHelpFormatter
+
+    parser = ArgumentParser(description=HELP, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("--outputs", default="outputs", help="the folder of paths.outputs (default: outputs)")
+    parser.add_argument("--all", action="store_true", help="list finished cells too")
+    parser.add_argument("--failed", action="store_true", help="list what failed, with the end of each traceback")
+    parser.add_argument("--json", action="store_true", help="all of it, for programs")
+    parser.add_argument("--watch", action="store_true", help=f"every {EVERY:g} s, until nothing runs")
+    parser.add_argument("--config-dir", metavar="FOLDER", help="presets of your own, as for train.py")
+    parser.add_argument("wanted", nargs="*", help="ids, filters such as method=smote,ada* dataset=ecoli, +paper=...")
+    arguments = parser.parse_intermixed_args(argv)
+    if arguments.watch and arguments.json:
+        parser.error("--watch shows a page, and --json is for programs: choose one")
+    store = Store(arguments.outputs)
+    try:
+        own = own_folder(arguments.config_dir)
+        while True:
+            cells = survey(store, arguments.wanted, own)
+            running = any(cell.state == "running" for cell in cells)
+            if arguments.json:
+                print(json.dumps([asdict(cell) for cell in cells], indent=1))
+                break
+            if arguments.watch and sys.stdout.isatty():
+                print("\033[2J\033[H", end="")  # clears the screen
+            print("\n".join(lines(cells, arguments.all, arguments.failed)), flush=True)
+            if not arguments.watch or not running:
+                break
+            time.sleep(EVERY)
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return int(any(cell.state in TO_DO for cell in cells))

@@ -1,0 +1,130 @@
+"""What a cell says while it trains."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+
+import pytest
+
+from imbalance_bench import progress
+from imbalance_bench.progress import NAME, PLAIN, Progress, described, following, read, report, within
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Time:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+def lines(stream: io.StringIO) -> list[str]:
+    return stream.getvalue().splitlines()
+
+
+def test_a_file_gets_a_line_a_minute(time, tmp_path):
+    out = io.StringIO()
+    with following(Progress("focal ecoli native", tmp_path / NAME, out, time)):
+        for epoch in range(1, 201):
+            time.now += 1
+            report("training", epoch, 200, loss=1 / epoch, valid_score=0.5)
+    assert len(lines(out)) == 3
+    assert lines(out)[0] == (
+        "focal ecoli native: training 60 of 200 epochs, loss 0.01667, valid_score 0.5, 1 epochs/s, 2:20 left"
+    )
+
+
+def test_a_terminal_has_one_line_that_changes_and_goes(time):
+    out = Terminal()
+    with following(Progress("focal ecoli native", None, out, time)):
+        for epoch in range(1, 11):
+            time.now += 0.5
+            report("training", epoch, 10)
+    shown = out.getvalue().split("\r")
+    assert [s.split(":")[1].split(" of")[0].strip() for s in shown[1:-2]] == [
+        "training 4",
+        "training 6",
+        "training 8",
+        "training 10",
+    ]
+    assert "\n" not in out.getvalue()
+    assert not shown[-2].strip() and not shown[-1]
+
+
+def test_a_short_cell_says_nothing(time, tmp_path):
+    out = Terminal()
+    with following(Progress("short", tmp_path / NAME, out, time)):
+        for epoch in range(10):
+            time.now += 0.1
+            report("training", epoch, 10)
+    assert not out.getvalue() and not list(tmp_path.iterdir())
+
+
+def test_processes_that_share_a_terminal_write_lines(time, monkeypatch):
+    monkeypatch.setenv("IMBALANCE_BENCH_ALONE", "0")
+    out = Terminal()
+    with following(Progress("one of many", None, out, time)):
+        for epoch in range(int(PLAIN) + 2):
+            time.now += 1
+            report("training", epoch, 100)
+    assert "\r" not in out.getvalue() and len(lines(out)) == 1
+
+
+def test_progress_json_is_what_status_reads(time, tmp_path):
+    with following(Progress("cell", tmp_path / NAME, io.StringIO(), time)):
+        assert read(tmp_path) is None
+        with within("run 2 of 5"):
+            for epoch in range(1, 31):
+                time.now += 1
+                report("meta", epoch, 60, loss=2.0)
+        state = json.loads((tmp_path / NAME).read_text())
+        assert (state["stage"], state["total"], state["process"]) == ("meta", 60, os.getpid())
+        assert state["pace"] == pytest.approx(1.0)
+        assert state["left"] == pytest.approx(60 - state["done"])
+        assert described(read(tmp_path)).startswith(f"run 2 of 5, meta {state['done']:g} of 60 epochs, loss 2, ")
+    assert not (tmp_path / NAME).exists()
+
+
+def test_each_stage_has_a_pace_of_its_own(time, tmp_path):
+    with following(Progress("cell", tmp_path / NAME, io.StringIO(), time)):
+        for epoch in range(1, 11):
+            time.now += 10
+            report("generator", epoch, 10)
+        for epoch in range(1, 11):
+            time.now += 2
+            report("training", epoch, 10)
+        assert read(tmp_path)["pace"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"stage": 1}', '{"time": "x"}'])
+def test_a_file_that_cannot_be_read_is_no_progress(content, tmp_path):
+    (tmp_path / NAME).write_text(content)
+    assert read(tmp_path) is None
+
+
+def test_a_disk_that_is_full_costs_nothing_else(time, tmp_path):
+    out = io.StringIO()
+    with following(Progress("cell", tmp_path / "gone" / NAME, out, time)):
+        for epoch in range(1, 101):
+            time.now += 1
+            report("training", epoch)
+    assert len(lines(out)) == 1 and "left" not in lines(out)[0]
+
+
+def test_reports_outside_a_cell_go_nowhere(capsys):
+    report("training", 1, 2)
+    with within("run 1 of 2"):
+        report("training", 2, 2)
+    progress.clear()
+    assert capsys.readouterr() == ("", "")
