@@ -304,6 +304,13 @@ def test_two_missing_cells_leave_ranks_open_however_many_agree():
     assert verdict(claim("ranks_differ", names[:13]), table(means)).verdict == "holds"
 
 
+def test_a_p_of_one_in_twenty_itself_is_not_below_it():
+    """Of 120 orders of five sides 6 agree as well as these, whose first three are equal in one cell."""
+    means = {"a": [0.1, 0.2], "b": [0.2, 0.2], "c": [0.3, 0.2], "d": [0.4, 0.4], "e": [0.5, 0.5]}
+    result = verdict(claim("ranks_differ", ["d0", "d1"], against=["b", "c", "d", "e"]), table(means))
+    assert (result.verdict, result.detail) == ("does not hold", "exact p = 0.05, over 2 cells")
+
+
 def test_ranks_differ_is_friedmans_test_on_the_cells():
     rng = np.random.default_rng(0)
     means = {m: (rng.random(8) * 0.3 + shift).tolist() for m, shift in [("a", 0.5), ("b", 0.2), ("c", 0.3)]}

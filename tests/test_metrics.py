@@ -267,6 +267,9 @@ def test_regression():
         ([0], np.log([[0.5, 0.5]]), ["a"], "classification", "cannot score"),
         ([0, 1], np.log([[0.5, 0.5]]), ["a", "b"], "classification", "cannot score"),
         ([0.0], [[np.nan]], ["y"], "regression", "finite"),
+        ([0.0, 1.0], [[1.0], [np.inf]], ["y"], "regression", "finite"),
+        ([0.0, np.nan], [[1.0], [2.0]], ["y"], "regression", "finite"),
+        ([0.0, 1.0], [[1.0, 1.0], [2.0, 2.0]], ["y"], "regression", "one finite column"),
     ],
 )
 def test_bad_predictions_are_named(labels, log_probs, names, kind, says):
