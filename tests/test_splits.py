@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.data.dividing import dealt, k_folds
+from imbalance_bench.data.dividing import cut, dealt, k_folds
 from imbalance_bench.data.encode import ArrayEncoder, TableEncoder
 from imbalance_bench.data.splits import RowsToSplit
 from imbalance_bench.data.tasks import make_runs, run_seed, subset_hash
@@ -297,6 +297,28 @@ def test_many_groups_that_are_alike_are_dealt_by_their_share():
     assert (parts != dealt(y, np.arange(len(y)), np.array([0.7, 0.3]), 1)).any()
 
 
+@pytest.mark.parametrize(
+    ("groups", "shares", "parts"),
+    [
+        # Rows of class 0 and of class 1 of each group. The largest difference comes first: the second group, to the
+        # first part. The first group fills the classes as evenly in either: it goes to the empty one.
+        ([(1, 0), (0, 2), (1, 1)], (0.5, 0.5), [1, 0, 0]),
+        # The third, the first, and the second, which fills both as evenly: 7 rows of 0.75 are fewer than 3 of 0.25.
+        ([(0, 3), (1, 0), (1, 6)], (0.75, 0.25), [1, 0, 0]),
+        # The group with a row of each class is the last.
+        ([(1, 0), (2, 0), (1, 1)], (0.6, 0.4), [1, 0, 0]),
+        # The one row of class 0, of the second group, counts as much as the four of class 1.
+        ([(0, 2), (1, 1), (0, 1)], (0.6, 0.4), [0, 0, 1]),
+        ([(0, 2), (1, 1), (0, 1)], (0.5, 0.25, 0.25), [0, 0, 1]),
+    ],
+)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_three_groups_go_where_each_leaves_the_classes_most_even(groups, shares, parts, seed):
+    y = np.concatenate([np.repeat([0, 1], rows) for rows in groups])
+    of = np.repeat(range(3), [sum(rows) for rows in groups])
+    assert dealt(y, of, np.array(shares), seed).tolist() == np.array(parts)[of].tolist()
+
+
 def test_groups_go_where_they_went():
     """Records are of these parts: patients of many rows, and many single rows that are alike."""
     y, groups = patients(24, 3)
@@ -350,6 +372,13 @@ def test_what_a_ratio_takes_out_is_bound_by_time_in_past_and_future_alone():
     data = dated()
     (run, *_) = make_runs(data, ratio("ir_10", apply_to="all"), protocol("repeated_holdout"), 0)
     assert len(run.task.withdrawn.ids) == 100 - 30  # of 300 and 100 rows
+
+
+def test_the_latest_rows_begin_at_the_time_nearest_to_their_share():
+    times = np.random.default_rng(0).permutation(np.repeat([0, 3, 7], [4, 3, 3]))
+    # Four of ten rows are asked for: three are of time 7, six of 3 and later.
+    assert [cut(times, share) for share in (0.1, 0.4, 0.5, 0.9)] == [7, 7, 3, 3]
+    assert cut(np.full(5, 2), 0.5) is None
 
 
 def test_the_parts_of_past_and_future():

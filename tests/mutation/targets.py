@@ -254,6 +254,11 @@ EQUIVALENT: list[tuple[str, str, str]] = [
             ),
             (
                 "data.dividing:dealt",
+                "of one group a part has a share below 1, which is none",
+                [("max(len(first) - SPARE, 0)", "max(len(first) - SPARE, 1)")],
+            ),
+            (
+                "data.dividing:dealt",
                 "twice as many rows of every kind: only their ratios are compared",
                 [("np.add.at(table, (codes, y), 1)", "np.add.at(table, (codes, y), 2)")],
             ),
