@@ -235,7 +235,7 @@ EQUIVALENT: list[tuple[str, str, str]] = [
             (
                 "metrics:ranking_scores",
                 "both forms of log(1 - p) are equal there",
-                [("own > _SATURATED", "own >= _SATURATED")],
+                [("own > SATURATED", "own >= SATURATED")],
             ),
             (
                 "methods.shared.oversampling:OverSampler.resample",
