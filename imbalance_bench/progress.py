@@ -125,12 +125,14 @@ def following(progress: Progress) -> Iterator[Progress]:
                 progress.path.unlink(missing_ok=True)
 
 
-def report(stage: str, done: float, total: float = 0, unit: str = "epochs", **numbers: float) -> None:
+def report(
+    stage: str, done: float, total: float = 0, unit: str = "epochs", numbers: Mapping[str, float] | None = None
+) -> None:
     """Says that ``done`` of ``total`` (0: not known) ``unit``s of a stage are behind, and the numbers that they gave:
-    ``report("training", 3, 200, loss=0.31)``."""
+    ``report("training", 3, 200, numbers={"loss": 0.31})``."""
     progress = _CURRENT.get()
     if progress is not None:
-        progress.report(stage, done, total, unit, numbers)
+        progress.report(stage, done, total, unit, numbers or {})
 
 
 @contextmanager

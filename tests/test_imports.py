@@ -32,14 +32,15 @@ MAY = {
     "reference": "conf_files config options plugins registry",
     "select": "config errors",
     "rescore": "arguments errors metrics plugins scoring select store",
-    "data": "arguments conf_files devices errors locks options plugins pretrained registry rounding seeds",
+    "data": "arguments conf_files devices errors locks options plugins pretrained progress registry rounding seeds",
     "backbones": "data errors options pretrained registry",
-    "engine": "config data devices errors metrics scoring seeds",
+    "engine": "config data devices errors metrics progress scoring seeds",
     "slices": "data engine errors",
     "trackers": "engine errors options registry",
     "presets": "conf_files config errors identity plugins registry",
     "methods": (
-        "backbones config data engine errors identity metrics neighbours options registry rounding scoring seeds slices"
+        "backbones config data engine errors identity metrics neighbours options progress registry rounding scoring "
+        "seeds slices"
     ),
     "run": "config data devices engine errors identity metrics origin plugins registry scoring slices store",
     "report": "arguments conf_files config data errors identity metrics origin presets registry scoring select store",

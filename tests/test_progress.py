@@ -9,7 +9,10 @@ import os
 import pytest
 
 from imbalance_bench import progress
+from imbalance_bench.data.fetch import Arriving
+from imbalance_bench.engine import Engine
 from imbalance_bench.progress import NAME, PLAIN, Progress, described, following, read, report, within
+from tests.tasks import backbone, method, task, trainer
 
 
 class Terminal(io.StringIO):
@@ -38,7 +41,7 @@ def test_a_file_gets_a_line_a_minute(time, tmp_path):
     with following(Progress("focal ecoli native", tmp_path / NAME, out, time)):
         for epoch in range(1, 201):
             time.now += 1
-            report("training", epoch, 200, loss=1 / epoch, valid_score=0.5)
+            report("training", epoch, 200, numbers={"loss": 1 / epoch, "valid_score": 0.5})
     assert len(lines(out)) == 3
     assert lines(out)[0] == (
         "focal ecoli native: training 60 of 200 epochs, loss 0.01667, valid_score 0.5, 1 epochs/s, 2:20 left"
@@ -87,7 +90,7 @@ def test_progress_json_is_what_status_reads(time, tmp_path):
         with within("run 2 of 5"):
             for epoch in range(1, 31):
                 time.now += 1
-                report("meta", epoch, 60, loss=2.0)
+                report("meta", epoch, 60, numbers={"loss": 2.0})
         state = json.loads((tmp_path / NAME).read_text())
         assert (state["stage"], state["total"], state["process"]) == ("meta", 60, os.getpid())
         assert state["pace"] == pytest.approx(1.0)
@@ -128,3 +131,44 @@ def test_reports_outside_a_cell_go_nowhere(capsys):
         report("training", 2, 2)
     progress.clear()
     assert capsys.readouterr() == ("", "")
+
+
+def reported(monkeypatch, work) -> list[tuple[str, float, float, str]]:
+    """What is reported while ``work`` is done in a cell."""
+    found = []
+    monkeypatch.setattr(Progress, "report", lambda self, stage, *rest: found.append((stage, *rest[:3])))
+    with following(Progress("cell")):
+        work()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("label", "options", "last"),
+    [
+        ("cross_entropy", {}, ("training", 2, 2, "epochs")),
+        ("explicit_gradient", {"meta_epochs": 3}, ("meta", 3, 3, "epochs")),
+        ("dos", {"decisions": []}, ("over-sampled training", 2, 2, "epochs")),
+        ("setconv", {"episodes": 2, "support": 4}, ("training", 2, 2, "epochs")),
+        ("weob2", {"members": 2}, ("stream", 0, 105, "rows")),
+        ("iml", {"iterations": 2, "steps": 2}, ("metric learning", 2, 2, "iterations")),
+        ("mesa", {"random_steps": 3, "learned_steps": 2}, ("meta-sampler", 4, 5, "steps")),
+    ],
+)
+def test_every_family_says_how_far_it_is(label, options, last, monkeypatch):
+    engine = Engine(trainer(epochs=2), "cpu")
+    stages = reported(monkeypatch, lambda: method(label, **options).fit([task()], backbone(), engine))
+    assert last in [tuple(stage) for stage in stages]
+
+
+def test_a_generative_method_says_how_far_its_generator_is(monkeypatch):
+    engine = Engine(trainer(epochs=1), "cpu")
+    fit = method("cwgan", epochs=2, ac_epochs=1).fit
+    stages = reported(monkeypatch, lambda: fit([task()], backbone(), engine))
+    assert [stage[0] for stage in stages] == ["GAN", "GAN", "training"]
+
+
+def test_a_download_says_how_much_has_arrived(monkeypatch):
+    arriving = Arriving()
+    arriving.total = 3_000_000
+    stages = reported(monkeypatch, lambda: [arriving.update(1_500_000), arriving.reset(), arriving.update(3_000_000)])
+    assert stages == [("downloading", 1.5, 3.0, "MB"), ("downloading", 3.0, 3.0, "MB")]

@@ -59,7 +59,7 @@ def test_a_running_cell_says_what_it_does(store, capsys):
         work = Progress("smote oil native", running.path / progress.NAME, io.StringIO(), lambda: next(clock))
         with following(work):
             for epoch in range(1, 6):
-                progress.report("training", epoch, 200, loss=0.25)
+                progress.report("training", epoch, 200, numbers={"loss": 0.25})
             code, lines = shown(capsys, store)
     assert code == 0
     assert lines[0] == "running   oil/native/mlp/smote/0123456789ab"

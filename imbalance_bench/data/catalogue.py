@@ -13,6 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from imbalance_bench import progress
 from imbalance_bench.arguments import ArgumentParser, plugins_of
 from imbalance_bench.conf_files import CONF, content_of, hydra_started, own_folder
 from imbalance_bench.data.base import Facts, Source
@@ -204,7 +205,8 @@ def _run(command: str, names: list[str], folder: Path, own: Path | None) -> int:
             if not names and entry.source.paths(folder) is None and entry.source.by_hand:
                 print(f"{entry.name}: cannot be downloaded; place the files by hand (docs/datasets.md)")
                 continue
-            entry.source.load(folder)
+            with progress.following(progress.Progress(f"fetching {entry.name}")):
+                entry.source.load(folder)
             print(f"{entry.name}: here")
             continue
         try:

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
+from imbalance_bench import progress
 from imbalance_bench.errors import BenchError
 from imbalance_bench.locks import lock_file
 
@@ -40,6 +41,7 @@ SITES = {
 CHECKSUMS = "checksums.json"
 SUM = re.compile(r"(md5|sha1|sha256|sha512):[0-9a-f]{32,128}")
 HERE = ("127.0.0.1", "::1", "localhost")  # what goes there passes no network
+MB = 10**6
 STALE = 86_400  # seconds after which what is half written to a cache is a leftover
 
 
@@ -195,7 +197,7 @@ def _downloaded(url: str, folder: Path, path: Path, expected: str | None) -> Ite
         print(f"downloading {url}", file=sys.stderr)
         with _writing(path):
             try:
-                pooch.HTTPDownloader(timeout=60, hooks={"response": encrypted})(url, str(part), None)
+                pooch.HTTPDownloader(Arriving(), timeout=60, hooks={"response": encrypted})(url, str(part), None)
             except requests.RequestException as error:
                 raise _no_network(url, path, error) from error
         with part.open("rb") as file:
@@ -212,6 +214,25 @@ def _downloaded(url: str, folder: Path, path: Path, expected: str | None) -> Ite
         yield part
     finally:
         part.unlink(missing_ok=True)
+
+
+class Arriving:
+    """A download's megabytes, told to ``progress`` as pooch counts them."""
+
+    total = 0  # bytes, which pooch sets; 0 where the server does not say
+
+    def __init__(self) -> None:
+        self.bytes = 0
+
+    def update(self, n: int) -> None:
+        self.bytes += n
+        progress.report("downloading", self.bytes / MB, self.total / MB, "MB")
+
+    def reset(self) -> None:
+        self.bytes = 0
+
+    def close(self) -> None:
+        """Nothing is left open."""
 
 
 def _no_network(url: str, path: Path, error: Exception) -> BenchError:

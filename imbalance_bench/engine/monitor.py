@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from imbalance_bench import progress
 from imbalance_bench.data.base import Task
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.engine.validation import OnDevice, OnHost
@@ -41,7 +42,14 @@ class Monitor:
         left to go on with."""
         due = (epoch + 1) % validate_every == 0 or epoch + 1 == epochs
         self.end_epoch(phase, epoch, steps, due and any(len(t.valid) for t in self.tasks))
+        progress.report(phase, epoch + 1, epochs, numbers=self.latest())
         return bool(self.alive)
+
+    def latest(self) -> dict[str, float]:
+        """The numbers of the last epoch, means over the living runs."""
+        rows = [self.history[r][-1] for r in self.alive if self.history[r]]
+        names = [name for name in (rows[0] if rows else {}) if name != "epoch"]
+        return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
 
     def end_epoch(self, phase: str, epoch: int, steps: Sequence[Step], validate: bool = False) -> None:
         """Writes one epoch into the history, ends the runs that diverged in it, and (``validate``) scores the others on

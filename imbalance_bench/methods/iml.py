@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
+from imbalance_bench import progress
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.methods.base import Method, resampling_info
@@ -85,6 +86,7 @@ class IML(Method):
             mapped = mapped @ step.T
             maps.append(step @ maps[-1] if maps else step)
             history.append({"epoch": t + 1, "train_loss": loss})
+            progress.report("metric learning", t + 1, self.iterations, "iterations", {"train_loss": loss})
         decision = LocalDecision(centre, basis, maps, x, labels, task.classes, self.neighbours, self.overlap)
         info = resampling_info(task, rows) | {"metric_rows": len(few)}
         classifier = VectorClassifier(decision, info=info, history=history)

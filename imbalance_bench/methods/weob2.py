@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imbalance_bench import progress
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.methods.base import Method, resampling_info
@@ -157,6 +158,7 @@ def learn(
     seen = like.new_empty(*signs.shape[:2], len(ENSEMBLES))
     total = torch.zeros(len(sets), dtype=torch.double)
     for start in range(0, len(signs), CHUNK):
+        progress.report("stream", start, len(signs), "rows")
         x = padded([flat_vectors(s.x[o[start : start + CHUNK]]) for s, o in zip(sets, orders)])
         x = torch.nn.functional.pad(x, (1, 0), value=1.0)
         lengths = x.square().sum(2)

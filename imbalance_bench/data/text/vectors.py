@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from imbalance_bench import progress
 from imbalance_bench.data.base import Language
 from imbalance_bench.data.fetch import cache_folders, cached
 from imbalance_bench.data.text.reading import texts_hash
@@ -127,7 +127,7 @@ class TransformerEncoder:
                         "kept: set backbone.precision=float32, or look at its weights"
                     )
                 kept.write(i, made)
-                print(f"{self.model}: {min((i + 1) * SHARD, len(order))} of {len(order)} texts", file=sys.stderr)
+                progress.report("encoding", min((i + 1) * SHARD, len(order)), len(order), "texts")
             shards.append(made)
         vectors = np.concatenate(shards)
         out = np.empty_like(vectors)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from imbalance_bench import progress
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.batches import Batch, Rows
 from imbalance_bench.engine.losses import cross_entropy
@@ -164,6 +165,7 @@ class GANs:
                     self._generator_gradient(batch)
                     generator_optimiser.step(batch.among(alive))
             self.monitor.end_epoch("GAN", epoch, steps)
+            progress.report("GAN", epoch + 1, self.options.epochs, numbers=self.monitor.latest())
 
     def sample(self, run: int, label: int, n: int) -> np.ndarray:
         """``n`` made rows of class ``label``, (n, d), from the generator of a run."""

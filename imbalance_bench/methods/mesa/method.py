@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from imbalance_bench import metrics
+from imbalance_bench import metrics, progress
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError
@@ -103,7 +103,9 @@ class Mesa(Method):
         history: list[dict[str, float]] = []
         actions: list[float] = []
         growth.start()
-        for step in range(self.random_steps + self.learned_steps):
+        steps = self.random_steps + self.learned_steps
+        for step in range(steps):
+            progress.report("meta-sampler", step, steps, "steps", {"episodes": len(history)})
             if growth.complete:
                 growth.start()
             state = growth.state()

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from imbalance_bench import progress
 from imbalance_bench.data.base import Vocabulary
 from imbalance_bench.engine.memory import give_back_freed_memory
 from imbalance_bench.errors import BenchError
@@ -163,6 +164,7 @@ class Generator:
             of_many = net.reconstruction(net.majority, many, Memory(states, many.real))
             _descend(optimiser, of_few + of_many)
             losses.append(of_few.detach())
+            progress.report("pre-training", len(losses), steps, "steps")
             if len(losses) % LOOK == 0 and self._settled(losses[-LOOK:]):
                 break
         self._settled(losses[-LOOK:])
@@ -229,6 +231,7 @@ class Generator:
             done = until
             give_back_freed_memory()
             self.history.append({"epoch": epoch + 1, "tau": tau, **facts, "anchors": done})
+            progress.report("generator", epoch + 1, o.epochs, numbers={**facts, "anchors": done})
         anchors, ended = (np.concatenate(parts) for parts in zip(*made))
         tokens = int((anchors != self.known[self.pad]).sum())
         log.info("%d anchors, %d tokens, %.0f tokens/s", len(anchors), tokens, tokens / max(seconds, 1e-9))
