@@ -77,6 +77,13 @@ class Trainer:
     deterministic: bool = True  # configurations that were saved before there was a choice lack it
 
 
+# Of the trainer's options those that concern a whole program: the same for all runs that share one.
+OF_ALL = (
+    "epochs", "optimiser", "augment", "validate_every", "precision", "channels_last", "compile", "backend",
+    "deterministic",
+)  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Paths:
     """``data``: where data sets lie and downloads go; ``outputs``: where runs, tables and figures go."""
@@ -137,6 +144,11 @@ def _whole_paths(group: str, options: Any) -> Any:
 def label_of(option: str) -> str:
     """Label of an option of conf/ in tables and records: dos/k3 is dos_k3."""
     return option.replace("/", "_")
+
+
+def cell_name(labels: dict[str, str]) -> str:
+    """What a cell is called on the terminal."""
+    return " ".join(labels[group] for group in ("method", "dataset", "ratio"))
 
 
 def labels_of(plain: dict[str, Any]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,16 @@ from omegaconf.errors import OmegaConfBaseException
 
 from imbalance_bench import interrupts
 from imbalance_bench.conf_files import ConfFiles
+from imbalance_bench.config import cell_name
 from imbalance_bench.errors import BenchError
 from imbalance_bench.presets import check_paper, labels_in
-from imbalance_bench.tally import StopSweep, Tally
+from imbalance_bench.tally import DeviceLost, StopSweep, Tally
+
+SHOWN = 3  # cells that are named, of many that are trained together
+LOST = (
+    "error: this process can compute on its GPU no longer, and ends; the same command goes on from there "
+    "(hydra/launcher=gpu does so by itself)"
+)
 
 
 class Sweep:
@@ -36,8 +43,12 @@ class Sweep:
 
             register()
             options_first()
-            with suppress(StopSweep):
+            try:
                 main()
+            except StopSweep:
+                pass
+            except DeviceLost:
+                print(LOST, file=sys.stderr, flush=True)
         if Tally.current is None:
             return int(self.failed)
         print(Tally.current.summary(), flush=True)
@@ -46,24 +57,29 @@ class Sweep:
     def doing(self) -> str:
         """Names what is running, for the message after an interrupt."""
         names = Tally.current.at_work() if Tally.current else [self.running] if self.running else []
-        return f"training {'; '.join(names)}" if names else ""
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        return f"training {'; '.join(names[:SHOWN])}{more}" if names else ""
 
     def job(self, cfg: DictConfig) -> float | None:
         """Runs one cell, prints its line, and returns its headline (None when there is none)."""
         from imbalance_bench.config import from_omegaconf
         from imbalance_bench.run import Outcome, run_cell
+        from imbalance_bench.run.programs import OUTCOMES
 
         hydra = HydraConfig.get()
         os.chdir(hydra.runtime.cwd)  # whence relative paths count, also where hydra.job.chdir=true has moved away
         labels = labels_in(cfg)
         self.running = cell_name(labels)
         tally = Tally.find() if hydra.mode == RunMode.MULTIRUN else None
-        if tally:
+        trained = OUTCOMES.pop(hydra.job.num, None) if tally else None  # in a program with others
+        if tally and trained is None:
             tally.begin(hydra.job.num, self.running)
         unrecorded = ""
         try:
             check_paper(cfg, hydra.runtime.choices.get("paper", ""))
-            outcome = run_cell(from_omegaconf(cfg))
+            if isinstance(trained, BenchError):
+                raise trained
+            outcome = trained or run_cell(from_omegaconf(cfg))
         except (BenchError, OmegaConfBaseException) as error:  # before there is a cell to record it in
             outcome = Outcome("failed", labels, Path(), message=str(error))
             unrecorded = outcome.line()
@@ -73,11 +89,9 @@ class Sweep:
         print(progress + outcome.line(), file=sys.stderr if outcome.status == "failed" else sys.stdout, flush=True)
         if outcome.status == "failed" and cfg.get("on_error") == "stop":
             raise StopSweep
+        if outcome.lost:
+            raise DeviceLost
         return outcome.headline["mean"] if outcome.headline else None
-
-
-def cell_name(labels: dict[str, str]) -> str:
-    return " ".join(labels[group] for group in ("method", "dataset", "ratio"))
 
 
 @contextmanager

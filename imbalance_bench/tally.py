@@ -21,6 +21,10 @@ class StopSweep(BaseException):
     """Ends a sweep after a failed cell (on_error=stop). No Exception: launchers keep those until the last job."""
 
 
+class DeviceLost(BaseException):
+    """Ends a process that can compute on its GPU no longer."""
+
+
 class Tally:
     """Jobs by their number. ``current``: that of the sweep that this process belongs to."""
 
@@ -80,6 +84,11 @@ class Tally:
         """The names of the jobs that run."""
         self._update()
         return list(self.running.values())
+
+    def put_back(self, job: int) -> bool:
+        """Takes a job for one that has not begun; whether it had. For the process that deals out the jobs."""
+        self._update()
+        return self.running.pop(job, None) is not None
 
     @property
     def failures(self) -> int:

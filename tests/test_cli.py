@@ -267,6 +267,8 @@ class Own(Method):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.what == "waits":
             time.sleep(60)
+        if self.what == "loses":
+            raise RuntimeError("CUDA error: device-side assert triggered")
         return rows[:, 0] + self.what
 """
 
@@ -276,7 +278,7 @@ def own(tmp_path):
     """A folder with a method of its own, for the options after which its name stands."""
     (tmp_path / "my_method.py").write_text(OWN)
     (tmp_path / "my_conf/method").mkdir(parents=True)
-    for what in ("dies", "waits", "fails"):
+    for what in ("dies", "waits", "fails", "loses"):
         (tmp_path / f"my_conf/method/{what}.yaml").write_text(f"{{name: own, label: {what}, what: {what}}}")
     return tmp_path
 
@@ -301,11 +303,12 @@ def stopped(folder: Path, number: signal.Signals, *arguments: str) -> subprocess
 
 
 @pytest.mark.parametrize(
-    "number, status, launcher", [(signal.SIGINT, 130, "basic"), (signal.SIGTERM, 143, "processes")]
+    "number, status, launcher",
+    [(signal.SIGINT, 130, "basic"), (signal.SIGTERM, 143, "processes"), (signal.SIGINT, 130, "together")],
 )
 def test_a_signal_ends_a_sweep_with_one_line(own, number, status, launcher):
     sweep = ["-m", *QUICK, "method=waits,focal", f"hydra/launcher={launcher}", "hydra.launcher.n_jobs=1"]
-    done = stopped(own, number, *(sweep if launcher == "processes" else sweep[:-1]))
+    done = stopped(own, number, *(sweep[:-1] if launcher == "basic" else sweep))
     word = "interrupted" if number == signal.SIGINT else "terminated"
     assert (done.returncode, done.stdout, failures(done)) == (
         status,
@@ -352,6 +355,40 @@ def test_a_sweep_goes_on_without_a_worker_that_was_killed(own):
     assert summary.endswith("; python scripts/status.py shows why")
     assert unrecorded == f"  {died.removeprefix('[1/4] ')}"
     assert len(finished(own)) == 2
+
+
+def test_cells_are_trained_together_and_fail_alone(own):
+    """The first process is killed by one of them; a program of those that are left goes on, one by one."""
+    sweep = ["-m", *QUICK, "plugins=[my_method]", "--config-dir", "my_conf", "hydra/launcher=together"]
+    first = call(own, "train.py", *sweep, "method=cross_entropy,fails,ldam,focal")
+    assert first.returncode == 1
+    runs_alone, failed = failures(first)
+    assert runs_alone == "runs alone: method=ldam is more than one plain training"
+    assert "fails breast_cancer native: failed: TypeError: " in failed
+    *lines, summary = first.stdout.splitlines()
+    assert [line.partition("] ")[2].split()[0] for line in lines] == ["cross_entropy", "focal", "ldam"]
+    assert summary.startswith("4 of 4 cells: 3 done, 0 skipped (done before), 1 failed; ")
+    together = {r["labels"]["method"]: r["cells_together"] for r in Store(own / "outputs").records()}
+    assert together == {"cross_entropy": 2, "focal": 2, "ldam": 1}
+    second = call(own, "train.py", *sweep, "method=cross_entropy,class_weighted,dies,ldam")
+    assert second.returncode == 1
+    _, again, died = failures(second)
+    assert again == "the process that trained 2 cells together was killed (SIGKILL): they are trained one by one"
+    assert "dies breast_cancer native: failed: its process was killed (SIGKILL)" in died
+    assert "4 of 4 cells: 1 done, 2 skipped (done before), 1 failed; " in second.stdout
+
+
+def test_a_gpu_that_is_lost_ends_a_process_and_not_the_sweep_of_others(own):
+    sweep = ["-m", *QUICK, "plugins=[my_method]", "--config-dir", "my_conf", "method=loses,cross_entropy"]
+    first = call(own, "train.py", *sweep)
+    failed, ends = failures(first)
+    assert (first.returncode, "failed: RuntimeError: CUDA error: device-side assert" in failed) == (1, True)
+    assert ends.startswith("error: this process can compute on its GPU no longer, and ends; the same command goes on")
+    assert first.stdout.startswith("1 of 2 cells: 0 done, 0 skipped (done before), 1 failed; ")
+    assert len(finished(own)) == 0
+    second = call(own, "train.py", *sweep, "hydra/launcher=processes", "hydra.launcher.n_jobs=1")
+    assert second.returncode == 1
+    assert "2 of 2 cells: 1 done, 0 skipped (done before), 1 failed; " in second.stdout
 
 
 @pytest.mark.parametrize("script", ["report.py", "status.py", "rescore.py", "data.py"])

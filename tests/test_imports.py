@@ -42,10 +42,13 @@ MAY = {
         "backbones config data engine errors identity metrics neighbours options progress registry rounding scoring "
         "seeds slices"
     ),
-    "run": "config data devices engine errors identity metrics origin plugins registry scoring slices store",
+    "run": (
+        "config data devices engine errors identity methods metrics origin plugins registry scoring slices store tally"
+    ),
     "report": "arguments conf_files config data errors identity metrics origin presets registry scoring select store",
     "status": "arguments conf_files errors origin presets progress scoring select store",
-    "launch": "conf_files config errors interrupts presets reference tally",
+    "launchers": "config errors interrupts run tally",
+    "launch": "conf_files errors launchers presets reference tally",
     "sweep": "conf_files config errors interrupts launch presets run tally",
     "bench": "conf_files config data devices engine methods registry run",
     "scripts": "arguments data errors identity interrupts report rescore status sweep",
@@ -62,7 +65,7 @@ REPORT = {
     "figures": "diagrams published records sheet sheets style",
     "cli": "figures published records sheet sheets writing",
 }  # fmt: skip
-FLOORS = 9  # with scripts/ on top
+FLOORS = 12  # with scripts/ on top
 
 
 @cache

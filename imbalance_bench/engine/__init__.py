@@ -22,6 +22,8 @@ from imbalance_bench.engine.monitor import Monitor
 from imbalance_bench.engine.stack import Stack, Traits
 from imbalance_bench.errors import BenchError
 
+CACHE = 2**23  # bytes: where a step of more runs takes longer than in proportion
+
 # The type of the parameters; bfloat16 and tf32 are for convolutions and products only.
 PRECISIONS = {"float64": torch.float64} | dict.fromkeys(("float32", "tf32", "bfloat16"), torch.float32)
 
@@ -145,10 +147,28 @@ class Engine:
             module = built(backbone, task.train.x.shape[1:], task.classes)
         return None if Traits.of(module).batched else 1
 
+    def most_runs(self, backbone: Any, task: Task) -> int | None:
+        """How many runs of several cells to train as one program (None: as the memory holds): on a CPU as many as
+        ``CACHE`` bytes hold the parameters, gradients, moments and activations of."""
+        if self.device.type != "cpu":
+            return None
+        with torch.device("meta"):
+            tensors = list(built(backbone, task.train.x.shape[1:], task.classes).parameters())
+        parameters = sum(p.numel() for p in tensors)
+        width = task.train.x[0].size + 3 * sum(len(p) for p in tensors if p.dim() > 1)  # outputs, activated, gradients
+        run = 4 * parameters + self.trainer.batch_size * width
+        return max(1, CACHE // (run * self.dtype.itemsize))
+
     def train(
-        self, method: Trainable, tasks: Sequence[Task], sets: Sequence[Part], backbone: Any
+        self,
+        method: Trainable,
+        tasks: Sequence[Task],
+        sets: Sequence[Part],
+        backbone: Any,
+        trainers: Sequence[Trainer] | None = None,
     ) -> list[NetworkClassifier]:
-        """Trains one copy of the backbone a task on its set; the heart of ``Method.fit``."""
+        """Trains one copy of the backbone a task on its set; the heart of ``Method.fit``. ``trainers``: one a run,
+        where they differ in what is each run's own."""
         if self.trainer.backend == "sequential":
             from imbalance_bench.engine.sequential import train_sequential
 
@@ -158,7 +178,8 @@ class Engine:
                 )
             stack = self.stack(method, tasks, backbone)
             return self.classifiers(stack, train_sequential(stack, method, tasks, sets, self.trainer))
-        training = self.begin(method, tasks, backbone)
+        of_runs = trainers or [self.trainer] * len(tasks)
+        training = Training(self.stack(method, tasks, backbone), method, tasks, of_runs)
         training.run(sets, self.trainer.epochs)
         return self.classifiers(training.stack, training.monitor)
 

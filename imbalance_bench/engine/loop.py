@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 
+from imbalance_bench.config import OF_ALL
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.augment import augmentation
 from imbalance_bench.engine.batches import Batch, Rows, Sampler
@@ -42,9 +43,14 @@ class TrainState:
 class Trainable(Protocol):
     """The members of a method that the engine uses."""
 
-    name: ClassVar[str]
-    head: ClassVar[str]
-    stages: ClassVar[bool]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def head(self) -> str: ...
+
+    @property
+    def stages(self) -> bool: ...
 
     def sampler(self, labels: torch.Tensor, batch_size: int, generator: torch.Generator) -> torch.Tensor: ...
 
@@ -55,12 +61,6 @@ class Trainable(Protocol):
 
 Objective = Callable[[Any, Batch, TrainState], torch.Tensor]
 """(stack, batch, state) → the loss of each run, (R,)."""
-
-
-# What concerns the whole program: the same for all runs that share one.
-OF_ALL = (
-    "epochs", "optimiser", "augment", "rows", "validate_every", "precision", "channels_last", "compile", "backend",
-)  # fmt: skip
 
 
 class Training:

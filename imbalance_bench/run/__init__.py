@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imbalance_bench import identity, metrics, origin, scoring
-from imbalance_bench.config import Config
+from imbalance_bench.config import Config, cell_name
 from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.plugins import in_own_code
 from imbalance_bench.run.recipe import Prepared, Scored, fit, prepare, score
@@ -33,7 +33,7 @@ T = TypeVar("T")
 class Outcome:
     """How a cell ended. ``status``: done | skipped (done before) | busy (another process works on it) |
     declined | failed; ``headline`` as in record.json; ``message``: why it was declined or failed; ``note``: what to
-    know of a cell that was done before."""
+    know of a cell that was done before; ``lost``: it failed since this process can compute on its GPU no longer."""
 
     status: str
     labels: dict[str, str]
@@ -43,10 +43,11 @@ class Outcome:
     headline: dict[str, Any] | None = None
     message: str = ""
     note: str = ""
+    lost: bool = False
 
     def line(self) -> str:
         """The one line that a user sees of a cell."""
-        name = " ".join(self.labels[g] for g in ("method", "dataset", "ratio"))
+        name = cell_name(self.labels)
         if self.status in ("done", "skipped") and self.headline:
             h = self.headline
             figures = f"{h['metric']} {h['mean']:.4f} ± {h['sd']:.4f}"
@@ -98,7 +99,7 @@ class Work:
         """The result of a part of the work; None where the cell has ended, or ends by what ``part`` raises."""
         if self.outcome is not None:
             return None
-        import torch  # noqa: F401  (its seconds are not the cell's)
+        from imbalance_bench import devices  # and torch, whose seconds are not the cell's
 
         start = time.perf_counter()
         try:
@@ -112,7 +113,7 @@ class Work:
             message = in_own_code(error, self.config.plugins)
             self.folder.fail(message, traceback.format_exc())
             kept = "; the earlier record is kept" if (self.folder.path / "record.json").exists() else ""
-            self.outcome = self._ended("failed", message + kept)
+            self.outcome = replace(self._ended("failed", message + kept), lost=devices.lost(error))
         finally:
             self.seconds += time.perf_counter() - start
         return None

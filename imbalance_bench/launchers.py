@@ -1,0 +1,333 @@
+"""Hydra launchers: which process trains which cells of a sweep.
+
+``Processes``: each takes the next cell. ``Together``: cells that can share a program are one piece of work. ``Gpu``: a
+process for each slot of a GPU, which is all that it sees.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import takewhile
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.errors import HydraException
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from imbalance_bench import interrupts
+from imbalance_bench.config import Config, cell_name, from_omegaconf
+from imbalance_bench.errors import BenchError
+from imbalance_bench.tally import DeviceLost, StopSweep, Tally
+
+Told = tuple[int, JobReturn | None]
+"""The number of a job that has ended, and what Hydra is told of it (None: it stops the sweep)."""
+
+
+@dataclass
+class Worker:
+    """A process, this end of its pipe, its place among the processes, and the jobs of its piece of work that have not
+    ended; ``busy`` until it says that the piece is done; ``alone``: the piece is one job."""
+
+    process: Any
+    pipe: Connection
+    place: int
+    jobs: list[int] = field(default_factory=list)
+    busy: bool = False
+    alone: bool = False
+
+    def take(self, jobs: Sequence[int]) -> None:
+        self.jobs, self.busy, self.alone = list(jobs), True, len(jobs) == 1
+        with suppress(OSError):  # it died just now, as is read next
+            self.pipe.send(self.jobs)
+
+
+class Processes(Launcher):
+    """``n_jobs`` processes (-1: one a core), each taking the next piece of work: one cell. A process that is killed
+    costs its cell; where it had several, they are taken up again one by one."""
+
+    less = "hydra.launcher.n_jobs"  # the option that is to be lower where memory runs out
+    lost = False  # whether this process can compute on its GPU no longer
+
+    def __init__(self, n_jobs: int) -> None:
+        self.n_jobs = n_jobs
+        self.overrides: dict[int, list[str]] = {}
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        if self.n_jobs == 0 or self.n_jobs < -1:
+            raise BenchError(f"hydra.launcher.n_jobs={self.n_jobs} must be 1 or more (-1: a process a core)")
+
+    def places(self) -> int:
+        """How many processes there may be."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return cores if self.n_jobs == -1 else self.n_jobs
+
+    def pieces(self) -> Sequence[list[int]]:
+        """The jobs, in the pieces that one process takes at a time."""
+        return [[number] for number in self.overrides]
+
+    def settle(self, place: int) -> None:
+        """What a process does first, at its place."""
+
+    def work(self, jobs: Sequence[int]) -> Iterator[Told]:
+        """Runs a piece of work."""
+        yield from ((number, self.run(number)) for number in jobs)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        self.overrides = {number: list(job) for number, job in enumerate(job_overrides, initial_job_idx)}
+        waiting = deque(self.pieces())
+        most = min(self.places(), len(waiting))
+        workers: list[Worker] = []
+        returns: dict[int, JobReturn] = {}
+        stopped = False
+        try:
+            while waiting or any(w.busy for w in workers):
+                workers = [w for w in workers if w.busy or w.process.is_alive()]
+                while waiting and len(workers) < most:
+                    workers.append(self._worker(workers))
+                for worker in workers:
+                    if not worker.busy and waiting:
+                        worker.take(waiting.popleft())
+                busy = {w.pipe: w for w in workers if w.busy}
+                for pipe in wait(list(busy)):
+                    worker = busy[pipe]  # type: ignore[index]
+                    try:
+                        told = worker.pipe.recv()
+                    except (EOFError, OSError):
+                        workers.remove(worker)
+                        worker.process.join()
+                        if worker.jobs and worker.alone:
+                            told = (worker.jobs[0], self._lost(worker))
+                        else:
+                            waiting.extendleft([] if stopped else self._again(worker))
+                            continue
+                    if told is None:  # the piece is done
+                        worker.busy = False
+                        continue
+                    number, returned = told
+                    worker.jobs.remove(number)
+                    if returned is None:  # on_error=stop: what is running may end
+                        stopped = True
+                        waiting.clear()
+                    else:
+                        returns[number] = returned
+        finally:
+            for worker in workers:
+                worker.process.terminate()
+        if stopped:
+            raise StopSweep
+        return [returns[job] for job in sorted(returns)]
+
+    def _worker(self, others: Sequence[Worker]) -> Worker:
+        context = multiprocessing.get_context("fork")  # takes Hydra's state along; nothing here has used a GPU
+        mine, its = context.Pipe()
+        inherited = [*(w.pipe for w in others), mine]
+        place = min(set(range(len(others) + 1)) - {w.place for w in others})
+        process = context.Process(target=self._work, args=(its, inherited, place))
+        process.start()
+        its.close()
+        return Worker(process, mine, place)
+
+    def _work(self, pipe: Connection, inherited: Sequence[Connection], place: int) -> None:
+        """Runs in a worker until its parent ends, or it cannot go on; nobody else may hold the parent's end of the pipe
+        open."""
+        interrupts.leave_to_parent()
+        for other in inherited:
+            other.close()
+        self.settle(place)
+        while True:
+            try:
+                jobs = pipe.recv()
+            except (EOFError, OSError):
+                return
+            try:
+                for told in self.work(jobs):
+                    pipe.send(told)
+                    if told[1] is None:
+                        break
+            except DeviceLost:
+                return
+            if self.lost:
+                return
+            pipe.send(None)
+
+    def composed(self, number: int) -> DictConfig:
+        """The configuration of a job, as Hydra's own launchers have it."""
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, self.overrides[number])
+        with open_dict(config):
+            config.hydra.job.id, config.hydra.job.num = f"{config.hydra.job.name}_{number}", number
+        return config
+
+    def run(self, number: int) -> JobReturn | None:
+        """Runs a job as Hydra's own launchers do; None where it stops the sweep."""
+        setup_globals()
+        config = self.composed(number)
+        HydraConfig.instance().set_config(config)
+        try:
+            return run_job(
+                hydra_context=self.hydra_context,
+                task_function=self.task_function,
+                config=config,
+                job_dir_key="hydra.sweep.dir",
+                job_subdir_key="hydra.sweep.subdir",
+            )
+        except StopSweep:
+            return None
+        except DeviceLost:
+            self.lost = True
+            return JobReturn(status=JobStatus.COMPLETED)
+
+    def _lost(self, worker: Worker) -> JobReturn | None:
+        """Says of a cell whose process was killed that it failed; None where that stops the sweep."""
+        (job,) = worker.jobs
+        why = ended_by(worker.process.exitcode)
+        hint = "; for lack of memory?" if worker.process.exitcode == -signal.SIGKILL else ""
+        if hint and self.places() != 1:
+            hint += f" A lower {self.less} needs less"
+        assert Tally.current is not None
+        line = f"{Tally.current.name(job)}: failed: its process {why}{hint}"
+        print(Tally.current.end(job, "failed", 0.0, True, line) + line, file=sys.stderr, flush=True)
+        return None if self.config.get("on_error") == "stop" else JobReturn(status=JobStatus.COMPLETED)
+
+    def _again(self, worker: Worker) -> list[list[int]]:
+        """The jobs that a process which has ended leaves, as pieces of their own: whoever ended it ends itself only."""
+        assert Tally.current is not None
+        if begun := [job for job in worker.jobs if Tally.current.put_back(job)]:
+            why = ended_by(worker.process.exitcode)
+            told = f"the process that trained {len(begun)} cells together {why}: they are trained one by one"
+            print(told, file=sys.stderr, flush=True)
+        return [[job] for job in reversed(worker.jobs)]
+
+
+def ended_by(code: int) -> str:
+    """How a process ended, by its exit status."""
+    if not code:
+        return "lost its GPU"
+    return f"was killed ({signal.Signals(-code).name})" if code < 0 else f"ended with exit status {code}"
+
+
+class Together(Processes):
+    """Cells that agree in what a program shares are trained together, in ``n_jobs`` processes; others one after the
+    other. ``most_runs``: of a program (None: as many as the device is fast with)."""
+
+    def __init__(self, n_jobs: int, most_runs: int | None) -> None:
+        super().__init__(n_jobs)
+        self.most_runs = most_runs
+        self.known: dict[int, DictConfig] = {}
+
+    def setup(self, **parts: Any) -> None:
+        super().setup(**parts)
+        if self.most_runs is not None and self.most_runs < 1:
+            raise BenchError(
+                f"hydra.launcher.most_runs={self.most_runs} must be 1 or more (null: as many as the device is fast "
+                "with)"
+            )
+
+    def pieces(self) -> Sequence[list[int]]:
+        """Cells of one program's kind, divided among the processes, at the place of the first."""
+        from imbalance_bench.run.programs import alone, key
+
+        groups: dict[str, list[int]] = {}
+        reasons: dict[str, None] = {}
+        for number in self.overrides:
+            self.known[number] = self.composed(number)
+            try:
+                config = self.cell(number)
+                reason, kind = alone(config), key(config)
+            except (BenchError, OmegaConfBaseException, HydraException):  # which its own job tells
+                reason, kind = "", ""
+            if reason:
+                reasons[reason] = None
+            groups.setdefault(f"alone {number}" if reason or not kind else kind, []).append(number)
+        if reasons:
+            print(f"runs alone: {'; '.join(reasons)}", file=sys.stderr, flush=True)
+        parts = self.places()
+        return [part for group in groups.values() for i in range(parts) if (part := _part(group, i, parts))]
+
+    def composed(self, number: int) -> DictConfig:
+        return self.known[number] if number in self.known else super().composed(number)
+
+    def cell(self, number: int) -> Config:
+        """The cell of a job."""
+        HydraConfig.instance().set_config(self.known[number])  # for interpolations
+        own = self.known[number].copy()
+        with open_dict(own):
+            del own["hydra"]
+        return from_omegaconf(own)
+
+    def work(self, jobs: Sequence[int]) -> Iterator[Told]:
+        if len(jobs) == 1:
+            yield from super().work(jobs)
+            return
+        from imbalance_bench.run.programs import OUTCOMES, run_cells
+
+        cells = {number: self.cell(number) for number in jobs}
+        tally = Tally.find()
+
+        def begin(place: int) -> None:
+            if tally:
+                tally.begin(jobs[place], cell_name(cells[jobs[place]].labels))
+
+        for ended in run_cells(list(cells.values()), self.most_runs, begin):
+            OUTCOMES.update((jobs[place], outcome) for place, outcome in ended)
+            yield from [(jobs[place], self.run(jobs[place])) for place, _ in ended]
+
+
+def _part(group: Sequence[int], i: int, parts: int) -> list[int]:
+    """The i-th of ``parts`` pieces of a group, of equal length but for one."""
+    return list(group[len(group) * i // parts : len(group) * (i + 1) // parts])
+
+
+class Gpu(Processes):
+    """``slots_per_gpu`` processes a GPU, each taking the next cell and seeing its GPU alone."""
+
+    less = "hydra.launcher.slots_per_gpu"
+
+    def __init__(self, slots_per_gpu: int) -> None:
+        super().__init__(-1)
+        self.slots_per_gpu = slots_per_gpu
+        self.slots: list[str] = []
+
+    def setup(self, **parts: Any) -> None:
+        super().setup(**parts)
+        if self.slots_per_gpu < 1:
+            raise BenchError(f"hydra.launcher.slots_per_gpu={self.slots_per_gpu} must be 1 or more")
+        self.slots = gpus() * self.slots_per_gpu  # one on each, then the second ones
+        if not self.slots:
+            raise BenchError(
+                "hydra/launcher=gpu: there is no GPU here (nvidia-smi and CUDA_VISIBLE_DEVICES name none): use "
+                "hydra/launcher=processes"
+            )
+
+    def places(self) -> int:
+        return len(self.slots)
+
+    def settle(self, place: int) -> None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = self.slots[place]  # torch has not been imported here: it reads it once
+
+
+def gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA_VISIBLE_DEVICES names them."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        named = [name.strip() for name in chosen.split(",")]
+        return list(takewhile(lambda name: name not in ("", "-1"), named))  # CUDA reads no further either
+    try:
+        ask = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+        answer = subprocess.run(ask, capture_output=True, text=True, timeout=30, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [line.strip() for line in answer.splitlines() if line.strip()]

@@ -1,0 +1,274 @@
+"""Cells that share a program: their runs are trained together, and each cell has the numbers that it has alone.
+
+They agree in data set, network, device and the kind of training (``key``); they may differ in ratio, protocol, seed,
+resampling, sampler, loss and decision, and in the options of the trainer that are each run's own.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from imbalance_bench import identity
+from imbalance_bench.config import OF_ALL, Config
+from imbalance_bench.errors import BenchError
+from imbalance_bench.methods.base import Method
+from imbalance_bench.run import Outcome, Work, logged
+from imbalance_bench.run.recipe import Prepared, data_of, fit_in_chunks, prepare
+from imbalance_bench.tally import DeviceLost
+
+if TYPE_CHECKING:
+    from imbalance_bench.data.base import Dataset, Part, Task
+    from imbalance_bench.data.tasks import Run
+    from imbalance_bench.engine.classifier import Classifier
+
+log = logging.getLogger("imbalance_bench")
+
+# The longest epoch of a program in terms of its shortest: a run that is through with its epoch waits for the others,
+# and is computed all the same.
+UNEVEN = 1.25
+ROOM = 2**29  # bytes of training sets that are prepared ahead
+AT_MOST = 1024  # runs of a program, whatever the device
+AHEAD = 4  # programs whose cells are prepared at a time, so that those of like length find each other
+
+Ended = list[tuple[int, Outcome | BenchError]]
+"""How cells ended, by their place in the list of them; an error that there is no cell to record it in."""
+
+
+def alone(config: Config) -> str:
+    """Why a cell cannot share a program; "" where it can. Raises BenchError where an option is wrong."""
+    method, backbone, trainer = (config.component(group) for group in ("method", "backbone", "trainer"))
+    if not getattr(method, "plain", False):
+        return f"method={config.labels['method']} is more than one plain training"
+    if not backbone.maps:
+        return f"networks of backbone={config.labels['backbone']} are trained one at a time"
+    if trainer.backend == "sequential":
+        return "trainer.backend=sequential trains one run at a time"
+    return ""
+
+
+def key(config: Config) -> str:
+    """Equal for cells that may share a program. Raises BenchError where an option is wrong."""
+    trainer = {k: config.plain["trainer"].get(k) for k in OF_ALL}
+    groups = {group: config.plain[group] for group in ("dataset", "backbone")}
+    rest = [config.component("method").head, config.device, config.paths.data, list(config.plugins)]
+    return identity.digest(groups | {"trainer": trainer, "rest": rest})
+
+
+OUTCOMES: dict[int, Outcome | BenchError] = {}
+"""How cells of a sweep ended that were trained in a program with others, by the number of their job."""
+
+
+@dataclass(eq=False)
+class Member:
+    """A cell that is ready to be trained: its place in the list, its lock, and the training sets of its runs.
+    ``error``: of one that cannot be recorded."""
+
+    place: int
+    work: Work
+    cell: Prepared
+    sets: Sequence[Part]
+    lock: ExitStack
+    error: BenchError | None = None
+
+    @property
+    def outcome(self) -> Outcome | BenchError | None:
+        """How the cell ended; None while it has not."""
+        return self.error or self.work.outcome
+
+    @property
+    def tasks(self) -> list[Task]:
+        return [run.task for run in self.cell.runs]
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch, about: some samplers draw more or fewer rows than there are."""
+        return math.ceil(max(map(len, self.sets)) / self.cell.engine.trainer.batch_size)
+
+    def end(self, train: bool) -> None:
+        """Trains the cell alone, where that is left to do (``train``), and scores and records it."""
+        try:
+            if train:
+                self.work.fit_alone(self.cell)
+            self.work.finish(self.cell)
+        except BenchError as error:
+            self.error = error
+        self.lock.close()
+
+
+def begun(place: int, config: Config, data: SharedData, lock: ExitStack) -> Member | Outcome | BenchError:
+    """The cell, locked and prepared; or how it ended before it was trained."""
+    try:
+        work = Work(config)
+        lock.enter_context(work.held())
+        cell = work.do(partial(prepare, config, data))
+        sets = None if cell is None else work.do(partial(training_sets, cell))
+    except BenchError as error:
+        lock.close()
+        return error
+    if cell is not None and sets is not None:
+        return Member(place, work, cell, sets, lock)
+    lock.close()
+    assert work.outcome is not None
+    return work.outcome
+
+
+def training_sets(cell: Prepared) -> list[Part]:
+    """What each run of the cell is trained on."""
+    made: list[Part] = cell.method.training_sets([run.task for run in cell.runs], cell.engine)
+    return made
+
+
+class OneRun(NamedTuple):
+    """A run of a cell and the rows that it is trained on."""
+
+    cell: Prepared
+    task: Task
+    rows: Part
+
+
+class SharedData:
+    """``data_of`` for cells of one data set and backbone: it is read once, and runs on the same rows have the same
+    parts, which then lie on the device once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Dataset, list[Run]]] = {}
+
+    def __call__(self, config: Config, backbone: Any) -> tuple[Dataset, list[Run]]:
+        from imbalance_bench.data.tasks import run_seed
+
+        split = identity.digest([config.plain["ratio"], config.plain["protocol"]])
+        if split not in self._known:
+            read = next(iter(self._known.values()))[0] if self._known else None
+            self._known[split] = data_of(config, backbone, read)
+        dataset, runs = self._known[split]
+        seeds = [run_seed(config.plain["seed"], run.task.fold, run.task.repeat) for run in runs]
+        return dataset, [replace(run, task=replace(run.task, seed=seed)) for run, seed in zip(runs, seeds)]
+
+
+def run_cells(
+    configs: Sequence[Config], most_runs: int | None = None, begin: Callable[[int], None] = lambda place: None
+) -> Iterator[Ended]:
+    """Trains, scores and records cells of one ``key`` as ``run_cell`` does each of them; yields those that have ended.
+    A cell that fails takes no other with it. ``most_runs``: in one program (None: as many as the device is fast with,
+    ``Engine.most_runs``); ``begin`` is told the place of each cell that is begun.
+
+    Raises DeviceLost where the GPU is lost: cells that have not ended were not at fault, or nobody knows.
+    """
+    data, waiting = SharedData(), deque(enumerate(configs))
+    while waiting:
+        with ExitStack() as locks:
+            members: list[Member] = []
+            twice: list[tuple[int, Config]] = []  # cells that are among these already
+            while waiting and _more(members, most_runs):
+                place, config = waiting.popleft()
+                begin(place)
+                member = begun(place, config, data, locks.enter_context(ExitStack()))
+                if isinstance(member, Member):
+                    members.append(member)
+                elif isinstance(member, Outcome) and member.path in [m.work.folder.path for m in members]:
+                    twice.append((place, config))
+                else:
+                    yield [(place, member)]
+            while members:  # those of a program are let go when it has ended: they hold their networks
+                program = programs(members, most_runs)[0]
+                members = [member for member in members if member not in program]
+                together = len(program) > 1 and fit_together(program)
+                for place, member in enumerate(program):
+                    member.end(train=not together)
+                    if isinstance(member.outcome, Outcome) and member.outcome.lost:
+                        yield _ended(program[: place + 1])
+                        raise DeviceLost
+                yield _ended(program)
+        waiting.extendleft(reversed(twice))
+
+
+def _ended(members: Sequence[Member]) -> Ended:
+    return [(member.place, member.outcome) for member in members if member.outcome is not None]
+
+
+def _most(member: Member, most_runs: int | None) -> int:
+    """How many runs a program with this cell has at most."""
+    engine, backbone, task = member.cell.engine, member.cell.backbone, member.tasks[0]
+    limits = (engine.together(backbone, task), most_runs or engine.most_runs(backbone, task), AT_MOST)
+    return min(limit for limit in limits if limit is not None)
+
+
+def _more(members: Sequence[Member], most_runs: int | None) -> bool:
+    """Whether to prepare one more cell before these are trained."""
+    if not members:
+        return True
+    sets = {id(part): part.x.nbytes for member in members for part in member.sets}
+    runs = sum(len(member.sets) for member in members)
+    return runs < AHEAD * _most(members[0], most_runs) and sum(sets.values()) < ROOM
+
+
+def programs(members: Sequence[Member], most_runs: int | None) -> list[list[Member]]:
+    """The cells in groups, each a program: of epochs of about one length, as many as it may have."""
+    found: list[list[Member]] = []
+    for member in sorted(members, key=lambda member: member.steps):
+        if found and member.steps <= UNEVEN * found[-1][0].steps:
+            runs = sum(len(m.sets) for m in (*found[-1], member))
+            if runs <= _most(found[-1][0], most_runs):
+                found[-1].append(member)
+                continue
+        found.append([member])
+    return found
+
+
+def fit_together(members: Sequence[Member]) -> bool:
+    """Trains the runs of several cells as one program. False where that failed, for whatever reason one of them has."""
+    from imbalance_bench import devices
+
+    objectives: list[Any] = []  # equal ones side by side, in one call
+    runs: list[list[OneRun]] = []
+    for member in members:
+        cell = member.cell
+        if (objective := _objective(cell.method)) not in objectives:
+            objectives.append(objective)
+            runs.append([])
+        alike = runs[objectives.index(objective)]
+        alike += [OneRun(cell, run.task, rows) for run, rows in zip(cell.runs, member.sets)]
+    ordered = list(chain.from_iterable(runs))
+    start = time.perf_counter()
+    try:
+        with logged(*(member.work.lines for member in members)):
+            made, sizes = fit_in_chunks(_fit, ordered, len(ordered))
+    except Exception as error:
+        if devices.lost(error):
+            raise DeviceLost from error
+        log.warning("%d cells are trained one by one, since together: %s", len(members), error)
+        return False
+    each = (time.perf_counter() - start) / len(ordered)
+    for member in members:
+        cell = member.cell
+        own = [classifier for run, classifier in zip(ordered, made) if run.cell is cell]
+        member.work.seconds += each * len(own)
+        cell.sizes, cell.cells = sizes, len(members)
+        cell.classifiers = member.work.do(partial(cell.method.decided, own, member.tasks, member.sets)) or ()
+    return True
+
+
+def _objective(method: Any) -> Any:
+    """Equal for methods whose loss is the same."""
+    return None if type(method).loss is Method.loss else method
+
+
+def _fit(runs: Sequence[OneRun]) -> Sequence[Classifier]:
+    from imbalance_bench.engine.joint import Joint
+
+    cell = runs[0].cell
+    methods = [run.cell.method for run in runs]
+    alike = [list(group) for _, group in groupby(methods, _objective)]
+    losses = [(group[0].loss, len(group)) for group in alike]
+    joint = Joint(cell.method.head, losses, [method.sampler for method in methods])
+    trainers = [run.cell.engine.trainer for run in runs]
+    return cell.engine.train(joint, [r.task for r in runs], [r.rows for r in runs], cell.backbone, trainers)
