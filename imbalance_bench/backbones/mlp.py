@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from imbalance_bench.backbones.base import Backbone
+from imbalance_bench.backbones.by_hand import Pass
 from imbalance_bench.backbones.network import Network, Stage
 from imbalance_bench.options import Count
 from imbalance_bench.registry import BACKBONES
@@ -39,7 +40,7 @@ class MLP(Network):
         widths = [d, *hidden]
         body = [nn.Linear(a, b) for a, b in zip(widths, widths[1:])]  # drawn before the head, from the input up
         super().__init__(widths[-1], classes, head)
-        self.activation = ACTIVATIONS[activation]
+        self.activation, self.named = ACTIVATIONS[activation], activation
         self.body = nn.ModuleList(body)
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
@@ -65,3 +66,9 @@ class MLP(Network):
         else:
             outputs = self.padded(torch.baddbmm(params["head.bias"][:, None], h, weight.mT))
         return outputs.unflatten(1, lead)
+
+    def passed(self, params: Mapping[str, torch.Tensor], x: torch.Tensor) -> Pass | None:
+        """``batched`` for logits, with derivatives by hand; None for a class that may change what they are of."""
+        if type(self) is not MLP:
+            return None
+        return Pass(params, x, len(self.body), self.named, padded=self.classes == 2 and self.kind == "linear")

@@ -92,6 +92,11 @@ class _One:
         self.module.train()
         return (self.module(x[0]) if stage == "logits" else self.module(x[0], stage))[None]
 
+    logits, mean_cross_entropy = __call__, Stack.mean_cross_entropy
+
+    def passed(self, x: torch.Tensor) -> None:
+        """No derivatives by hand: an oracle has autograd's."""
+
     @torch.no_grad()
     def load(self) -> None:
         """The run's parameters and buffers into the module."""

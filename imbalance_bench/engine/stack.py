@@ -6,11 +6,13 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+from imbalance_bench.engine.losses import cross_entropy
 from imbalance_bench.errors import BenchError
 
 Params = dict[str, torch.Tensor]
@@ -36,17 +38,35 @@ def lengths(x: torch.Tensor, pad: int) -> torch.Tensor:
     return (x != pad).sum(1).clamp_(min=1)
 
 
+class Pass(Protocol):
+    """A pass of R networks forward whose derivatives are written by hand; ``backbones.by_hand`` has one. ``mixed``, for
+    methods that differentiate a gradient, is not there where the head is ``cosine``."""
+
+    outputs: torch.Tensor
+    cosine: bool
+
+    def logits(self, outputs: torch.Tensor) -> torch.Tensor: ...
+
+    def gradients(self, of_outputs: torch.Tensor) -> Params: ...
+
+    def mixed(
+        self, along: Params, curvature: Callable[[torch.Tensor], torch.Tensor], first: int = 0
+    ) -> torch.Tensor: ...
+
+
 @dataclass(frozen=True)
 class Traits:
     """What a network states beside ``forward``; an ordinary nn.Module states nothing, and has the defaults.
 
-    ``batched``: forward of R networks at once, (parameters (R, ...), inputs (R, n, ...)[, stage]). ``pad``: the id that
-    fills rows of token ids up. ``staged``: it can be asked for its embedding and its head apart. ``ragged``: the
-    layers that look across the rows of a batch, whose attribute of this name is set where not all of them are real.
+    ``batched``: forward of R networks at once, (parameters (R, ...), inputs (R, n, ...)[, stage]). ``passed``: the same
+    for logits, (parameters, inputs) → ``Pass`` or None. ``pad``: the id that fills rows of token ids up. ``staged``: it
+    can be asked for its embedding and its head apart. ``ragged``: the layers that look across the rows of a batch,
+    whose attribute of this name is set where not all of them are real.
     ``settled``: the layers whose running statistics may be updated all at once (``BatchNorm.settle``).
     """
 
     batched: Callable[..., torch.Tensor] | None = None
+    passed: Callable[[Params, torch.Tensor], Pass | None] | None = None
     pad: int | None = None
     staged: bool = False
     ragged: tuple[Any, ...] = ()
@@ -54,11 +74,11 @@ class Traits:
 
     @classmethod
     def of(cls, module: nn.Module) -> Traits:
-        batched, pad = (getattr(module, trait, None) for trait in ("batched", "pad"))
+        batched, passed, pad = (getattr(module, trait, None) for trait in ("batched", "passed", "pad"))
         staged = "stage" in inspect.signature(batched or module.forward).parameters
         modules: list[Any] = list(module.modules())
         ragged, settled = (tuple(m for m in modules if hasattr(m, name)) for name in ("ragged", "settle"))
-        return cls(batched, pad, staged, ragged, settled if settled and settled[0].alike(settled) else ())
+        return cls(batched, passed, pad, staged, ragged, settled if settled and settled[0].alike(settled) else ())
 
 
 class Stack:
@@ -108,6 +128,8 @@ class Stack:
         self._rows = torch.tensor([kind == "rows" for kind in kinds]).to(flat.device)
         averages = [size + i for i, kind in enumerate(kinds) if kind in ("running_mean", "running_var")]
         self._averages = flat.data[:, averages[0] : averages[-1] + 1] if self.traits.settled else None
+        # What waits for ``backward``: a leaf of the loss, and how its gradient goes on by hand to the parameters.
+        self._leaves: list[tuple[torch.Tensor, Callable[[torch.Tensor], Params]]] = []
 
     @classmethod
     def create(
@@ -170,6 +192,45 @@ class Stack:
     def __call__(self, x: torch.Tensor, stage: str = "logits") -> torch.Tensor:
         return self.forward(self.params, x, stage)
 
+    def logits(self, x: torch.Tensor) -> torch.Tensor:
+        """``self(x)`` for a loss that is given to ``backward``, and not differentiated otherwise: with derivatives by
+        hand where the network has them."""
+        made = self.passed(x) if torch.is_grad_enabled() else None
+        if made is None:
+            return self(x)
+        self._leaves.append((made.outputs.requires_grad_(), made.gradients))
+        logits = made.logits(made.outputs)
+        self._check_outputs(logits, x)
+        return logits
+
+    def mean_cross_entropy(self, x: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        """The mean cross-entropy of each run (R,), as ``logits`` for a loss that is given to ``backward``: its
+        derivative by hand too. ``weight`` (R, n): of the rows, with sum one a run; None: equal."""
+        made = self.passed(x) if torch.is_grad_enabled() else None
+        if made is None:
+            losses = cross_entropy(self(x), labels)
+            return losses.mean(1) if weight is None else (losses * weight).sum(1)
+        with torch.no_grad():
+            logits = made.logits(made.outputs)
+            self._check_outputs(logits, x)
+            log_p = logits.log_softmax(-1)
+            losses = F.nll_loss(log_p.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
+            total = (losses if weight is None else losses * weight).sum(1)
+            # Softmax, less one for the label, each row times its weight: of the outputs that there are.
+            of_logits = log_p.exp_().scatter_(-1, labels[..., None], -1, reduce="add")
+            of_outputs = of_logits[..., -made.outputs.shape[-1] :]
+            if weight is not None:
+                of_outputs = of_outputs * weight[..., None]
+        self._leaves.append((total.requires_grad_(), lambda g: made.gradients(of_outputs * g[:, None, None])))
+        return total / (x.shape[1] if weight is None else 1)
+
+    def passed(self, x: torch.Tensor) -> Pass | None:
+        """``self(x)`` as a pass with derivatives by hand; None where there is none."""
+        if self.traits.passed is None or self.autocast is not None or self._compiled is not None:
+            return None
+        self._mode(True)
+        return self.traits.passed(self.params, x)
+
     @contextmanager
     def attending(self, sizes: Sequence[int] | torch.Tensor | None) -> Iterator[None]:
         """A step in which run r has ``sizes[r]`` real rows, its first ones (None: all are). Layers that look across
@@ -190,9 +251,16 @@ class Stack:
 
     def backward(self, loss: torch.Tensor) -> None:
         """Writes the gradient of a scalar, the sum of the runs' losses, into ``grad``: no run sees another's loss."""
-        gradients = torch.autograd.grad(loss, list(self.params.values()), materialize_grads=True)
+        leaves, self._leaves = self._leaves, []
+        found = torch.autograd.grad(loss, [*(leaf for leaf, _ in leaves), *self.params.values()], allow_unused=True)
+        gradients = dict(zip(self.params, found[len(leaves) :]))
+        for (_, by_hand), of_leaf in zip(leaves, found):
+            if of_leaf is not None:
+                for name, g in by_hand(of_leaf).items():
+                    gradients[name] = g if gradients[name] is None else gradients[name] + g
+        filled = (torch.zeros_like(p) if g is None else g for g, p in zip(gradients.values(), self.params.values()))
         # One copy; .backward() would clear the buffer and then add to it.
-        torch.cat([self._row(g) for g in gradients], 1, out=self.grad)
+        torch.cat([self._row(g) for g in filled], 1, out=self.grad)
 
     @torch.no_grad()
     def predict(self, flat_row: torch.Tensor, x: Any, stage: str = "logits") -> torch.Tensor:
@@ -251,12 +319,17 @@ class Stack:
         else:
             with torch.autocast(self.flat.device.type, self.autocast):
                 out = self._call(state, x, stage).to(self.flat.dtype)
-        if stage == "logits" and self.outputs is not None and out.shape != (*x.shape[:2], self.outputs):
-            raise BenchError(
-                f"{type(self.module).__name__} gives {tuple(out.shape[1:])} for {x.shape[1]} rows and {self.outputs} "
-                f"classes: a network gives logits (rows, classes), {(x.shape[1], self.outputs)} (regression: one)"
-            )
+        if stage == "logits":
+            self._check_outputs(out, x)
         return out
+
+    def _check_outputs(self, logits: torch.Tensor, x: torch.Tensor) -> None:
+        if self.outputs is not None and logits.shape != (*x.shape[:2], self.outputs):
+            name, rows = type(self.module).__name__, x.shape[1]
+            raise BenchError(
+                f"{name} gives {tuple(logits.shape[1:])} for {rows} rows and {self.outputs} classes: a network gives "
+                f"logits (rows, classes), {(rows, self.outputs)} (regression: one)"
+            )
 
     def _call(self, state: Params, x: torch.Tensor, stage: str) -> torch.Tensor:
         if self._compiled is None:

@@ -49,7 +49,7 @@ class Dice(Method):
     def batch_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
         if self.level == "sample":
             return super().batch_loss(stack, batch, state)
-        shared, width = self.terms(stack(batch.x), batch.y)
+        shared, width = self.terms(stack.logits(batch.x), batch.y)
         if batch.weight is not None:
             real = (batch.weight > 0)[..., None]
             shared, width = shared * real, width * real

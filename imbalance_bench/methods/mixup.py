@@ -49,7 +49,7 @@ class Mixup(Method):
 
     def mixed(self, stack: Stack, x: torch.Tensor, mix: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
         """Logits (R, B, C) of rows ``x`` (R, B, ...) after ``mix`` has mixed them with their partners somewhere."""
-        return stack(mix(x))
+        return stack.logits(mix(x))
 
     def label_share(
         self, drawn: torch.Tensor, first: torch.Tensor, second: torch.Tensor, counts: torch.Tensor
