@@ -112,6 +112,17 @@ def test_f1_of_the_minority_is_a_mean_of_f1s():
     same(ours["minority", "f1"], (1 + 0.4) / 2)
 
 
+def test_rows_in_no_slice_are_the_others():
+    labels, decided = np.array([1, 1, 1, 0, 0, 0]), np.array([1, 0, 1, 0, 0, 1])
+    slices = {"two": np.arange(6) < 2, "one": np.arange(6) == 1}
+    rows = metrics.evaluate(labels, np.log(np.eye(2)[decided] * 0.8 + 0.1), ["a", "b"], minority=[1], slices=slices)
+    found = {(r["class_group"], r["metric"]): r["value"] for r in rows}
+    # Of each slice the minority rows beside all of class 0, of which one is taken for it.
+    expected = {"two": (1 / 2, 2 / (2 + 1 + 1)), "one": (0, 0), "other": (1, 2 / (1 + 1 + 1))}
+    for name, (recall, f1) in expected.items():
+        same([found[f"minority_{name}", "recall"], found[f"minority_{name}", "f1"]], [recall, f1])
+
+
 @pytest.mark.parametrize("minority", [(0, 1, 2), (3,), (-1,)])
 def test_minority_classes_are_some_and_not_all(minority):
     with pytest.raises(BenchError, match="must be some, and not all, of 0..2"):
