@@ -49,6 +49,12 @@ def test_a_constant_column_becomes_zero(scale, constant):
     assert (ArrayEncoder(scale)(x, TRAIN)[:, 1] == 0).all()
 
 
+@pytest.mark.parametrize("scale", ["minmax", "zscore"])
+def test_rows_outside_training_keep_their_distance_to_a_constant_column(scale):
+    x = np.array([[3.0, 0.0], [3.0, 2.0], [5.5, 1.0]])
+    assert ArrayEncoder(scale)(x, np.array([0, 1])).tolist()[2] == [2.5, 0.5 if scale == "minmax" else 0.0]
+
+
 @settings(max_examples=20)
 @given(st.sampled_from(["minmax", "zscore"]), st.integers(0, 50))
 def test_other_rows_do_not_reach_the_training_features(scale, seed):

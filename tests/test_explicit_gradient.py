@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -107,6 +110,79 @@ def test_eta2_zero_is_plain_over_sampling():
     ended = torch.nn.utils.parameters_to_vector(net.parameters()).detach()
     torch.testing.assert_close(adapted.parameters["last"], ended, rtol=0, atol=1e-12)
     assert adapted.info["synthetic"]["moved_max"] == 0
+
+
+def test_whole_batches_are_algorithm_1_as_it_reads():
+    t = task(0, (20, 6))
+    options = {"meta_epochs": 4, "eta1": 0.05, "eta2": 0.7, "synthetic_batch": 6, "valid_batch": 64, "c": 1.0}
+    engine = Engine(trainer(precision="float64", batch_size=64, epochs=3), "cpu")
+    (adapted,) = method("explicit_gradient", **options).fit([t], backbone(), engine)
+    (start,) = method("cross_entropy").fit([t], backbone(), engine)
+
+    net = start.stack.module
+    torch.nn.utils.vector_to_parameters(start.parameters["last"].clone(), net.parameters())
+    theta = {n: p.detach().clone() for n, p in net.named_parameters()}
+    (x, y), (v, w) = ((torch.as_tensor(part.x).double(), torch.as_tensor(part.y)) for part in (t.train, t.valid))
+    first = x[y == 1]
+    synthetic = first.clone()
+    for _ in range(4):
+        theta = {n: p.detach().requires_grad_() for n, p in theta.items()}
+        synthetic = synthetic.detach().requires_grad_()
+        joint = torch.func.functional_call(net, theta, (torch.cat([x, synthetic]),))
+        inner = cross_entropy(joint, torch.cat([y, torch.ones(6, dtype=int)])).mean()
+        gradients = torch.autograd.grad(inner, list(theta.values()), create_graph=True)
+        theta = {n: p - 0.05 * g for (n, p), g in zip(theta.items(), gradients)}
+        outer = cross_entropy(torch.func.functional_call(net, theta, (v,)), w).mean()
+        synthetic = synthetic - 0.7 * torch.autograd.grad(outer, synthetic, retain_graph=True)[0]
+    ended = torch.cat([p.detach().reshape(-1) for p in theta.values()])
+    torch.testing.assert_close(adapted.parameters["last"], ended, rtol=0, atol=1e-12)
+    moved = (synthetic.detach() - first).norm(dim=1)
+    assert adapted.info["synthetic"]["moved_mean"] == pytest.approx(moved.mean().item(), rel=1e-4)  # of float32 rows
+    assert adapted.history[-1]["synthetic_move"] == pytest.approx(moved.mean().item(), rel=1e-9)
+    assert adapted.history[-1]["outer_loss"] == pytest.approx(outer.item(), rel=1e-9)
+
+
+def test_copies_are_those_of_confidence_up_to_c():
+    t = task(0, (6, 3))
+    p = np.array([0.25, 0.5, 0.75])  # of class 1, for its three rows
+    made = SimpleNamespace(failure=None, scores=lambda x: np.log(np.stack([1 - p, p], 1)))
+    own = t.train.take(np.flatnonzero(t.train.y == 1))
+    for c, kept in ((1.0, [0, 1, 2]), (0.5, [0, 1]), (0.49, [0])):
+        start = method("explicit_gradient", c=c).start(t, made)
+        np.testing.assert_array_equal(start.x, own.x[kept])
+        assert start.y.tolist() == [1] * len(kept) and start.ids.tolist() == [-1] * len(kept)
+    failed = SimpleNamespace(failure="diverged")
+    assert len(method("explicit_gradient", c=0.5).start(t, failed)) == 3
+    given = replace(t, synthetic=(own.x[:2], own.y[:2]))
+    assert method("explicit_gradient", c=0.5).start(given, made).ids.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(
+    ("counts", "size", "wanted"),
+    [
+        ((7, 3), 4, [3, 1]),  # 2.8 and 1.2
+        ((8, 1, 1), 4, [2, 1, 1]),  # 3.2, 0.4, 0.4: one at least, at the cost of the largest
+        ((4, 3, 3), 3, [1, 1, 1]),
+        ((8, 0, 2), 5, [4, 0, 1]),
+        ((1, 0, 9), 5, [1, 0, 4]),
+    ],
+)
+def test_validation_batches_have_the_shares_of_the_classes(counts, size, wanted):
+    labels = torch.as_tensor(np.repeat(np.arange(len(counts)), counts))
+    m, t = method("explicit_gradient", valid_batch=size), task(0, (9,) * len(counts))
+    plan = m.valid_plan(labels, t, 3, torch.Generator().manual_seed(0))
+    assert [torch.bincount(labels[rows], minlength=len(counts)).tolist() for rows in plan] == [wanted] * 3
+    whole = method("explicit_gradient", valid_batch=10).valid_plan(labels, t, 3, torch.Generator())
+    assert whole.tolist() == [list(range(10))] * 3  # no more than a batch: all of them, each time
+
+
+def test_weights_of_a_step_sum_to_one():
+    rng = np.random.default_rng(0)
+    x1, xs = batch([blobs([3, 1], 5, rng), blobs([1, 1], 5, rng)]), batch([blobs([0, 1], 5, rng)] * 2)
+    alone, joint = step_weights(x1, xs, joint=False), step_weights(x1, xs, joint=True)
+    assert alone.real is None and alone.synthetic.tolist() == [[1], [1]]
+    assert joint.synthetic.flatten().tolist() == pytest.approx([1 / 5, 1 / 3])
+    assert joint.real.flatten().tolist() == pytest.approx([1 / 5] * 4 + [1 / 3] * 2 + [0] * 2)
 
 
 @pytest.mark.parametrize("label", ["explicit_gradient", "explicit_gradient_eq1", "explicit_gradient_retrain"])

@@ -6,6 +6,8 @@ from __future__ import annotations
 P = "imbalance_bench."
 RATIO = ("test_ratio.py", "test_ratio_counts.py")
 SPLITS = ("test_splits.py",)
+ENCODE = ("test_encode.py",)
+EXPLICIT_GRADIENT = ("test_explicit_gradient.py",)
 METRICS = ("test_metrics.py",)
 SCORING = ("test_scoring.py", "test_rescore.py")
 STATISTICS = ("test_statistics.py", "test_claims.py")
@@ -38,6 +40,15 @@ TARGETS: dict[str, tuple[str, ...]] = {
     P + "data.dividing:cut": SPLITS,
     P + "data.tasks:_split": SPLITS,
     P + "data.tasks:_unseen": SPLITS,
+    P + "data.encode:ArrayEncoder.__call__": ENCODE,
+    P + "data.encode:ArrayEncoder._scaled": ENCODE,
+    P + "data.encode:TableEncoder._numbers": ENCODE,
+    P + "data.encode:TableEncoder._one_hot": ENCODE,
+    P + "methods.explicit_gradient:ExplicitGradient.start": EXPLICIT_GRADIENT,
+    P + "methods.explicit_gradient:ExplicitGradient.adapt": EXPLICIT_GRADIENT,
+    P + "methods.explicit_gradient:ExplicitGradient.valid_plan": EXPLICIT_GRADIENT,
+    P + "methods.explicit_gradient:step_weights": EXPLICIT_GRADIENT,
+    P + "methods.explicit_gradient:meta_step": EXPLICIT_GRADIENT,
     P + "methods.shared.oversampling:target_counts": METHODS,
     P + "methods.shared.oversampling:OverSampler.resample": METHODS,
     P + "methods.random_undersampling:RandomUnderSampling.resample": METHODS,
@@ -246,6 +257,23 @@ EQUIVALENT: list[tuple[str, str, str]] = [
                 "data.dividing:dealt",
                 "numpy takes any negative length as the one to find",
                 [("-1", "-2 (1 of 3)")],
+            ),
+            (
+                "data.encode:ArrayEncoder._scaled",
+                "equal numbers, where the column is constant",
+                [("known[0]", "known[1]")],
+            ),
+            ("data.encode:TableEncoder._numbers", "of no columns", [("np.zeros", "np.ones")]),
+            ("data.encode:TableEncoder._one_hot", "of no columns", [("np.zeros", "np.ones")]),
+            (
+                "methods.explicit_gradient:ExplicitGradient.start",
+                "no probability is above 1",
+                [("self.c < 1", "self.c <= 1"), ("self.c < 1", "self.c < 2")],
+            ),
+            (
+                "methods.explicit_gradient:ExplicitGradient.adapt",
+                "another seed of equal right",
+                [("t.seed + 1", "t.seed - 1"), ("t.seed + 1", "t.seed + 2")],
             ),
             (
                 "data.dividing:dealt",
