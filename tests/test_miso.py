@@ -37,11 +37,11 @@ def fit(tasks, label="miso", **options):
     return quick(label, **options).fit(tasks, MeanOfWords(), Engine(trainer(epochs=2), "cpu"))
 
 
-def generator(t, m, wanted=None):
+def generator(t, m, wanted=None, device="cpu"):
     own = t.train.y == 1
     wanted = int((~own).sum() - own.sum()) if wanted is None else wanted
     seed = np.random.SeedSequence([t.seed, 1])
-    return Generator(m, t.vocabulary, t.train.x[own], t.train.x[~own], wanted, seed, Engine(trainer(), "cpu"))
+    return Generator(m, t.vocabulary, t.train.x[own], t.train.x[~own], wanted, seed, Engine(trainer(), device))
 
 
 def networks(fused=True):

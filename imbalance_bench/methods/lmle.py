@@ -92,7 +92,7 @@ class LMLE(Method):
         objective = partial(self.quintuplet_loss, torch.tensor(self.margins, dtype=engine.dtype).to(engine.device))
         for epoch in range(epochs - initial):
             if epoch % self.refresh == 0:
-                clusterings = [self.clustering(training, r, t, s, epoch) for r, (t, s) in enumerate(zip(tasks, sets))]
+                clusterings = [self.clustering(training, r, t, sets, epoch) for r, t in enumerate(tasks)]
             plans = [
                 quintuplet_batches(c, s.y, engine.trainer.batch_size, g)
                 for c, s, g in zip(clusterings, sets, training.shuffling)
@@ -101,7 +101,7 @@ class LMLE(Method):
         classifiers: list[Classifier] = []
         for r, made in enumerate(engine.classifiers(training.stack, training.monitor)):
             made.info |= resampling_info(tasks[r], sets[r])
-            final = self.clustering(training, r, tasks[r], sets[r], epochs)
+            final = self.clustering(training, r, tasks[r], sets, epochs)
             if final is None:
                 classifiers.append(made)
                 continue
@@ -109,15 +109,18 @@ class LMLE(Method):
             classifiers.append(DeepClassifier(made, {"last": decision}, unit=True))
         return classifiers
 
-    def clustering(self, training: Training, run: int, task: Task, rows: Part, epoch: int) -> Clustering | None:
+    def clustering(
+        self, training: Training, run: int, task: Task, sets: Sequence[Part], epoch: int
+    ) -> Clustering | None:
         """The clusters of a run's rows under its present f; None where the run has diverged."""
         from imbalance_bench.methods.shared.decisions import directions
 
         if run not in training.monitor.alive:
             return None
-        stack = training.stack
-        h = directions(stack.predict(stack.flat[run].detach(), rows.x, "embed"))
-        return Clustering(h, rows.y, self.clusters, self.pool, np.random.default_rng([task.seed, epoch]))
+        stack, stored, labels = training.stack, training.on_device(sets), sets[run].y
+        x = stored.x[stored.offsets[run] :][: len(labels)]
+        h = directions(stack.predict(stack.flat[run].detach(), x, "embed"))
+        return Clustering(h, labels, self.clusters, self.pool, np.random.default_rng([task.seed, epoch]))
 
     def quintuplet_loss(self, margins: torch.Tensor, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
         """The objective of batches of quintuplets (R, 5 b), one after the other."""
@@ -148,15 +151,17 @@ class Clustering:
         import torch
 
         cluster, owner, pooled = np.empty(len(labels), np.int64), list[int](), []
+        here = h.cpu().numpy()
         for c in np.unique(labels).tolist():
             rows = np.flatnonzero(labels == c)
-            found = kmeans(h[torch.as_tensor(rows, device=h.device)].cpu().numpy(), clusters, int(rng.integers(2**31)))
+            found = kmeans(here[rows], clusters, int(rng.integers(2**31)))
             cluster[rows] = found + len(owner)
             owner += [c] * (int(found.max()) + 1)
             pooled.append(rng.permutation(rows)[:pool])
         self.h = h
         self.labels, self.cluster, self.owner, self.pool = (
-            torch.as_tensor(a, device=h.device) for a in (labels, cluster, np.array(owner), np.concatenate(pooled))
+            torch.as_tensor(a).to(h.device, non_blocking=True)
+            for a in (labels, cluster, np.array(owner), np.concatenate(pooled))
         )
 
     def centres(self) -> torch.Tensor:

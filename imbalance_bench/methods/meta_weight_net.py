@@ -193,9 +193,13 @@ class Weighing:
 
     def tell(self, history: Sequence[list[dict[str, float]]]) -> None:
         """Adds the means over an epoch to its row in each run's history."""
+        import torch
+
         names = ("vnet_gradient", "weight_minority", "weight_majority")
-        for epoch, sums in self.sums.items():
-            for rows, values in zip(history, sums.cpu().tolist()):
+        if not self.sums:
+            return
+        for epoch, sums in zip(self.sums, torch.stack(list(self.sums.values())).tolist()):
+            for rows, values in zip(history, sums):
                 if epoch < len(rows):
                     pairs = zip(names, values[::2], values[1::2])
                     rows[epoch] |= {name: total / n for name, total, n in pairs if n}
