@@ -591,7 +591,7 @@ def test_a_class_of_one_row_is_an_error():
 
 def test_weights_are_learned_in_every_kth_step_of_a_run():
     weighing, training, _, sets = weighing_of(TAIL, backbone(), meta_every=3)
-    training.trainer = replace(training.trainer, batch_size=16)
+    training.trainers = [replace(t, batch_size=16) for t in training.trainers]
     training.run(sets, 2, weighing)
     for r, rows in enumerate(sets):
         steps = 2 * math.ceil(len(rows) / 16)
