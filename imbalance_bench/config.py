@@ -51,8 +51,9 @@ class Trainer:
     ``engine/augment.py``. ``precision``: bfloat16 is for convolutions and products only; tf32: a GPU rounds what they
     take to TF32's 10 bits (a CPU computes in float32). ``deterministic``: a GPU's kernels give equal bits every time.
     ``runs_together``: how many runs share a program (null: all of a cell; on a CPU, one at a time of a network with
-    convolutions; LSTMs and transformers: one at a time always); it, ``deterministic``, ``backend``, ``channels_last``
-    and ``compile`` change no result beyond rounding and are not part of a cell's identity."""
+    convolutions; LSTMs and transformers: one at a time always); it, ``deterministic``, ``backend``, ``channels_last``,
+    ``compile`` and ``graph`` (a GPU's steps as CUDA graphs; auto: where there are enough of them, and steps that cannot
+    be are called one by one) change no result beyond rounding and are not part of a cell's identity."""
 
     epochs: Count
     batch_size: Count
@@ -74,13 +75,15 @@ class Trainer:
     compile: bool
     backend: Literal["stacked", "sequential"]
     runs_together: Annotated[Count | None, "null: all of a cell"]
-    deterministic: bool = True  # configurations that were saved before there was a choice lack it
+    # Configurations that were saved before there was a choice lack these.
+    deterministic: bool = True
+    graph: Literal["auto", True, False] = "auto"
 
 
 # Of the trainer's options those that concern a whole program: the same for all runs that share one.
 OF_ALL = (
     "epochs", "optimiser", "augment", "validate_every", "precision", "channels_last", "compile", "backend",
-    "deterministic",
+    "deterministic", "graph",
 )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ from imbalance_bench.store import SCHEMA
 
 # Keys that move no result beyond rounding, or that say where and not what.
 NOT_IDENTITY = {
-    "trainer": {"backend", "runs_together", "channels_last", "compile", "deterministic"},
+    "trainer": {"backend", "runs_together", "channels_last", "compile", "deterministic", "graph"},
     "dataset": {"path"},
     "backbone": {"model", "batch_tokens"},
 }

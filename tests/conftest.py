@@ -21,7 +21,7 @@ hypothesis.settings.load_profile("project")
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The simulated device must be there before any other test makes a backward pass."""
-    if {"test_device.py", "test_backbones_contract.py"} & {item.path.name for item in session.items}:
+    if {"test_device.py", "test_backbones_contract.py", "test_graph.py"} & {item.path.name for item in session.items}:
         from tests import simgpu
 
         simgpu.register()

@@ -1,4 +1,4 @@
-"""The wall between engine and methods: any object with the six names of ``Trainable`` trains; it need be no Method."""
+"""The wall between engine and methods: an object with the eight names of ``Trainable`` trains; it need be no Method."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from imbalance_bench.engine.loop import Trainable
 from imbalance_bench.methods.base import Method
 from tests.tasks import backbone, task, trainer
 
-NAMES = {"name", "head", "stages", "sampler", "batch_loss", "initialise"}
+NAMES = {"name", "head", "stages", "sampler", "batch_loss", "initialise", "graphed", "phase"}
 
 
 class Bare:
-    """Cross-entropy in shuffled batches, in the engine's six names and nothing else; the same as plain ``Method``."""
+    """Cross-entropy in shuffled batches, in the engine's eight names and nothing else; the same as plain ``Method``."""
 
-    name, head, stages = "bare", "linear", False
+    name, head, stages, graphed = "bare", "linear", False, True
     __slots__ = ()
 
     def sampler(self, labels, batch_size, generator):
@@ -36,9 +36,12 @@ class Bare:
     def initialise(self, stack, tasks):
         pass
 
+    def phase(self, state):
+        return None
+
 
 @pytest.mark.parametrize("backend", ["stacked", "sequential"])
-def test_an_object_with_the_six_names_trains_as_a_method_does(backend):
+def test_an_object_with_the_eight_names_trains_as_a_method_does(backend):
     tasks = [task(0), task(1)]
     scores = {}
     for method in (Bare(), type("Plain", (Method,), {"name": "plain"})()):

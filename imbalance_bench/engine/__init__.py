@@ -15,6 +15,7 @@ from imbalance_bench import devices
 from imbalance_bench.config import Trainer
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.fetch import cached
+from imbalance_bench.engine import graph
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.engine.loop import Trainable, Training
 from imbalance_bench.engine.memory import keep_freed_memory
@@ -73,6 +74,7 @@ class Engine:
         self.trainer = trainer
         self.device = devices.choose_device(device)
         devices.set_arithmetic(self.device, trainer.precision == "tf32", trainer.deterministic)
+        graph.check(trainer.graph, self.device)
         self.dtype = PRECISIONS[trainer.precision]
         self.folder = folder
 
@@ -176,6 +178,7 @@ class Engine:
                 raise BenchError(
                     "trainer.backend=sequential does not compute in bfloat16: set trainer.precision=float32"
                 )
+            graph.check(self.trainer.graph, self.device, "trainer.backend=sequential has none")
             stack = self.stack(method, tasks, backbone)
             return self.classifiers(stack, train_sequential(stack, method, tasks, sets, self.trainer))
         of_runs = trainers or [self.trainer] * len(tasks)

@@ -71,11 +71,28 @@ def replay(plans: Sequence[torch.Tensor]) -> Sampler:
     return lambda labels, batch_size, generator: next(left)
 
 
+Draw = Callable[[int, torch.Generator], torch.Tensor]
+"""(n, generator) → what is drawn for n rows of a run, (n, ...)."""
+
+Planned = Callable[["Batch", Sequence[torch.Generator], Draw], torch.Tensor]
+"""As ``Batch.draw``."""
+
+
+class Layout(NamedTuple):
+    """The batches of an epoch, on the host: ``rows`` (S, R, B) of the store (pads: row 0), ``sizes`` (S, R): how many
+    each run really has, its first ones; ``longest``: tokens of the longest text of each batch, for rows of texts."""
+
+    rows: torch.Tensor
+    sizes: torch.Tensor
+    longest: list[int] | None
+
+
 class Batch(NamedTuple):
     """One step of all runs: ``x`` (R, B, ...), ``y`` (R, B); ``weight`` (R, B) sums to one a run and is None where
     every run has a full batch; ``active``: the runs that have rows in this step, None = all R; ``rows`` (R, B): which
     rows of the store these are (pads: row 0, weight 0); ``offsets`` (R, 1): where each run's set begins in it;
-    ``sizes``: how many rows each run really has, its first ones."""
+    ``sizes``: how many rows each run really has, its first ones; ``planned``: what gives ``draw`` its numbers where
+    those of an epoch are drawn before it."""
 
     x: torch.Tensor
     y: torch.Tensor
@@ -84,6 +101,7 @@ class Batch(NamedTuple):
     active: list[int] | None
     offsets: torch.Tensor
     sizes: list[int]
+    planned: Planned | None = None
 
     @property
     def own(self) -> torch.Tensor:
@@ -96,11 +114,11 @@ class Batch(NamedTuple):
             return None if len(alive) == len(self.y) else alive
         return [r for r in self.active if r in alive]
 
-    def draw(
-        self, generators: Sequence[torch.Generator], one: Callable[[int, torch.Generator], torch.Tensor]
-    ) -> torch.Tensor:
+    def draw(self, generators: Sequence[torch.Generator], one: Draw) -> torch.Tensor:
         """(R, B, ...): what ``one(size, generator)`` draws for the rows that each run really has, zeros for pads: so a
         run's draws do not depend on the runs beside it."""
+        if self.planned is not None:
+            return self.planned(self, generators, one)
         drawn = [one(size, g) for size, g in zip(self.sizes, generators)]
         return torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True).to(self.x.device, non_blocking=True)
 
@@ -134,7 +152,7 @@ class Rows:
         if self.y.is_floating_point():
             self.y = self.y.to(dtype)
         self.offsets = [starts[id(s)] for s in sets]
-        self._begins = torch.tensor(self.offsets, device=device)[:, None]  # here, once: a copy holds up a GPU
+        self.begins = torch.tensor(self.offsets, device=device)[:, None]  # here, once: a copy holds up a GPU
         # Samplers run on the CPU: their generators give the same batches whatever the device.
         self.labels = [torch.as_tensor(s.y) for s in sets]
 
@@ -147,42 +165,55 @@ class Rows:
     def epoch(
         self, sampler: Sampler, batch_size: int | Sequence[int], generators: Sequence[torch.Generator]
     ) -> Iterator[Batch]:
-        """The batches of one epoch, of texts of about one length; ``batch_size``: of all runs, or one a run. Runs of
-        fewer batches are inactive in the last steps."""
+        """The batches of one epoch (``plans``), of texts of about one length."""
+        return self.batches(self.plans(sampler, batch_size, generators))
+
+    def plans(
+        self, sampler: Sampler, batch_size: int | Sequence[int], generators: Sequence[torch.Generator]
+    ) -> list[torch.Tensor]:
+        """The batches of one epoch: each run's row numbers (steps, batch), -1 where a batch is short. ``batch_size``:
+        of all runs, or one a run. Runs of fewer batches are inactive in the last steps."""
         batch_sizes = [batch_size] * len(self.labels) if isinstance(batch_size, int) else batch_size
         plans = [_checked(sampler(y, b, g), len(y)) for y, b, g in zip(self.labels, batch_sizes, generators)]
         if self.lengths is not None:
             lengths = [self.lengths[offset : offset + len(y)] for offset, y in zip(self.offsets, self.labels)]
             plans = [bucketed(*of_run) for of_run in zip(plans, lengths, self.labels)]
-        return self.batches(plans)
+        return plans
 
-    def batches(self, plans: Sequence[torch.Tensor]) -> Iterator[Batch]:
-        """The batches that plans describe: a run's row numbers (steps, batch), -1 where a batch is short."""
+    def layout(self, plans: Sequence[torch.Tensor]) -> Layout:
+        """Runs' plans side by side."""
         steps = max(len(p) for p in plans)
         rows = torch.full((steps, len(plans), max(p.shape[1] for p in plans)), -1, dtype=torch.int64)
         for r, (plan, offset) in enumerate(zip(plans, self.offsets)):
             rows[: len(plan), r, : plan.shape[1]] = torch.where(plan >= 0, plan + offset, -1)
-        # Pads read row 0 with weight zero; columns that no run fills are cut off.
         real = rows >= 0
-        sizes = real.sum(2)
-        full = (sizes == sizes.amax(1, keepdim=True)).all(1).tolist()
-        widths, counts = sizes.amax(1).tolist(), sizes.tolist()
         rows = rows.clamp_(min=0)
         # Known on the CPU: asking the device for it would hold up each step.
         longest = None if self.lengths is None else (self.lengths[rows] * real).amax((1, 2)).tolist()
-        rows = rows.to(self.x.device)
-        for s in range(steps):
-            chosen = rows[s, :, : widths[s]]
+        return Layout(rows, real.sum(2), longest)
+
+    def batches(self, plans: Sequence[torch.Tensor]) -> Iterator[Batch]:
+        """The batches that plans describe. Pads read row 0 with weight zero; columns that no run fills are cut off."""
+        return self.laid_out(self.layout(plans))
+
+    def laid_out(self, layout: Layout) -> Iterator[Batch]:
+        """The batches of a layout."""
+        sizes, longest = layout.sizes, layout.longest
+        full = (sizes == sizes.amax(1, keepdim=True)).all(1).tolist()
+        widths, counts = sizes.amax(1).tolist(), sizes.tolist()
+        rows = layout.rows.to(self.x.device)
+        for s, width in enumerate(widths):
+            chosen = rows[s, :, :width]
             x, y = self.take(chosen)
             if longest is not None:
                 x = x[..., : longest[s]]
             if full[s]:
-                yield Batch(x, y, chosen, None, None, self._begins, counts[s])
+                yield Batch(x, y, chosen, None, None, self.begins, counts[s])
                 continue
-            weight = real[s, :, : widths[s]].to(self.like.dtype) / sizes[s].clamp(min=1)[:, None]
+            weight = (torch.arange(width) < sizes[s][:, None]).to(self.like.dtype) / sizes[s].clamp(min=1)[:, None]
             active = [r for r, size in enumerate(counts[s]) if size]
-            some = active if len(active) < len(plans) else None
-            yield Batch(x, y, chosen, weight.to(x.device, non_blocking=True), some, self._begins, counts[s])
+            some = active if len(active) < len(counts[s]) else None
+            yield Batch(x, y, chosen, weight.to(x.device, non_blocking=True), some, self.begins, counts[s])
 
 
 def _checked(plan: torch.Tensor, n: int) -> torch.Tensor:

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Hashable, Sequence
 from itertools import accumulate, cycle
+from typing import Protocol
 
 import torch
 
 from imbalance_bench.data.base import Task
 from imbalance_bench.engine.batches import Batch, Sampler
-from imbalance_bench.engine.loop import TrainState
+from imbalance_bench.engine.loop import SameInEveryEpoch, TrainState
 from imbalance_bench.engine.stack import Stack
 
-Loss = Callable[[torch.Tensor, torch.Tensor, TrainState], torch.Tensor]
-"""Loss of each sample (...) for logits (..., C), labels (...) and the state of its runs."""
+
+class OfSamples(Protocol):
+    """The members of a method of plain training that this uses."""
+
+    @property
+    def graphed(self) -> bool: ...
+
+    def phase(self, state: TrainState) -> Hashable: ...
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor: ...
 
 
 class Joint:
     """Plain training of runs side by side: one forward pass of all, then to each its own loss of its slice of the
-    logits. ``losses``: a loss and how many runs have it, in the order of the runs; ``samplers``: one a run."""
+    logits. ``methods``: a method and how many runs have its loss, in the order of the runs; ``samplers``: one a run."""
 
     name, stages = "several", False
 
-    def __init__(self, head: str, losses: Sequence[tuple[Loss, int]], samplers: Sequence[Sampler]) -> None:
+    def __init__(self, head: str, methods: Sequence[tuple[OfSamples, int]], samplers: Sequence[Sampler]) -> None:
         self.head = head
-        ends = accumulate(runs for _, runs in losses)
-        self.losses = [(loss, slice(end - runs, end)) for (loss, runs), end in zip(losses, ends)]
+        ends = accumulate(runs for _, runs in methods)
+        self.methods = [(method, slice(end - runs, end)) for (method, runs), end in zip(methods, ends)]
+        self.graphed = all(method.graphed for method, _ in methods)
         self._samplers = cycle(samplers)
 
     def sampler(self, labels: torch.Tensor, batch_size: int, generator: torch.Generator) -> torch.Tensor:
@@ -35,11 +44,17 @@ class Joint:
 
     def batch_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
         logits = stack(batch.x)
-        losses = [
-            loss(logits[s], batch.y[s], replace(state, counts=state.counts[s], generators=state.generators[s]))
-            for loss, s in self.losses
-        ]
+        losses = []
+        for method, runs in self.methods:
+            own = state.of_runs(runs)
+            if batch.planned is not None and method.phase(own) is None:
+                own = SameInEveryEpoch(**vars(own))
+            losses.append(method.loss(logits[runs], batch.y[runs], own))
         return batch.mean(torch.cat(losses))
 
     def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
         """The networks stay as their seeds have made them."""
+
+    def phase(self, state: TrainState) -> Hashable:
+        phases = tuple(method.phase(state) for method, _ in self.methods)
+        return None if set(phases) == {None} else phases

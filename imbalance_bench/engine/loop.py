@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,8 +12,10 @@ import torch
 
 from imbalance_bench.config import OF_ALL
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.engine import graph
 from imbalance_bench.engine.augment import augmentation
-from imbalance_bench.engine.batches import Batch, Rows, Sampler
+from imbalance_bench.engine.batches import Batch, Layout, Rows, Sampler
+from imbalance_bench.engine.fixed import FixedEpochs, FixedStep, Unfixed, gradient_of
 from imbalance_bench.engine.monitor import Monitor, Step
 from imbalance_bench.engine.optim import optimiser
 from imbalance_bench.engine.schedule import learning_rate
@@ -22,6 +25,8 @@ from imbalance_bench.seeds import AUGMENTATION, OBJECTIVE, derived
 
 if TYPE_CHECKING:
     from imbalance_bench.config import Trainer
+
+log = logging.getLogger("imbalance_bench")
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,11 @@ class TrainState:
     def of(cls, sets: Sequence[Part], classes: int, epochs: int, like: torch.Tensor) -> TrainState:
         counts = np.stack([np.bincount(s.y.astype(np.int64), minlength=classes)[:classes] for s in sets])
         return cls(torch.as_tensor(counts).to(like)[:, None, :], 0, epochs)
+
+    def of_runs(self, runs: slice) -> TrainState:
+        """The state of some runs."""
+        own = vars(self) | {"counts": self.counts[runs], "generators": self.generators[runs]}
+        return type(self)(**own)
 
 
 class Trainable(Protocol):
@@ -57,6 +67,20 @@ class Trainable(Protocol):
     def batch_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor: ...
 
     def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None: ...
+
+    @property
+    def graphed(self) -> bool: ...
+
+    def phase(self, state: TrainState) -> Hashable: ...
+
+
+class SameInEveryEpoch(TrainState):
+    """The state of steps that are the same in every epoch."""
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "epoch":
+            raise Unfixed("its loss depends on the epoch, and its ``phase`` does not say how")
+        return super().__getattribute__(name)
 
 
 Objective = Callable[[Any, Batch, TrainState], torch.Tensor]
@@ -90,6 +114,7 @@ class Training:
         self.epoch = 0
         # Of each run: the steps that it has taken, and its learning rate in the present one.
         self.steps, self.rates = [0] * len(tasks), [t.lr for t in trainers]
+        self._fixed: tuple[tuple[Rows, Objective, Hashable], FixedEpochs | None] | None = None
         self.falling = any(t.schedule == "inverse_time" for t in trainers)  # from step to step
 
     def run(
@@ -113,23 +138,64 @@ class Training:
             alive = self.monitor.alive
             if not alive:
                 return
-            for batch in rows.epoch(sampler or method.sampler, batch_sizes, self.shuffling):
+            layout = rows.layout(rows.plans(sampler or method.sampler, batch_sizes, self.shuffling))
+            if fixed := self.fixed(rows, objective, layout, state):
+                steps = self.replayed(fixed, layout, alive)
+            for batch in () if fixed else rows.laid_out(layout):
                 if self.augment is not None:
                     batch = self.augment(batch, self.moving)
                 if self.falling or not steps:
-                    self.rates = [learning_rate(t, self.epoch, s) for t, s in zip(self.trainers, self.steps)]
-                with self.stack.attending(None if batch.weight is None else batch.sizes):
-                    loss = objective(self.stack, batch, state)
-                    if getattr(loss, "shape", None) != (len(self.stack),):
-                        found = tuple(loss.shape) if hasattr(loss, "shape") else f"a {type(loss).__name__}"
-                        raise BenchError(f"batch_loss gives one number a run, ({len(self.stack)},), and not {found}")
-                    self.stack.backward(loss.sum())
+                    self.rates = self.present_rates()
+                loss = gradient_of(self.stack, objective, batch, state, None if batch.weight is None else batch.sizes)
                 self.descent.step(batch.among(alive), self.rates)
-                steps.append((batch.active, {"train_loss": loss.detach()}))
+                steps.append((batch.active, {"train_loss": loss}))
                 # A shorter run sits steps out: its rate must not fall in them.
                 self.steps = [step + (size > 0) for step, size in zip(self.steps, batch.sizes)]
             self.monitor.close(phase, self.epoch, trainer.epochs, steps, trainer.validate_every)
             self.epoch += 1
+
+    def present_rates(self) -> list[float]:
+        return [learning_rate(t, self.epoch, step) for t, step in zip(self.trainers, self.steps)]
+
+    def fixed(self, rows: Rows, objective: Objective, layout: Layout, state: TrainState) -> FixedEpochs | None:
+        """The steps of an epoch as graphs, where ``trainer.graph`` wants them and the method can have them; those of
+        the last call where they are the same."""
+        choice, device, method = self.trainer.graph, self.stack.flat.device, self.method
+        if not graph.wanted(choice, device, self.trainer.epochs * len(layout.rows)):
+            return None
+        if not method.graphed:
+            graph.check(choice, device, f"the steps of method={method.name} need the host")
+            return None
+        phase = method.phase(state)
+        if self._fixed is not None and self._fixed[0] == (rows, objective, phase):
+            made = self._fixed[1]
+            if made is None or made.fits(layout):
+                return made
+        self._fixed = made = None  # not two at a time
+        if phase is None:
+            state = SameInEveryEpoch(**vars(state))
+        try:
+            step = FixedStep(self.stack, self.descent, rows, objective, state, layout, self.augment, self.moving)
+            made = FixedEpochs(step, layout, required=choice is True)
+        except Unfixed as reason:
+            graph.check(choice, device, f"method={method.name} cannot have them: {reason}")
+            log.info("no CUDA graphs for method=%s: %s", method.name, reason)
+        self._fixed = ((rows, objective, phase), made)
+        return made
+
+    def replayed(self, fixed: FixedEpochs, layout: Layout, alive: list[int]) -> list[Step]:
+        """Takes the steps of an epoch; runs that are not alive stay where they are."""
+        present = layout.sizes > 0
+        rates: list[list[float]] = []
+        for there in present.tolist():
+            if self.falling or not rates:
+                self.rates = self.present_rates()
+            rates.append(self.rates)
+            self.steps = [step + here for step, here in zip(self.steps, there)]
+        moving = present & torch.tensor([r in alive for r in range(len(self.tasks))])
+        losses = fixed.run(layout, moving, torch.tensor(rates, dtype=torch.float64))
+        active = [None if all(there) else [r for r, here in enumerate(there) if here] for there in present.tolist()]
+        return [(runs, {"train_loss": of_runs}) for runs, of_runs in zip(active, losses)]
 
     def on_device(self, sets: Sequence[Part]) -> Rows:
         """``sets`` on the device, where the last ones stay for a method that trains on them in rounds."""

@@ -244,9 +244,11 @@ class Stack:
         for layer in self.traits.ragged:
             layer.ragged = True
         state.copy_(torch.where(self._rows, rows, state))
-        yield
-        for layer in self.traits.ragged:
-            layer.ragged = False
+        try:
+            yield
+        finally:
+            for layer in self.traits.ragged:
+                layer.ragged = False
         state.copy_(torch.where((rows > 0) & ~self._rows, state, before))
 
     def backward(self, loss: torch.Tensor) -> None:
@@ -261,6 +263,10 @@ class Stack:
         filled = (torch.zeros_like(p) if g is None else g for g, p in zip(gradients.values(), self.params.values()))
         # One copy; .backward() would clear the buffer and then add to it.
         torch.cat([self._row(g) for g in filled], 1, out=self.grad)
+
+    def forget(self) -> None:
+        """Drops what waits for ``backward``, of a loss that is not to come."""
+        self._leaves = []
 
     @torch.no_grad()
     def predict(self, flat_row: torch.Tensor, x: Any, stage: str = "logits") -> torch.Tensor:

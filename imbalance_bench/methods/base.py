@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -39,6 +39,9 @@ class Method:
     reads: ClassVar[Reads] = "any"
     slices: ClassVar[tuple[str, ...]] = ()  # of test rows that it is to be scored on (``imbalance_bench.slices``)
     stages: ClassVar[bool] = False  # whether it asks for the network's embedding and head apart
+    graphed: ClassVar[bool] = (
+        True  # whether its steps may be CUDA graphs (``engine.graph.Replayed`` says what that asks)
+    )
 
     def declines(self, task: Task) -> str | None:
         """Why this method cannot do this task (then the table prints n/a), or None."""
@@ -122,6 +125,10 @@ class Method:
         if type(self).loss is Method.loss:
             return stack.mean_cross_entropy(batch.x, batch.y, batch.weight)
         return batch.mean(self.loss(stack.logits(batch.x), batch.y, state))
+
+    def phase(self, state: TrainState) -> Hashable:
+        """What of ``state.epoch`` the loss depends on: while it is the same, so are the steps; None: on nothing."""
+        return None
 
     def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
         """Changes freshly initialised networks, in place."""

@@ -39,6 +39,12 @@ class LDAM(Method):
     def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
         stack.scale = self.scale
 
+    def phase(self, state: TrainState) -> bool | None:
+        """Whether samples are weighted."""
+        from imbalance_bench.engine.schedule import reached
+
+        return None if self.drw_from is None else reached(self.drw_from, state.epoch, state.epochs)
+
     def margins(self, counts: torch.Tensor) -> torch.Tensor:
         """Δ (..., C) for class counts (..., C)."""
         margins = counts.clamp(min=1) ** -0.25
@@ -48,10 +54,9 @@ class LDAM(Method):
         import torch
 
         from imbalance_bench.engine.losses import cross_entropy, effective_number_weights, of_label
-        from imbalance_bench.engine.schedule import reached
 
         chosen = torch.nn.functional.one_hot(labels, logits.shape[-1]).to(logits)
         loss = cross_entropy(self.scale * (logits - chosen * self.margins(state.counts)), labels)
-        if self.drw_from is None or not reached(self.drw_from, state.epoch, state.epochs):
+        if not self.phase(state):
             return loss
         return of_label(effective_number_weights(state.counts, self.drw_beta), labels) * loss

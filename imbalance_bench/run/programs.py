@@ -227,6 +227,7 @@ def programs(members: Sequence[Member], most_runs: int | None) -> list[list[Memb
 def fit_together(members: Sequence[Member]) -> bool:
     """Trains the runs of several cells as one program. False where that failed, for whatever reason one of them has."""
     from imbalance_bench import devices
+    from imbalance_bench.engine.graph import Replayed
 
     objectives: list[Any] = []  # equal ones side by side, in one call
     runs: list[list[OneRun]] = []
@@ -238,7 +239,7 @@ def fit_together(members: Sequence[Member]) -> bool:
         alike = runs[objectives.index(objective)]
         alike += [OneRun(cell, run.task, rows) for run, rows in zip(cell.runs, member.sets)]
     ordered = list(chain.from_iterable(runs))
-    start = time.perf_counter()
+    start, captured = time.perf_counter(), Replayed.captured
     try:
         with logged(*(member.work.lines for member in members)):
             made, sizes = fit_in_chunks(_fit, ordered, len(ordered))
@@ -253,6 +254,7 @@ def fit_together(members: Sequence[Member]) -> bool:
         own = [classifier for run, classifier in zip(ordered, made) if run.cell is cell]
         member.work.seconds += each * len(own)
         cell.sizes, cell.cells = sizes, len(members)
+        cell.graphed = Replayed.captured > captured
         cell.classifiers = member.work.do(partial(cell.method.decided, own, member.tasks, member.sets)) or ()
     return True
 
@@ -268,7 +270,7 @@ def _fit(runs: Sequence[OneRun]) -> Sequence[Classifier]:
     cell = runs[0].cell
     methods = [run.cell.method for run in runs]
     alike = [list(group) for _, group in groupby(methods, _objective)]
-    losses = [(group[0].loss, len(group)) for group in alike]
-    joint = Joint(cell.method.head, losses, [method.sampler for method in methods])
+    objectives = [(group[0], len(group)) for group in alike]
+    joint = Joint(cell.method.head, objectives, [method.sampler for method in methods])
     trainers = [run.cell.engine.trainer for run in runs]
     return cell.engine.train(joint, [r.task for r in runs], [r.rows for r in runs], cell.backbone, trainers)

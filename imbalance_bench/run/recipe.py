@@ -56,7 +56,8 @@ class Prepared:
     """A cell before its training, and what its training gives: a classifier a run, and the facts of its program.
 
     ``named``: the slices that its test rows are scored on; ``read``: what was read, in a line; ``sizes``: how many runs
-    were tried at a time, the last of which was used; ``cells``: how many cells were trained in one program."""
+    were tried at a time, the last of which was used; ``cells``: how many cells were trained in one program;
+    ``graphed``: whether steps were CUDA graphs."""
 
     config: Config
     dataset: Dataset
@@ -70,6 +71,7 @@ class Prepared:
     classifiers: Sequence[Classifier] = ()
     sizes: Sequence[int] = ()
     cells: int = 1
+    graphed: bool = False
 
 
 Data = Callable[[Config, Any], tuple["Dataset", "list[Run]"]]
@@ -110,11 +112,15 @@ def prepare(config: Config, data: Data = data_of) -> Prepared:
 
 def fit(cell: Prepared) -> None:
     """Trains the runs of a cell, as many at a time as ``Engine.together`` says."""
+    from imbalance_bench.engine.graph import Replayed
+
+    captured = Replayed.captured
     tasks = [run.task for run in cell.runs]
     together = cell.engine.together(cell.backbone, tasks[0]) or len(tasks)
     cell.classifiers, cell.sizes = fit_in_chunks(
         lambda tasks: cell.method.fit(tasks, cell.backbone, cell.engine), tasks, together
     )
+    cell.graphed = Replayed.captured > captured
 
 
 Scored = tuple[dict[str, Any], dict[str, bytes | str], Callable[[Path], None]]
@@ -166,6 +172,7 @@ def score(cell: Prepared) -> Scored:
         "slices": cell.named,
         **({"own_metrics": of_own} if (of_own := scoring.own_metrics(own, dataset.kind)) else {}),
         "cells_together": cell.cells,
+        "graphed": cell.graphed,
         "runs_together": cell.sizes[-1],
         "halved_for_memory": list(cell.sizes[:-1]),
         "runs": [
