@@ -16,6 +16,7 @@ from imbalance_bench import devices
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine import Engine, graph
 from imbalance_bench.engine.graph import Replayed
+from imbalance_bench.engine.joint import Joint
 from imbalance_bench.engine.loop import Training
 from imbalance_bench.errors import BenchError
 from imbalance_bench.run import run_cell
@@ -185,6 +186,28 @@ def test_runs_of_several_settings(steps, monkeypatch):
     assert steps
     monkeypatch.undo()
     torch.testing.assert_close(ours, trained(), rtol=0, atol=1e-10)
+
+
+def test_several_methods_as_one_program(steps, monkeypatch):
+    """Among them one whose loss changes after some epochs, and one that reads the epoch and does not say how."""
+    tasks = [task(s, n) for s, n in enumerate(RAGGED[:3])]
+    m = [method("focal"), method("cross_entropy"), method("ldam_drw")]
+
+    def trained(methods):
+        joint = Joint("linear", [(each, 1) for each in methods], [each.sampler for each in methods])
+        engine = Engine(trainer(precision="float64", batch_size=32, epochs=4), "cpu")
+        made = engine.train(joint, tasks[: len(methods)], [t.train for t in tasks[: len(methods)]], backbone())
+        return [c.parameters["last"] for c in made]
+
+    found = [trained(m[:2]), trained(m)]
+    taken = len(steps)
+    assert taken
+    with_epochs = trained([m[0], reads_the_epoch()])
+    assert len(steps) == taken
+    trained([m[0], reads_the_epoch(), m[2]])
+    assert len(steps) == taken
+    monkeypatch.undo()
+    torch.testing.assert_close([*found, with_epochs], [trained(m[:2]), trained(m), trained([m[0], reads_the_epoch()])])
 
 
 COUNTED = [
@@ -372,11 +395,13 @@ def test_what_cannot_have_graphs_says_so_where_they_are_asked_for(label, setting
 
 
 def test_a_loss_that_reads_the_epoch_is_not_captured(steps):
+    reads_the_epoch().fit([task(0)], backbone(), Engine(trainer(epochs=3), "cpu"))
+    assert not steps
+
+
+def reads_the_epoch():
     class Warm(type(method("cross_entropy"))):
         def loss(self, logits, labels, state):
             return super().loss(logits, labels, state) * (state.epoch + 1)
 
-    m = Warm()
-    object.__setattr__(m, "name", "warm")
-    m.fit([task(0)], backbone(), Engine(trainer(epochs=3), "cpu"))
-    assert not steps
+    return Warm()

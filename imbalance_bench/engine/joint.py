@@ -35,7 +35,7 @@ class Joint:
         self.head = head
         ends = accumulate(runs for _, runs in methods)
         self.methods = [(method, slice(end - runs, end)) for (method, runs), end in zip(methods, ends)]
-        self.graphed = all(method.graphed for method, _ in methods)
+        self.graphed = all(one.graphed for one, _ in methods)
         self._samplers = cycle(samplers)
 
     def sampler(self, labels: torch.Tensor, batch_size: int, generator: torch.Generator) -> torch.Tensor:
@@ -45,16 +45,16 @@ class Joint:
     def batch_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
         logits = stack(batch.x)
         losses = []
-        for method, runs in self.methods:
+        for one, runs in self.methods:
             own = state.of_runs(runs)
-            if batch.planned is not None and method.phase(own) is None:
+            if batch.planned is not None and one.phase(own) is None:
                 own = SameInEveryEpoch(**vars(own))
-            losses.append(method.loss(logits[runs], batch.y[runs], own))
+            losses.append(one.loss(logits[runs], batch.y[runs], own))
         return batch.mean(torch.cat(losses))
 
     def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
         """The networks stay as their seeds have made them."""
 
     def phase(self, state: TrainState) -> Hashable:
-        phases = tuple(method.phase(state) for method, _ in self.methods)
+        phases = tuple(one.phase(state) for one, _ in self.methods)
         return None if set(phases) == {None} else phases
