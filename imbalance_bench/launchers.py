@@ -27,7 +27,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from imbalance_bench import interrupts
+from imbalance_bench import interrupts, progress
 from imbalance_bench.config import Config, cell_name, from_omegaconf
 from imbalance_bench.errors import BenchError
 from imbalance_bench.tally import DeviceLost, StopSweep, Tally
@@ -147,6 +147,8 @@ class Processes(Launcher):
         interrupts.leave_to_parent()
         for other in inherited:
             other.close()
+        if self.places() > 1:
+            os.environ[progress.SHARED] = "1"
         self.settle(place)
         while True:
             try:

@@ -12,7 +12,7 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -25,22 +25,22 @@ NAME = "progress.json"
 SHOW = 1.0  # seconds between two looks of the line at a terminal
 PLAIN = 60.0  # ... and between two lines where the output is a file, or shared with other processes
 WRITE = 2.0  # ... and between two writes of progress.json
+SHARED = "IMBALANCE_BENCH_SHARED"  # set where several processes write to one terminal: no line is written over
 WARM = 2.0  # a cell that is done sooner shows nothing
 
 
 @dataclass
 class Progress:
-    """Of one cell. ``name``: what the line begins with; ``path``: progress.json (None: not written)."""
+    """Of one cell, or of several that are trained together. ``name``: what the line begins with; ``paths``: the
+    progress.json of each."""
 
     name: str
-    path: Path | None = None
+    paths: Sequence[Path] = ()
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     now: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
-        # Lines of several processes would write over each other at one terminal.
-        alone = os.environ.get("IMBALANCE_BENCH_ALONE", "1") == "1"
-        self.rewrites = alone and self.stream.isatty()
+        self.rewrites = SHARED not in os.environ and self.stream.isatty()
         self.begun = self.shown = self.written = self.now()
         self.said = self.begun
         self.within: list[str] = []
@@ -55,7 +55,7 @@ class Progress:
         if now - self.begun < WARM:
             return
         state = self.state(done, total, unit, numbers, now)
-        if self.path is not None and now - self.written >= WRITE:
+        if now - self.written >= WRITE:
             self.written = now
             self._write(state)
         if self.rewrites and now - self.shown >= SHOW:
@@ -86,11 +86,11 @@ class Progress:
 
     def _write(self, state: dict[str, Any]) -> None:
         """A reader sees the earlier state or this one, never half of one. A full disk costs the progress only."""
-        assert self.path is not None
-        new = self.path.with_name(f".{NAME}.{os.getpid()}")
-        with suppress(OSError):
-            new.write_text(json.dumps(state))
-            new.replace(self.path)
+        for path in self.paths:
+            new = path.with_name(f".{NAME}.{os.getpid()}")
+            with suppress(OSError):
+                new.write_text(json.dumps(state))
+                new.replace(path)
 
     def _rewrite(self, line: str) -> None:
         with suppress(OSError, ValueError):
@@ -120,9 +120,9 @@ def following(progress: Progress) -> Iterator[Progress]:
     finally:
         _CURRENT.reset(token)
         progress.clear()
-        if progress.path is not None:
+        for path in progress.paths:
             with suppress(OSError):
-                progress.path.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
 
 
 def report(
@@ -137,9 +137,9 @@ def report(
 
 @contextmanager
 def within(part: str) -> Iterator[None]:
-    """Names the part of a cell that is at work, e.g. "run 3 of 5", for what is reported meanwhile."""
+    """Names the part of a cell that is at work, e.g. "run 3 of 5", for what is reported meanwhile ("": all of it)."""
     progress = _CURRENT.get()
-    if progress is None:
+    if progress is None or not part:
         yield
         return
     progress.within.append(part)

@@ -30,6 +30,7 @@ Record = dict[str, Any]
 
 # The files of a finished cell, beside record.json, which holds their sums.
 FILES = ("config.yaml", "metrics.csv", "predictions.npz", "history.csv", "artifacts.npz", "train.log")
+NEW_LOG = "train.new.log"  # while a cell that has a record is trained again
 
 # The keys that every reader relies on, with their types: of a record, of one that is done, and of each of its runs.
 SHAPE: dict[str, Any] = {
@@ -211,7 +212,7 @@ class CellFolder:
         done = self.path / "record.json"
         text = _as_text(record | {"files": {name: _sum(content) for name, content in files.items()}})
         replace_files({**{self.path / name: content for name, content in files.items()}, done: text}, before=done)
-        for name in {*FILES, "error.txt"} - files.keys():
+        for name in {*FILES, NEW_LOG, "error.txt"} - files.keys():
             (self.path / name).unlink(missing_ok=True)
 
     def amend(self, record: Record, name: str, content: str) -> None:

@@ -43,11 +43,12 @@ MAY = {
         "seeds slices"
     ),
     "run": (
-        "config data devices engine errors identity methods metrics origin plugins registry scoring slices store tally"
+        "config data devices engine errors identity methods metrics origin plugins progress registry scoring "
+        "slices store tally"
     ),
     "report": "arguments conf_files config data errors identity metrics origin presets registry scoring select store",
     "status": "arguments conf_files errors origin presets progress scoring select store",
-    "launchers": "config errors interrupts run tally",
+    "launchers": "config errors interrupts progress run tally",
     "launch": "conf_files errors launchers presets reference tally",
     "sweep": "conf_files config errors interrupts launch presets run tally",
     "bench": "conf_files config data devices engine methods registry run",

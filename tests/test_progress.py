@@ -11,7 +11,7 @@ import pytest
 from imbalance_bench import progress
 from imbalance_bench.data.fetch import Arriving
 from imbalance_bench.engine import Engine
-from imbalance_bench.progress import NAME, PLAIN, Progress, described, following, read, report, within
+from imbalance_bench.progress import NAME, PLAIN, SHARED, Progress, described, following, read, report, within
 from tests.tasks import backbone, method, task, trainer
 
 
@@ -38,7 +38,7 @@ def lines(stream: io.StringIO) -> list[str]:
 
 def test_a_file_gets_a_line_a_minute(time, tmp_path):
     out = io.StringIO()
-    with following(Progress("focal ecoli native", tmp_path / NAME, out, time)):
+    with following(Progress("focal ecoli native", [tmp_path / NAME], out, time)):
         for epoch in range(1, 201):
             time.now += 1
             report("training", epoch, 200, numbers={"loss": 1 / epoch, "valid_score": 0.5})
@@ -50,7 +50,7 @@ def test_a_file_gets_a_line_a_minute(time, tmp_path):
 
 def test_a_terminal_has_one_line_that_changes_and_goes(time):
     out = Terminal()
-    with following(Progress("focal ecoli native", None, out, time)):
+    with following(Progress("focal ecoli native", [], out, time)):
         for epoch in range(1, 11):
             time.now += 0.5
             report("training", epoch, 10)
@@ -67,7 +67,7 @@ def test_a_terminal_has_one_line_that_changes_and_goes(time):
 
 def test_a_short_cell_says_nothing(time, tmp_path):
     out = Terminal()
-    with following(Progress("short", tmp_path / NAME, out, time)):
+    with following(Progress("short", [tmp_path / NAME], out, time)):
         for epoch in range(10):
             time.now += 0.1
             report("training", epoch, 10)
@@ -75,9 +75,9 @@ def test_a_short_cell_says_nothing(time, tmp_path):
 
 
 def test_processes_that_share_a_terminal_write_lines(time, monkeypatch):
-    monkeypatch.setenv("IMBALANCE_BENCH_ALONE", "0")
+    monkeypatch.setenv(SHARED, "1")
     out = Terminal()
-    with following(Progress("one of many", None, out, time)):
+    with following(Progress("one of many", [], out, time)):
         for epoch in range(int(PLAIN) + 2):
             time.now += 1
             report("training", epoch, 100)
@@ -85,7 +85,7 @@ def test_processes_that_share_a_terminal_write_lines(time, monkeypatch):
 
 
 def test_progress_json_is_what_status_reads(time, tmp_path):
-    with following(Progress("cell", tmp_path / NAME, io.StringIO(), time)):
+    with following(Progress("cell", [tmp_path / NAME], io.StringIO(), time)):
         assert read(tmp_path) is None
         with within("run 2 of 5"):
             for epoch in range(1, 31):
@@ -100,7 +100,7 @@ def test_progress_json_is_what_status_reads(time, tmp_path):
 
 
 def test_each_stage_has_a_pace_of_its_own(time, tmp_path):
-    with following(Progress("cell", tmp_path / NAME, io.StringIO(), time)):
+    with following(Progress("cell", [tmp_path / NAME], io.StringIO(), time)):
         for epoch in range(1, 11):
             time.now += 10
             report("generator", epoch, 10)
@@ -118,7 +118,7 @@ def test_a_file_that_cannot_be_read_is_no_progress(content, tmp_path):
 
 def test_a_disk_that_is_full_costs_nothing_else(time, tmp_path):
     out = io.StringIO()
-    with following(Progress("cell", tmp_path / "gone" / NAME, out, time)):
+    with following(Progress("cell", [tmp_path / "gone" / NAME], out, time)):
         for epoch in range(1, 101):
             time.now += 1
             report("training", epoch)

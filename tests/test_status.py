@@ -56,7 +56,7 @@ def test_a_running_cell_says_what_it_does(store, capsys):
     running = store.cell(labels, "0123456789ab")
     clock = iter(range(0, 1000, 3))
     with running.lock():
-        work = Progress("smote oil native", running.path / progress.NAME, io.StringIO(), lambda: next(clock))
+        work = Progress("smote oil native", [running.path / progress.NAME], io.StringIO(), lambda: next(clock))
         with following(work):
             for epoch in range(1, 6):
                 progress.report("training", epoch, 200, numbers={"loss": 0.25})

@@ -7,22 +7,18 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from imbalance_bench import identity, metrics, origin, scoring
+from imbalance_bench import identity, metrics, origin, progress, scoring
 from imbalance_bench.config import Config, cell_name
 from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.plugins import in_own_code
 from imbalance_bench.run.recipe import Prepared, Scored, fit, prepare, score
-from imbalance_bench.store import Record, Store
-
-if TYPE_CHECKING:
-    pass
-
+from imbalance_bench.store import NEW_LOG, Record, Store
 
 log = logging.getLogger("imbalance_bench")
 
@@ -82,7 +78,8 @@ class Work:
         self.config = config
         self.folder = Store(config.paths.outputs).cell(config.labels, identity.cell_id(config.plain, config.plugins))
         self.outcome: Outcome | None = None
-        self.lines: list[str] = []
+        self.log = Log(self.folder.path)
+        self.progress = progress.Progress(cell_name(config.labels), [self.folder.path / progress.NAME])
         self.seconds = 0.0
 
     @contextmanager
@@ -103,7 +100,7 @@ class Work:
 
         start = time.perf_counter()
         try:
-            with logged(self.lines):
+            with progress.following(self.progress), logged(self.log):
                 return part()
         except Declined as reason:
             record = self._record("declined", time.perf_counter() - start)
@@ -127,7 +124,7 @@ class Work:
         if (scored := self.do(partial(self._scored, cell))) is None:
             return
         facts, files, tell = scored
-        files["train.log"] = "".join(f"{line}\n" for line in self.lines)
+        files["train.log"] = "".join(f"{line}\n" for line in self.log.lines)
         record = self._record("done", self.seconds)
         record["provenance"] |= facts.pop("provenance")
         record = facts | record
@@ -161,15 +158,31 @@ class Work:
         }
 
 
+class Log:
+    """The lines of a cell's train.log, written as they come, so that a cell whose process is killed has them too.
+    Beside an earlier record, whose own log stays until the new one takes its place, they go to train.new.log."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.lines: list[str] = []
+
+    def append(self, line: str) -> None:
+        name = NEW_LOG if (self.folder / "record.json").exists() else "train.log"
+        with suppress(OSError), (self.folder / name).open("a" if self.lines else "w", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+        self.lines.append(line)
+
+
 @contextmanager
-def logged(*logs: list[str]) -> Iterator[None]:
-    """Adds what the package logs to each of ``logs``, for train.log; warnings are also shown at once."""
+def logged(*logs: Log) -> Iterator[None]:
+    """Adds what the package logs to each of ``logs``; warnings are also shown at once."""
 
     class Collect(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            for lines in logs:
-                lines.append(self.format(record))
+            for one in logs:
+                one.append(self.format(record))
             if record.levelno >= logging.WARNING:
+                progress.clear()
                 print(f"warning: {record.getMessage()}", file=sys.stderr, flush=True)
 
     handler = Collect()

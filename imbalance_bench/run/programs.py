@@ -17,7 +17,7 @@ from functools import partial
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imbalance_bench import identity
+from imbalance_bench import identity, progress
 from imbalance_bench.config import OF_ALL, Config
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
@@ -239,9 +239,12 @@ def fit_together(members: Sequence[Member]) -> bool:
         alike = runs[objectives.index(objective)]
         alike += [OneRun(cell, run.task, rows) for run, rows in zip(cell.runs, member.sets)]
     ordered = list(chain.from_iterable(runs))
+    shared = progress.Progress(
+        f"{len(members)} cells together", [path for member in members for path in member.work.progress.paths]
+    )
     start, captured = time.perf_counter(), Replayed.captured
     try:
-        with logged(*(member.work.lines for member in members)):
+        with progress.following(shared), logged(*(member.work.log for member in members)):
             made, sizes = fit_in_chunks(_fit, ordered, len(ordered))
     except Exception as error:
         if devices.lost(error):

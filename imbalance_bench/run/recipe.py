@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from imbalance_bench import metrics, scoring, slices
+from imbalance_bench import metrics, progress, scoring, slices
 from imbalance_bench.config import Config
 from imbalance_bench.data.together import copies_together
 from imbalance_bench.errors import BenchError, Declined
@@ -41,6 +41,7 @@ def loaded(config: Config) -> Dataset:
 
 @cache
 def _shown(line: str) -> None:
+    progress.clear()
     print(line, file=sys.stderr, flush=True)
 
 
@@ -208,8 +209,11 @@ def fit_in_chunks(
     sizes = [min(together, len(tasks))]
     while len(classifiers) < len(tasks):
         first = len(classifiers)
+        some = tasks[first : first + sizes[-1]]
+        runs = f"run {first + 1}" + (f" to {first + len(some)}" if len(some) > 1 else "")
         try:
-            classifiers += fit(tasks[first : first + sizes[-1]])
+            with progress.within(f"{runs} of {len(tasks)}" if len(some) < len(tasks) else ""):
+                classifiers += fit(some)
         except RuntimeError as error:
             if not devices.out_of_memory(error):
                 raise
