@@ -124,6 +124,38 @@ def test_networks_of_images(runs, label, options, augment, steps, monkeypatch):
     assert_same(ours, fit(tasks, net=net, **settings), atol=1e-9)
 
 
+def test_rounds_of_deep_over_sampling(steps, monkeypatch):
+    """Targets of a round are put where those of the round before lay."""
+    tasks = [byte_image_task(s, (20 - 3 * s, 9, 7), 12) for s in range(2)]
+    net = backbone("lenet_small", kernel=2, conv=[3, 4], hidden=[12, 8])
+
+    def trained():
+        made = fit(tasks, "dos_k3", net, "sgd", epochs=6, batch_size=12)
+        return [c.scores(t.valid.x, readout) for c, t in zip(made, tasks) for readout in c.readouts]
+
+    graphs = []
+    init = Replayed.__init__
+    monkeypatch.setattr(Replayed, "__init__", lambda self, *a, **k: (graphs.append(self), init(self, *a, **k))[1])
+    ours = trained()
+    assert len(graphs) <= 4 < len(steps)  # two kinds of batches in each of two phases
+    monkeypatch.undo()
+    np.testing.assert_allclose(np.concatenate(ours), np.concatenate(trained()), atol=1e-9)
+
+
+@pytest.mark.parametrize("label", ["setconv", "setconv_code"])
+def test_episodes(label, steps, monkeypatch):
+    """Two optimisers, whose rates fall from episode to episode, in setconv_code."""
+    tasks = [task(s, n) for s, n in enumerate(RAGGED[:2])]
+    settings = {"base": label, "options": {"episodes": 40, "support": 16}, "epochs": 3}
+    ours = fit(tasks, label, **settings)
+    assert steps == [40] * 3
+    monkeypatch.undo()
+    theirs = fit(tasks, label, **settings)
+    for a, b, t in zip(ours, theirs, tasks):
+        np.testing.assert_allclose(a.scores(t.valid.x), b.scores(t.valid.x), atol=1e-10)
+        assert [h.keys() for h in a.history] == [h.keys() for h in b.history]
+
+
 @pytest.mark.parametrize("label", ["textcnn", "textrnn"])
 def test_networks_of_texts(label, steps, monkeypatch):
     net = backbone(label, **SMALL[label])

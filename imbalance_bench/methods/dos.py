@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from imbalance_bench.engine import Engine
     from imbalance_bench.engine.batches import Batch
-    from imbalance_bench.engine.loop import Objective, Training, TrainState
+    from imbalance_bench.engine.loop import Training, TrainState
     from imbalance_bench.engine.stack import Stack
 
 
@@ -86,13 +86,15 @@ class DOS(Method):
         initial = round(self.initial * engine.trainer.epochs)
         training.run(sets, initial)
         classes = [self.classes(t, s, engine.device) for t, s in zip(tasks, sets)]
+        objective: MultiTaskLoss | None = None
         for _ in range(engine.trainer.epochs - initial):
             targets = self.targets(training, sets, classes)
             plans = [
                 self.enlarged(of_class[s.y], engine.trainer.batch_size, g)
                 for of_class, s, g in zip(times, sets, training.shuffling)
             ]
-            training.run(sets, 1, self.objective(targets), replay(plans), phase="over-sampled training")
+            objective = self.objective(targets, objective)
+            training.run(sets, 1, objective, replay(plans), phase="over-sampled training")
         classifiers = []
         for r, made in enumerate(engine.classifiers(training.stack, training.monitor)):
             task, rows = tasks[r], sets[r]
@@ -168,29 +170,15 @@ class DOS(Method):
         plan = shuffled(total, batch_size, generator)
         return torch.where(plan >= 0, torch.arange(n).repeat_interleave(torch.as_tensor(times))[plan], -1)
 
-    def objective(self, targets: Sequence[Targets]) -> Objective | None:
-        """The multi-task loss over a round, for ``Training.run``; None (plain training) without targets."""
-        import torch
-
+    def objective(self, targets: Sequence[Targets], earlier: MultiTaskLoss | None = None) -> MultiTaskLoss | None:
+        """The multi-task loss over a round, for ``Training.run``; None (plain training) without targets. ``earlier``:
+        that of the round before, which takes these targets."""
         if not targets:
             return None
-        # Runs side by side: sets may differ in length, rows that a run has not are never looked up.
-        v, members, real = (torch.nn.utils.rnn.pad_sequence(list(t), batch_first=True) for t in zip(*targets))
-
-        def loss(stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
-            runs = torch.arange(len(v), device=v.device)[:, None]
-            counted = real[runs, batch.own]  # (R, B, k + 1)
-            neighbours = v[runs[..., None], members[runs, batch.own]]  # (R, B, k + 1, d)
-            w = counted.to(v) if self.weights == "ones" else dirichlet(counted, batch, state.generators).to(v)
-            h = stack(batch.x, "embed")
-            squared = (h.unsqueeze(2) - neighbours).square().sum(-1)
-            rho = self.shares(squared.detach(), w, counted)
-            logits = stack(torch.cat([h.unsqueeze(2), neighbours[:, :, 1:]], 2), "head")
-            of_g = (rho * self.loss(logits, batch.y.unsqueeze(2).expand(rho.shape), state)).sum(2)
-            of_f = (w * squared).sum(2) * counted[:, :, 1:].any(2)
-            return batch.mean(of_g + self.loss_weight * of_f)
-
-        return loss
+        if earlier is None:
+            return MultiTaskLoss(self, targets)
+        earlier.take(targets)
+        return earlier
 
     def shares(self, squared: torch.Tensor, w: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
         """ρ' (..., k + 1) of squared distances, weights and members that count, each of that shape; sums to 1."""
@@ -216,6 +204,43 @@ class Targets(NamedTuple):
     v: torch.Tensor
     members: torch.Tensor
     real: torch.Tensor
+
+
+class MultiTaskLoss:
+    """The objective l'_g + λ l'_f of R runs. Targets of a later round are put where the first ones lay, as CUDA graphs
+    need it."""
+
+    def __init__(self, method: DOS, targets: Sequence[Targets]) -> None:
+        self.method = method
+        self.targets = side_by_side(targets)
+
+    def take(self, targets: Sequence[Targets]) -> None:
+        """The targets of a new round."""
+        for mine, new in zip(self.targets, side_by_side(targets)):
+            mine.copy_(new)
+
+    def __call__(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
+        import torch
+
+        m, (v, members, real) = self.method, self.targets
+        runs = torch.arange(len(v), device=v.device)[:, None]
+        counted = real[runs, batch.own]  # (R, B, k + 1)
+        neighbours = v[runs[..., None], members[runs, batch.own]]  # (R, B, k + 1, d)
+        w = counted.to(v) if m.weights == "ones" else dirichlet(counted, batch, state.generators).to(v)
+        h = stack(batch.x, "embed")
+        squared = (h.unsqueeze(2) - neighbours).square().sum(-1)
+        rho = m.shares(squared.detach(), w, counted)
+        logits = stack(torch.cat([h.unsqueeze(2), neighbours[:, :, 1:]], 2), "head")
+        of_g = (rho * m.loss(logits, batch.y.unsqueeze(2).expand(rho.shape), state)).sum(2)
+        of_f = (w * squared).sum(2) * counted[:, :, 1:].any(2)
+        return batch.mean(of_g + m.loss_weight * of_f)
+
+
+def side_by_side(targets: Sequence[Targets]) -> Targets:
+    """Of all runs, with a leading axis: sets may differ in length, and rows that a run has not are never looked up."""
+    import torch
+
+    return Targets(*(torch.nn.utils.rnn.pad_sequence(list(t), batch_first=True) for t in zip(*targets)))
 
 
 def dirichlet(counted: torch.Tensor, batch: Batch, generators: Sequence[torch.Generator]) -> torch.Tensor:

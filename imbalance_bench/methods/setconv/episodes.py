@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.engine import graph
 from imbalance_bench.engine.batches import Rows
 from imbalance_bench.engine.losses import cross_entropy
 from imbalance_bench.engine.monitor import Monitor, Step
@@ -99,23 +100,30 @@ class EpisodicTraining:
 
     def run(self, episodes: int) -> None:
         """``trainer.epochs`` epochs of so many episodes; ends early when no run is left alive."""
-        step = 0
+        trainer, device = self.trainer, self.stack.flat.device
         offsets = torch.tensor(self.rows.offsets)[:, None, None]
-        for epoch in range(self.trainer.epochs):
+        fixed = None
+        if graph.wanted(trainer.graph, device, trainer.epochs * episodes):
+            fixed = FixedEpisodes(self, episodes)
+            replayed = graph.Replayed(fixed, device, required=trainer.graph is True)
+        for epoch in range(trainer.epochs):
             plans = torch.stack([drawn(y, self.support, episodes, g) for y, g in zip(self.labels, self.drawing)])
+            rates = [learning_rate(trainer, epoch + e / episodes, epoch * episodes + e) for e in range(episodes)]
             steps: list[Step] = []
             alive = self.monitor.alive
-            for plan in (plans + offsets).to(self.stack.flat.device).unbind(1):
-                lr = learning_rate(self.trainer, epoch + len(steps) / episodes, step)
+            if fixed is not None:
+                fixed.begin(plans + offsets, rates, alive)
+                replayed.run(episodes)
+                steps = [(None, {"train_loss": losses}) for losses in fixed.losses]
+            for plan, lr in () if fixed else zip((plans + offsets).to(device).unbind(1), rates):
                 loss = self.loss(self.rows.take(plan)[0])
                 self.stack.backward(loss.sum())
                 for descent, rate in self.descents:
                     descent.step(None if len(alive) == len(self.stack) else alive, [rate * lr] * len(self.stack))
                 steps.append((None, {"train_loss": loss.detach()}))
-                step += 1
             for run in alive:
                 self.stack.buffers["representatives"][run] = self.representatives(run, self.post_size)
-            if not self.monitor.close("training", epoch, self.trainer.epochs, steps, self.trainer.validate_every):
+            if not self.monitor.close("training", epoch, trainer.epochs, steps, trainer.validate_every):
                 return
 
     def loss(self, x: torch.Tensor) -> torch.Tensor:
@@ -136,3 +144,36 @@ class EpisodicTraining:
         for order, share in zip(self.orders[run], self.post_rows(run, size)):
             means.append(self.stack.predict(flat, self.rows.x.index_select(0, order[:share]), "embed").mean(0))
         return self.stack.predict(flat, torch.stack(means), "head")
+
+
+class FixedEpisodes:
+    """An episode over buffers that stay where they are, for ``graph.Replayed``: of which, a counter says."""
+
+    def __init__(self, training: EpisodicTraining, episodes: int) -> None:
+        self.stack, self.rows, self.loss = training.stack, training.rows, training.loss
+        self.descents = training.descents
+        device, runs = self.stack.flat.device, len(self.stack)
+        self.plan = torch.zeros(episodes, runs, training.support + 2, dtype=torch.int64, device=device)
+        self.losses = torch.zeros(episodes, runs, dtype=self.stack.flat.dtype, device=device)
+        self.counter = torch.zeros(1, dtype=torch.int64, device=device)
+        self.tables: list[torch.Tensor] = []
+
+    def begin(self, plans: torch.Tensor, rates: Sequence[float], alive: Sequence[int]) -> None:
+        """An epoch: ``plans`` (R, episodes, support + 2), the rate of each episode, and the runs that move."""
+        self.plan.copy_(plans.transpose(0, 1))
+        moving = torch.tensor([r in alive for r in range(len(self.stack))]).expand(len(rates), -1)
+        of_runs = torch.tensor(rates, dtype=torch.float64)[:, None].expand(moving.shape)
+        device = self.counter.device
+        tables = [descent.plan(rate * of_runs.to(device), moving.to(device)) for descent, rate in self.descents]
+        self.tables = self.tables or [torch.empty_like(table) for table in tables]
+        for mine, new in zip(self.tables, tables):
+            mine.copy_(new)
+        self.counter.zero_()
+
+    def __call__(self) -> None:
+        loss = self.loss(self.rows.take(self.plan.index_select(0, self.counter).squeeze(0))[0])
+        self.stack.backward(loss.sum())
+        for (descent, _), table in zip(self.descents, self.tables):
+            descent.move(table.index_select(0, self.counter).squeeze(0))
+        self.losses.index_copy_(0, self.counter, loss.detach()[None])
+        self.counter.add_(1)
