@@ -246,7 +246,7 @@ def test_a_program_is_no_larger_than_asked_and_of_epochs_of_one_length(tmp_path,
         for pair in (("random_undersampling", "focal"), ("random_oversampling", "random_oversampling/balanced"))
     )
     group = members([*long, *short])
-    lengths = [[member.steps for member in program] for program in programs.programs(group, 100)]
+    lengths = [[member.steps for member in program] for program in programs.programs(group)]
     assert all(max(steps) <= programs.UNEVEN * min(steps) for steps in lengths)
     assert sum(map(len, lengths)) == 4 and len(lengths) > 1
 

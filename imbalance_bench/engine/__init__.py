@@ -169,8 +169,8 @@ class Engine:
         backbone: Any,
         trainers: Sequence[Trainer] | None = None,
     ) -> list[NetworkClassifier]:
-        """Trains one copy of the backbone a task on its set; the heart of ``Method.fit``. ``trainers``: one a run,
-        where they differ in what is each run's own."""
+        """Trains one copy of the backbone a task on its set; the heart of ``Method.fit``. ``trainers``: one a run, of
+        runs of several cells."""
         if self.trainer.backend == "sequential":
             from imbalance_bench.engine.sequential import train_sequential
 
@@ -183,6 +183,7 @@ class Engine:
             return self.classifiers(stack, train_sequential(stack, method, tasks, sets, self.trainer))
         of_runs = trainers or [self.trainer] * len(tasks)
         training = Training(self.stack(method, tasks, backbone), method, tasks, of_runs)
+        training.monitor.at_once = trainers is not None and training.stack.traits.batched is not None
         training.run(sets, self.trainer.epochs)
         return self.classifiers(training.stack, training.monitor)
 

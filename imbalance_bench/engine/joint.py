@@ -27,11 +27,19 @@ class OfSamples(Protocol):
 
 class Joint:
     """Plain training of runs side by side: one forward pass of all, then to each its own loss of its slice of the
-    logits. ``methods``: a method and how many runs have its loss, in the order of the runs; ``samplers``: one a run."""
+    logits. ``methods``: a method and how many runs have its loss, in the order of the runs; ``samplers``: one a run;
+    ``cross_entropy``: whether the loss of all is that, whose gradient is at hand."""
 
     name, stages = "several", False
 
-    def __init__(self, head: str, methods: Sequence[tuple[OfSamples, int]], samplers: Sequence[Sampler]) -> None:
+    def __init__(
+        self,
+        head: str,
+        methods: Sequence[tuple[OfSamples, int]],
+        samplers: Sequence[Sampler],
+        cross_entropy: bool = False,
+    ) -> None:
+        self.cross_entropy = cross_entropy
         self.head = head
         ends = accumulate(runs for _, runs in methods)
         self.methods = [(method, slice(end - runs, end)) for (method, runs), end in zip(methods, ends)]
@@ -43,7 +51,9 @@ class Joint:
         return next(self._samplers)(labels, batch_size, generator)
 
     def batch_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
-        logits = stack(batch.x)
+        if self.cross_entropy:
+            return stack.mean_cross_entropy(batch.x, batch.y, batch.weight)
+        logits = stack.logits(batch.x)
         losses = []
         for one, runs in self.methods:
             own = state.of_runs(runs)

@@ -26,11 +26,13 @@ class Monitor:
         self.failures: list[str | None] = [None] * len(tasks)
         self.best = stack.flat.detach().clone()
         self.best_score = [-np.inf] * len(tasks)
+        self.at_once = False
 
     @cached_property
     def validation(self) -> OnHost | OnDevice:
-        """On a CPU run by run: a stacked forward pass rounds otherwise, and stacked convolutions are slower there."""
-        many = isinstance(self.stack, Stack) and self.stack.flat.device.type != "cpu"
+        """On a CPU run by run, but for runs of several cells (``at_once``): a stacked forward pass rounds otherwise,
+        and stacked convolutions are slower there."""
+        many = isinstance(self.stack, Stack) and (self.at_once or self.stack.flat.device.type != "cpu")
         return OnDevice(self.stack, self.tasks) if many else OnHost(self.stack, self.tasks)
 
     @property

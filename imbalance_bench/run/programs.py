@@ -69,13 +69,14 @@ OUTCOMES: dict[int, Outcome | BenchError] = {}
 
 @dataclass(eq=False)
 class Member:
-    """A cell that is ready to be trained: its place in the list, its lock, and the training sets of its runs.
-    ``error``: of one that cannot be recorded."""
+    """A cell that is ready to be trained: its place in the list, its lock, the training sets of its runs, and how many
+    runs a program with it has at most. ``error``: of one that cannot be recorded."""
 
     place: int
     work: Work
     cell: Prepared
     sets: Sequence[Part]
+    most: int
     lock: ExitStack
     error: BenchError | None = None
 
@@ -104,18 +105,21 @@ class Member:
         self.lock.close()
 
 
-def begun(place: int, config: Config, data: SharedData, lock: ExitStack) -> Member | Outcome | BenchError:
+def begun(
+    place: int, config: Config, data: SharedData, lock: ExitStack, most_runs: int | None = None
+) -> Member | Outcome | BenchError:
     """The cell, locked and prepared; or how it ended before it was trained."""
     try:
         work = Work(config)
         lock.enter_context(work.held())
         cell = work.do(partial(prepare, config, data))
         sets = None if cell is None else work.do(partial(training_sets, cell))
+        most = None if cell is None else work.do(partial(most_of, cell, most_runs))
     except BenchError as error:
         lock.close()
         return error
-    if cell is not None and sets is not None:
-        return Member(place, work, cell, sets, lock)
+    if cell is not None and sets is not None and most is not None:
+        return Member(place, work, cell, sets, most, lock)
     lock.close()
     assert work.outcome is not None
     return work.outcome
@@ -168,10 +172,10 @@ def run_cells(
         with ExitStack() as locks:
             members: list[Member] = []
             twice: list[tuple[int, Config]] = []  # cells that are among these already
-            while waiting and _more(members, most_runs):
+            while waiting and not _full(members):
                 place, config = waiting.popleft()
                 begin(place)
-                member = begun(place, config, data, locks.enter_context(ExitStack()))
+                member = begun(place, config, data, locks.enter_context(ExitStack()), most_runs)
                 if isinstance(member, Member):
                     members.append(member)
                 elif isinstance(member, Outcome) and member.path in [m.work.folder.path for m in members]:
@@ -179,7 +183,7 @@ def run_cells(
                 else:
                     yield [(place, member)]
             while members:  # those of a program are let go when it has ended: they hold their networks
-                program = programs(members, most_runs)[0]
+                program = programs(members)[0]
                 members = [member for member in members if member not in program]
                 together = len(program) > 1 and fit_together(program)
                 for place, member in enumerate(program):
@@ -195,29 +199,29 @@ def _ended(members: Sequence[Member]) -> Ended:
     return [(member.place, member.outcome) for member in members if member.outcome is not None]
 
 
-def _most(member: Member, most_runs: int | None) -> int:
+def most_of(cell: Prepared, most_runs: int | None) -> int:
     """How many runs a program with this cell has at most."""
-    engine, backbone, task = member.cell.engine, member.cell.backbone, member.tasks[0]
-    limits = (engine.together(backbone, task), most_runs or engine.most_runs(backbone, task), AT_MOST)
+    engine, task = cell.engine, cell.runs[0].task
+    limits = (engine.together(cell.backbone, task), most_runs or engine.most_runs(cell.backbone, task), AT_MOST)
     return min(limit for limit in limits if limit is not None)
 
 
-def _more(members: Sequence[Member], most_runs: int | None) -> bool:
-    """Whether to prepare one more cell before these are trained."""
+def _full(members: Sequence[Member]) -> bool:
+    """Whether these are to be trained before more cells are prepared."""
     if not members:
-        return True
+        return False
     sets = {id(part): part.x.nbytes for member in members for part in member.sets}
     runs = sum(len(member.sets) for member in members)
-    return runs < AHEAD * _most(members[0], most_runs) and sum(sets.values()) < ROOM
+    return runs >= AHEAD * members[0].most or sum(sets.values()) >= ROOM
 
 
-def programs(members: Sequence[Member], most_runs: int | None) -> list[list[Member]]:
+def programs(members: Sequence[Member]) -> list[list[Member]]:
     """The cells in groups, each a program: of epochs of about one length, as many as it may have."""
     found: list[list[Member]] = []
     for member in sorted(members, key=lambda member: member.steps):
         if found and member.steps <= UNEVEN * found[-1][0].steps:
             runs = sum(len(m.sets) for m in (*found[-1], member))
-            if runs <= _most(found[-1][0], most_runs):
+            if runs <= found[-1][0].most:
                 found[-1].append(member)
                 continue
         found.append([member])
@@ -274,6 +278,7 @@ def _fit(runs: Sequence[OneRun]) -> Sequence[Classifier]:
     methods = [run.cell.method for run in runs]
     alike = [list(group) for _, group in groupby(methods, _objective)]
     objectives = [(group[0], len(group)) for group in alike]
-    joint = Joint(cell.method.head, objectives, [method.sampler for method in methods])
+    same = [_objective(method) for method, _ in objectives] == [None]
+    joint = Joint(cell.method.head, objectives, [method.sampler for method in methods], cross_entropy=same)
     trainers = [run.cell.engine.trainer for run in runs]
     return cell.engine.train(joint, [r.task for r in runs], [r.rows for r in runs], cell.backbone, trainers)
