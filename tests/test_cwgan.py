@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from imbalance_bench.data.base import Part
-from imbalance_bench.engine import Engine
+from imbalance_bench.engine import Engine, graph
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.cwgan.gan import DeepCross, GANs, conditions, gradient_penalty
@@ -22,8 +22,8 @@ QUICK = {
 }  # fmt: skip
 
 
-def gans(tasks, precision="float64", **options):
-    engine = Engine(trainer(precision=precision), "cpu")
+def gans(tasks, precision="float64", where="cpu", **options):
+    engine = Engine(trainer(precision=precision), where)
     out = GANs(method("cwgan", **QUICK | options), tasks, [UnitScale.of(t.train).apply(t.train) for t in tasks], engine)
     out.train()
     return out
@@ -32,6 +32,22 @@ def gans(tasks, precision="float64", **options):
 def fit(tasks, **options):
     engine = Engine(trainer(epochs=2), "cpu")
     return method("cwgan", **QUICK | options).fit(tasks, backbone(), engine)
+
+
+@pytest.mark.parametrize("sizes", [[(90, 15)], [(90, 15), (60, 12), (33, 20)], [(50, 14), (50, 14)]])
+def test_steps_over_fixed_buffers_are_those_of_the_loop(sizes, monkeypatch):
+    """Sets of unequal length, whose last batches are short or which have none there; 15 epochs."""
+    tasks = [task(s, n) for s, n in enumerate(sizes)]
+    eager = gans(tasks, epochs=15)
+    monkeypatch.setattr(graph, "wanted", lambda *_: True)
+    fixed = gans(tasks, epochs=15)
+    for ours, theirs in ((fixed.critic, eager.critic), (fixed.generator, eager.generator)):
+        torch.testing.assert_close(ours.flat, theirs.flat, rtol=0, atol=1e-10)
+    for ours, theirs in zip(fixed.monitor.history, eager.monitor.history, strict=True):
+        for new, old in zip(ours, theirs, strict=True):
+            assert new == pytest.approx(old, abs=1e-9)
+    made = [g.sample(0, 1, 5) for g in (fixed, eager)]
+    np.testing.assert_allclose(*made, atol=1e-9)
 
 
 def test_the_penalty_of_a_linear_critic_is_its_closed_form():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,14 +13,18 @@ from torch import nn
 
 from imbalance_bench import progress
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.engine.batches import Batch, Rows
+from imbalance_bench.engine import graph
+from imbalance_bench.engine.batches import Batch, Layout, Rows
 from imbalance_bench.engine.losses import cross_entropy
-from imbalance_bench.engine.monitor import Monitor
+from imbalance_bench.engine.monitor import Monitor, Step
 from imbalance_bench.engine.optim import Adam
 from imbalance_bench.engine.stack import Stack
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine
+
+
+NAMES = ("critic_loss", "distance", "penalty")
 
 
 class DeepCross(nn.Module):
@@ -143,7 +147,7 @@ class GANs:
         self.auxiliary = create(2, self.d, o.ac_hidden, o.ac_cross, self.classes, norm=True) if o.ac_weight else None
         self.generators = [torch.Generator(engine.device).manual_seed(s) for s in seeds[3]]
         self.rows = Rows(parts, engine.device, engine.dtype)
-        self.monitor = Monitor(self.critic, tasks)
+        self.monitor, self.graph = Monitor(self.critic, tasks), engine.trainer.graph
         runs = len(tasks)
         self._uniform = self.critic.flat.new_zeros(runs, o.batch_size, o.noise_dim + 1)
         self._normal = self.critic.flat.new_zeros(runs, 3, o.batch_size, self.d)
@@ -154,15 +158,23 @@ class GANs:
             self._train_auxiliary(self.auxiliary)
         critic_optimiser = Adam(self.critic, self.options.lr, self.options.betas)
         generator_optimiser = Adam(self.generator, self.options.lr, self.options.betas)
+        fixed: FixedGANs | None = None
         for epoch in range(self.options.epochs):
-            alive, steps = self.monitor.alive, []
+            alive, steps = self.monitor.alive, list[Step]()
             if not alive:
                 break
-            for s, batch in enumerate(self._epoch()):
-                steps.append((batch.active, self._critic_gradient(batch)))
+            layout = self._layout()
+            if fixed is None and graph.wanted(self.graph, self.rows.x.device, self.options.epochs * len(layout.rows)):
+                fixed = FixedGANs(self, critic_optimiser, generator_optimiser, layout)
+            if fixed is not None:
+                steps = fixed.run(layout, alive)
+            for s, batch in enumerate(() if fixed else self.rows.laid_out(layout)):
+                self.draw(batch.active, 3)
+                steps.append((batch.active, self.critic_gradient(batch)))
                 critic_optimiser.step(batch.among(alive))
                 if s % self.options.critic_steps == 0:
-                    self._generator_gradient(batch)
+                    self.draw(batch.active, 1)
+                    self.generator_gradient(batch)
                     generator_optimiser.step(batch.among(alive))
             self.monitor.end_epoch("GAN", epoch, steps)
             progress.report("GAN", epoch + 1, self.options.epochs, numbers=self.monitor.latest())
@@ -175,35 +187,39 @@ class GANs:
         inputs = torch.cat([noise, conditions(labels, self.classes, noise.dtype)], -1)
         return self.generator.predict(self.generator.flat[run].detach(), inputs).cpu().numpy()
 
-    def _epoch(self) -> Iterator[Batch]:
+    def _layout(self) -> Layout:
         """The batches of an epoch, ``shuffled`` where the generators are."""
         size, plans = self.options.batch_size, []
         for labels, generator in zip(self.rows.labels, self.generators):
             order = torch.randperm(len(labels), generator=generator, device=self.rows.x.device).cpu()
             plans.append(F.pad(order, (0, -len(order) % size), value=-1).view(-1, size))
-        return self.rows.batches(plans)
+        return self.rows.layout(plans)
 
     def _train_auxiliary(self, auxiliary: Stack) -> None:
         """The auxiliary classifier learns the real rows first and is fixed then."""
         optimiser = Adam(auxiliary, self.options.ac_lr, self.options.betas)
         for _ in range(self.options.ac_epochs):
-            for batch in self._epoch():
+            for batch in self.rows.laid_out(self._layout()):
                 auxiliary.backward(batch.mean(cross_entropy(auxiliary(batch.x), batch.y)).sum())
                 optimiser.step(batch.active)
 
-    def _draw(self, batch: Batch, normals: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """For the runs in a batch: the generator's noise (R, B, noise_dim), ε (R, B, 1), and the noise on the critic's
-        inputs, (R, normals, B, d). Whole batches are drawn even where the batch of a run is short."""
-        for r in range(len(self.generators)) if batch.active is None else batch.active:
+    def draw(self, active: Sequence[int] | None, normals: int) -> None:
+        """Draws for a step of the runs ``active`` (None: all), which have rows in it. Whole batches are drawn even
+        where the batch of a run is short."""
+        for r in range(len(self.generators)) if active is None else active:
             self._uniform[r].uniform_(generator=self.generators[r])
             self._normal[r, :normals].normal_(0, self.options.input_noise, generator=self.generators[r])
-        width = batch.x.shape[1]
-        uniform = self._uniform[:, :width]
-        return uniform[..., 1:], uniform[..., :1], self._normal[:, :normals, :width]
 
-    def _critic_gradient(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Into ``critic.grad``: ∇ of D(fake) - D(real) + weight · penalty, each a mean over the batch of a run."""
-        noise, mix, normal = self._draw(batch, 3)
+    def _drawn(self, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What was drawn for ``width`` rows: the generator's noise (R, B, noise_dim), ε (R, B, 1), and the noise on the
+        critic's inputs, (R, 3, B, d)."""
+        uniform = self._uniform[:, :width]
+        return uniform[..., 1:], uniform[..., :1], self._normal[:, :, :width]
+
+    def critic_gradient(self, batch: Batch) -> dict[str, torch.Tensor]:
+        """Into ``critic.grad``: ∇ of D(fake) - D(real) + weight · penalty, each a mean over the batch of a run; and
+        these numbers (R,)."""
+        noise, mix, normal = self._drawn(batch.x.shape[1])
         condition = conditions(batch.y, self.classes, batch.x.dtype)
         with torch.no_grad():
             fake = self.generator(torch.cat([noise, condition], -1))
@@ -215,11 +231,11 @@ class GANs:
         )
         loss = self.options.penalty_weight * penalty - distance
         self.critic.backward(loss.sum())
-        return {"critic_loss": loss.detach(), "distance": distance.detach(), "penalty": penalty.detach()}
+        return dict(zip(NAMES, (loss.detach(), distance.detach(), penalty.detach())))
 
-    def _generator_gradient(self, batch: Batch) -> None:
+    def generator_gradient(self, batch: Batch) -> None:
         """Into ``generator.grad``: ∇ of g + weight · |g| · AC, with g = -D(fake) and |g| taken as a constant."""
-        noise, _, normal = self._draw(batch, 1)
+        noise, _, normal = self._drawn(batch.x.shape[1])
         condition = conditions(batch.y, self.classes, batch.x.dtype)
         fake = self.generator(torch.cat([noise, condition], -1))
         loss = -batch.mean(self.critic(torch.cat([fake + normal[:, 0], condition], -1)).squeeze(-1))
@@ -227,3 +243,70 @@ class GANs:
             ac = batch.mean(cross_entropy(self.auxiliary(fake), batch.y).clamp(min=self.options.ac_floor))
             loss = loss + self.options.ac_weight * loss.detach().abs() * ac
         self.generator.backward(loss.sum())
+
+
+class FixedGANs:
+    """Steps of GANs that read all from buffers which stay where they are, for ``graph.Replayed``: one of the critic,
+    one of the generator. Noise is drawn into its buffers before each of them. ``layout``: of an epoch; the next ones
+    have as many batches, of as many rows."""
+
+    def __init__(self, gans: GANs, critic: Adam, generator: Adam, layout: Layout) -> None:
+        self.gans, self.optimisers, self.every = gans, (critic, generator), gans.options.critic_steps
+        device, steps, runs = gans.rows.x.device, len(layout.rows), len(gans.generators)
+        self.plan, self.sizes = layout.rows.to(device), layout.sizes.to(device)
+        self.losses = gans.critic.flat.new_zeros(steps, len(NAMES), runs)
+        # Steps that each of the two has taken in an epoch.
+        self.taken = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(2)]
+        self.tables: list[torch.Tensor] = []
+        pool = torch.cuda.graph_pool_handle() if graph.capturable(device) else None
+        self.steps = [
+            graph.Replayed(step, device, pool, required=gans.graph is True)
+            for step in (self._critic_step, self._generator_step)
+        ]
+
+    def run(self, layout: Layout, alive: Sequence[int]) -> list[Step]:
+        """An epoch, in which only runs that are ``alive`` move."""
+        device = self.plan.device
+        self.plan.copy_(layout.rows)
+        self.sizes.copy_(layout.sizes)
+        living = torch.zeros(layout.sizes.shape[1], dtype=torch.bool)
+        living[list(alive)] = True
+        present = ((layout.sizes > 0) & living).to(device)
+        tables = []
+        for optimiser, rows in zip(self.optimisers, (present, present[:: self.every])):
+            rates = torch.tensor(optimiser.rates, dtype=torch.float64, device=device)
+            tables.append(optimiser.plan(rates.expand(rows.shape), rows))
+        self.tables = self.tables or tables
+        for table, new in zip(self.tables, tables):
+            table.copy_(new)
+        for taken in self.taken:
+            taken.zero_()
+        active = [[r for r, size in enumerate(of_step) if size] for of_step in layout.sizes.tolist()]
+        critic, generator = self.steps
+        for s, runs in enumerate(active):
+            self.gans.draw(runs, 3)
+            critic.run()
+            if s % self.every == 0:
+                self.gans.draw(runs, 1)
+                generator.run()
+        return [(runs, dict(zip(NAMES, losses))) for runs, losses in zip(active, self.losses)]
+
+    def _batch(self, step: torch.Tensor) -> Batch:
+        rows, sizes = (of_epoch.index_select(0, step).squeeze(0) for of_epoch in (self.plan, self.sizes))
+        x, y = self.gans.rows.take(rows)
+        real = torch.arange(rows.shape[1], device=rows.device) < sizes[:, None]
+        weight = real / sizes.clamp(min=1).to(x.dtype)[:, None]
+        return Batch(x, y, rows, weight, None, self.gans.rows.begins, [])
+
+    def _critic_step(self) -> None:
+        (step, _), (optimiser, _) = self.taken, self.optimisers
+        losses = self.gans.critic_gradient(self._batch(step))
+        optimiser.move(self.tables[0].index_select(0, step).squeeze(0))
+        self.losses.index_copy_(0, step, torch.stack([losses[name] for name in NAMES])[None])
+        step.add_(1)
+
+    def _generator_step(self) -> None:
+        (_, step), (_, optimiser) = self.taken, self.optimisers
+        self.gans.generator_gradient(self._batch(step * self.every))
+        optimiser.move(self.tables[1].index_select(0, step).squeeze(0))
+        step.add_(1)
