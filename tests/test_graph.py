@@ -24,6 +24,7 @@ from imbalance_bench.store import Store
 from tests import simgpu
 from tests.cells import cell
 from tests.tasks import backbone, byte_image_task, method, task, trainer
+from tests.test_cwgan import gans
 from tests.test_text_backbones import SMALL
 from tests.test_text_backbones import text_task as ids_task
 
@@ -340,6 +341,17 @@ def test_a_training_is_captured_and_replayed(cuda, device):
     assert Replayed.captured == before + 2  # full batches, and the last ones
     assert cuda.replays == 30 - 2 * graph.WARM
     assert_same(ours, fit(tasks, epochs=6))
+
+
+def test_steps_of_gans_wait_for_nothing(steps, device):
+    """Twice as many of them: the same waits and copies."""
+    counts = []
+    for size in (32, 16):
+        with simgpu.counting() as counter:
+            gans([task(s, (48, 16)) for s in range(2)], where=device, epochs=1, ac_epochs=0, batch_size=size)
+        counts.append((counter.waits.total(), counter.copies.total()))
+    assert counts[0] == counts[1]
+    assert sum(steps) == 2 + 1 + 4 + 2  # the generator's: every third, from the first
 
 
 @pytest.mark.parametrize("wish", ["auto", "false"])
