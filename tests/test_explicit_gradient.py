@@ -163,6 +163,8 @@ def test_copies_are_those_of_confidence_up_to_c():
         ((7, 3), 4, [3, 1]),  # 2.8 and 1.2
         ((8, 1, 1), 4, [2, 1, 1]),  # 3.2, 0.4, 0.4: one at least, at the cost of the largest
         ((4, 3, 3), 3, [1, 1, 1]),
+        ((5, 5), 6, [3, 3]),
+        ((6, 4), 5, [3, 2]),
         ((8, 0, 2), 5, [4, 0, 1]),
         ((1, 0, 9), 5, [1, 0, 4]),
     ],
@@ -183,6 +185,17 @@ def test_weights_of_a_step_sum_to_one():
     assert alone.real is None and alone.synthetic.tolist() == [[1], [1]]
     assert joint.synthetic.flatten().tolist() == pytest.approx([1 / 5, 1 / 3])
     assert joint.real.flatten().tolist() == pytest.approx([1 / 5] * 4 + [1 / 3] * 2 + [0] * 2)
+    assert alone.active is None  # both runs take part
+
+
+def test_a_run_whose_epoch_is_over_takes_no_step():
+    part = blobs([3, 1], 5, np.random.default_rng(0))
+    rows = Rows([part, part], CPU, F64)
+    steps = [list(rows.batches([torch.tensor([[0, 1], [2, 3]]), torch.tensor([[0, 1]])])) for _ in range(2)]
+    first, second = (step_weights(x1, xs, joint=True) for x1, xs in zip(*steps))
+    assert first.active is None or first.active.tolist() == [[1], [1]]
+    assert second.active.tolist() == [[1], [0]]
+    assert second.real.tolist() == second.synthetic.tolist() == [[0.25, 0.25], [0, 0]]
 
 
 @pytest.mark.parametrize("label", ["explicit_gradient", "explicit_gradient_eq1", "explicit_gradient_retrain"])
