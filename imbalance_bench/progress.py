@@ -45,16 +45,18 @@ class Progress:
         self.said = self.begun
         self.within: list[str] = []
         self.stage, self.stage_begun, self.first = "", self.begun, 0.0
+        self.numbers: Mapping[str, float] = {}
         self.width = 0
 
     def report(self, stage: str, done: float, total: float, unit: str, numbers: Mapping[str, float]) -> None:
-        """``done`` of ``total`` (0: not known) ``unit``s of a stage, and what they gave."""
+        """``done`` of ``total`` (0: not known) ``unit``s of a stage, and what they gave (none: what was said last)."""
         now = self.now()
         if stage != self.stage or done < self.first:
-            self.stage, self.stage_begun, self.first = stage, now, done
+            self.stage, self.stage_begun, self.first, self.numbers = stage, now, done, {}
+        self.numbers = numbers or self.numbers
         if now - self.begun < WARM:
             return
-        state = self.state(done, total, unit, numbers, now)
+        state = self.state(done, total, unit, now)
         if now - self.written >= WRITE:
             self.written = now
             self._write(state)
@@ -65,7 +67,7 @@ class Progress:
             self.said = now
             print(f"{self.name}: {described(state)}", file=self.stream, flush=True)
 
-    def state(self, done: float, total: float, unit: str, numbers: Mapping[str, float], now: float) -> dict[str, Any]:
+    def state(self, done: float, total: float, unit: str, now: float) -> dict[str, Any]:
         """What progress.json holds."""
         spent = now - self.stage_begun
         pace = (done - self.first) / spent if spent > 0 else 0.0
@@ -75,7 +77,7 @@ class Progress:
             "done": done,
             "total": total,
             "unit": unit,
-            "numbers": {name: float(value) for name, value in numbers.items()},
+            "numbers": {name: float(value) for name, value in self.numbers.items()},
             "pace": pace,
             "left": (total - done) / pace if total and pace > 0 else None,
             "seconds": now - self.begun,
@@ -169,8 +171,8 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 def described(state: Mapping[str, Any]) -> str:
     """run 3 of 5, training 12 of 200 epochs, loss 0.31, valid_score 0.55, 3.1 epochs/s, 1:01 left"""
-    total = f" of {state['total']:g}" if state["total"] else ""
-    parts = [*state["within"], f"{state['stage']} {state['done']:g}{total} {state['unit']}"]
+    total = f" of {_count(state['total'])}" if state["total"] else ""
+    parts = [*state["within"], f"{state['stage']} {_count(state['done'])}{total} {state['unit']}"]
     parts += [f"{name} {value:.4g}" for name, value in state["numbers"].items()]
     if state["pace"] > 0:
         slow = state["pace"] < 0.1
@@ -178,3 +180,7 @@ def described(state: Mapping[str, Any]) -> str:
     if state["left"] is not None:
         parts.append(f"{clock(state['left'])} left")
     return ", ".join(parts)
+
+
+def _count(n: float) -> str:
+    return f"{n:,.0f}" if n == round(n) else f"{n:,.1f}"

@@ -64,7 +64,7 @@ def test_a_running_cell_says_what_it_does(store, capsys):
     assert code == 0
     assert lines[0] == "running   oil/native/mlp/smote/0123456789ab"
     assert lines[1].strip().startswith("training 5 of 200 epochs, loss 0.25, ")
-    assert f"process {work.state(0, 0, '', {}, 1)['process']}, 0 s ago" in lines[1]
+    assert f"process {work.state(0, 0, '', 1)['process']}, 0 s ago" in lines[1]
     assert lines[2:] == ["1 running"]
 
 

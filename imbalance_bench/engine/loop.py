@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
+from imbalance_bench import progress
 from imbalance_bench.config import OF_ALL
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import graph
@@ -151,6 +152,7 @@ class Training:
                 steps.append((batch.active, {"train_loss": loss}))
                 # A shorter run sits steps out: its rate must not fall in them.
                 self.steps = [step + (size > 0) for step, size in zip(self.steps, batch.sizes)]
+                progress.report(phase, self.epoch + len(steps) / len(layout.rows), trainer.epochs)
             self.monitor.close(phase, self.epoch, trainer.epochs, steps, trainer.validate_every)
             self.epoch += 1
 
