@@ -284,4 +284,4 @@ def test_a_metric_of_different_code_in_two_records_is_told(tmp_path):
         folder = records.write(tmp_path, records.cell(method), {"mine": [0.5]})
         records.edit(folder, own_metrics={"mine": {"module": "my_metrics", "code": {"my_metrics": code}}})
     (note,) = [n for n in summary(Store(tmp_path), metric="mine").notes if "different code" in n]
-    assert "rescore.py plugins=[my_metrics]" in note
+    assert "rescore.py 'plugins=[my_metrics]'" in note

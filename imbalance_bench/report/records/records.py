@@ -50,6 +50,11 @@ class NothingRun(BenchError):
         command = f"python scripts/train.py -m +paper={paper}/{preset}"
         super().__init__("\n  ".join([f"{what}: {command}", *damaged]))
 
+    def with_folder(self, own: str) -> NothingRun:
+        """The same, whose command names the user's folder of configurations."""
+        self.args = (str(self).replace(" -m +paper=", f" -m --config-dir {own} +paper=", 1),)
+        return self
+
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:
     """One row a number, columns ``COLUMNS``: what ``metrics.csv`` of every finished record holds, and what its runs'

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.registry import build
 from imbalance_bench.report.published.printed import PrintedTable
 from imbalance_bench.report.published.sides import Side
@@ -20,6 +20,7 @@ from imbalance_bench.report.sheets.counts import counts_of
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import (
     AXES,
+    FACTS,
     Score,
     class_title,
     decimals,
@@ -151,7 +152,7 @@ def table(
             parts = [replace(block, summary=mean_rows.rows(heads)) for block, heads in zip(parts, sections.values())]
             notes += mean_rows.notes()
         blocks = [replace(block, heading="" if spec.counted else _heading(block.heading, compared)) for block in parts]
-    notes += _flags(spec, scores)
+    notes += _flags(spec, scores) + ([] if spec.counted else _unknown_metrics(spec, values))
     notes += [coverage(spec, results, printed), *frames.code_notes(records), *footnotes.lines()]
     return Sheet(
         name=spec.table if readout == spec.iterate else f"{spec.table}_{readout}",
@@ -451,6 +452,15 @@ def _printed_places(spec: TableSpec, result: CellState, printed: PrintedTable) -
         return set()
     where = (labels["dataset"], labels["ratio"], labels["backbone"])
     return {place for row in spec.rows_of(labels) for place in printed.places(row, *where)}
+
+
+def _unknown_metrics(spec: TableSpec, values: dict[str, pd.DataFrame]) -> list[str]:
+    """Names the metrics that no record has, beside the nearest that some have."""
+    known = {str(metric) for frame in values.values() for metric in frame["metric"].unique()}
+    asked = {metric: recorded(metric)[0] for metric in spec.metrics if not relative(metric) and metric not in FACTS}
+    return [
+        f"{metric} is in no record: {suggestion(name, known)}" for metric, name in asked.items() if name not in known
+    ]
 
 
 def _frame(scores: Sequence[Score], mean_rows: MeanRows | None) -> pd.DataFrame:
