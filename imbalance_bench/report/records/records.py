@@ -22,7 +22,7 @@ LABELS = ("method", "dataset", "ratio", "backbone", "protocol", "trainer")
 COLUMNS = (
     "id", *LABELS, "run", "fold", "repeat", "iterate", "class_group", "metric", "value", "subset_hash"
 )  # fmt: skip
-LOWER_IS_BETTER = {"mse", "mae", "log_loss", "ece", "difficult_before", "difficult_after", "difficult_change"}
+LOWER_IS_BETTER = {"mse", "mae", "log_loss", "ece"}
 READOUTS = {
     "last": "last epoch",
     "best": "best epoch on validation",

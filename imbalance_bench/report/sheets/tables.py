@@ -48,10 +48,11 @@ class TableSpec:
     (``report.printed.PrintedTable``); ``rows`` and ``columns``: axes of ``AXES``; ``blocks``: an axis whose values get
     a grid each; ``class_group``: one, several, or by ratio label; ``sections``: title → {row: heading}, rows as in
     ``sides.Side``, the first holds what is compared, the others are set apart; ``only``: metrics that there are for
-    some values of an axis → {axis: values}; ``titles``: headings of labels, by axis; ``exchanged``: metric → the one
-    whose printed numbers it may have been given on imbalanced data; ``stand_ins``: data sets beside which the numbers
-    of another stand, → what that is; ``readings``: what a reader must know of the settings, a line each; ``counted``: a
-    table of the data sets themselves (``report.counts``), without runs.
+    some values of an axis → {axis: values}; ``lower``: metrics of which lower is better, beside errors; ``titles``:
+    headings of labels, by axis; ``exchanged``: metric → the one whose printed numbers it may have been given on
+    imbalanced data; ``stand_ins``: data sets beside which the numbers of another stand, → what that is; ``readings``:
+    what a reader must know of the settings, a line each; ``counted``: a table of the data sets themselves
+    (``report.counts``), without runs.
     """
 
     name: str
@@ -67,6 +68,7 @@ class TableSpec:
     published: str | None = None
     published_as: dict | None = None
     only: dict | None = None
+    lower: list | None = None
     titles: dict | None = None
     exchanged: dict | None = None
     stand_ins: dict | None = None
@@ -138,7 +140,9 @@ def table(
     rows, columns = _axes(spec, scores)
     sections = _sections(spec, scores)
     placed = [a for a in (spec.blocks, *rows, *columns) if a and a != "method"]
-    scores = mark_best(scores, lambda s: tuple(getattr(s, a) for a in placed) if s.section == compared else None)
+    scores = mark_best(
+        scores, lambda s: tuple(getattr(s, a) for a in placed) if s.section == compared else None, spec.lower or ()
+    )
     footnotes = Footnotes()
     notes = [explain(scores, printed, placed, spec.counted), *(spec.readings or [])]
     mean_rows = None
@@ -183,12 +187,12 @@ def _scores(
             made = _beside_printed(made, spec, printed) if printed else made
             if made.mean is not None or made.published or not spec.counted:  # a class that a data set has not got
                 scores.append(made)
-    return _differences(_relative_gaps(_best_networks(scores)))
+    return _differences(_relative_gaps(_best_networks(scores, spec.lower or ())))
 
 
-def _best_networks(scores: list[Score]) -> list[Score]:
+def _best_networks(scores: list[Score], lower: Sequence[str]) -> list[Score]:
     """Of each row that is the best of several networks, in each place, the numbers of one of them: that of the best
-    mean of the first metric and class group."""
+    mean of the first metric and class group. ``lower`` as in ``TableSpec``."""
     choices: dict[tuple[str, ...], dict[str, Score]] = {}
 
     def place(s: Score) -> tuple[str, ...]:
@@ -199,8 +203,8 @@ def _best_networks(scores: list[Score]) -> list[Score]:
             choices.setdefault(place(s), {}).setdefault(s.id, s)
 
     def worth(s: Score) -> tuple[bool, float, bool]:
-        lower = recorded(s.metric)[0] in LOWER_IS_BETTER
-        return s.mean is not None, (-s.mean if lower else s.mean) if s.mean is not None else 0.0, s.state != "not run"
+        sign = -1 if s.metric in lower or recorded(s.metric)[0] in LOWER_IS_BETTER else 1
+        return s.mean is not None, sign * s.mean if s.mean is not None else 0.0, s.state != "not run"
 
     kept = {where: max(cells.values(), key=worth) for where, cells in choices.items()}
     made = []
