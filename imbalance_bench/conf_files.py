@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+# Launchers that are plug-ins of Hydra, and what installs each: extras of this project, or a package.
+PLUGINS = {
+    "submitit_local": "-e '.[sweep]'",
+    "submitit_slurm": "-e '.[sweep]'",
+    "ray": "-e '.[ray]'",
+    "joblib": "hydra-joblib-launcher",
+}
 SHOWN = 6  # options in a message
 
 
@@ -105,6 +112,11 @@ class ConfFiles:
             return (
                 f"+paper={option} is not a grid of cells: name a table or a figure (scripts/train.py --help lists "
                 f"them); claims are tested by scripts/report.py --paper {paper}"
+            )
+        if group == "hydra/launcher" and option in PLUGINS:
+            return (
+                f"{group}={option} is a plug-in that is not installed: pip install {PLUGINS[option]}; or use "
+                f"{group}=processes, which needs none"
             )
         known = self.options(group)
         text = f"unknown {group}={option}: {suggestion(option, known)}"

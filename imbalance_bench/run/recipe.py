@@ -44,7 +44,7 @@ def loaded(config: Config) -> Dataset:
 
 
 @cache
-def _shown(line: str) -> None:
+def say_once(line: str) -> None:
     progress.clear()
     print(line, file=sys.stderr, flush=True)
 
@@ -53,7 +53,7 @@ def _tell(lines: Sequence[str]) -> None:
     """In the log of each cell; on the terminal once a process, however many cells of a sweep use the data."""
     for line in lines:
         log.info(line)
-        _shown(line)
+        say_once(line)
 
 
 @dataclass
