@@ -16,6 +16,8 @@ from imbalance_bench.methods.base import Method, resampling_info
 from imbalance_bench.options import Count, Whole
 
 if TYPE_CHECKING:
+    import torch
+
     from imbalance_bench.engine import Engine
     from imbalance_bench.engine.stack import Stack
 
@@ -120,6 +122,8 @@ class SelfTraining(Method):
         return None
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
+        from imbalance_bench.engine.stack import stored
+
         epochs = engine.trainer.epochs
         rounds = min(self.rounds, epochs)
         if epochs % rounds:
@@ -132,10 +136,13 @@ class SelfTraining(Method):
         watched = training.monitor
         fitted = starts = [self.start(t, s) for t, s in zip(tasks, sets)]
         added: dict[int, np.ndarray] = {}
+        # On the device once, not in each round.
+        parts = [p for t, s in zip(tasks, sets) for p in (s, t.withdrawn) if p is not None]
+        known = {id(p): stored(p.x, training.stack.flat) for p in {id(p): p for p in parts}.values()}
         for done in range(rounds):
             facts: dict[int, dict[str, float]] = {}
             if done:
-                seen = {r: predict(training.stack, r, tasks[r], sets[r]) for r in watched.alive}
+                seen = {r: predict(training.stack, r, tasks[r], sets[r], known) for r in watched.alive}
                 fitted = list(starts if self.start_always else sets)
                 for r, choice in rule(seen).items():
                     added[r] = choice.added | added[r] if self.accumulate and r in added else choice.added
@@ -186,13 +193,14 @@ def balanced(task: Task, rows: Part) -> Part:
     return rows.take(sampler.sample_indices_)
 
 
-def predict(stack: Stack, run: int, task: Task, rows: Part) -> Predicted:
-    """One pass over D = ``rows`` and the pool with the present parameters of a run."""
+def predict(stack: Stack, run: int, task: Task, rows: Part, known: Mapping[int, torch.Tensor]) -> Predicted:
+    """One pass over D = ``rows`` and the pool with the present parameters of a run; ``known``: their features on the
+    device, by the part's id()."""
     import torch
 
     assert task.withdrawn is not None
     present = stack.flat[run].detach()
-    logits = torch.cat([stack.predict(present, x) for x in (rows.x, task.withdrawn.x)])
+    logits = torch.cat([stack.predict(present, x) for x in (known[id(rows)], known[id(task.withdrawn)])])
     return Predicted(logits.cpu().double().log_softmax(-1).numpy(), rows.y, task.minority_classes)
 
 
