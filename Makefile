@@ -6,7 +6,7 @@ TABLE ?= 2
 DEMO := outputs/demo
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-slow mutation lint docs bench report reproduce clean
+.PHONY: help setup demo test test-slow mutation lint docs bench bench-gpu report reproduce clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ docs: setup  ## write docs/options.md from the declarations of the options
 
 bench: setup  ## speed beside the loops that people write
 	@$(BIN)/python scripts/bench.py
+
+bench-gpu: setup  ## the same on a GPU, in at most 8 minutes; its numbers go to outputs/bench_gpu.json
+	@mkdir -p outputs && $(BIN)/python scripts/bench_gpu.py --out outputs/bench_gpu.json
 
 report: setup  ## every table and figure of PAPER from the records there are
 	@$(BIN)/python scripts/report.py --paper $(PAPER) --all

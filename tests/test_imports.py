@@ -51,8 +51,8 @@ MAY = {
     "launchers": "config errors interrupts progress run tally",
     "launch": "conf_files errors launchers presets reference tally",
     "sweep": "conf_files config errors interrupts launch presets run tally",
-    "bench": "conf_files config data devices engine methods registry run",
-    "scripts": "arguments data errors identity interrupts report rescore status sweep",
+    "bench": "conf_files config data devices engine identity methods neighbours registry run",
+    "scripts": "arguments bench data errors identity interrupts report rescore status sweep",
 }  # fmt: skip
 # The same within report/.
 REPORT = {

@@ -29,7 +29,7 @@ def compare(rivals: dict[str, Callable[[], int]], rounds: int) -> dict[str, floa
     return {name: statistics.median(values) for name, values in speeds.items()}
 
 
-def counted(loop: Callable[[], None], made: int) -> Callable[[], int]:
+def counted(loop: Callable[[], Any], made: int) -> Callable[[], int]:
     def rival() -> int:
         loop()
         return made
