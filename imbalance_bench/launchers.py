@@ -239,7 +239,8 @@ class Together(Processes):
             )
 
     def pieces(self) -> Sequence[list[int]]:
-        """Cells of one program's kind, divided among the processes, at the place of the first."""
+        """Cells of one program's kind, at the place of the first; where there are fewer kinds than processes, divided
+        among these."""
         from imbalance_bench.run.programs import alone, key
 
         groups: dict[str, list[int]] = {}
@@ -256,7 +257,7 @@ class Together(Processes):
             groups.setdefault(f"alone {number}" if reason or not kind else kind, []).append(number)
         if reasons:
             print(f"runs alone: {'; '.join(reasons)}", file=sys.stderr, flush=True)
-        parts = self.places()
+        parts = self.places() if len(groups) < self.places() else 1
         return [part for group in groups.values() for i in range(parts) if (part := _part(group, i, parts))]
 
     def composed(self, number: int) -> DictConfig:

@@ -44,8 +44,12 @@ class Poisoned(Method):
 
 
 class Broken(Method):
+    """Its resampling raises ``error``."""
+
+    error: Exception = KeyError("a mistake in somebody's own method")
+
     def resample(self, task: Task, rows: Part) -> Part:
-        raise KeyError("a mistake in somebody's own method")
+        raise self.error
 
 
 class Loss(Method):
@@ -263,6 +267,13 @@ def test_a_gpu_that_is_lost_ends_the_process_and_blames_no_bystander(tmp_path, o
         told += [one for some in run_cells(configs[1:2]) for one in some]
     alone = run_cell(configs[1])
     assert (alone.status, alone.lost) == ("failed", True)
+    # While it is prepared it is known whose fault it is.
+    monkeypatch.setattr(Broken, "error", broken)
+    told = []
+    with pytest.raises(DeviceLost):
+        for some in run_cells([cell(tmp_path, *QUICK, "method.name=broken"), *configs]):
+            told += some
+    assert [(place, outcome.lost) for place, outcome in told] == [(0, True)]
 
 
 def test_who_shares_a_program(tmp_path):

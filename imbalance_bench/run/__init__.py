@@ -72,7 +72,8 @@ def run_cell(config: Config) -> Outcome:
 
 class Work:
     """What this process does for one cell: under its lock (``held``), with its log and its clock (``do``). ``outcome``
-    says how the cell ended, as soon as it has; then nothing more is done for it."""
+    says how the cell ended, as soon as it has; then nothing more is done for it. ``seconds``: what it took, of a
+    program with other cells the share of its runs."""
 
     def __init__(self, config: Config) -> None:
         self.config = config

@@ -182,6 +182,8 @@ def run_cells(
                     twice.append((place, config))
                 else:
                     yield [(place, member)]
+                    if isinstance(member, Outcome) and member.lost:
+                        raise DeviceLost
             while members:  # those of a program are let go when it has ended: they hold their networks
                 program = programs(members)[0]
                 members = [member for member in members if member not in program]
