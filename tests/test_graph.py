@@ -50,7 +50,7 @@ def device(monkeypatch):
 
 
 def fit(tasks, label="cross_entropy", net=None, base="adam", where="cpu", options=(), **settings):
-    made = trainer(base, **{"precision": "float64", "batch_size": 32, "epochs": 26} | settings)
+    made = trainer(base, **{"precision": "float64", "batch_size": 32, "epochs": 8} | settings)
     return method(label, **dict(options)).fit(tasks, net or backbone(), Engine(made, where))
 
 
@@ -76,10 +76,11 @@ SETTINGS = {
 @pytest.mark.parametrize("sizes", [EVEN[:1], EVEN, RAGGED], ids=["one", "even", "ragged"])
 @pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 def test_an_mlp(sizes, settings, steps, monkeypatch):
-    """After more than 100 steps."""
+    """After more than 100 steps by Adam and SGD as they are."""
     tasks = [task(s, n) for s, n in enumerate(sizes)]
+    settings = settings if "schedule" in settings else {"epochs": 26} | settings
     ours = fit(tasks, **settings)
-    assert sum(steps) >= 100
+    assert sum(steps) >= (32 if "schedule" in settings else 100)
     monkeypatch.undo()
     assert_same(ours, fit(tasks, **settings))
 
@@ -89,7 +90,7 @@ def test_an_mlp(sizes, settings, steps, monkeypatch):
     [
         ("focal", {}), ("ldam", {}), ("ldam_drw", {}), ("balanced_softmax", {}), ("class_balanced", {}), ("dice", {}),
         ("balanced_batches", {}), ("mixup", {"alpha": 0.3}), ("remix", {}), ("mixtext", {}), ("tl_rs_csl", {}),
-        ("smote", {}), ("crt", {}),
+        ("crt", {}),
     ],
 )  # fmt: skip
 def test_methods(label, options, steps, monkeypatch):
@@ -97,7 +98,7 @@ def test_methods(label, options, steps, monkeypatch):
     tasks = [task(s, n) for s, n in enumerate(RAGGED[:2])]
 
     def trained():
-        return [c.scores(t.valid.x) for c, t in zip(fit(tasks, label, options=options, epochs=6), tasks)]
+        return [c.scores(t.valid.x) for c, t in zip(fit(tasks, label, options=options, epochs=3), tasks)]
 
     ours = trained()
     assert steps
@@ -147,9 +148,9 @@ def test_rounds_of_deep_over_sampling(steps, monkeypatch):
 def test_episodes(label, steps, monkeypatch):
     """Two optimisers, whose rates fall from episode to episode, in setconv_code."""
     tasks = [task(s, n) for s, n in enumerate(RAGGED[:2])]
-    settings = {"base": label, "options": {"episodes": 40, "support": 16}, "epochs": 3}
+    settings = {"base": label, "options": {"episodes": 12, "support": 16}, "epochs": 3}
     ours = fit(tasks, label, **settings)
-    assert steps == [40] * 3
+    assert steps == [12] * 3
     monkeypatch.undo()
     theirs = fit(tasks, label, **settings)
     for a, b, t in zip(ours, theirs, tasks):
