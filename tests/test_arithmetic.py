@@ -121,6 +121,11 @@ def test_what_cannot_be_differentiated_twice_is_an_error(label):
         method(label).fit([byte_image_task()], backbone(), Engine(trainer(compile=True), "cpu"))
 
 
+def test_networks_compiled_for_a_cpu_are_refused_since_they_do_not_pay():
+    with pytest.raises(BenchError, match="does not pay on a CPU.*: set trainer.compile=false"):
+        method("cross_entropy").fit([byte_image_task()], backbone(), Engine(trainer(compile=True), "cpu"))
+
+
 class Small(Backbone):
     """A convolution, batch normalisation and dropout."""
 
@@ -132,6 +137,7 @@ class Small(Backbone):
 def test_a_compiled_stack_of_several_runs_changes_its_buffers_as_another_does(monkeypatch):
     """State of batch normalisation and dropout shares its storage with the parameters. Traced, not compiled to code."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))
+    monkeypatch.setattr(Engine, "check_compile", lambda self: None)
     tasks = [byte_image_task(s, (9, 4, 3), 6) for s in range(2)]
     plain, compiled = (
         method("cross_entropy").fit(tasks, Small(), Engine(trainer(epochs=2, batch_size=8, compile=c), "cpu"))

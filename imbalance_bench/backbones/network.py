@@ -164,12 +164,13 @@ class BatchNorm(nn.Module):
         else:
             out, mean, spread = torch.native_batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps)
             self.count = len(x) * pixels
-        self.seen = (mean.detach(), spread.detach())  # the variance where ragged, else 1 / √(biased variance + ε)
-        if not self.deferred:
-            with torch.no_grad():
-                variance = spread if self.ragged else unbiased(spread**-2 - self.eps, self.count)
-                for running, new in ((self.running_mean, mean), (self.running_var, variance)):
-                    running.mul_(1 - self.momentum).add_(self.momentum * new.to(running))
+        if self.deferred:  # and only then: torch.compile takes what a module keeps for an output
+            self.seen = (mean.detach(), spread.detach())  # the variance where ragged, else 1 / √(biased variance + ε)
+            return out
+        with torch.no_grad():
+            variance = spread if self.ragged else unbiased(spread**-2 - self.eps, self.count)
+            for running, new in ((self.running_mean, mean), (self.running_var, variance)):
+                running.mul_(1 - self.momentum).add_(self.momentum * new.to(running))
         return out
 
     @staticmethod
