@@ -3,6 +3,7 @@ mistyped one may have meant."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
+# Launchers that are plug-ins of Hydra, and what installs each: extras of this project, or a package.
+PLUGINS = {
+    "submitit_local": "-e '.[sweep]'",
+    "submitit_slurm": "-e '.[sweep]'",
+    "ray": "-e '.[ray]'",
+    "joblib": "hydra-joblib-launcher",
+}
 SHOWN = 6  # options in a message
 
 
@@ -93,6 +101,8 @@ class ConfFiles:
                 group, _, option = override.lstrip("+").partition("=")
                 if error.missing_cfg_file == f"{group}/{option}":
                     return self._unknown_option(group, option)
+        if re.search(r"In 'paper/.+': Could not override '.+@paper", text):
+            return f"{text}\n  a preset begins with the line `# @package _global_`"
         match = re.search(r"Key '(\w+)' is not in struct\s+full_key: ([\w.]+)", f"{text} {error.__cause__ or ''}")
         return self._unknown_key(match[1], match[2]) if match else text
 
@@ -103,7 +113,22 @@ class ConfFiles:
                 f"+paper={option} is not a grid of cells: name a table or a figure (scripts/train.py --help lists "
                 f"them); claims are tested by scripts/report.py --paper {paper}"
             )
-        return f"unknown {group}={option}: {suggestion(option, self.options(group))}"
+        if group == "hydra/launcher" and option in PLUGINS:
+            return (
+                f"{group}={option} is a plug-in that is not installed: pip install {PLUGINS[option]}; or use "
+                f"{group}=processes, which needs none"
+            )
+        known = self.options(group)
+        text = f"unknown {group}={option}: {suggestion(option, known)}"
+        folder = next((e.path for e in self.loader.get_search_path().get_path() if e.provider == "command-line"), None)
+        plugins = any(override.lstrip("+").startswith("plugins=") for override in self.overrides)
+        strange = "known: " in text or not {option.partition("/")[0], ""} & {o.rpartition("/")[0] for o in known}
+        if folder is not None and (plugins or strange):
+            place = os.path.relpath(str(folder).removeprefix("file://"))
+            return f"{text}\n  one of your own: there is no {place}/{group}/{option}.yaml"
+        if plugins or strange:
+            return f"{text}\n  one of your own is {group}/{option}.yaml in the folder that --config-dir names"
+        return text
 
     def _unknown_key(self, key: str, full: str) -> str:
         group = full.rpartition(".")[0]

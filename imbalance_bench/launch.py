@@ -43,6 +43,11 @@ class Grid(basic_sweeper.BasicSweeper):
             if override.key_or_group == "paper" and override.is_sweep_override():
                 raise BenchError(f"{override.input_line}: a sweep is of one preset; run one after the other")
         paper = OmegaConf.select(self.config, "paper")
+        if paper and OmegaConf.select(self.config, "hydra.sweeper.params"):
+            raise BenchError(
+                f"hydra.sweeper.params says what +paper={self.config.hydra.runtime.choices['paper']} runs, and the "
+                "report does not read it: list the cells in paper.cells (docs/presets.md)"
+            )
         jobs = jobs_of(OmegaConf.to_container(paper, resolve=True) if paper else None, overrides)
         self._compose(self._covering(jobs, files))
         outputs = (self.config.get("paths") or {}).get("outputs", "outputs")

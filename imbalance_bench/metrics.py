@@ -52,7 +52,7 @@ def metric(name: str) -> Callable[[OneVsRest], OneVsRest]:
     beside the others for every class, and so for the groups of classes (but for slices).
 
     Raises:
-        BenchError: the name is taken or none, or the function does not take three arguments.
+        BenchError: the name is taken or none, or what it decorates is no function of three arguments.
     """
     if not isinstance(name, str):
         raise BenchError('a metric has a name: write @metric("my_metric") above the function')
@@ -62,6 +62,8 @@ def metric(name: str) -> Callable[[OneVsRest], OneVsRest]:
         raise BenchError(f"metric {name!r}: a name is of letters, digits and _, and does not end with _pct (100 times)")
 
     def register(function: OneVsRest) -> OneVsRest:
+        if not inspect.isfunction(function):
+            raise BenchError(f"metric {name} is a function, and not a {type(function).__name__}")
         known = METRICS.get(name, function)
         if (known.__module__, known.__qualname__) != (function.__module__, function.__qualname__):
             raise BenchError(f"metric {name} is registered twice: {known.__module__} and {function.__module__}")

@@ -18,6 +18,8 @@ def import_plugins(modules: Any) -> None:
         some = modules if isinstance(modules, str) else "my_method"
         raise BenchError(f"plugins={modules} must be a list of modules: 'plugins=[{some}]', or [] for none")
     for module in modules:
+        if module.endswith(".py"):
+            raise BenchError(f"plugins=[{module}] is written without .py: plugins=[{module[:-3]}]")
         if str(Path.cwd()) not in sys.path:
             sys.path.insert(0, str(Path.cwd()))
         try:

@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from typing import Any, Literal, TypeVar
 
 from imbalance_bench.errors import BenchError, suggestion
@@ -72,7 +73,11 @@ class Registry:
     def get(self, name: str) -> type:
         self._load()
         if not isinstance(name, str) or name not in self._classes:
-            raise BenchError(f"unknown {self.kind} name={shown(name)}: {suggestion(str(name), self._classes)}")
+            raise BenchError(
+                f"unknown {self.kind} name={shown(name)}: {suggestion(str(name), self._classes)}\n  one of your own is "
+                f"registered by its module: plugins=[<module>], with @{self.kind.upper()}S.register({shown(name)}) "
+                "above the class"
+            )
         cls = self._classes[name]
         if not issubclass(cls, self._base):
             for key, default in vars(self._base).items():
@@ -86,8 +91,14 @@ class Registry:
         where = where or self.kind
         options = mapping(options, where)
         if "name" not in options:
-            raise BenchError(f"{where} needs a name: {suggestion('', self.names())}")
+            near = suggestion(str(options.get("label", "")), self.names())
+            raise BenchError(f"{where} needs a name: {near}")
         cls = self.get(options.pop("name"))
+        stated, typed = vars(cls), vars(cls).get("__annotations__", {})
+        declared = any(key not in stated and "ClassVar" not in str(hint) for key, hint in typed.items())
+        if "__dataclass_fields__" not in stated and (declared or not is_dataclass(cls)):
+            register = f"@{self.kind.upper()}S.register"
+            raise BenchError(f"{cls.__qualname__} is no dataclass: write @dataclass(frozen=True) below {register}(...)")
         own = {field.name for field in dataclasses.fields(cls)}
         later = {key: value for key, value in NEUTRAL.get(self.kind, {}).items() if key in own}
         for key in [key for key in self.shared if key in options and key not in own]:
@@ -123,7 +134,9 @@ def build(cls: type[T], options: Mapping[str, Any], where: str) -> T:
             raise BenchError(f"unknown key {where}.{key}: {suggestion(str(key), fields)}")
     missing = [k for k, f in fields.items() if k not in options and f.default is dataclasses.MISSING]
     if missing:
-        raise BenchError(f"missing key {where}.{missing[0]}: add it to conf/{where}/*.yaml or to the command line")
+        raise BenchError(
+            f"missing key {where}.{missing[0]}: write it into the option's YAML file, or on the command line"
+        )
     known = hints(cls)
     return cls(**{k: check(known[k], v, f"{where}.{k}") for k, v in options.items()})
 

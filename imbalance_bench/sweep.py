@@ -76,7 +76,10 @@ class Sweep:
             tally.begin(hydra.job.num, self.running)
         unrecorded = ""
         try:
-            check_paper(cfg, hydra.runtime.choices.get("paper", ""))
+            preset = hydra.runtime.choices.get("paper", "")
+            check_paper(cfg, preset)
+            if tally is None and (cfg.get("paper") or {}).get("cells"):
+                print(f"one cell: the cells that +paper={preset} lists are run by -m", file=sys.stderr, flush=True)
             if isinstance(trained, BenchError):
                 raise trained
             outcome = trained or run_cell(from_omegaconf(cfg))

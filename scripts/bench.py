@@ -16,6 +16,7 @@ SECTIONS = {  # name → module of imbalance_bench.bench and what prints it
     "images": "images.main",
     "episodes": "episodes.main",
     "texts": "texts.main",
+    "sweeps": "sweeps.main",
 }
 
 

@@ -17,14 +17,18 @@ from omegaconf import DictConfig
 
 from imbalance_bench.sweep import Sweep
 
-SWEEP = Sweep()
 
+def main() -> int:
+    """Trains what the command line asks for; the exit status."""
+    sweep = Sweep()
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
-def main(cfg: DictConfig) -> float | None:
-    """Runs the cell that ``cfg`` describes; returns its headline metric, for a sweeper."""
-    return SWEEP.job(cfg)
+    @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+    def cell(cfg: DictConfig) -> float | None:
+        """Runs the cell that ``cfg`` describes; returns its headline metric, for a sweeper."""
+        return sweep.job(cfg)
+
+    return sweep.run(cell)
 
 
 if __name__ == "__main__":
-    sys.exit(SWEEP.run(main))
+    sys.exit(main())

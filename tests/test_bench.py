@@ -6,7 +6,7 @@ import hydra
 import pytest
 import torch
 
-from imbalance_bench.bench import compare, episodes, images, tabular, texts
+from imbalance_bench.bench import compare, episodes, images, sweeps, tabular, texts
 from imbalance_bench.config import label_of
 from tests.tasks import option, options_of
 
@@ -72,3 +72,12 @@ def test_over_sampling_is_measured_on_as_many_images_as_asked_for(monkeypatch, c
     assert "lenet_small, 50000 images a run and pass" in shown
     assert "Deep Over-sampling, 50000 images" in shown
     assert "DOS +100 %, the CNN on as large a set +300 %" in shown
+
+
+def test_a_sweep_is_timed_whole(real_data, monkeypatch):
+    """On the clock and of processors: the command, its start and its cells."""
+    monkeypatch.setenv("IMBALANCE_BENCH_DATA", str(real_data("ecoli")))
+    clock, spent, cells = sweeps.sweep(
+        sweeps.LAUNCHERS["together"], ["dataset=ecoli", f"method={','.join(sweeps.METHODS[::5])}"], epochs=1
+    )
+    assert (cells, clock > 0, spent > 0) == (2, True, True)

@@ -92,3 +92,32 @@ def test_a_network_that_changes_the_mlp_has_autograds_derivatives():
     x, _ = rows(1, 7, 2)
     assert stack.passed(x) is None
     torch.testing.assert_close(stack.logits(x), stack(x), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("classes", [0, 2, 3])
+@pytest.mark.parametrize("activation, hidden", [*product(["relu", "tanh"], BODIES)])
+def test_the_mixed_derivative_is_that_of_finite_differences(activation, hidden, classes):
+    """∂/∂x ⟨∇_θ ℓ, v⟩, of the rows from the third on, by central differences of ∇_θ ℓ by autograd."""
+    stack = stacked(2, classes, "linear", hidden, activation)
+    x, y = rows(2, 6, classes)
+    weight, first = torch.rand(2, 6, dtype=F64), 2
+    per_sample = cross_entropy if classes else squared_error
+    v = {name: torch.randn_like(p) for name, p in stack.params.items()}
+
+    def along(x):
+        gradients = torch.autograd.grad((per_sample(stack(x), y) * weight).sum(), list(stack.params.values()))
+        return sum((g * v[name]).sum().item() for name, g in zip(stack.params, gradients))
+
+    made = stack.passed(x)
+    outputs = made.outputs.requires_grad_()
+    loss = (per_sample(made.logits(outputs), y) * weight).sum()
+    (of_outputs,) = torch.autograd.grad(loss, outputs, create_graph=True)
+    tail = of_outputs[:, first:]
+    made.gradients(of_outputs.detach())
+    mixed = made.mixed(v, lambda change: torch.autograd.grad(tail, outputs, change)[0][:, first:], first)
+    assert mixed.shape == (2, 4, 5)
+    for r, i, j in [(0, 2, 0), (1, 4, 3), (1, 5, 4)]:
+        step = torch.zeros_like(x)
+        step[r, i, j] = 1e-6
+        difference = (along(x + step) - along(x - step)) / 2e-6
+        assert mixed[r, i - first, j].item() == pytest.approx(difference, rel=1e-6, abs=1e-8)

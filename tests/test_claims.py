@@ -565,7 +565,7 @@ def test_a_mean_of_two_cells_that_differ_is_undecided():
 
 def test_a_number_itself_may_have_bounds():
     values = table({"a": [-0.149, -0.151]}, metric="difficult_change")
-    c = claim("mean_gain_between", ["d0", "d1"], bounds=[0.1, 0.2], against=[], metric="difficult_change")
+    c = claim("mean_gain_between", ["d0", "d1"], bounds=[0.1, 0.2], against=[], metric="difficult_change", lower=True)
     result = verdict(c, values)  # less is better: it fell by 0.15
     assert result.verdict == "holds" and result.gain.mean == pytest.approx(0.15)
     assert verdict(c, values.iloc[:0]).missing == ("d0 native: a", "d1 native: a")

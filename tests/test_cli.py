@@ -63,6 +63,10 @@ def finished(folder: Path) -> dict[str, bytes]:
         (["-m", "method=glob(smotte*)"], "error: method=glob(smotte*) matches no option of method: did you mean smote"),
         (["-m", "method=focal,smote", "method.gamma=1,2"], "error: unknown key method.gamma: method=smote has none; "),
         (["-m", "hydra/launcher=proceses"], "error: unknown hydra/launcher=proceses: did you mean processes?"),
+        (
+            ["-m", "hydra/launcher=submitit_slurm"],
+            "error: hydra/launcher=submitit_slurm is a plug-in that is not installed: pip install -e '.[sweep]'; or",
+        ),
     ],
 )
 def test_a_mistyped_override_is_one_message_with_the_nearest_names(tmp_path, arguments, message):
@@ -363,7 +367,7 @@ def test_cells_are_trained_together_and_fail_alone(own):
     first = call(own, "train.py", *sweep, "method=cross_entropy,fails,ldam,focal")
     assert first.returncode == 1
     runs_alone, failed = failures(first)
-    assert runs_alone == "runs alone: method=ldam is more than one plain training"
+    assert runs_alone == "runs alone: method=ldam has a training of its own"
     assert "fails breast_cancer native: failed: TypeError: " in failed
     *lines, summary = first.stdout.splitlines()
     assert [line.partition("] ")[2].split()[0] for line in lines] == ["cross_entropy", "focal", "ldam"]

@@ -203,6 +203,19 @@ def test_every_method_has_its_launches_on_the_page():
     assert set(launches.ON_HOST) < set(launches.first_labels())
 
 
+def test_a_meta_step_of_explicit_gradient_launches_no_more_than():
+    tasks, counts = [task(s, (304, 16)) for s in range(2)], []
+    settings = trainer(epochs=1, batch_size=32, validate_every=100)
+    for epochs in (1, 2):
+        with simgpu.counting() as counter:
+            method("explicit_gradient", meta_epochs=epochs).fit(tasks, backbone(), Engine(settings, "sim"))
+        counts.append(np.array([counter.kernels, counter.waits.total()]))
+    kernels, waits = (counts[1] - counts[0]) / 10
+    assert kernels <= 112
+    # An epoch has a few: three plans go there, losses and moves come back.
+    assert waits <= 0.7, "the host waits for the device within a step"
+
+
 def test_more_runs_launch_no_more():
     assert launches.cost("cross_entropy", 1).step == launches.cost("cross_entropy").step
 

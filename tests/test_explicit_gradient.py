@@ -12,7 +12,7 @@ import torch
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.batches import Rows
-from imbalance_bench.engine.losses import cross_entropy
+from imbalance_bench.engine.losses import cross_entropy, squared_error
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.explicit_gradient import cycled, meta_step, step_weights
@@ -29,13 +29,14 @@ def batch(parts, widths=None):
     return next(iter(rows.batches(plans)))
 
 
-def setting(sizes=((12, 6, 4), (9, 6, 3))):
+def setting(sizes=((12, 6, 4), (9, 6, 3)), **options):
     """X₁, X₂, X_synth of two runs, of different sizes, and their networks."""
     rng = np.random.default_rng(0)
     x1 = batch([blobs([a - 3, 3], 5, rng) for a, _, _ in sizes])
     x2 = batch([blobs([b - 2, 2], 5, rng) for _, b, _ in sizes])
     xs = batch([blobs([0, c], 5, rng) for _, _, c in sizes])
-    stack = Stack.create(lambda: backbone(activation="tanh").build((5,), 2), range(len(sizes)), CPU, F64)
+    net = backbone(**{"activation": "tanh"} | options)
+    stack = Stack.create(lambda: net.build((5,), 2), range(len(sizes)), CPU, F64)
     return stack, x1, x2, xs
 
 
@@ -59,6 +60,10 @@ def naive(stack, r, x1, x2, xs, eta1, joint):
     return inner, outer, gradient, torch.cat([p.detach().reshape(-1) for p in ahead.values()])
 
 
+def squared_error_of_log_odds(logits, labels):
+    return squared_error(logits[..., 1:], labels)
+
+
 @pytest.mark.parametrize("joint", [True, False], ids=["algorithm1", "eq1"])
 def test_the_meta_step_is_plain_double_backward(joint):
     stack, x1, x2, xs = setting()
@@ -73,6 +78,27 @@ def test_the_meta_step_is_plain_double_backward(joint):
         torch.testing.assert_close(gradient[r, :n], expected[2], rtol=1e-9, atol=1e-14)
         torch.testing.assert_close(twin.flat[r], expected[3], rtol=1e-12, atol=1e-12)
         assert (gradient[r, n:] == 0).all()
+
+
+@pytest.mark.parametrize("inactive", [False, True])
+@pytest.mark.parametrize("per_sample", [cross_entropy, squared_error_of_log_odds])
+@pytest.mark.parametrize("activation, hidden", [("relu", [9, 4]), ("tanh", [7, 12]), ("tanh", []), ("relu", [5, 3, 8])])
+@pytest.mark.parametrize("joint", [True, False], ids=["algorithm1", "eq1"])
+def test_by_hand_and_by_autograd_are_one_meta_step(joint, activation, hidden, per_sample, inactive, monkeypatch):
+    stack, x1, x2, xs = setting(((12, 6, 4), (9, 6, 3), (12, 5, 4)), activation=activation, hidden=hidden)
+    if inactive:  # the second run has no rows in this step
+        x1 = x1._replace(weight=x1.weight * torch.tensor([1.0, 0, 1])[:, None], active=[0, 2])
+    weights = step_weights(x1, xs, joint)
+    arguments = (per_sample, x1, x2, xs, weights, 0.3, 1.0)
+    hand, general = stack.twin(), stack.twin()
+    found = meta_step(stack, hand, *arguments)
+    monkeypatch.setattr(Stack, "passed", lambda *_: None)
+    expected = meta_step(stack, general, *arguments)
+    for a, b in zip((*found, hand.flat), (*expected, general.flat)):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-14)
+    if inactive:
+        assert (found[2][1] == 0).all()
+        torch.testing.assert_close(hand.flat[1], stack.flat[1], rtol=0, atol=0)
 
 
 def test_the_gradient_of_the_synthetic_rows_agrees_with_finite_differences():

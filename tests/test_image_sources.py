@@ -398,15 +398,6 @@ def test_cifar10_jpeg_that_is_not_there(tmp_path):
         source("cifar10_jpeg").load(tmp_path)
 
 
-@pytest.mark.parametrize("keep", [0, 300, 5000])
-def test_cifar10_jpeg_cut_short(small_jpeg, keep):
-    folder, _ = small_jpeg
-    path = folder / "cifar10_jpeg/cifar10_jpeg_test.npz"
-    path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(BenchError, match="cifar10_jpeg_test.npz is cut short or damaged"):
-        source("cifar10_jpeg").load(folder)
-
-
 def test_cifar10_jpeg_with_a_damaged_image(small_jpeg):
     folder, _ = small_jpeg
     path = folder / "cifar10_jpeg/cifar10_jpeg_test.npz"

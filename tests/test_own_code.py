@@ -120,7 +120,8 @@ def test_an_exception_names_the_line_of_the_users_code():
 
 
 def test_a_warning_is_told_at_once_and_kept(capsys):
-    with logged() as lines:
+    lines = []
+    with logged(lines):
         logging.getLogger("imbalance_bench").warning("the generator has %s", "collapsed")
         logging.getLogger("imbalance_bench").info("fine")
     assert capsys.readouterr().err == "warning: the generator has collapsed\n"

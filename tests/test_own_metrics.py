@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -66,6 +67,14 @@ def modules(tmp_path, monkeypatch, own):
         sys.modules.pop(name, None)
 
 
+def one(positive, predicted, scores):
+    return 1
+
+
+def other(positive, predicted, scores):
+    return 0
+
+
 def values(metric, minority=(1,)):
     rows = metrics.evaluate(LABELS, SCORES, ("no", "yes"), minority=minority)
     return {row["class_group"]: row["value"] for row in rows if row["metric"] == metric}
@@ -122,7 +131,11 @@ def test_a_name_that_is_taken_is_refused(own, name):
             lambda own: own("f2")(lambda y, p: 0),
             r"f2 takes three arrays, \(positive, predicted, scores\);.*\(y, p\) does",
         ),
-        (lambda own: (own("f2")(np.mean), own("f2")(np.sum)), "f2 is registered twice: numpy and numpy"),
+        (
+            lambda own: (own("f2")(one), own("f2")(other)),
+            "f2 is registered twice: tests.test_own_metrics and tests",
+        ),
+        (lambda own: own("f2")(partial(values, minority=())), "metric f2 is a function, and not a partial"),
     ],
 )
 def test_a_wrong_registration_is_told_at_once(own, register, message):
@@ -284,4 +297,4 @@ def test_a_metric_of_different_code_in_two_records_is_told(tmp_path):
         folder = records.write(tmp_path, records.cell(method), {"mine": [0.5]})
         records.edit(folder, own_metrics={"mine": {"module": "my_metrics", "code": {"my_metrics": code}}})
     (note,) = [n for n in summary(Store(tmp_path), metric="mine").notes if "different code" in n]
-    assert "rescore.py plugins=[my_metrics]" in note
+    assert "rescore.py 'plugins=[my_metrics]'" in note

@@ -653,6 +653,7 @@ TEXTS = {
         "metric": dict(zip(SHARES, ["percentage", "percentage", "percentage_change"])),
     },
     "metrics": [*SHARES, "f1_pct"],
+    "lower": SHARES,
     "class_group": ["minority", "minority_difficult"],
     "only": {
         **dict.fromkeys(SHARES, {"class_group": ["minority"], "method": ["miso"]}),

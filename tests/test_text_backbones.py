@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from imbalance_bench.backbones.network import Dropout
 from imbalance_bench.data.base import Part, Task
@@ -103,20 +102,6 @@ def test_textrnn_is_torchs_bidirectional_lstm_of_packed_texts():
     packed = torch.nn.utils.rnn.pack_padded_sequence(net.vectors(x), lengths, batch_first=True, enforce_sorted=False)
     _, (ends, _) = lstm(packed)
     torch.testing.assert_close(net(x, "embed"), torch.cat([ends[-2], ends[-1]], 1), rtol=0, atol=1e-12)
-
-
-def test_padding_has_no_influence_and_neither_have_other_texts(net):
-    x = torch.as_tensor(ids_of(net))
-    torch.manual_seed(0)
-    module = net.build((12,), 3).double().eval()
-    for stage in ("logits", "embed"):
-        whole = module(x, stage)
-        assert whole.std(0).min() > 1e-4  # texts do have
-        wider = module(F.pad(x, (0, 5), value=module.pad), stage)
-        alone = torch.cat([module(row[row != module.pad][None], stage) for row in x])
-        torch.testing.assert_close(wider, whole, rtol=0, atol=1e-12)
-        torch.testing.assert_close(alone, whole, rtol=0, atol=1e-12)
-    torch.testing.assert_close(module(module(x, "embed"), "head"), module(x), rtol=0, atol=1e-12)
 
 
 def test_predictions_in_chunks_of_like_length_come_back_in_order(net):

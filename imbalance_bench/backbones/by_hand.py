@@ -9,6 +9,8 @@ import torch
 
 Params = Mapping[str, torch.Tensor]
 
+SHORT = 64  # numbers a row
+
 
 class Activation(NamedTuple):
     """φ, in place; φ'(z) g of g, in its place, and h = φ(z); and φ''(z) / φ'(z) of h, None where φ'' is zero."""
@@ -115,15 +117,20 @@ class Pass:
 
 
 def _product(a: torch.Tensor, b: torch.Tensor, plus: torch.Tensor | None = None) -> torch.Tensor:
-    """a b, or ``plus`` + a b in place, of matrices (R, n, k) and (R, k, m); on a CPU the longer of n and m is a row in
-    memory: with rows of a few numbers it takes twice the time."""
-    if b.shape[2] < a.shape[1] and a.device.type == "cpu":
+    """a b, or ``plus`` + a b in place, of matrices (R, n, k) and (R, k, m)."""
+    if _upright(a, b.shape[2]):
         return _product(b.mT, a.mT, None if plus is None else plus.mT).mT
     return torch.bmm(a, b) if plus is None else plus.baddbmm_(a, b)
 
 
 def _affine(h: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """h Wᵀ + b for h (R, n, i), W (R, o, i) and b (R, o), in memory as ``_product``."""
-    if weight.shape[1] < h.shape[1] and h.device.type == "cpu":
+    """h Wᵀ + b for h (R, n, i), W (R, o, i) and b (R, o)."""
+    if _upright(h, weight.shape[1]):
         return torch.baddbmm(bias[:, :, None], weight, h.mT).mT
     return torch.baddbmm(bias[:, None], h, weight.mT)
+
+
+def _upright(rows: torch.Tensor, columns: int) -> bool:
+    """Whether a product of these rows (R, n, ...) with so many columns lies in memory column by column: with rows of a
+    few numbers a CPU takes twice the time."""
+    return columns < min(SHORT, rows.shape[1]) and rows.device.type == "cpu"

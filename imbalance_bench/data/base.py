@@ -72,6 +72,20 @@ class Dataset:
     slices: dict[str, np.ndarray] = field(default_factory=dict)
     info: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        y, names = self.y, f"{len(self.class_names)} class_names"
+        wrong = ""
+        if not callable(self.encode):
+            wrong = f"encode makes float32 rows, as ArrayEncoder('minmax') does, and is no {type(self.encode).__name__}"
+        elif not isinstance(y, np.ndarray) or y.ndim != 1 or self.classes and y.dtype.kind not in "iu":
+            wrong = f"y is an array (n,) of int64, and not {getattr(y, 'dtype', type(y).__name__)} {np.shape(y)}"
+        elif len(self.x) != len(y):
+            wrong = f"x has {len(self.x)} rows and y {len(y)}"
+        elif self.classes and len(y) and not 0 <= y.min() <= y.max() < self.classes:
+            wrong = f"y is from {y.min()} to {y.max()}, and {names} count from 0 to {self.classes - 1}"
+        if wrong:
+            raise BenchError(f"data set {self.name}: {wrong}")
+
     @property
     def classes(self) -> int:
         """Number of classes C; 0 for regression."""

@@ -101,7 +101,9 @@ def entry_of(option: str, own: Path | None = None) -> Entry:
     files alone."""
     known = options(CONF) + (options(own) if own else [])
     if option not in known:
-        raise BenchError(f"unknown data set {option!r}: {suggestion(option, set(known))}")
+        own_hint = "" if own else f"\n  one of your own is dataset/{option}.yaml in the folder that --config-dir names"
+        near = suggestion(option, set(known))
+        raise BenchError(f"unknown data set {option!r}: {near}{own_hint if 'known: ' in near else ''}")
     plain = _composed(option, own)
     if _unnamed(plain):
         raise BenchError(

@@ -24,6 +24,7 @@ from imbalance_bench.engine.stack import Stack, Traits
 from imbalance_bench.errors import BenchError
 
 CACHE = 2**23  # bytes: where a step of more runs takes longer than in proportion
+COPIED = 2**28  # bytes of validation parts, one a run, that are copied to be scored in one pass on a CPU
 
 # The type of the parameters; bfloat16 and tf32 are for convolutions and products only.
 PRECISIONS = {"float64": torch.float64} | dict.fromkeys(("float32", "tf32", "bfloat16"), torch.float32)
@@ -193,7 +194,8 @@ class Engine:
             return self.classifiers(stack, train_sequential(stack, method, tasks, sets, self.trainer))
         of_runs = trainers or [self.trainer] * len(tasks)
         training = Training(self.stack(method, tasks, backbone), method, tasks, of_runs)
-        training.monitor.at_once = trainers is not None and training.stack.traits.batched is not None
+        copied = sum(task.valid.x.nbytes for task in tasks)
+        training.monitor.at_once = trainers is not None and bool(training.stack.traits.batched) and copied < COPIED
         training.run(sets, self.trainer.epochs)
         return self.classifiers(training.stack, training.monitor)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -50,7 +50,7 @@ class Pass(Protocol):
     def gradients(self, of_outputs: torch.Tensor) -> Params: ...
 
     def mixed(
-        self, along: Params, curvature: Callable[[torch.Tensor], torch.Tensor], first: int = 0
+        self, along: Mapping[str, torch.Tensor], curvature: Callable[[torch.Tensor], torch.Tensor], first: int = 0
     ) -> torch.Tensor: ...
 
 
@@ -171,9 +171,11 @@ class Stack:
         return self.traits.pad
 
     def views(self, flat: torch.Tensor) -> Params:
-        """The parameters and buffers, name → (R, *shape), that lie in rows (R, P + S)."""
+        """The parameters and buffers, name → (R, *shape), that lie in rows (R, P + S); of rows (R, P) the former."""
         views, start = {}, 0
         for name, p in _tensors(self.module).items():
+            if start == flat.shape[1]:
+                break
             piece = flat[:, start : start + p.numel()]
             if self._filters(p):
                 out, inputs, height, width = p.shape
@@ -267,6 +269,10 @@ class Stack:
     def forget(self) -> None:
         """Drops what waits for ``backward``, of a loss that is not to come."""
         self._leaves = []
+
+    def gradients(self) -> Params:
+        """What ``backward`` wrote, name → (R, *shape)."""
+        return self.views(self.grad)
 
     @torch.no_grad()
     def predict(self, flat_row: torch.Tensor, x: Any, stage: str = "logits") -> torch.Tensor:

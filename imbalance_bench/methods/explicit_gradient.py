@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from imbalance_bench.engine import Engine, NetworkClassifier
     from imbalance_bench.engine.loop import TrainState
     from imbalance_bench.engine.stack import Stack
+
+PerSample = Callable[["torch.Tensor", "torch.Tensor"], "torch.Tensor"]
+"""The loss of each sample (...) of logits (..., C) and labels (...)."""
 
 
 @METHODS.register("explicit_gradient")
@@ -154,7 +157,7 @@ class ExplicitGradient(Method):
                 losses = {"inner_loss": inner} | ({"outer_loss": outer} if outer is not None else {})
                 steps.append((x1.active, losses))
             monitor.close("meta", epoch, self.meta_epochs, steps, engine.trainer.validate_every)
-            moved = (synthetic.x - at_start).flatten(1).norm(dim=1)
+            moved = (synthetic.x - at_start).flatten(1).norm(dim=1).cpu()  # of all runs, once an epoch
             for r in monitor.alive:
                 mine = moved[synthetic.offsets[r] :][: len(starts[r])]
                 monitor.history[r][-1]["synthetic_move"] = float(mine.mean())
@@ -213,10 +216,18 @@ def step_weights(x1: Any, xs: Any, joint: bool) -> StepWeights:
     return StepWeights(one / total if joint else None, synthetic / total, active)
 
 
+class Inner(NamedTuple):
+    """L₁ (R,), ∇_θ L₁ by name, and v → ∂/∂X_synth ⟨∇_θ L₁(X_synth | θ), v⟩ (R, B_s, ...) for v by name."""
+
+    loss: torch.Tensor
+    gradients: Mapping[str, torch.Tensor]
+    mixed: Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
+
+
 def meta_step(
     stack: Stack,
     twin: Stack,
-    per_sample: Any,
+    per_sample: PerSample,
     x1: Any,
     x2: Any,
     xs: Any,
@@ -234,27 +245,70 @@ def meta_step(
     """
     import torch
 
+    inner = by_hand(stack, per_sample, x1, xs, weights, bool(eta2))
+    if inner is None:
+        inner = by_autograd(stack, per_sample, x1, xs, weights, bool(eta2))
+    with torch.no_grad():
+        rate = eta1 if weights.active is None else eta1 * weights.active
+        step = torch.cat([inner.gradients[name].reshape(len(stack), -1) for name in stack.params], 1)
+        torch.sub(stack.weights, step.mul_(rate), out=twin.weights)
+    if not eta2:
+        return inner.loss, None, None
+    outer = x2.mean(per_sample(twin.logits(x2.x), x2.y))
+    twin.backward(outer.sum())
+    mixed = inner.mixed(twin.gradients())
+    if weights.active is not None:
+        mixed = mixed * weights.active.view(-1, *[1] * (mixed.dim() - 1))
+    return inner.loss, outer.detach(), -eta1 * mixed
+
+
+def by_autograd(stack: Stack, per_sample: PerSample, x1: Any, xs: Any, weights: StepWeights, twice: bool) -> Inner:
+    """Step 1 with autograd's derivatives; ``twice``: ``mixed`` will be asked for."""
+    import torch
+
     parameters = list(stack.params.values())
-    moving = xs.x.detach().requires_grad_(bool(eta2))
-    inner = (per_sample(stack(moving), xs.y) * weights.synthetic).sum(1)
-    of_synthetic = torch.autograd.grad(inner.sum(), parameters, create_graph=bool(eta2))
+    moving = xs.x.detach().requires_grad_(twice)
+    loss = (per_sample(stack(moving), xs.y) * weights.synthetic).sum(1)
+    of_synthetic = torch.autograd.grad(loss.sum(), parameters, create_graph=twice)
     gradients = list(of_synthetic)
     if weights.real is not None:
         real = (per_sample(stack(x1.x), x1.y) * weights.real).sum(1)
         gradients = [a + b for a, b in zip(gradients, torch.autograd.grad(real.sum(), parameters))]
-        inner = inner + real
-    with torch.no_grad():
-        rate = eta1 if weights.active is None else eta1 * weights.active
-        step = torch.cat([g.reshape(len(stack), -1) for g in gradients], 1)
-        torch.sub(stack.weights, step.mul_(rate), out=twin.weights)
-    if not eta2:
-        return inner.detach(), None, None
-    outer = x2.mean(per_sample(twin(x2.x), x2.y))
-    v = torch.autograd.grad(outer.sum(), list(twin.params.values()))
-    (mixed,) = torch.autograd.grad(of_synthetic, moving, grad_outputs=v)
-    if weights.active is not None:
-        mixed = mixed * weights.active.view(-1, *[1] * (mixed.dim() - 1))
-    return inner.detach(), outer.detach(), -eta1 * mixed
+        loss = loss + real
+
+    def mixed(along: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return torch.autograd.grad(of_synthetic, moving, [along[name] for name in stack.params])[0]
+
+    return Inner(loss.detach(), dict(zip(stack.params, gradients)), mixed)
+
+
+def by_hand(stack: Stack, per_sample: PerSample, x1: Any, xs: Any, weights: StepWeights, twice: bool) -> Inner | None:
+    """Step 1 with the network's own derivatives, autograd's of the loss with respect to its outputs only; None where it
+    has none. They are those of ``backbones.by_hand.Pass``: ∇_θ L₁ by one pass over X₁ and X_synth together, and
+    ``mixed`` by one pass forward, of what v changes, and one back."""
+    import torch
+
+    x, y, of_rows, first = xs.x, xs.y, weights.synthetic, 0
+    if weights.real is not None:
+        pairs = ((x1.x, xs.x), (x1.y, xs.y), (weights.real, weights.synthetic))
+        (x, y, of_rows), first = (torch.cat(pair, 1) for pair in pairs), x1.x.shape[1]
+    made = stack.passed(x)
+    if made is None or made.cosine:
+        return None
+    outputs = made.outputs.requires_grad_()
+    loss = (per_sample(made.logits(outputs), y) * of_rows).sum(1)
+    (of_outputs,) = torch.autograd.grad(loss.sum(), outputs, create_graph=twice)
+    of_synthetic = of_outputs[:, first:]
+
+    def curvature(change: torch.Tensor) -> torch.Tensor:
+        if not of_synthetic.requires_grad:  # of a loss that is linear in the outputs
+            return torch.zeros_like(change)
+        return torch.autograd.grad(of_synthetic, outputs, change)[0][:, first:]
+
+    def mixed(along: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        return made.mixed(along, curvature, first).view(xs.x.shape)
+
+    return Inner(loss.detach(), made.gradients(of_outputs.detach()), mixed)
 
 
 def cycled(n: int, batch_size: int, steps: int, generator: torch.Generator) -> torch.Tensor:

@@ -91,6 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             report.summary()
         sys.stdout.flush()
+    except NothingRun as error:
+        print(f"error: {error.with_folder(options.config_dir) if options.config_dir else error}", file=sys.stderr)
+        return 1
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -128,7 +131,12 @@ class Report:
         options = self.options
         known = papers(self.own)
         if options.paper not in known:
-            raise BenchError(f"unknown --paper {options.paper}: {suggestion(options.paper, known)}")
+            hint = (
+                ""
+                if self.own
+                else f"\n  one of your own is paper/{options.paper} in the folder that --config-dir names"
+            )
+            raise BenchError(f"unknown --paper {options.paper}: {suggestion(options.paper, known)}{hint}")
         if options.figure:
             self._write(options.paper, [], [self._figure(chosen(options.paper, "figure", options.figure, self.own))])
             return

@@ -22,7 +22,7 @@ from imbalance_bench.config import OF_ALL, Config
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.run import Outcome, Work, logged
-from imbalance_bench.run.recipe import Prepared, data_of, fit_in_chunks, prepare
+from imbalance_bench.run.recipe import Prepared, data_of, fit_in_chunks, prepare, say_once
 from imbalance_bench.tally import DeviceLost
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def alone(config: Config) -> str:
     """Why a cell cannot share a program; "" where it can. Raises BenchError where an option is wrong."""
     method, backbone, trainer = (config.component(group) for group in ("method", "backbone", "trainer"))
     if not getattr(method, "plain", False):
-        return f"method={config.labels['method']} is more than one plain training"
+        return f"method={config.labels['method']} has a training of its own"
     if not backbone.maps:
         return f"networks of backbone={config.labels['backbone']} are trained one at a time"
     if trainer.backend == "sequential":
@@ -88,6 +88,14 @@ class Member:
     @property
     def tasks(self) -> list[Task]:
         return [run.task for run in self.cell.runs]
+
+    def narrow(self) -> str:
+        """Why no other cell has room beside this one."""
+        cell = self.work.config.labels
+        return (
+            f"a program of backbone={cell['backbone']} on dataset={cell['dataset']} has at most {self.most} run(s) on "
+            f"this device, a cell {len(self.sets)}"
+        )
 
     @property
     def steps(self) -> int:
@@ -178,6 +186,8 @@ def run_cells(
                 member = begun(place, config, data, locks.enter_context(ExitStack()), most_runs)
                 if isinstance(member, Member):
                     members.append(member)
+                    if member.most < 2 * len(member.sets):
+                        say_once(f"runs alone: {member.narrow()}")
                 elif isinstance(member, Outcome) and member.path in [m.work.folder.path for m in members]:
                     twice.append((place, config))
                 else:

@@ -15,11 +15,12 @@ import numpy as np
 
 from imbalance_bench import metrics, progress, scoring, slices
 from imbalance_bench.config import Config
+from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.together import copies_together
 from imbalance_bench.errors import BenchError, Declined
 
 if TYPE_CHECKING:
-    from imbalance_bench.data.base import Dataset, Part
+    from imbalance_bench.data.base import Part, Task
     from imbalance_bench.data.tasks import Run
     from imbalance_bench.engine import Engine
     from imbalance_bench.engine.classifier import Classifier
@@ -36,11 +37,14 @@ def loaded(config: Config) -> Dataset:
     if source.makes_copies:  # and keeps them together
         copies = "apart"
     dataset = source.load(Path(config.paths.data))
+    if not isinstance(dataset, Dataset):
+        what = type(dataset).__name__
+        raise BenchError(f"load of dataset={config.labels['dataset']} gives a Dataset; this one gave a {what}")
     return copies_together(dataset) if copies == "together" else dataset
 
 
 @cache
-def _shown(line: str) -> None:
+def say_once(line: str) -> None:
     progress.clear()
     print(line, file=sys.stderr, flush=True)
 
@@ -49,7 +53,7 @@ def _tell(lines: Sequence[str]) -> None:
     """In the log of each cell; on the terminal once a process, however many cells of a sweep use the data."""
     for line in lines:
         log.info(line)
-        _shown(line)
+        say_once(line)
 
 
 @dataclass
@@ -118,10 +122,21 @@ def fit(cell: Prepared) -> None:
     captured = Replayed.captured
     tasks = [run.task for run in cell.runs]
     together = cell.engine.together(cell.backbone, tasks[0]) or len(tasks)
-    cell.classifiers, cell.sizes = fit_in_chunks(
-        lambda tasks: cell.method.fit(tasks, cell.backbone, cell.engine), tasks, together
-    )
+    cell.classifiers, cell.sizes = fit_in_chunks(partial(_fitted, cell), tasks, together)
     cell.graphed = Replayed.captured > captured
+
+
+def _fitted(cell: Prepared, tasks: list[Task]) -> list[Classifier]:
+    from imbalance_bench.engine.classifier import Classifier
+
+    made = cell.method.fit(tasks, cell.backbone, cell.engine)
+    if isinstance(made, list) and len(made) == len(tasks) and all(isinstance(one, Classifier) for one in made):
+        return made
+    what = f"{len(made)} of them" if isinstance(made, list) else f"a {type(made).__name__}"
+    raise BenchError(
+        f"fit of method={cell.config.labels['method']} gives a list of classifiers, one a task ({len(tasks)}), such as "
+        f"engine.classifiers makes; this one gave {what}"
+    )
 
 
 Scored = tuple[dict[str, Any], dict[str, bytes | str], Callable[[Path], None]]

@@ -22,7 +22,7 @@ LABELS = ("method", "dataset", "ratio", "backbone", "protocol", "trainer")
 COLUMNS = (
     "id", *LABELS, "run", "fold", "repeat", "iterate", "class_group", "metric", "value", "subset_hash"
 )  # fmt: skip
-LOWER_IS_BETTER = {"mse", "mae", "log_loss", "ece", "difficult_before", "difficult_after", "difficult_change"}
+LOWER_IS_BETTER = {"mse", "mae", "log_loss", "ece"}
 READOUTS = {
     "last": "last epoch",
     "best": "best epoch on validation",
@@ -49,6 +49,11 @@ class NothingRun(BenchError):
         what = f"too little of {preset} was run yet ({so_far})" if so_far else f"nothing of {preset} was run yet"
         command = f"python scripts/train.py -m +paper={paper}/{preset}"
         super().__init__("\n  ".join([f"{what}: {command}", *damaged]))
+
+    def with_folder(self, own: str) -> NothingRun:
+        """The same, whose command names the user's folder of configurations."""
+        self.args = (str(self).replace(" -m +paper=", f" -m --config-dir {own} +paper=", 1),)
+        return self
 
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:

@@ -28,6 +28,7 @@ class Claim:
     ``cells``: mappings of ``PLACE``, in place of ``datasets`` × ``ratios``. ``table``: the preset whose printed numbers
     it is tested on; null: all those that claims.yaml names. ``against``: where none is named the gain is over zero, and
     bounds are about the size of the number itself. ``schedule``: in what the training of its cells is not the paper's.
+    ``lower``: whether lower is better of its metric, as it is of errors anyway.
     ``statistic``:
 
     * ``best_on_all``: strictly better than every other in every cell;
@@ -67,6 +68,7 @@ class Claim:
     bounds: tuple[float, ...] | None = None
     table: str | None = None
     schedule: str = ""
+    lower: bool = False
 
     def __post_init__(self) -> None:
         sized = self.statistic in ("gain_between", "mean_gain_between")

@@ -156,7 +156,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _evaluate(claim: Claim, index: Index, exact: bool) -> ClaimResult:
-    sign = -1.0 if claim.metric in LOWER_IS_BETTER else 1.0
+    sign = -1.0 if claim.lower or claim.metric in LOWER_IS_BETTER else 1.0
     cells, missing = [], []
     for place in claim.places:
         cell = _compare(claim, index, place, sign)

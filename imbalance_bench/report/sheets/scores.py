@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -142,8 +142,9 @@ def relative(metric: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
-def mark_best(scores: list[Score], compared: Callable[[Score], Any]) -> list[Score]:
-    """Marks the best among scores of equal ``compared(score)`` (None: not compared); what prints alike ties."""
+def mark_best(scores: list[Score], compared: Callable[[Score], Any], lower: Container[str] = ()) -> list[Score]:
+    """Marks the best among scores of equal ``compared(score)`` (None: not compared); what prints alike ties. ``lower``:
+    metrics of which lower is better, as it is of errors anyway."""
     groups: dict[Any, list[Score]] = {}
     for s in scores:
         if s.mean is not None and (key := compared(s)) is not None:
@@ -151,7 +152,8 @@ def mark_best(scores: list[Score], compared: Callable[[Score], Any]) -> list[Sco
     best = set()
     for group in groups.values():
         values = [as_printed(s) for s in group]
-        extreme = min(values) if recorded(group[0].metric)[0] in LOWER_IS_BETTER else max(values)
+        metric = group[0].metric
+        extreme = min(values) if metric in lower or recorded(metric)[0] in LOWER_IS_BETTER else max(values)
         if len(group) > 1:
             best |= {_key(s) for s, value in zip(group, values) if value == extreme}
     return [replace(s, best=_key(s) in best) for s in scores]

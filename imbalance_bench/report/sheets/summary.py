@@ -61,8 +61,8 @@ def summary(
     if metric is not None and not shown:
         known = {name for record in records if record["status"] == "done" for name, _ in _named_numbers(record)}
         raise BenchError(
-            f"no record has the metric {metric}: {suggestion(metric, known)} One of your own is computed by "
-            "`python scripts/rescore.py plugins=[my_metrics]`, without training"
+            f"no record has the metric {metric}: {suggestion(metric, known)}\n  one of your own: `python "
+            "scripts/rescore.py 'plugins=[<its module>]'` computes it for every cell, without training"
         )
     scores = _scores(records, places, readout, shown, metric or "")
     footnotes = Footnotes()
@@ -194,7 +194,7 @@ def _metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
         return []
     modules = ",".join(sorted({source["module"] for source in sources}))
     return [
-        f"{metric} was computed by different code in these records: `python scripts/rescore.py plugins=[{modules}]` "
+        f"{metric} was computed by different code in these records: `python scripts/rescore.py 'plugins=[{modules}]'` "
         "computes it again, without training."
     ]
 

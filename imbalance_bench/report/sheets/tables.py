@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.registry import build
 from imbalance_bench.report.published.printed import PrintedTable
 from imbalance_bench.report.published.sides import Side
@@ -20,6 +20,7 @@ from imbalance_bench.report.sheets.counts import counts_of
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import (
     AXES,
+    FACTS,
     Score,
     class_title,
     decimals,
@@ -47,10 +48,11 @@ class TableSpec:
     (``report.printed.PrintedTable``); ``rows`` and ``columns``: axes of ``AXES``; ``blocks``: an axis whose values get
     a grid each; ``class_group``: one, several, or by ratio label; ``sections``: title → {row: heading}, rows as in
     ``sides.Side``, the first holds what is compared, the others are set apart; ``only``: metrics that there are for
-    some values of an axis → {axis: values}; ``titles``: headings of labels, by axis; ``exchanged``: metric → the one
-    whose printed numbers it may have been given on imbalanced data; ``stand_ins``: data sets beside which the numbers
-    of another stand, → what that is; ``readings``: what a reader must know of the settings, a line each; ``counted``: a
-    table of the data sets themselves (``report.counts``), without runs.
+    some values of an axis → {axis: values}; ``lower``: metrics of which lower is better, beside errors; ``titles``:
+    headings of labels, by axis; ``exchanged``: metric → the one whose printed numbers it may have been given on
+    imbalanced data; ``stand_ins``: data sets beside which the numbers of another stand, → what that is; ``readings``:
+    what a reader must know of the settings, a line each; ``counted``: a table of the data sets themselves
+    (``report.counts``), without runs.
     """
 
     name: str
@@ -66,6 +68,7 @@ class TableSpec:
     published: str | None = None
     published_as: dict | None = None
     only: dict | None = None
+    lower: list | None = None
     titles: dict | None = None
     exchanged: dict | None = None
     stand_ins: dict | None = None
@@ -137,7 +140,9 @@ def table(
     rows, columns = _axes(spec, scores)
     sections = _sections(spec, scores)
     placed = [a for a in (spec.blocks, *rows, *columns) if a and a != "method"]
-    scores = mark_best(scores, lambda s: tuple(getattr(s, a) for a in placed) if s.section == compared else None)
+    scores = mark_best(
+        scores, lambda s: tuple(getattr(s, a) for a in placed) if s.section == compared else None, spec.lower or ()
+    )
     footnotes = Footnotes()
     notes = [explain(scores, printed, placed, spec.counted), *(spec.readings or [])]
     mean_rows = None
@@ -151,7 +156,7 @@ def table(
             parts = [replace(block, summary=mean_rows.rows(heads)) for block, heads in zip(parts, sections.values())]
             notes += mean_rows.notes()
         blocks = [replace(block, heading="" if spec.counted else _heading(block.heading, compared)) for block in parts]
-    notes += _flags(spec, scores)
+    notes += _flags(spec, scores) + ([] if spec.counted else _unknown_metrics(spec, values))
     notes += [coverage(spec, results, printed), *frames.code_notes(records), *footnotes.lines()]
     return Sheet(
         name=spec.table if readout == spec.iterate else f"{spec.table}_{readout}",
@@ -182,12 +187,12 @@ def _scores(
             made = _beside_printed(made, spec, printed) if printed else made
             if made.mean is not None or made.published or not spec.counted:  # a class that a data set has not got
                 scores.append(made)
-    return _differences(_relative_gaps(_best_networks(scores)))
+    return _differences(_relative_gaps(_best_networks(scores, spec.lower or ())))
 
 
-def _best_networks(scores: list[Score]) -> list[Score]:
+def _best_networks(scores: list[Score], lower: Sequence[str]) -> list[Score]:
     """Of each row that is the best of several networks, in each place, the numbers of one of them: that of the best
-    mean of the first metric and class group."""
+    mean of the first metric and class group. ``lower`` as in ``TableSpec``."""
     choices: dict[tuple[str, ...], dict[str, Score]] = {}
 
     def place(s: Score) -> tuple[str, ...]:
@@ -198,8 +203,8 @@ def _best_networks(scores: list[Score]) -> list[Score]:
             choices.setdefault(place(s), {}).setdefault(s.id, s)
 
     def worth(s: Score) -> tuple[bool, float, bool]:
-        lower = recorded(s.metric)[0] in LOWER_IS_BETTER
-        return s.mean is not None, (-s.mean if lower else s.mean) if s.mean is not None else 0.0, s.state != "not run"
+        sign = -1 if s.metric in lower or recorded(s.metric)[0] in LOWER_IS_BETTER else 1
+        return s.mean is not None, sign * s.mean if s.mean is not None else 0.0, s.state != "not run"
 
     kept = {where: max(cells.values(), key=worth) for where, cells in choices.items()}
     made = []
@@ -451,6 +456,15 @@ def _printed_places(spec: TableSpec, result: CellState, printed: PrintedTable) -
         return set()
     where = (labels["dataset"], labels["ratio"], labels["backbone"])
     return {place for row in spec.rows_of(labels) for place in printed.places(row, *where)}
+
+
+def _unknown_metrics(spec: TableSpec, values: dict[str, pd.DataFrame]) -> list[str]:
+    """Names the metrics that no record has, beside the nearest that some have."""
+    known = {str(metric) for frame in values.values() for metric in frame["metric"].unique()}
+    asked = {metric: recorded(metric)[0] for metric in spec.metrics if not relative(metric) and metric not in FACTS}
+    return [
+        f"{metric} is in no record: {suggestion(name, known)}" for metric, name in asked.items() if name not in known
+    ]
 
 
 def _frame(scores: Sequence[Score], mean_rows: MeanRows | None) -> pd.DataFrame:

@@ -25,19 +25,19 @@ def page(title: str, sheets: Sequence[Sheet], drawings: Sequence[Drawing] = (), 
     environment.filters["spoken"] = _spoken
     environment.filters["embedded"] = _embedded
     environment.filters["verdict"] = lambda text: text.replace(" ", "-") if text in VERDICTS else ""
-    anchors = _anchors([*(sheet.name for sheet in sheets), *(f"drawing-{drawing.name}" for drawing in drawings)])
+    ids = _ids([*(sheet.name for sheet in sheets), *(f"drawing-{drawing.name}" for drawing in drawings)])
     template = (resources.files("imbalance_bench.report.writing") / "page.html.j2").read_text(encoding="utf-8")
-    content = {"sheets": list(zip(anchors, sheets)), "drawings": list(zip(anchors[len(sheets) :], drawings))}
+    content = {"sheets": list(zip(ids, sheets)), "drawings": list(zip(ids[len(sheets) :], drawings))}
     return environment.from_string(template).render(title=title, lead=lead, **content)
 
 
-def _anchors(names: Sequence[str]) -> list[str]:
+def _ids(names: Sequence[str]) -> list[str]:
     """An id for each, no two alike."""
     made: list[str] = []
     for name in names:
         plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "part"
         numbered = (f"{plain}-{i}" for i in itertools.count(2))
-        made.append(plain if plain not in made else next(anchor for anchor in numbered if anchor not in made))
+        made.append(plain if plain not in made else next(other for other in numbered if other not in made))
     return made
 
 
