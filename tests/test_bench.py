@@ -6,7 +6,7 @@ import hydra
 import pytest
 import torch
 
-from imbalance_bench.bench import compare, episodes, images, sweeps, tabular, texts
+from imbalance_bench.bench import command, compare, convolutions, episodes, images, sweeps, tabular, texts
 from imbalance_bench.config import label_of
 from tests.tasks import option, options_of
 
@@ -52,6 +52,11 @@ def test_every_row_has_a_rate_and_no_option_is_read_while_the_clock_runs(measure
     assert min(made.values()) > 0
 
 
+@pytest.mark.slow
+def test_the_whole_command_and_the_script_beside_it_run():
+    assert min(command.speeds(2, 1, 1).values()) > 0
+
+
 def test_the_rates_are_medians_of_interleaved_rounds():
     called = []
     rates = compare.compare(
@@ -59,6 +64,20 @@ def test_the_rates_are_medians_of_interleaved_rounds():
     )
     assert called == ["a", "bb"] * 4  # once to warm up
     assert list(rates) == ["a", "bb"] and min(rates.values()) > 0
+
+
+@pytest.mark.parametrize("layer", convolutions.LAYERS)
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_all_ways_to_convolve_are_one(layer, dtype, tolerance):
+    x, weight = convolutions.operands(layer, 2, torch.empty(0, dtype=dtype))
+    x = x[:, :3]
+    found = {}
+    for name, way in convolutions.WAYS.items():
+        out = way(x, weight)
+        found[name] = [out, *torch.autograd.grad(out.square().mean(), (x, weight))]
+    for outputs in found.values():
+        for a, b in zip(outputs, found["in turn"]):
+            assert (a - b).abs().max() <= tolerance * b.abs().max()
 
 
 def test_over_sampling_is_measured_on_as_many_images_as_asked_for(monkeypatch, capsys):
