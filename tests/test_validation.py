@@ -115,3 +115,15 @@ def test_scores_of_images_and_of_texts(monkeypatch):
     agree([image_task(s, (30 + 6 * s, 14, 12), 12) for s in range(2)], backbone("lenet_small", kernel=2, conv=[3, 4]))
     net = backbone("textcnn", **SMALL["textcnn"])
     agree([text_task(net, s) for s in range(2)], net)
+
+
+def test_small_networks_are_asked_for_all_runs_at_once_and_score_as_alone():
+    """Parts of unequal length, one of them empty."""
+    tasks = [task(s, (60 - 9 * s, 20)) for s in range(3)]
+    empty = task(3)
+    tasks.append(replace(empty, valid=empty.valid.take(np.arange(0))))
+    stack = Stack.create(lambda: built(backbone(), (4,), 2), range(4), torch.device("cpu"), torch.float64)
+    together, apart = OnHost(stack, tasks), OnHost(stack, tasks)
+    assert together.filled is not None
+    apart.filled = None
+    np.testing.assert_allclose(together.scores([0, 2, 3]), apart.scores([0, 2, 3]), rtol=1e-12)

@@ -116,6 +116,7 @@ class Stack:
         self.grad = torch.zeros(len(flat), size, dtype=flat.dtype, device=flat.device)
         # Layers change buffers in place. `.data` keeps that from counting as a change of everything else that lies in
         # the same storage, which autograd guards.
+        self._shapes = {name: t.shape for name, t in _tensors(module).items()}
         named = {n: t for n, t in _tensors(module).items() if not isinstance(t, nn.Parameter)}
         self.buffers = {n: v.data for n, v in self.views(flat).items() if n in named}
         self.params = {n: v for n, v in self.views(flat).items() if n not in self.buffers}
@@ -173,16 +174,15 @@ class Stack:
     def views(self, flat: torch.Tensor) -> Params:
         """The parameters and buffers, name → (R, *shape), that lie in rows (R, P + S); of rows (R, P) the former."""
         views, start = {}, 0
-        for name, p in _tensors(self.module).items():
+        for name, shape in self._shapes.items():
             if start == flat.shape[1]:
                 break
-            piece = flat[:, start : start + p.numel()]
-            if self._filters(p):
-                out, inputs, height, width = p.shape
+            piece = flat[:, start : (start := start + shape.numel())]
+            if self._filters(shape):
+                out, inputs, height, width = shape
                 views[name] = piece.view(len(flat), out, height, width, inputs).permute(0, 1, 4, 2, 3)
             else:
-                views[name] = piece.view(len(flat), *p.shape)
-            start += p.numel()
+                views[name] = piece.view(len(flat), *shape)
         return views
 
     def forward(self, params: Params, x: torch.Tensor, stage: str = "logits") -> torch.Tensor:
@@ -394,12 +394,12 @@ class Stack:
         if self.module.training is not training:
             self.module.train(training)
 
-    def _filters(self, p: torch.Tensor) -> bool:
-        return self.channels_last and p.dim() == 4
+    def _filters(self, shape: torch.Size) -> bool:
+        return self.channels_last and len(shape) == 4
 
     def _row(self, gradient: torch.Tensor) -> torch.Tensor:
         """A gradient (R, *shape) in the order of ``flat``."""
-        if self._filters(gradient[0]):
+        if self._filters(gradient.shape[1:]):
             gradient = gradient.permute(0, 1, 3, 4, 2)
         return gradient.reshape(len(self), -1)
 

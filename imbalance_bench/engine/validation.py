@@ -11,25 +11,39 @@ from imbalance_bench import metrics, scoring
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.stack import Stack, lengths, stored
 
+TOGETHER = 1 << 22  # numbers of all validation parts that are copied to be looked at together
+
 
 class OnHost:
-    """One run after the other, by ``scoring.selection_score``."""
+    """One run after the other, by ``scoring.selection_score``. Networks with derivatives by hand, small beside what a
+    call costs, are asked for the outputs of all runs at once."""
 
     def __init__(self, stack: Stack, tasks: Sequence[Task]) -> None:
         self.stack, self.tasks = stack, tasks
         inputs = {id(t.valid): stored(t.valid.x, stack.flat) for t in tasks}
         self.inputs = [inputs[id(t.valid)] for t in tasks]
+        cheap = isinstance(stack, Stack) and stack.traits.passed is not None and len(tasks) > 1
+        together = cheap and len(tasks) * max(x.numel() for x in self.inputs) <= TOGETHER
+        # Shorter parts are filled up with rows that nobody looks at.
+        self.filled = torch.nn.utils.rnn.pad_sequence(self.inputs, batch_first=True) if together else None
 
     def scores(self, runs: Sequence[int]) -> np.ndarray:
         """The scores of these runs, among those of all (R,); nan without rows."""
         scores = np.full(len(self.tasks), np.nan)
+        if self.filled is not None and self.filled.shape[1]:
+            chunk = self.stack.rows_at_once(self.filled[0])
+            of_all = self.stack.evaluate(self.stack.flat.detach(), self.filled.split(chunk, 1))
         for r in runs:
             task = self.tasks[r]
-            if len(task.valid):
+            if not len(task.valid):
+                continue
+            if self.filled is None:
                 outputs = self.stack.predict(self.stack.flat[r].detach(), self.inputs[r]).double()
-                if task.kind == "classification":
-                    outputs = outputs.log_softmax(-1)
-                scores[r] = scoring.selection_score(task.valid.y, outputs.cpu().numpy(), task.kind)
+            else:
+                outputs = of_all[r, : len(task.valid)].double()
+            if task.kind == "classification":
+                outputs = outputs.log_softmax(-1)
+            scores[r] = scoring.selection_score(task.valid.y, outputs.cpu().numpy(), task.kind)
         return scores
 
 
