@@ -234,7 +234,7 @@ class MetaBatches:
         self.there, self.used, self.longest = torch.zeros(0), [PLANNED] * runs, list[list[int]]()
         self.offsets = torch.tensor(rows.offsets, device=rows.x.device)[:, None]
         real = torch.arange(max(self.sizes)) < torch.tensor(self.sizes)[:, None]
-        self.weight = (real / real.sum(1, keepdim=True)).to(rows.like)
+        self.weight = real.to(rows.like) / real.sum(1, keepdim=True)
         self.due = Sent(rows.like)
 
     def next(self, due: Sequence[int]) -> Batch:
