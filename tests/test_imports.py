@@ -43,14 +43,12 @@ MAY = {
         "seeds slices"
     ),
     "run": (
-        "config data devices engine errors identity methods metrics origin plugins progress registry scoring "
-        "slices store tally"
+        "config data devices engine errors identity metrics origin plugins progress registry scoring slices "
+        "store tally"
     ),
     "report": "arguments conf_files config data errors identity metrics origin presets registry scoring select store",
     "status": "arguments conf_files errors origin presets progress scoring select store",
-    "launchers": "config errors interrupts progress run tally",
-    "launch": "conf_files errors launchers presets reference tally",
-    "sweep": "conf_files config errors interrupts launch presets run tally",
+    "sweep": "conf_files config errors interrupts presets progress reference run tally",
     "bench": "conf_files config data devices engine identity methods neighbours registry run",
     "scripts": "arguments bench data errors identity interrupts report rescore status sweep",
 }  # fmt: skip
@@ -66,7 +64,7 @@ REPORT = {
     "figures": "diagrams published records sheet sheets style",
     "cli": "figures published records sheet sheets writing",
 }  # fmt: skip
-FLOORS = 12  # with scripts/ on top
+FLOORS = 9  # with scripts/ on top
 
 
 @cache

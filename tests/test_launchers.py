@@ -13,9 +13,9 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from imbalance_bench import launchers
 from imbalance_bench.errors import BenchError
-from imbalance_bench.launchers import Gpu, Processes, Together, gpus
+from imbalance_bench.sweep import launchers
+from imbalance_bench.sweep.launchers import Gpu, Processes, Together, gpus
 from imbalance_bench.tally import VARIABLE, DeviceLost, StopSweep, Tally
 
 
@@ -169,5 +169,5 @@ def test_a_launcher_that_cannot(launcher, message, monkeypatch):
 
 def test_the_process_that_deals_out_the_cells_needs_no_torch():
     """A process that is forked must find CUDA_VISIBLE_DEVICES before torch looks."""
-    code = "import sys; import imbalance_bench.launch, imbalance_bench.run.programs; print('torch' in sys.modules)"
+    code = "import sys; import imbalance_bench.sweep.grid, imbalance_bench.run.programs; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

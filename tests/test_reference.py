@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hydra import compose, initialize_config_dir
 
-from imbalance_bench.launch import register
 from imbalance_bench.reference import keys_help, page
+from imbalance_bench.sweep.grid import register
 from tests.tasks import CONF
 
 

@@ -114,7 +114,7 @@ def test_the_tally_is_read_once(tally, monkeypatch):
 
 
 def test_a_sweep_composes_each_option_once_not_each_job():
-    from imbalance_bench.launch import Grid
+    from imbalance_bench.sweep.grid import Grid
 
     files = Mock()
     files.options = lambda key: ["some"] if key in ("dataset", "method") else []
@@ -125,7 +125,7 @@ def test_a_sweep_composes_each_option_once_not_each_job():
 
 
 def test_a_long_sweep_says_what_it_does_before_the_first_cell(monkeypatch, capsys):
-    from imbalance_bench.launch import EVERY, MANY, Grid
+    from imbalance_bench.sweep.grid import EVERY, MANY, Grid
 
     now = itertools.count(step=EVERY / 50)
     monkeypatch.setattr("time.monotonic", lambda: next(now))

@@ -65,6 +65,11 @@ class Method:
         hooks = ("fit", "batch_loss", "initialise")
         return not self.stages and all(getattr(type(self), hook) is getattr(Method, hook) for hook in hooks)
 
+    @property
+    def own_loss(self) -> bool:
+        """Whether its loss is another than the cross-entropy of this class."""
+        return type(self).loss is not Method.loss
+
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         """Trains one run a task, all together."""
         sets = self.training_sets(tasks, engine)
@@ -122,7 +127,7 @@ class Method:
         """The objective, one number per run (R,): the mean of ``loss`` over the batch. ``stack(x, stage)`` gives
         logits, embeddings or the head's logits of embeddings, ``stack.logits(x)`` the logits where nothing but the loss
         itself is differentiated, faster; ``state.generators`` are for what is drawn."""
-        if type(self).loss is Method.loss:
+        if not self.own_loss:
             return stack.mean_cross_entropy(batch.x, batch.y, batch.weight)
         return batch.mean(self.loss(stack.logits(batch.x), batch.y, state))
 

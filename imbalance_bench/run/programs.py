@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from imbalance_bench import identity, progress
 from imbalance_bench.config import OF_ALL, Config
 from imbalance_bench.errors import BenchError
-from imbalance_bench.methods.base import Method
 from imbalance_bench.run import Outcome, Work, logged
 from imbalance_bench.run.recipe import Prepared, data_of, fit_in_chunks, prepare, say_once
 from imbalance_bench.tally import DeviceLost
@@ -280,7 +279,7 @@ def fit_together(members: Sequence[Member]) -> bool:
 
 def _objective(method: Any) -> Any:
     """Equal for methods whose loss is the same."""
-    return None if type(method).loss is Method.loss else method
+    return method if method.own_loss else None
 
 
 def _fit(runs: Sequence[OneRun]) -> Sequence[Classifier]:

@@ -20,8 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from imbalance_bench.conf_files import ConfFiles
 from imbalance_bench.errors import BenchError
-from imbalance_bench.launchers import Gpu, Processes, Together
 from imbalance_bench.presets import check_paper, jobs_of
+from imbalance_bench.sweep.launchers import Gpu, Processes, Together
 from imbalance_bench.tally import Tally, clock
 
 Plugins.instance()  # reads Hydra's own plugins, which it would otherwise do after the next line and make other classes

@@ -39,7 +39,7 @@ class Sweep:
         """Calls Hydra's ``main``; prints the summary of a sweep. The exit status of the command."""
         interrupts.describe(self.doing)
         with friendly_errors():
-            from imbalance_bench.launch import register
+            from imbalance_bench.sweep.grid import register
 
             register()
             options_first()
