@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,10 @@ class Tally:
     def begin(self, job: int, name: str) -> None:
         self._enter({"job": job, "name": name})
 
-    def end(self, job: int, status: str, seconds: float, failed: bool, unrecorded: str = "") -> str:
-        """Enters what became of a job and returns the progress that precedes its line, e.g. ``[3/26, 0:40 left] ``.
+    def end(self, job: int, status: str, seconds: float, failed: bool, unrecorded: str = "", line: str = "") -> str:
+        """Enters what became of a job and returns the progress that precedes its ``line``, e.g. ``[3/26, 0:40 left] ``.
         ``unrecorded``: the line of a failure that no cell records."""
-        outcome = {"status": status, "seconds": seconds, "failed": failed, "unrecorded": unrecorded}
+        outcome = {"status": status, "seconds": seconds, "failed": failed, "unrecorded": unrecorded, "line": line}
         self._enter({"job": job, **outcome})
         if not self.total:
             return ""
@@ -115,20 +116,26 @@ class Tally:
             self._take(line)
         self._update()
 
-    def _update(self) -> None:
+    def added(self) -> list[dict[str, Any]]:
+        """What was entered since the last look."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self._read)
                 added = file.read()
         except OSError:
-            return
+            return []
         whole = added.rpartition(b"\n")[0]
         self._read += len(whole) + bool(whole)
+        lines = []
         for line in whole.splitlines():
-            try:
-                self._take(json.loads(line))
-            except (ValueError, KeyError, TypeError, AttributeError):
-                continue
+            with suppress(ValueError):
+                lines.append(json.loads(line))
+        return [line for line in lines if isinstance(line, dict)]
+
+    def _update(self) -> None:
+        for line in self.added():
+            with suppress(ValueError, KeyError, TypeError):
+                self._take(line)
 
     def _take(self, line: dict[str, Any]) -> None:
         if "total" in line:

@@ -64,8 +64,8 @@ def finished(folder: Path) -> dict[str, bytes]:
         (["-m", "method=focal,smote", "method.gamma=1,2"], "error: unknown key method.gamma: method=smote has none; "),
         (["-m", "hydra/launcher=proceses"], "error: unknown hydra/launcher=proceses: did you mean processes?"),
         (
-            ["-m", "hydra/launcher=submitit_slurm"],
-            "error: hydra/launcher=submitit_slurm is a plug-in that is not installed: pip install -e '.[sweep]'; or",
+            ["-m", "hydra/launcher=ray"],
+            "error: hydra/launcher=ray is a plug-in that is not installed: pip install -e '.[ray]'; or use ",
         ),
     ],
 )

@@ -88,8 +88,10 @@ class Sweep:
             unrecorded = outcome.line()
         failed = outcome.status == "failed" or bool(outcome.headline and outcome.message)
         self.failed |= failed
-        progress = tally.end(hydra.job.num, outcome.status, outcome.seconds, failed, unrecorded) if tally else ""
-        print(progress + outcome.line(), file=sys.stderr if outcome.status == "failed" else sys.stdout, flush=True)
+        line, progress = outcome.line(), ""
+        if tally:
+            progress = tally.end(hydra.job.num, outcome.status, outcome.seconds, failed, unrecorded, line)
+        print(progress + line, file=sys.stderr if outcome.status == "failed" else sys.stdout, flush=True)
         if outcome.status == "failed" and cfg.get("on_error") == "stop":
             raise StopSweep
         if outcome.lost:

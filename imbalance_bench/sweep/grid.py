@@ -1,7 +1,7 @@
 """How Hydra runs the cells of a sweep: which ones, in which order, and in which processes.
 
-``Grid`` takes the place of Hydra's own sweeper, in every configuration; launchers.py has the launchers. ``register``
-tells Hydra of them, and of what --help says of the options that are chosen.
+``Grid`` takes the place of Hydra's own sweeper, in every configuration; launchers.py and queues.py have the launchers.
+``register`` tells Hydra of them, and of what --help says of the options that are chosen.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from imbalance_bench.conf_files import ConfFiles
 from imbalance_bench.errors import BenchError
 from imbalance_bench.presets import check_paper, jobs_of
 from imbalance_bench.sweep.launchers import Gpu, Processes, Together
+from imbalance_bench.sweep.queues import SubmititLocal, SubmititSlurm
 from imbalance_bench.tally import Tally, clock
 
 Plugins.instance()  # reads Hydra's own plugins, which it would otherwise do after the next line and make other classes
@@ -117,13 +119,37 @@ class GpuConf:
     slots_per_gpu: int = 1
 
 
-LAUNCHERS = {"processes": ProcessesConf, "together": TogetherConf, "gpu": GpuConf}
+LAUNCHERS: dict[str, Any] = {"processes": ProcessesConf, "together": TogetherConf, "gpu": GpuConf}
+
+with suppress(ImportError):  # a launcher that is not installed is not among the options
+    from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
+
+    @dataclass
+    class SubmititLocalConf(LocalQueueConf):
+        _target_: str = f"{basic_sweeper.__name__}.SubmititLocal"
+        submitit_folder: str = "${hydra.sweep.dir}/jobs/%j"
+        n_jobs: int = -1
+        cells_per_job: int | None = None
+        timeout_min: int = 7 * 24 * 60
+
+    @dataclass
+    class SubmititSlurmConf(SlurmQueueConf):
+        _target_: str = f"{basic_sweeper.__name__}.SubmititSlurm"
+        submitit_folder: str = "${hydra.sweep.dir}/jobs/%j"
+        cells_per_job: int | None = None
+        timeout_min: int = 4 * 60
+        max_num_timeout: int = 5
+        cpus_per_task: int | None = 1
+        array_parallelism: int = 100
+        setup: list[str] | None = field(default_factory=lambda: ["export OMP_NUM_THREADS=${oc.env:OMP_NUM_THREADS,1}"])
+
+    LAUNCHERS |= {"submitit_local": SubmititLocalConf, "submitit_slurm": SubmititSlurmConf}
 
 
 def register() -> None:
     """Tells Hydra of the sweeper and the launchers, which it takes from modules of its own name only, and of what
     --help adds."""
-    for plugin in (Grid, Processes, Together, Gpu):
+    for plugin in (Grid, Processes, Together, Gpu, SubmititLocal, SubmititSlurm):
         plugin.__module__ = basic_sweeper.__name__
         setattr(basic_sweeper, plugin.__name__, plugin)
         Plugins.instance().register(plugin)

@@ -1,0 +1,336 @@
+"""Hydra launchers whose cells are jobs of a queue, on this machine or on others that share a file system with it.
+
+A job takes several cells. It enters what becomes of them in a file of its own (several machines that append to one file
+lose lines); the process that submits the jobs reads these files, prints each cell's line and keeps the sweep's tally.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobReturn, JobStatus
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.sweep.launchers import Processes
+from imbalance_bench.tally import StopSweep, Tally
+
+STATE = "state.pkl"  # what every job needs to compose and run its cells
+STOP = "stop"  # exists once on_error=stop has ended the sweep
+ARRAY = 1000  # jobs that SLURM takes in an array unless it is configured otherwise (MaxArraySize)
+
+
+@dataclass
+class Piece:
+    """What a job of the queue runs: cells by their numbers. ``folder``: of the sweep's jobs; ``entries``: where it
+    enters what becomes of its cells."""
+
+    numbers: list[int]
+    folder: Path
+    entries: Path
+
+    def __call__(self) -> None:
+        """Runs the cells that have not ended in an earlier try."""
+        import cloudpickle
+
+        with (self.folder / STATE).open("rb") as file:
+            state = cloudpickle.load(file)
+        os.chdir(state.pop("cwd"))
+        Singleton.set_state(state.pop("singletons"))
+        processes = Processes(1)
+        vars(processes).update(state)
+        self.entries.touch()
+        Tally.current = tally = Tally(self.entries)
+        ended = {entry.get("job") for entry in tally.added() if "status" in entry}
+        for _, returned in processes.work([number for number in self.numbers if number not in ended]):
+            if returned is None or processes.lost or (self.folder / STOP).exists():
+                return
+            _ = returned.return_value  # raises what the job raised
+
+    def checkpoint(self) -> Any:
+        """What submitit queues again when the job runs into its time limit, or makes room for another."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+
+@dataclass
+class Submitted:
+    """A piece in the queue, its handle there, and what its job has entered so far."""
+
+    piece: Piece
+    handle: Any
+    tally: Tally
+    begun: bool = False
+    left: set[int] = field(default_factory=set)
+
+
+class Queue(Processes):
+    """``cells_per_job`` (None: what makes at most ``most_jobs`` jobs). A job that ends early costs the cell that it was
+    at; the cells after that are submitted again."""
+
+    name = ""  # of the launcher
+    look = 0.2  # seconds between two looks at what the jobs have entered
+    check = 0.2  # seconds between two looks for jobs that have ended
+
+    def __init__(self, n_jobs: int, cells_per_job: int | None) -> None:
+        super().__init__(n_jobs)
+        self.cells_per_job = cells_per_job
+        self.left: set[int] = set()
+        self.stopped = False
+
+    @property
+    @abstractmethod
+    def most_jobs(self) -> int:
+        """How many jobs are worth their start, or may be queued."""
+
+    @abstractmethod
+    def submit(self, pieces: Sequence[Piece]) -> Sequence[Any]:
+        """Puts pieces into the queue; a handle of each."""
+
+    @abstractmethod
+    def over(self, handle: Any) -> str:
+        """How a job has ended, and where more is said about it; "" while it has not."""
+
+    @abstractmethod
+    def cancel(self, handles: Sequence[Any]) -> None:
+        """Ends these jobs."""
+
+    def setup(self, **parts: Any) -> None:
+        super().setup(**parts)
+        if self.cells_per_job is not None and self.cells_per_job < 1:
+            raise BenchError(
+                f"hydra.launcher.cells_per_job={self.cells_per_job} must be 1 or more (null: as many as keep the jobs "
+                "few)"
+            )
+
+    def room(self) -> int:
+        """How many jobs may be submitted and not over."""
+        return self.places()
+
+    def pieces(self) -> Sequence[list[int]]:
+        numbers = list(self.overrides)
+        each = self.cells_per_job or -(-len(numbers) // self.most_jobs)
+        return [numbers[start : start + each] for start in range(0, len(numbers), each)]
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        self.overrides = {number: list(job) for number, job in enumerate(job_overrides, initial_job_idx)}
+        self.left = set(self.overrides)
+        folder = Path(self.config.hydra.sweep.dir).absolute() / "jobs"
+        self._save(folder)
+        waiting = deque(self.pieces())
+        told = f"{len(self.overrides)} cells in {len(waiting)} jobs of {self.name}, whose logs are in {folder}"
+        print(told, file=sys.stderr, flush=True)
+        queued: list[Submitted] = []
+        count, due = 0, 0.0
+        try:
+            while waiting or queued:
+                new: list[Piece] = []
+                while waiting and len(queued) + len(new) < self.room():
+                    new.append(Piece(waiting.popleft(), folder, folder / f"{count}.jsonl"))
+                    count += 1
+                if new:
+                    queued += [Submitted(p, h, Tally(p.entries)) for p, h in zip(new, self.submit(new), strict=True)]
+                time.sleep(self.look)
+                ends = {}
+                if time.monotonic() >= due:  # before its entries are read, which are then its last ones
+                    due = time.monotonic() + self.check
+                    ends = {i: how for i, job in enumerate(queued) if (how := self.over(job.handle))}
+                for i, job in enumerate(queued):
+                    self._relay(job)
+                    if i in ends:
+                        waiting.extendleft(self._leaves(job, ends[i]))
+                queued = [job for i, job in enumerate(queued) if i not in ends and self._unfinished(job)]
+                if self.stopped and not (folder / STOP).exists():  # cells that are being trained may end
+                    (folder / STOP).touch()
+                    self.cancel([job.handle for job in queued if not job.begun])
+                    queued = [job for job in queued if job.begun]
+                if self.stopped:
+                    waiting.clear()
+        finally:
+            self.cancel([job.handle for job in queued])
+        if self.stopped:
+            raise StopSweep
+        return [JobReturn(status=JobStatus.COMPLETED) for _ in self.overrides]
+
+    def _save(self, folder: Path) -> None:
+        import cloudpickle
+
+        parts = ("hydra_context", "task_function", "config", "overrides")
+        state = {"cwd": str(Path.cwd()), "singletons": Singleton.get_state(), **{p: getattr(self, p) for p in parts}}
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / STATE).write_bytes(cloudpickle.dumps(state))
+
+    def _unfinished(self, job: Submitted) -> bool:
+        return any(number in self.left for number in job.piece.numbers)
+
+    def _relay(self, job: Submitted) -> None:
+        """Takes what a job has entered over into the sweep's tally, and prints it."""
+        for entry in job.tally.added():
+            job.begun = True
+            number = entry.get("job")
+            if number not in self.left:  # which its first try had ended
+                continue
+            with suppress(KeyError):  # scribbled: the cell counts as one that its job has not ended
+                if "name" in entry:
+                    self._tally.begin(number, entry["name"])
+                else:
+                    self._told(number, entry)
+
+    def _told(self, number: int, entry: Mapping[str, Any]) -> None:
+        parts = [entry[key] for key in ("status", "seconds", "failed", "unrecorded", "line")]
+        failed = entry["status"] == "failed"
+        self.left.remove(number)
+        print(self._tally.end(number, *parts) + entry["line"], file=sys.stderr if failed else sys.stdout, flush=True)
+        self.stopped |= failed and self.config.get("on_error") == "stop"
+
+    def _leaves(self, job: Submitted, how: str) -> list[list[int]]:
+        """Says what the end of a job has cost; the pieces that are to be submitted again."""
+        left = [number for number in job.piece.numbers if number in self.left]
+        at = [number for number in left if number in self._tally.running]
+        lost = at or (left if len(left) == len(job.piece.numbers) else [])  # all, where it could not even begin
+        if not self.stopped:
+            for number in lost:
+                line = f"{self._tally.name(number)}: failed: its job {how}"
+                entry = {"status": "failed", "seconds": 0.0, "failed": True, "unrecorded": line, "line": line}
+                self._told(number, entry)
+        again = [number for number in left if number not in lost]
+        return [again] if again and not self.stopped else []
+
+    @property
+    def _tally(self) -> Tally:
+        assert Tally.current is not None
+        return Tally.current
+
+
+class Submitit(Queue):
+    """Jobs of submitit. ``parameters``: as hydra-submitit-launcher has them."""
+
+    cluster = ""
+
+    def __init__(
+        self,
+        cells_per_job: int | None,
+        submitit_folder: str,
+        n_jobs: int = 1,
+        max_num_timeout: int | None = None,
+        **parameters: Any,
+    ) -> None:
+        super().__init__(n_jobs, cells_per_job)
+        self.submitit_folder, self.parameters = submitit_folder, parameters
+        self.tries = {} if max_num_timeout is None else {f"{self.cluster}_max_num_timeout": max_num_timeout}
+
+    def setup(self, **parts: Any) -> None:
+        super().setup(**parts)
+        if (limit := self.parameters["timeout_min"]) < 1:
+            raise BenchError(f"hydra.launcher.timeout_min={limit} must be 1 or more (minutes that a job may take)")
+
+    def submit(self, pieces: Sequence[Piece]) -> Sequence[Any]:
+        import submitit
+        from omegaconf import OmegaConf
+
+        executor = submitit.AutoExecutor(str(Path(self.submitit_folder).absolute()), self.cluster, **self.tries)
+        general = submitit.AutoExecutor._typed_parameters()
+        plain = {k: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for k, v in self.parameters.items()}
+        executor.update_parameters(**{k if k in general else f"{self.cluster}_{k}": v for k, v in plain.items()})
+        with executor.batch():
+            return [executor.submit(piece) for piece in pieces]
+
+    def over(self, handle: Any) -> str:
+        if not handle.done():
+            return ""
+        return f"{handle.job_id} ended ({handle.state.lower()}): {last_line(handle.paths.stderr)}"
+
+
+def last_line(log: Path) -> str:
+    """The last thing that a job said, and where."""
+    with suppress(OSError):
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        return f"{lines[-1] if lines else 'it said nothing'} (log: {log})"
+    return f"it left no log {log}"
+
+
+class SubmititLocal(Submitit):
+    """At most ``n_jobs`` jobs at a time (-1: one a core), each a process of this machine."""
+
+    name, cluster = "submitit_local", "local"
+
+    @property
+    def most_jobs(self) -> int:
+        return 8 * self.places()
+
+    def submit(self, pieces: Sequence[Piece]) -> Sequence[Any]:
+        with apart(pieces[0].folder / "controllers.log"):  # else an interrupt makes them print tracebacks
+            return super().submit(pieces)
+
+    def cancel(self, handles: Sequence[Any]) -> None:
+        for handle in handles:
+            handle.cancel()
+
+
+class SubmititSlurm(Submitit):
+    """Arrays of jobs of SLURM, all in the queue at once."""
+
+    name, cluster = "submitit_slurm", "slurm"
+    look, check = 2.0, 10.0
+
+    @property
+    def most_jobs(self) -> int:
+        return ARRAY
+
+    def room(self) -> int:
+        return ARRAY
+
+    def setup(self, **parts: Any) -> None:
+        super().setup(**parts)
+        if missing := [tool for tool in ("sbatch", "srun", "sacct", "scancel") if shutil.which(tool) is None]:
+            raise BenchError(
+                f"hydra/launcher=submitit_slurm: there is no SLURM here (no {', '.join(missing)}): start this where "
+                "sbatch works, or use hydra/launcher=processes"
+            )
+
+    def submit(self, pieces: Sequence[Piece]) -> Sequence[Any]:
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+        try:
+            return super().submit(pieces)
+        except (FailedJobError, FailedSubmissionError) as error:
+            lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+            said = next((line for line in lines if line.startswith("sbatch: ")), lines[0] if lines else "")
+            raise BenchError(
+                f"hydra/launcher=submitit_slurm: SLURM took no jobs ({said}): see hydra.launcher.partition, account, "
+                "timeout_min, cells_per_job; or use hydra/launcher=processes"
+            ) from error
+
+    def cancel(self, handles: Sequence[Any]) -> None:
+        if handles:
+            subprocess.run(["scancel", *(handle.job_id for handle in handles)], capture_output=True)
+
+
+@contextmanager
+def apart(errors: Path) -> Iterator[None]:
+    """Processes that are started within write their errors to a file, and can be interrupted even where this one
+    cannot (a shell's background job)."""
+    kept, handler = os.dup(2), signal.getsignal(signal.SIGINT)
+    try:
+        with errors.open("ab") as file:
+            os.dup2(file.fileno(), 2)
+        if handler is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        os.dup2(kept, 2)
+        os.close(kept)

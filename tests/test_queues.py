@@ -1,0 +1,255 @@
+"""Launchers whose cells are jobs of a queue: submitit's processes here, and a SLURM that a few scripts play."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.sweep import queues
+from imbalance_bench.tally import Tally
+
+# A command whose cells train nothing: ``word`` says what becomes of each. One that reaches its limit gets, in its first
+# try, the signal that a queue sends before the time is over.
+SCRIPT = """
+import os, signal, sys, time
+from pathlib import Path
+
+import hydra
+
+from imbalance_bench import interrupts
+from imbalance_bench.sweep import queues
+from imbalance_bench.sweep.grid import register
+from imbalance_bench.tally import StopSweep, Tally
+
+for kind in (queues.SubmititLocal, queues.SubmititSlurm):
+    kind.look, kind.check = 0.1, 0.3
+
+
+@hydra.main(version_base="1.3", config_path=".", config_name="config")
+def main(cfg):
+    tally, number = Tally.find(), hydra.core.hydra_config.HydraConfig.get().job.num
+    tally.begin(number, cfg.word)
+    with open(f"{number}.txt", "a") as file:
+        file.write(f"{os.getpid()} ")
+    if cfg.word == "sleeps":
+        time.sleep(60)
+    if cfg.word == "dies":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if cfg.word == "reaches its limit" and len(Path(f"{number}.txt").read_text().split()) == 1:
+        os.kill(os.getpid(), signal.SIGUSR2)
+        time.sleep(60)
+    failed = cfg.word == "fails"
+    line = f"{cfg.word}: ended"
+    print(tally.end(number, "failed" if failed else "done", 1.0, failed, line if failed else "", line) + line)
+    if failed and cfg.on_error == "stop":
+        raise StopSweep
+
+
+if __name__ == "__main__":
+    interrupts.install()
+register()
+try:
+    main()
+except StopSweep:
+    print("stopped")
+print(Tally.current.summary())
+sys.exit(Tally.current.failures > 0)
+"""
+CONFIG = """
+word: fine
+on_error: continue
+hydra: {output_subdir: null, run: {dir: .}, sweep: {dir: sweep, subdir: "${hydra.job.num}"}}
+defaults: [_self_, override hydra/job_logging: none, override hydra/hydra_logging: none]
+"""
+# What SLURM's commands do: a job, or each task of an array, is a process of this machine.
+SLURM = {
+    "sbatch": r"""
+for script; do :; done
+id=$((77 + $(ls "$FAKE" | grep -c ^script)))
+cp "$script" "$FAKE/script$id"
+last=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*/\1/p' "$script")
+if [ "$last" ]; then for task in $(seq 0 "$last"); do scontrol requeue ${id}_$task; done; else scontrol requeue $id; fi
+echo Submitted batch job $id
+""",
+    "scontrol": r"""
+export SLURM_JOB_ID=${2%_*}
+case $2 in *_*) export SLURM_ARRAY_JOB_ID=$SLURM_JOB_ID SLURM_ARRAY_TASK_ID=${2#*_};; esac
+setsid sh "$FAKE/script$SLURM_JOB_ID" >/dev/null 2>&1 </dev/null &
+echo $! > "$FAKE/task$2"
+""",
+    "srun": r"""
+while [ "${1#--}" != "$1" ]; do case $1 in
+    --output) out=$2; shift 2;; --error) err=$2; shift 2;; *) shift;; esac; done
+name() { echo "$1" | sed "s/%j/$SLURM_JOB_ID/g;s/%A/$SLURM_JOB_ID/g;s/%a/$SLURM_ARRAY_TASK_ID/g;s/%t/0/g"; }
+exec "$@" >>"$(name "$out")" 2>>"$(name "$err")"
+""",
+    "sacct": r"""
+echo 'JobID|State|NodeList'
+for file in "$FAKE"/task*; do
+    kill -0 "$(cat "$file")" 2>/dev/null && state=RUNNING || state=FAILED
+    echo "${file##*task}|$state|here"
+done
+""",
+    "scancel": "",
+}
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="hydra-submitit-launcher is not installed")
+    (tmp_path / "cells.py").write_text(SCRIPT)
+    (tmp_path / "config.yaml").write_text(CONFIG)
+    (tmp_path / "bin").mkdir()
+    return tmp_path
+
+
+def slurm(folder: Path, **commands: str) -> None:
+    for name, text in (SLURM | commands).items():
+        (folder / "bin" / name).write_text(f"#!/bin/sh\n{text}")
+        (folder / "bin" / name).chmod(0o755)
+
+
+def started(folder: Path, launcher: str, *words: str) -> subprocess.Popen[str]:
+    own = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "FAKE": str(folder / "bin"), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "cells.py", "-m", f"hydra/launcher={launcher}", *words]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=os.environ | own, stdout=pipe, stderr=pipe, text=True)
+
+
+def sweep(folder: Path, launcher: str, *words: str) -> subprocess.CompletedProcess[str]:
+    process = started(folder, launcher, *words)
+    out, error = process.communicate(timeout=120)
+    return subprocess.CompletedProcess(process.args, process.returncode, out, error)
+
+
+def tries(folder: Path, number: int) -> int:
+    path = folder / f"{number}.txt"
+    return len(path.read_text().split()) if path.exists() else 0
+
+
+LAUNCHERS = {"submitit_local": ["hydra.launcher.n_jobs=2"], "submitit_slurm": []}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_jobs_of_a_queue_end_in_every_way(folder, launcher):
+    """Killed: its cell failed, and the cell after it is trained by another job. At its limit: queued again, where the
+    cell that it had ended is not trained again."""
+    slurm(folder)
+    words = "word=fine,reaches its limit,dies,afterwards"
+    done = sweep(folder, launcher, words, "hydra.launcher.cells_per_job=2", *LAUNCHERS[launcher])
+    assert done.returncode == 1, done.stderr
+    *lines, last, _ = done.stdout.splitlines()
+    assert sorted(line.partition("] ")[2] for line in lines) == [
+        "afterwards: ended",
+        "fine: ended",
+        "reaches its limit: ended",
+    ]
+    assert last.startswith("4 of 4 cells: 3 done, 0 skipped (done before), 1 failed")
+    assert [tries(folder, number) for number in range(4)] == [1, 2, 1, 1]
+    told = done.stderr.splitlines()
+    assert told[0].startswith(f"4 cells in 2 jobs of {launcher}, whose logs are in {folder}/sweep/jobs")
+    (failed,) = [line for line in told if "dies: failed: its job " in line]
+    log = Path(failed.partition("(log: ")[2].rstrip(")"))
+    assert log.is_relative_to(folder / "sweep/jobs") and log.exists()
+    assert len(told) == 2 and "Traceback" not in done.stderr
+
+
+def test_a_failure_that_stops_the_sweep_leaves_the_jobs_that_are_queued(folder):
+    words = "word=fine,fails,later,last"
+    done = sweep(folder, "submitit_local", words, "on_error=stop", "hydra.launcher.n_jobs=1")
+    assert (done.returncode, done.stdout.splitlines()[1]) == (1, "stopped")
+    assert [tries(folder, number) for number in range(4)] == [1, 1, 0, 0]
+
+
+def test_jobs_end_with_the_command_that_submitted_them(folder):
+    process = started(folder, "submitit_local", "word=sleeps")
+    until(lambda: tries(folder, 0))
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 143 and "Traceback" not in error
+    job = Path("/proc", (folder / "0.txt").read_text().strip())
+    until(lambda: not job.exists())
+
+
+def until(holds: Callable[[], Any]) -> None:
+    for _ in range(300):
+        if holds():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not come to that")
+
+
+def test_what_slurm_is_asked_for(folder):
+    """As sbatch reads it; then it takes no job."""
+    refuses = 'for script; do :; done; cp "$script" "$FAKE/script"; echo "sbatch: error: no partition" >&2; exit 1'
+    slurm(folder, sbatch=refuses)
+    own = ["hydra.launcher.partition=short", "hydra.launcher.timeout_min=90", "hydra.launcher.array_parallelism=3"]
+    done = sweep(folder, "submitit_slurm", "word=1,2,3,4,5", *own)
+    said = (
+        "hydra/launcher=submitit_slurm: SLURM took no jobs (sbatch: error: no partition): see hydra.launcher.partition"
+    )
+    assert done.returncode == 1 and said in done.stderr
+    script = (folder / "bin/script").read_text().splitlines()
+    flags = dict(line.removeprefix("#SBATCH --").split("=", 1) for line in script if line.startswith("#SBATCH --"))
+    wanted = {"array": "0-4%3", "partition": "short", "time": "90", "cpus-per-task": "1", "signal": "USR2@120"}
+    assert {key: flags[key] for key in wanted} == wanted
+    assert "export OMP_NUM_THREADS=1" in script
+
+
+LOCAL = {"cells_per_job": None, "submitit_folder": "jobs/%j", "timeout_min": 60}
+
+
+@pytest.mark.parametrize(
+    "kind, own, message",
+    [
+        (queues.SubmititLocal, {"n_jobs": 0}, "hydra.launcher.n_jobs=0 must be 1 or more"),
+        (queues.SubmititLocal, {"cells_per_job": 0}, "hydra.launcher.cells_per_job=0 must be 1 or more"),
+        (queues.SubmititSlurm, {"timeout_min": 0}, "hydra.launcher.timeout_min=0 must be 1 or more"),
+        (
+            queues.SubmititSlurm,
+            {},
+            r"there is no SLURM here \(no sbatch, srun, .*\): .* or use hydra/launcher=processes",
+        ),
+    ],
+)
+def test_a_queue_that_cannot(kind, own, message, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BenchError, match=message):
+        kind(**{**LOCAL, **own}).setup(hydra_context=None, task_function=None, config=None)
+
+
+def test_cells_are_divided_among_few_jobs():
+    def sizes(launcher: queues.Queue, cells: int) -> list[int]:
+        launcher.overrides = {number: [] for number in range(cells)}
+        pieces = launcher.pieces()
+        assert sum(pieces, []) == list(range(cells))
+        return [len(piece) for piece in pieces]
+
+    assert sizes(queues.SubmititLocal(**LOCAL, n_jobs=2), 16) == [1] * 16
+    assert sizes(queues.SubmititLocal(**LOCAL, n_jobs=2), 33) == [3] * 11
+    assert sizes(queues.SubmititSlurm(**LOCAL), 10_000) == [10] * 1000
+    assert sizes(queues.SubmititSlurm(**LOCAL | {"cells_per_job": 4}), 10) == [4, 4, 2]
+
+
+def test_a_scribbled_entry_costs_no_more_than_itself(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Tally, "current", None)
+    monkeypatch.setenv("IMBALANCE_BENCH_TALLY", "")
+    Tally.start(tmp_path, 2, "status.py")
+    entries = tmp_path / "0.jsonl"
+    whole = {"job": 1, "status": "done", "seconds": 1.0, "failed": False, "unrecorded": "", "line": "focal: done"}
+    entries.write_text(f'{{"job": 0, "status": "done"}}\n[1]\nnot JSON\n{json.dumps(whole)}\n{{"job": 0, "na')
+    launcher = queues.SubmititLocal(**LOCAL)
+    launcher.left, launcher.config = {0, 1}, {}
+    launcher._relay(queues.Submitted(queues.Piece([0, 1], tmp_path, entries), None, Tally(entries)))
+    assert capsys.readouterr().out.endswith("] focal: done\n")
+    assert launcher.left == {0}
