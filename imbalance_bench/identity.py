@@ -70,7 +70,13 @@ def code(plain: dict[str, Any]) -> dict[str, str]:
         options = plain.get(group, {})  # the tracker, which has no part in a result, is not in it
         parts = [options, *(value for value in options.values() if isinstance(value, dict))]
         modules |= {registry.get(part["name"]).__module__ for part in parts if part.get("name") in registry.names()}
-    return origin.package_code(sorted(modules))
+    return dict(_package_code(tuple(sorted(modules))))
+
+
+@cache
+def _package_code(modules: tuple[str, ...]) -> dict[str, str]:
+    """As it was when this process first asked: what is edited later is not what it has imported."""
+    return origin.package_code(modules)
 
 
 def _unlabelled(value: Any) -> Any:
