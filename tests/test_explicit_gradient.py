@@ -211,7 +211,7 @@ def test_weights_of_a_step_sum_to_one():
     assert alone.real is None and alone.synthetic.tolist() == [[1], [1]]
     assert joint.synthetic.flatten().tolist() == pytest.approx([1 / 5, 1 / 3])
     assert joint.real.flatten().tolist() == pytest.approx([1 / 5] * 4 + [1 / 3] * 2 + [0] * 2)
-    assert alone.active is None  # both runs take part
+    assert alone.active.tolist() == [[1], [1]]  # both runs take part
 
 
 def test_a_run_whose_epoch_is_over_takes_no_step():

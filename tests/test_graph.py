@@ -18,6 +18,7 @@ from imbalance_bench.engine import Engine, graph
 from imbalance_bench.engine.graph import Replayed
 from imbalance_bench.engine.joint import Joint
 from imbalance_bench.engine.loop import Training
+from imbalance_bench.engine.monitor import Monitor
 from imbalance_bench.errors import BenchError
 from imbalance_bench.run import run_cell
 from imbalance_bench.store import Store
@@ -60,7 +61,7 @@ def assert_same(found, expected, atol=1e-10):
             torch.testing.assert_close(a.parameters[readout].cpu(), b.parameters[readout].cpu(), rtol=0, atol=atol)
         assert [h.keys() for h in a.history] == [h.keys() for h in b.history]
         for ours, theirs in zip(a.history, b.history):
-            assert ours["train_loss"] == pytest.approx(theirs["train_loss"], rel=1e-9)
+            assert ours == pytest.approx(theirs, rel=1e-9)
         assert (a.failure, a.readouts) == (b.failure, b.readouts)
 
 
@@ -142,6 +143,42 @@ def test_rounds_of_deep_over_sampling(steps, monkeypatch):
     assert len(graphs) <= 4 < len(steps)  # two kinds of batches in each of two phases
     monkeypatch.undo()
     np.testing.assert_allclose(np.concatenate(ours), np.concatenate(trained()), atol=1e-9)
+
+
+@pytest.mark.parametrize("objective", ["cross_entropy", "squared_error"])
+@pytest.mark.parametrize("eta2", [0.0, 1.0])
+@pytest.mark.parametrize("step1", ["algorithm1", "eq1"])
+@pytest.mark.parametrize("sizes", [EVEN[:1], EVEN[:3], RAGGED[:3]], ids=["one", "even", "ragged"])
+def test_meta_steps(sizes, step1, eta2, objective, steps, monkeypatch):
+    """Moved rows too. Of the ragged runs one has fewer steps than the others, and each its own number of copies."""
+    options = {"step1": step1, "eta1": 0.05, "eta2": eta2, "objective": objective}
+    made = method("explicit_gradient", meta_epochs=5, valid_batch=20, synthetic_batch=12, **options)
+    tasks = [task(s, n) for s, n in enumerate(sizes)]
+    engine = Engine(trainer(precision="float64", batch_size=16), "cpu")
+    starts = [t.train.take(np.flatnonzero(t.train.y == 1)) for t in tasks]
+    starts = [Part(s.x.astype(np.float64), s.y, s.ids) for s in starts]
+    if objective == "squared_error":
+        tasks, starts = [as_regression(t) for t in tasks], [replace(s, y=s.y.astype(np.float64)) for s in starts]
+
+    def adapted():
+        stack = engine.stack(made, tasks, backbone())
+        return made.adapt(tasks, starts, engine.classifiers(stack, Monitor(stack, tasks)), engine)
+
+    ends, ours = adapted()
+    assert sum(steps) == 5 * max(-(-len(t.train) // 16) for t in tasks)
+    monkeypatch.undo()
+    expected, theirs = adapted()
+    assert_same(ours, theirs)
+    for found, there, start in zip(ends, expected, starts):
+        np.testing.assert_allclose(found.x, there.x, rtol=0, atol=1e-10)
+        assert (found.x != start.x).any() == bool(eta2)
+
+
+def as_regression(t):
+    def numbers(part):
+        return Part(part.x, part.y.astype(np.float64), part.ids)
+
+    return replace(t, kind="regression", classes=0, train=numbers(t.train), valid=numbers(t.valid))
 
 
 @pytest.mark.parametrize("label", ["setconv", "setconv_code"])
@@ -244,6 +281,21 @@ def test_several_methods_as_one_program(steps, monkeypatch):
     torch.testing.assert_close([*found, with_epochs], [trained(m[:2]), trained(m), trained([m[0], reads_the_epoch()])])
 
 
+@pytest.fixture
+def counted(steps, monkeypatch):
+    """What steps ask of the device, call by call: how many steps, and the counter of them."""
+    found = []
+    run = Replayed.run
+
+    def counting(self, n=1):
+        with simgpu.counting() as counter:
+            run(self, n)
+        found.append((n, counter))
+
+    monkeypatch.setattr(Replayed, "run", counting)
+    return found
+
+
 COUNTED = [
     ("mlp", {}, "adam", "none", 42),
     ("lenet_small", {"kernel": 2, "conv": [3, 4], "hidden": [12, 8]}, "sgd", "crop_flip", 90),
@@ -253,26 +305,31 @@ COUNTED = [
 
 @pytest.mark.parametrize(("label", "options", "base", "augment", "most"), COUNTED)
 @pytest.mark.parametrize("ragged", [False, True])
-def test_a_step_waits_for_nothing_and_copies_nothing(label, options, base, augment, most, ragged, steps, device):
+def test_a_step_waits_for_nothing_and_copies_nothing(label, options, base, augment, most, ragged, counted, device):
     """Counted over the steps alone: an epoch's plan goes there before them."""
     tasks = [byte_image_task(s, (16 - 9 * ragged * s, 8, 8), 12) for s in range(2)]
     if label == "mlp":
         tasks = [task(s, (24 - 9 * ragged * s, 8), d=8) for s in range(2)]
-    counted = []
-    run = Replayed.run
-
-    def counting(self, n=1):
-        with simgpu.counting() as counter:
-            run(self, n)
-        counted.append((n, counter))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Replayed, "run", counting)
-        fit(tasks, net=backbone(label, **options), base=base, where=device, augment=augment, epochs=3, batch_size=8)
+    fit(tasks, net=backbone(label, **options), base=base, where=device, augment=augment, epochs=3, batch_size=8)
     for n, counter in counted[len(counted) // 3 :]:  # constants of a kind of step are copied in its first one
         assert not counter.waits and not counter.copies
         assert ragged or counter.kernels <= most * n
     assert len(counted) == (6 if ragged else 3)
+
+
+@pytest.mark.parametrize(("label", "most"), [("mlp", 112), ("lenet_small", 310)])
+@pytest.mark.parametrize("ragged", [False, True])
+def test_a_meta_step_waits_for_nothing_and_copies_nothing(label, most, ragged, counted, device):
+    """With the network's own derivatives, and with autograd's."""
+    sizes = [(24 - 9 * ragged * s, 8) for s in range(2)]
+    tasks, options = [task(s, n) for s, n in enumerate(sizes)], {}
+    if label == "lenet_small":
+        tasks, options = [byte_image_task(s, n) for s, n in enumerate(sizes)], {"kernel": 2, "conv": [3, 4]}
+    meta = {"meta_epochs": 4, "valid_batch": 8, "synthetic_batch": 4}
+    fit(tasks, "explicit_gradient", backbone(label, **options), where=device, options=meta, epochs=1, batch_size=8)
+    for n, counter in counted[len(counted) // 2 :]:
+        assert not counter.waits and not counter.copies
+        assert ragged or counter.kernels <= most * n
 
 
 def test_the_device_computes_what_the_cpu_does(steps, device):
@@ -342,6 +399,20 @@ def test_a_training_is_captured_and_replayed(cuda, device):
     assert Replayed.captured == before + 2  # full batches, and the last ones
     assert cuda.replays == 30 - 2 * graph.WARM
     assert_same(ours, fit(tasks, epochs=6))
+
+
+def test_meta_steps_are_captured_and_replayed(cuda, device):
+    tasks = [task(s, n) for s, n in enumerate(RAGGED[:2])]
+    options = {"meta_epochs": 10, "valid_batch": 20, "synthetic_batch": 12}
+
+    def trained(where):
+        return fit(tasks, "explicit_gradient", options=options, where=where, epochs=1, batch_size=16)
+
+    before = Replayed.captured
+    ours = trained(device)
+    assert Replayed.captured == before + 5  # kinds: full batches or last ones, of training rows and of copies
+    assert cuda.replays == 80 - 5 * graph.WARM
+    assert_same(ours, trained("cpu"))
 
 
 def test_steps_of_gans_wait_for_nothing(steps, device):

@@ -86,6 +86,12 @@ class Layout(NamedTuple):
     sizes: torch.Tensor
     longest: list[int] | None
 
+    @property
+    def active(self) -> list[list[int] | None]:
+        """The runs that have rows in each step, None = all R."""
+        there = (self.sizes > 0).tolist()
+        return [None if all(of_step) else [r for r, here in enumerate(of_step) if here] for of_step in there]
+
 
 class Batch(NamedTuple):
     """One step of all runs: ``x`` (R, B, ...), ``y`` (R, B); ``weight`` (R, B) sums to one a run and is None where
@@ -200,7 +206,7 @@ class Rows:
         """The batches of a layout."""
         sizes, longest = layout.sizes, layout.longest
         full = (sizes == sizes.amax(1, keepdim=True)).all(1).tolist()
-        widths, counts = sizes.amax(1).tolist(), sizes.tolist()
+        widths, counts, active = sizes.amax(1).tolist(), sizes.tolist(), layout.active
         rows = layout.rows.to(self.x.device)
         for s, width in enumerate(widths):
             chosen = rows[s, :, :width]
@@ -211,9 +217,7 @@ class Rows:
                 yield Batch(x, y, chosen, None, None, self.begins, counts[s])
                 continue
             weight = (torch.arange(width) < sizes[s][:, None]).to(self.like.dtype) / sizes[s].clamp(min=1)[:, None]
-            active = [r for r, size in enumerate(counts[s]) if size]
-            some = active if len(active) < len(counts[s]) else None
-            yield Batch(x, y, chosen, weight.to(x.device, non_blocking=True), some, self.begins, counts[s])
+            yield Batch(x, y, chosen, weight.to(x.device, non_blocking=True), active[s], self.begins, counts[s])
 
 
 def _checked(plan: torch.Tensor, n: int) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 
 from imbalance_bench.engine import graph
-from imbalance_bench.engine.batches import Batch, Draw, Layout, Rows
+from imbalance_bench.engine.batches import Batch, Draw, Layout, Planned, Rows
 from imbalance_bench.engine.optim import Optimiser
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
@@ -99,9 +99,44 @@ class Draws:
             buffer.copy_(numbers)
 
 
+class FixedPlan:
+    """The batches of an epoch in buffers, which hold no more steps, and batches of no more rows, than ``layout``
+    has."""
+
+    def __init__(self, rows: Rows, layout: Layout) -> None:
+        self.rows, device = rows, rows.x.device
+        self.places = torch.zeros(layout.rows.shape, dtype=torch.int64, device=device)
+        self.sizes = torch.zeros(layout.sizes.shape, dtype=torch.int64, device=device)
+
+    def fits(self, layout: Layout) -> bool:
+        """Whether the buffers hold these batches."""
+        return all(ours >= theirs for ours, theirs in zip(self.places.shape, layout.rows.shape))
+
+    def put(self, layout: Layout) -> None:
+        """These batches from now on."""
+        steps, _, width = layout.rows.shape
+        self.places[:steps, :, :width].copy_(layout.rows)
+        self.sizes[:steps].copy_(layout.sizes)
+
+    def batch(
+        self, step: torch.Tensor, kind: Kind, planned: Planned | None = None
+    ) -> tuple[Batch, torch.Tensor | None]:
+        """The batch of a step, whose number (1,) lies on the device, and the runs' sizes (R,) where they differ."""
+        rows = self.rows
+        chosen = self.places.index_select(0, step).squeeze(0)[:, : kind.width]
+        x, y = rows.take(chosen)
+        if kind.tokens is not None:
+            x = x[..., : kind.tokens]
+        weight = sizes = None
+        if not kind.full:
+            sizes = self.sizes.index_select(0, step).squeeze(0)
+            real = torch.arange(kind.width, device=x.device) < sizes[:, None]
+            weight = real / sizes.clamp(min=1).to(rows.like)[:, None]
+        return FixedBatch(x, y, chosen, weight, None, rows.begins, [], planned), sizes
+
+
 class FixedStep:
-    """One step of R runs by the counter: everything that it reads lies in buffers, which hold epochs of no more steps,
-    and batches of no more rows, than ``layout`` has."""
+    """One step of R runs by the counter: everything that it reads lies in buffers (``FixedPlan``)."""
 
     def __init__(
         self,
@@ -114,29 +149,17 @@ class FixedStep:
         augment: Augmentation | None = None,
         moving: Sequence[torch.Generator] = (),
     ) -> None:
-        self.stack, self.descent, self.rows, self.objective, self.state = stack, descent, rows, objective, state
+        self.stack, self.descent, self.objective, self.state = stack, descent, objective, state
         self.augment, self.moving = augment, moving
-        device, (steps, runs, _) = stack.flat.device, layout.rows.shape
-        self.plan = torch.zeros(layout.rows.shape, dtype=torch.int64, device=device)
-        self.sizes = torch.zeros(steps, runs, dtype=torch.int64, device=device)
-        self.losses = torch.zeros(steps, runs, dtype=stack.flat.dtype, device=device)
+        self.plan = FixedPlan(rows, layout)
+        self.losses = stack.flat.new_zeros(layout.sizes.shape)
         self.table: torch.Tensor | None = None
-        self.counter = torch.zeros(1, dtype=torch.int64, device=device)
+        self.counter = torch.zeros(1, dtype=torch.int64, device=stack.flat.device)
         self.draws = Draws(self.counter)
 
     def batch(self, kind: Kind) -> tuple[Batch, torch.Tensor | None]:
         """The batch that the counter is at, and the runs' sizes (R,) where they differ."""
-        rows = self.rows
-        chosen = self.plan.index_select(0, self.counter).squeeze(0)[:, : kind.width]
-        x, y = rows.take(chosen)
-        if kind.tokens is not None:
-            x = x[..., : kind.tokens]
-        weight = sizes = None
-        if not kind.full:
-            sizes = self.sizes.index_select(0, self.counter).squeeze(0)
-            real = torch.arange(kind.width, device=x.device) < sizes[:, None]
-            weight = real / sizes.clamp(min=1).to(rows.like)[:, None]
-        batch: Batch = FixedBatch(x, y, chosen, weight, None, rows.begins, [], self.draws)
+        batch, sizes = self.plan.batch(self.counter, kind, self.draws)
         return batch if self.augment is None else self.augment(batch, self.moving), sizes
 
     def __call__(self, kind: Kind) -> None:
@@ -162,40 +185,46 @@ class FixedStep:
         self.draws.place = 0
 
 
+class Graphs:
+    """``step(kind)`` taken in several kinds, each a graph; ``required``: as ``Replayed`` has it."""
+
+    def __init__(self, step: Callable[[Any], None], device: torch.device, required: bool = False) -> None:
+        self.step, self.device, self.required = step, device, required
+        self.pool = torch.cuda.graph_pool_handle() if graph.capturable(device) else None
+        self.made: dict[Hashable, graph.Replayed] = {}
+
+    def run(self, kinds: Sequence[Hashable]) -> None:
+        """Steps of these kinds, one after another."""
+        for kind, same in groupby(kinds):
+            if kind not in self.made:
+                self.made[kind] = graph.Replayed(partial(self.step, kind), self.device, self.pool, self.required)
+            self.made[kind].run(len(list(same)))
+
+
 class FixedEpochs:
-    """Epochs of a ``FixedStep``, each kind of step a graph; ``required``: as ``Replayed`` has it."""
+    """Epochs of a ``FixedStep``; ``required``: as ``Replayed`` has it."""
 
     def __init__(self, step: FixedStep, layout: Layout, required: bool = False) -> None:
-        self.step, self.required = step, required
-        device = step.counter.device
-        self.pool = torch.cuda.graph_pool_handle() if graph.capturable(device) else None
-        self.kinds: dict[Kind, graph.Replayed] = {}
-        step.plan[:1].copy_(layout.rows[:1])
-        step.sizes[:1].copy_(layout.sizes[:1])
-        step.try_out(kinds_of(layout, step.rows)[0])
+        self.step, self.graphs = step, Graphs(step, step.counter.device, required)
+        step.plan.put(layout)
+        step.try_out(kinds_of(layout, step.plan.rows)[0])
 
     def fits(self, layout: Layout) -> bool:
         """Whether the buffers hold these batches."""
-        return all(ours >= theirs for ours, theirs in zip(self.step.plan.shape, layout.rows.shape))
+        return self.step.plan.fits(layout)
 
     def run(self, layout: Layout, present: torch.Tensor, rates: torch.Tensor) -> torch.Tensor:
         """An epoch: ``present`` (S, R): which runs move in each step, ``rates`` (S, R): how far. Returns the losses
         (S, R), which the next epoch overwrites."""
         step, steps = self.step, len(layout.rows)
-        step.plan[:steps, :, : layout.rows.shape[2]].copy_(layout.rows)
-        step.sizes[:steps].copy_(layout.sizes)
-        step.draws.draw(layout.sizes, tuple(step.plan.shape))  # type: ignore[arg-type]
+        step.plan.put(layout)
+        step.draws.draw(layout.sizes, tuple(step.plan.places.shape))  # type: ignore[arg-type]
         table = step.descent.plan(rates.to(step.counter.device), present.to(step.counter.device))
         if step.table is None:
-            step.table = table.new_zeros(len(step.plan), *table.shape[1:])
+            step.table = table.new_zeros(len(step.losses), *table.shape[1:])
         step.table[:steps].copy_(table)
         step.counter.zero_()
-        for kind, same in groupby(kinds_of(layout, step.rows)):
-            if kind not in self.kinds:
-                self.kinds[kind] = graph.Replayed(
-                    partial(step, kind), step.counter.device, self.pool, required=self.required
-                )
-            self.kinds[kind].run(len(list(same)))
+        self.graphs.run(kinds_of(layout, step.plan.rows))
         return step.losses[:steps]
 
 

@@ -43,7 +43,7 @@ class TrainState:
     @classmethod
     def of(cls, sets: Sequence[Part], classes: int, epochs: int, like: torch.Tensor) -> TrainState:
         counts = np.stack([np.bincount(s.y.astype(np.int64), minlength=classes)[:classes] for s in sets])
-        return cls(torch.as_tensor(counts).to(like)[:, None, :], 0, epochs)
+        return cls(torch.as_tensor(counts).to(like, non_blocking=True)[:, None, :], 0, epochs)
 
     def of_runs(self, runs: slice) -> TrainState:
         """The state of some runs."""
@@ -196,8 +196,7 @@ class Training:
             self.steps = [step + here for step, here in zip(self.steps, there)]
         moving = present & torch.tensor([r in alive for r in range(len(self.tasks))])
         losses = fixed.run(layout, moving, torch.tensor(rates, dtype=torch.float64))
-        active = [None if all(there) else [r for r, here in enumerate(there) if here] for there in present.tolist()]
-        return [(runs, {"train_loss": of_runs}) for runs, of_runs in zip(active, losses)]
+        return [(runs, {"train_loss": of_runs}) for runs, of_runs in zip(layout.active, losses)]
 
     def on_device(self, sets: Sequence[Part]) -> Rows:
         """``sets`` on the device, where the last ones stay for a method that trains on them in rounds."""

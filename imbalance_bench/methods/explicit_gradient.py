@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import torch
 
     from imbalance_bench.engine import Engine, NetworkClassifier
+    from imbalance_bench.engine.batches import Batch, Layout, Rows
+    from imbalance_bench.engine.fixed import Kind
     from imbalance_bench.engine.loop import TrainState
     from imbalance_bench.engine.stack import Stack
 
@@ -120,7 +123,9 @@ class ExplicitGradient(Method):
         before it would be cross-entropy's)."""
         import torch
 
+        from imbalance_bench.engine import graph
         from imbalance_bench.engine.batches import Rows, shuffled
+        from imbalance_bench.engine.fixed import Graphs
         from imbalance_bench.engine.monitor import Monitor
 
         stack = pretrained[0].stack
@@ -134,28 +139,28 @@ class ExplicitGradient(Method):
         synthetic = Rows([Part(p.x.copy(), p.y, p.ids) for p in starts], device, dtype)
         at_start = synthetic.x.clone()
         generators = [torch.Generator().manual_seed(t.seed + 1) for t in tasks]
-        batch_size = engine.trainer.batch_size
+        sources = (train, valid, synthetic)
+        step = partial(self.meta_losses, stack, twin, synthetic.x)
+        fixed: FixedMeta | None = None
         for epoch in range(self.meta_epochs):
             if not monitor.alive:
                 break
-            plans = [shuffled(len(y), batch_size, g) for y, g in zip(train.labels, generators)]
+            plans = [shuffled(len(y), engine.trainer.batch_size, g) for y, g in zip(train.labels, generators)]
             lengths = [len(p) for p in plans]
             valid_plans = [self.valid_plan(y, t, n, g) for y, t, n, g in zip(valid.labels, tasks, lengths, generators)]
             synthetic_plans = [
                 cycled(len(y), self.synthetic_batch, n, g) for y, n, g in zip(synthetic.labels, lengths, generators)
             ]
-            steps = []
-            for x1, x2, xs in zip(train.batches(plans), valid.batches(valid_plans), synthetic.batches(synthetic_plans)):
-                weights = step_weights(x1, xs, joint=self.step1 == "algorithm1")
-                inner, outer, gradient = meta_step(
-                    stack, twin, self.per_sample, x1, x2, xs, weights, self.eta1, self.eta2
-                )
-                stack.weights.copy_(twin.weights)
-                if gradient is not None:
-                    # Pads have no weight, hence no gradient: adding theirs to row 0 changes nothing.
-                    synthetic.x.index_add_(0, xs.rows.reshape(-1), gradient.flatten(0, 1), alpha=-self.eta2)
-                losses = {"inner_loss": inner} | ({"outer_loss": outer} if outer is not None else {})
-                steps.append((x1.active, losses))
+            layouts = [s.layout(p) for s, p in zip(sources, (plans, valid_plans, synthetic_plans))]
+            if fixed is None and graph.wanted(engine.trainer.graph, device, self.meta_epochs * max(lengths)):
+                fixed = FixedMeta(step, sources, layouts, len(self.losses))
+                graphs = Graphs(fixed, device, required=engine.trainer.graph is True)
+            if fixed is not None:
+                graphs.run(fixed.begin(layouts))
+                losses = [list(of_step) for of_step in fixed.losses]
+            else:
+                losses = [step(*batches) for batches in zip(*(s.laid_out(one) for s, one in zip(sources, layouts)))]
+            steps = [(active, dict(zip(self.losses, of_step))) for active, of_step in zip(layouts[0].active, losses)]
             monitor.close("meta", epoch, self.meta_epochs, steps, engine.trainer.validate_every)
             moved = (synthetic.x - at_start).flatten(1).norm(dim=1).cpu()  # of all runs, once an epoch
             for r in monitor.alive:
@@ -167,6 +172,25 @@ class ExplicitGradient(Method):
         moved_x = synthetic.x.cpu().numpy()
         ends = [Part(moved_x[o : o + len(p)].astype(p.x.dtype), p.y, p.ids) for o, p in zip(synthetic.offsets, starts)]
         return ends, classifiers
+
+    def meta_losses(
+        self, stack: Stack, twin: Stack, synthetic: torch.Tensor, x1: Batch, x2: Batch, xs: Batch
+    ) -> list[torch.Tensor]:
+        """Steps 1 and 2 of Algorithm 1 on X₁, X₂ and X_synth: θ changes, and the rows of ``synthetic`` that X_synth
+        are. Returns the ``losses``, (R,) each."""
+        weights = step_weights(x1, xs, joint=self.step1 == "algorithm1")
+        inner, outer, gradient = meta_step(stack, twin, self.per_sample, x1, x2, xs, weights, self.eta1, self.eta2)
+        stack.weights.copy_(twin.weights)
+        if outer is None or gradient is None:
+            return [inner]
+        # Pads have no weight, hence no gradient: adding theirs to a row changes nothing.
+        synthetic.index_add_(0, xs.rows.reshape(-1), gradient.flatten(0, 1), alpha=-self.eta2)
+        return [inner, outer]
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """What a meta step gives: without step 2 no loss of it."""
+        return ("inner_loss", "outer_loss") if self.eta2 else ("inner_loss",)
 
     def per_sample(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return self.loss(logits, labels, None)  # type: ignore[arg-type]
@@ -193,9 +217,45 @@ class ExplicitGradient(Method):
         return stratified(labels, sizes, steps, generator)
 
 
+class FixedMeta:
+    """A meta step over buffers that stay where they are, for ``engine.fixed.Graphs``: ``step`` gives ``k`` losses (R,)
+    of a batch of each of the ``sources`` (X₁, X₂, X_synth). Which batches, a counter says; every epoch has as many as
+    ``layouts``, of as many rows."""
+
+    def __init__(
+        self, step: Callable[..., list[torch.Tensor]], sources: Sequence[Rows], layouts: Sequence[Layout], k: int
+    ) -> None:
+        import torch
+
+        from imbalance_bench.engine.fixed import FixedPlan
+
+        self.step = step
+        self.plans = [FixedPlan(*of_source) for of_source in zip(sources, layouts)]
+        steps, runs = layouts[0].sizes.shape
+        self.losses = sources[0].like.new_zeros(steps, k, runs)
+        self.counter = torch.zeros(1, dtype=torch.int64, device=self.losses.device)
+
+    def begin(self, layouts: Sequence[Layout]) -> list[tuple[Kind, ...]]:
+        """Another epoch, whose losses overwrite those of the last; the kinds of its steps."""
+        from imbalance_bench.engine.fixed import kinds_of
+
+        for plan, layout in zip(self.plans, layouts):
+            plan.put(layout)
+        self.counter.zero_()
+        return list(zip(*(kinds_of(layout, plan.rows) for plan, layout in zip(self.plans, layouts))))
+
+    def __call__(self, kinds: Sequence[Kind]) -> None:
+        import torch
+
+        losses = self.step(*(plan.batch(self.counter, kind)[0] for plan, kind in zip(self.plans, kinds)))
+        self.losses.index_copy_(0, self.counter, torch.stack(losses)[None])
+        self.counter.add_(1)
+
+
 class StepWeights(NamedTuple):
     """Weights of the samples in the loss of step 1, (R, B₁) and (R, B_s); a run's weights sum to one. ``active``
-    (R, 1): 0 for runs that are inactive in this step. Without X₁ (Eq. 1) ``real`` is None."""
+    (R, 1): 0 for runs that are inactive in this step, else 1; None where all have a full batch X₁. Without X₁ (Eq. 1)
+    ``real`` is None."""
 
     real: torch.Tensor | None
     synthetic: torch.Tensor
@@ -210,7 +270,7 @@ def step_weights(x1: Any, xs: Any, joint: bool) -> StepWeights:
         return torch.ones_like(batch.y, dtype=batch.x.dtype) if batch.weight is None else (batch.weight > 0).to(batch.x)
 
     one, synthetic = rows(x1), rows(xs)
-    active = None if x1.active is None else one.amax(1, keepdim=True)
+    active = None if x1.weight is None else one.amax(1, keepdim=True)
     total = synthetic.sum(1, keepdim=True) + (one.sum(1, keepdim=True) if joint else 0)
     total = total.clamp(min=1)
     return StepWeights(one / total if joint else None, synthetic / total, active)

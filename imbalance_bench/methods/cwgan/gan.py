@@ -15,6 +15,7 @@ from imbalance_bench import progress
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import graph
 from imbalance_bench.engine.batches import Batch, Layout, Rows
+from imbalance_bench.engine.fixed import FixedPlan, Kind
 from imbalance_bench.engine.losses import cross_entropy
 from imbalance_bench.engine.monitor import Monitor, Step
 from imbalance_bench.engine.optim import Adam
@@ -252,8 +253,8 @@ class FixedGANs:
 
     def __init__(self, gans: GANs, critic: Adam, generator: Adam, layout: Layout) -> None:
         self.gans, self.optimisers, self.every = gans, (critic, generator), gans.options.critic_steps
-        device, steps, runs = gans.rows.x.device, len(layout.rows), len(gans.generators)
-        self.plan, self.sizes = layout.rows.to(device), layout.sizes.to(device)
+        device, (steps, runs, width) = gans.rows.x.device, layout.rows.shape
+        self.plan, self.kind = FixedPlan(gans.rows, layout), Kind(width, full=False, tokens=None)
         self.losses = gans.critic.flat.new_zeros(steps, len(NAMES), runs)
         # Steps that each of the two has taken in an epoch.
         self.taken = [torch.zeros(1, dtype=torch.int64, device=device) for _ in range(2)]
@@ -266,9 +267,8 @@ class FixedGANs:
 
     def run(self, layout: Layout, alive: Sequence[int]) -> list[Step]:
         """An epoch, in which only runs that are ``alive`` move."""
-        device = self.plan.device
-        self.plan.copy_(layout.rows)
-        self.sizes.copy_(layout.sizes)
+        device = self.losses.device
+        self.plan.put(layout)
         living = torch.zeros(layout.sizes.shape[1], dtype=torch.bool)
         living[list(alive)] = True
         present = ((layout.sizes > 0) & living).to(device)
@@ -281,7 +281,7 @@ class FixedGANs:
             table.copy_(new)
         for taken in self.taken:
             taken.zero_()
-        active = [[r for r, size in enumerate(of_step) if size] for of_step in layout.sizes.tolist()]
+        active = layout.active
         critic, generator = self.steps
         for s, runs in enumerate(active):
             self.gans.draw(runs, 3)
@@ -291,22 +291,15 @@ class FixedGANs:
                 generator.run()
         return [(runs, dict(zip(NAMES, losses))) for runs, losses in zip(active, self.losses)]
 
-    def _batch(self, step: torch.Tensor) -> Batch:
-        rows, sizes = (of_epoch.index_select(0, step).squeeze(0) for of_epoch in (self.plan, self.sizes))
-        x, y = self.gans.rows.take(rows)
-        real = torch.arange(rows.shape[1], device=rows.device) < sizes[:, None]
-        weight = real / sizes.clamp(min=1).to(x.dtype)[:, None]
-        return Batch(x, y, rows, weight, None, self.gans.rows.begins, [])
-
     def _critic_step(self) -> None:
         (step, _), (optimiser, _) = self.taken, self.optimisers
-        losses = self.gans.critic_gradient(self._batch(step))
+        losses = self.gans.critic_gradient(self.plan.batch(step, self.kind)[0])
         optimiser.move(self.tables[0].index_select(0, step).squeeze(0))
         self.losses.index_copy_(0, step, torch.stack([losses[name] for name in NAMES])[None])
         step.add_(1)
 
     def _generator_step(self) -> None:
         (_, step), (_, optimiser) = self.taken, self.optimisers
-        self.gans.generator_gradient(self._batch(step * self.every))
+        self.gans.generator_gradient(self.plan.batch(step * self.every, self.kind)[0])
         optimiser.move(self.tables[1].index_select(0, step).squeeze(0))
         step.add_(1)
