@@ -233,8 +233,8 @@ class MetaBatches:
         self.ahead = [torch.zeros(PLANNED, size, dtype=torch.int64) for size in self.sizes]
         self.there, self.used, self.longest = torch.zeros(0), [PLANNED] * runs, list[list[int]]()
         self.offsets = torch.tensor(rows.offsets, device=rows.x.device)[:, None]
-        real = torch.arange(max(self.sizes)) < torch.tensor(self.sizes)[:, None]
-        self.weight = real.to(rows.like) / real.sum(1, keepdim=True)
+        real = (torch.arange(max(self.sizes)) < torch.tensor(self.sizes)[:, None]).to(rows.like)
+        self.weight = real / real.sum(1, keepdim=True)
         self.due = Sent(rows.like)
 
     def next(self, due: Sequence[int]) -> Batch:
