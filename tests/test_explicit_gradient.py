@@ -236,6 +236,22 @@ def test_a_run_does_not_depend_on_which_runs_it_is_trained_with(label):
         assert alone.info["synthetic"]["moved_mean"] > 0
 
 
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_run_that_diverges_takes_no_other_with_it(bad):
+    """Either run's copies fill the other's batch up, or are first in the store."""
+    good, broken = task(0, (40, 9)), task(1, (40, 14 if bad == 0 else 5))
+    part = broken.train
+    broken = replace(broken, train=Part(part.x * np.float32(1e30), part.y, part.ids))
+    tasks = [broken, good] if bad == 0 else [good, broken]
+    engine = Engine(trainer(precision="float64", batch_size=16, epochs=1), "cpu")
+    m = method("explicit_gradient", meta_epochs=4)
+    found = m.fit(tasks, backbone(), engine)
+    (alone,) = m.fit([good], backbone(), engine)
+    assert found[bad].failure and found[1 - bad].failure is None
+    torch.testing.assert_close(found[1 - bad].parameters["last"], alone.parameters["last"], rtol=0, atol=1e-12)
+    assert found[1 - bad].info["synthetic"]["moved_mean"] == pytest.approx(alone.info["synthetic"]["moved_mean"])
+
+
 def test_the_history_goes_on_through_the_meta_phase():
     engine = Engine(trainer(epochs=3), "cpu")
     (c,) = method("explicit_gradient", meta_epochs=2).fit([task()], backbone(), engine)

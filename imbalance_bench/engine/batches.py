@@ -79,8 +79,9 @@ Planned = Callable[["Batch", Sequence[torch.Generator], Draw], torch.Tensor]
 
 
 class Layout(NamedTuple):
-    """The batches of an epoch, on the host: ``rows`` (S, R, B) of the store (pads: row 0), ``sizes`` (S, R): how many
-    each run really has, its first ones; ``longest``: tokens of the longest text of each batch, for rows of texts."""
+    """The batches of an epoch, on the host: ``rows`` (S, R, B) of the store, ``sizes`` (S, R): how many each run
+    really has, its first ones (the others are pads, the first row of its set: no other run's, which may have moved out
+    of bounds); ``longest``: tokens of the longest text of each batch, for rows of texts."""
 
     rows: torch.Tensor
     sizes: torch.Tensor
@@ -96,9 +97,9 @@ class Layout(NamedTuple):
 class Batch(NamedTuple):
     """One step of all runs: ``x`` (R, B, ...), ``y`` (R, B); ``weight`` (R, B) sums to one a run and is None where
     every run has a full batch; ``active``: the runs that have rows in this step, None = all R; ``rows`` (R, B): which
-    rows of the store these are (pads: row 0, weight 0); ``offsets`` (R, 1): where each run's set begins in it;
-    ``sizes``: how many rows each run really has, its first ones; ``planned``: what gives ``draw`` its numbers where
-    those of an epoch are drawn before it."""
+    rows of the store these are (pads: the first of the run's set, weight 0); ``offsets`` (R, 1): where each run's set
+    begins in it; ``sizes``: how many rows each run really has, its first ones; ``planned``: what gives ``draw`` its
+    numbers where those of an epoch are drawn before it."""
 
     x: torch.Tensor
     y: torch.Tensor
@@ -111,7 +112,7 @@ class Batch(NamedTuple):
 
     @property
     def own(self) -> torch.Tensor:
-        """Which rows of its own set each run has here, (R, B) (pads: row 0)."""
+        """Which rows of its own set each run has here, (R, B) (pads: its first)."""
         return (self.rows - self.offsets).clamp(min=0)
 
     def among(self, alive: list[int]) -> list[int] | None:
@@ -189,17 +190,19 @@ class Rows:
     def layout(self, plans: Sequence[torch.Tensor]) -> Layout:
         """Runs' plans side by side."""
         steps = max(len(p) for p in plans)
-        rows = torch.full((steps, len(plans), max(p.shape[1] for p in plans)), -1, dtype=torch.int64)
-        for r, (plan, offset) in enumerate(zip(plans, self.offsets)):
-            rows[: len(plan), r, : plan.shape[1]] = torch.where(plan >= 0, plan + offset, -1)
-        real = rows >= 0
-        rows = rows.clamp_(min=0)
+        own = torch.full((steps, len(plans), max(p.shape[1] for p in plans)), -1, dtype=torch.int64)
+        for r, plan in enumerate(plans):
+            own[: len(plan), r, : plan.shape[1]] = plan
+        real = own >= 0
+        # A run without rows has no first one.
+        begins = torch.tensor([offset if len(y) else 0 for offset, y in zip(self.offsets, self.labels)])
+        rows = own.clamp_(min=0).add_(begins[:, None])
         # Known on the CPU: asking the device for it would hold up each step.
         longest = None if self.lengths is None else (self.lengths[rows] * real).amax((1, 2)).tolist()
         return Layout(rows, real.sum(2), longest)
 
     def batches(self, plans: Sequence[torch.Tensor]) -> Iterator[Batch]:
-        """The batches that plans describe. Pads read row 0 with weight zero; columns that no run fills are cut off."""
+        """The batches that plans describe. Pads have weight zero; columns that no run fills are cut off."""
         return self.laid_out(self.layout(plans))
 
     def laid_out(self, layout: Layout) -> Iterator[Batch]:

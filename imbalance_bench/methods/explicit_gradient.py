@@ -183,7 +183,7 @@ class ExplicitGradient(Method):
         stack.weights.copy_(twin.weights)
         if outer is None or gradient is None:
             return [inner]
-        # Pads have no weight, hence no gradient: adding theirs to a row changes nothing.
+        # Pads have no weight, hence no gradient: adding theirs to the run's first row changes nothing.
         synthetic.index_add_(0, xs.rows.reshape(-1), gradient.flatten(0, 1), alpha=-self.eta2)
         return [inner, outer]
 
