@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -105,8 +106,12 @@ done
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
+def submitit() -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="hydra-submitit-launcher is not installed")
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
     (tmp_path / "cells.py").write_text(SCRIPT)
     (tmp_path / "config.yaml").write_text(CONFIG)
     (tmp_path / "bin").mkdir()
@@ -141,7 +146,7 @@ LAUNCHERS = {"submitit_local": ["hydra.launcher.n_jobs=2"], "submitit_slurm": []
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_jobs_of_a_queue_end_in_every_way(folder, launcher):
+def test_jobs_of_a_queue_end_in_every_way(submitit, folder, launcher):
     """Killed: its cell failed, and the cell after it is trained by another job. At its limit: queued again, where the
     cell that it had ended is not trained again."""
     slurm(folder)
@@ -157,21 +162,36 @@ def test_jobs_of_a_queue_end_in_every_way(folder, launcher):
     assert last.startswith("4 of 4 cells: 3 done, 0 skipped (done before), 1 failed")
     assert [tries(folder, number) for number in range(4)] == [1, 2, 1, 1]
     told = done.stderr.splitlines()
-    assert told[0].startswith(f"4 cells in 2 jobs of {launcher}, whose logs are in {folder}/sweep/jobs")
+    assert told[0].startswith(f"{launcher}: jobs for 4 cells: 2; their logs are in {folder}/sweep/jobs")
     (failed,) = [line for line in told if "dies: failed: its job " in line]
     log = Path(failed.partition("(log: ")[2].rstrip(")"))
     assert log.is_relative_to(folder / "sweep/jobs") and log.exists()
     assert len(told) == 2 and "Traceback" not in done.stderr
 
 
-def test_a_failure_that_stops_the_sweep_leaves_the_jobs_that_are_queued(folder):
+def test_a_failure_that_stops_the_sweep_leaves_the_jobs_that_are_queued(submitit, folder):
     words = "word=fine,fails,later,last"
     done = sweep(folder, "submitit_local", words, "on_error=stop", "hydra.launcher.n_jobs=1")
     assert (done.returncode, done.stdout.splitlines()[1]) == (1, "stopped")
     assert [tries(folder, number) for number in range(4)] == [1, 1, 0, 0]
 
 
-def test_jobs_end_with_the_command_that_submitted_them(folder):
+def test_tasks_of_ray_end_in_every_way(folder):
+    """On a cluster of this machine."""
+    pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="hydra-ray-launcher is not installed")
+    own = ["hydra.launcher.cells_per_job=2", "+hydra.launcher.ray.init.num_cpus=1"]
+    done = sweep(folder, "ray", "word=fine,fails,dies,afterwards", *own)
+    assert done.returncode == 1, done.stderr
+    *lines, last, _, _ = [line for line in done.stdout.splitlines() if "(raylet)" not in line]
+    assert sorted(line.partition("] ")[2] for line in lines) == ["afterwards: ended", "fine: ended"]
+    assert last.startswith("4 of 4 cells: 2 done, 0 skipped (done before), 2 failed")
+    assert [tries(folder, number) for number in range(4)] == [1, 1, 1, 1]
+    _, fails, dies = done.stderr.splitlines()
+    assert fails.endswith("] fails: ended")
+    assert "] dies: failed: its job ended (WorkerCrashedError): " in dies
+
+
+def test_jobs_end_with_the_command_that_submitted_them(submitit, folder):
     process = started(folder, "submitit_local", "word=sleeps")
     until(lambda: tries(folder, 0))
     process.send_signal(signal.SIGTERM)
@@ -189,7 +209,7 @@ def until(holds: Callable[[], Any]) -> None:
     raise AssertionError("it did not come to that")
 
 
-def test_what_slurm_is_asked_for(folder):
+def test_what_slurm_is_asked_for(submitit, folder):
     """As sbatch reads it; then it takes no job."""
     refuses = 'for script; do :; done; cp "$script" "$FAKE/script"; echo "sbatch: error: no partition" >&2; exit 1'
     slurm(folder, sbatch=refuses)
@@ -226,6 +246,15 @@ def test_a_queue_that_cannot(kind, own, message, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(BenchError, match=message):
         kind(**{**LOCAL, **own}).setup(hydra_context=None, task_function=None, config=None)
+
+
+def test_a_ray_cluster_that_does_not_answer():
+    with socket.socket() as taken:  # a port where nobody listens
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        launcher = queues.Ray({"init": {"address": address}, "remote": {}}, None)
+        with pytest.raises(BenchError, match=f"no Ray at hydra.launcher.ray.init.address={address} .*refused.*: null"):
+            launcher.setup(hydra_context=None, task_function=None, config=None)
 
 
 def test_cells_are_divided_among_few_jobs():

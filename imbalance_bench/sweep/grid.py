@@ -23,7 +23,7 @@ from imbalance_bench.conf_files import ConfFiles
 from imbalance_bench.errors import BenchError
 from imbalance_bench.presets import check_paper, jobs_of
 from imbalance_bench.sweep.launchers import Gpu, Processes, Together
-from imbalance_bench.sweep.queues import SubmititLocal, SubmititSlurm
+from imbalance_bench.sweep.queues import Ray, SubmititLocal, SubmititSlurm
 from imbalance_bench.tally import Tally, clock
 
 Plugins.instance()  # reads Hydra's own plugins, which it would otherwise do after the next line and make other classes
@@ -145,11 +145,29 @@ with suppress(ImportError):  # a launcher that is not installed is not among the
 
     LAUNCHERS |= {"submitit_local": SubmititLocalConf, "submitit_slurm": SubmititSlurmConf}
 
+with suppress(ImportError):
+    from hydra_plugins.hydra_ray_launcher._config import RayConf
+
+    @dataclass
+    class OwnRayConf(RayConf):
+        init: dict[str, Any] = field(
+            default_factory=lambda: {"address": None, "log_to_driver": False, "logging_level": "error"}
+        )
+        remote: dict[str, Any] = field(default_factory=lambda: {"num_cpus": 1})
+
+    @dataclass
+    class RayLauncherConf:
+        _target_: str = f"{basic_sweeper.__name__}.Ray"
+        ray: OwnRayConf = field(default_factory=OwnRayConf)
+        cells_per_job: int | None = None
+
+    LAUNCHERS["ray"] = RayLauncherConf
+
 
 def register() -> None:
     """Tells Hydra of the sweeper and the launchers, which it takes from modules of its own name only, and of what
     --help adds."""
-    for plugin in (Grid, Processes, Together, Gpu, SubmititLocal, SubmititSlurm):
+    for plugin in (Grid, Processes, Together, Gpu, SubmititLocal, SubmititSlurm, Ray):
         plugin.__module__ = basic_sweeper.__name__
         setattr(basic_sweeper, plugin.__name__, plugin)
         Plugins.instance().register(plugin)
