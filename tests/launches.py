@@ -62,12 +62,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "setconv": {"post_sizes": []},
     "self_paced": {"loss_threshold": 0.0},
 }
-# What a step or an epoch waits for or copies beyond its plan, which goes to the device, and its losses and scores,
-# which come back: method → why.
+# What a step or an epoch waits for or copies beyond its losses and scores, which come back: method → why.
 REASONS = {
     "cwgan": "an epoch's batches are drawn where the noise is, a run at a time",
     "dos": "neighbours' weights are drawn on the CPU, for each batch; a search asks once whether it is sure",
-    "explicit_gradient": "an epoch has three plans",
+    "explicit_gradient": "how far the copies have moved comes back, apart from losses",
     "lmle": "k-means is scikit-learn's: embeddings come to the host, quintuplets go back, a run at a time",
     "meta_weight_net": "64 meta batches are sent at a time",
     **dict.fromkeys(("mixtext", "mixup", "remix"), "weights and partners are drawn on the CPU, for each batch"),
@@ -188,7 +187,7 @@ def figures(label: str) -> list[float]:
 def table() -> str:
     """The table, in Markdown."""
     lines = [
-        "| method | R | kernels a step | waits | copies | waits an epoch | why (beyond plan and scores) |",
+        "| method | R | kernels a step | waits | copies | waits an epoch | why (beyond losses and scores) |",
         "|---|---|---|---|---|---|---|",
     ]
     for label in measured():

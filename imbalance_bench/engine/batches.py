@@ -210,7 +210,7 @@ class Rows:
         sizes, longest = layout.sizes, layout.longest
         full = (sizes == sizes.amax(1, keepdim=True)).all(1).tolist()
         widths, counts, active = sizes.amax(1).tolist(), sizes.tolist(), layout.active
-        rows = layout.rows.to(self.x.device)
+        rows = layout.rows.to(self.x.device, non_blocking=True)
         for s, width in enumerate(widths):
             chosen = rows[s, :, :width]
             x, y = self.take(chosen)

@@ -96,7 +96,7 @@ class Draws:
         if not self.buffers:
             self.buffers = [torch.empty_like(numbers, device=self.counter.device) for numbers in made]
         for buffer, numbers in zip(self.buffers, made):
-            buffer.copy_(numbers)
+            buffer.copy_(numbers, non_blocking=True)
 
 
 class FixedPlan:
@@ -115,8 +115,8 @@ class FixedPlan:
     def put(self, layout: Layout) -> None:
         """These batches from now on."""
         steps, _, width = layout.rows.shape
-        self.places[:steps, :, :width].copy_(layout.rows)
-        self.sizes[:steps].copy_(layout.sizes)
+        self.places[:steps, :, :width].copy_(layout.rows, non_blocking=True)
+        self.sizes[:steps].copy_(layout.sizes, non_blocking=True)
 
     def batch(
         self, step: torch.Tensor, kind: Kind, planned: Planned | None = None
@@ -219,7 +219,8 @@ class FixedEpochs:
         step, steps = self.step, len(layout.rows)
         step.plan.put(layout)
         step.draws.draw(layout.sizes, tuple(step.plan.places.shape))  # type: ignore[arg-type]
-        table = step.descent.plan(rates.to(step.counter.device), present.to(step.counter.device))
+        there = (t.to(step.counter.device, non_blocking=True) for t in (rates, present))
+        table = step.descent.plan(*there)
         if step.table is None:
             step.table = table.new_zeros(len(step.losses), *table.shape[1:])
         step.table[:steps].copy_(table)

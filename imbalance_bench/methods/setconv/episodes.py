@@ -115,7 +115,7 @@ class EpisodicTraining:
                 fixed.begin(plans + offsets, rates, alive)
                 replayed.run(episodes)
                 steps = [(None, {"train_loss": losses}) for losses in fixed.losses]
-            for plan, lr in () if fixed else zip((plans + offsets).to(device).unbind(1), rates):
+            for plan, lr in () if fixed else zip((plans + offsets).to(device, non_blocking=True).unbind(1), rates):
                 loss = self.loss(self.rows.take(plan)[0])
                 self.stack.backward(loss.sum())
                 for descent, rate in self.descents:
@@ -160,7 +160,7 @@ class FixedEpisodes:
 
     def begin(self, plans: torch.Tensor, rates: Sequence[float], alive: Sequence[int]) -> None:
         """An epoch: ``plans`` (R, episodes, support + 2), the rate of each episode, and the runs that move."""
-        self.plan.copy_(plans.transpose(0, 1))
+        self.plan.copy_(plans.transpose(0, 1), non_blocking=True)
         moving = torch.tensor([r in alive for r in range(len(self.stack))]).expand(len(rates), -1)
         of_runs = torch.tensor(rates, dtype=torch.float64)[:, None].expand(moving.shape)
         device = self.counter.device
