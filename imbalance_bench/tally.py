@@ -11,6 +11,7 @@ import json
 import os
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -35,18 +36,20 @@ class Tally:
         self.path = path
         self.total, self.begun_at = 0, time.time()
         self.remedy = ""
+        self.costs: list[float] = []
+        self.left = self.trained = 0.0  # what the jobs cost that have not ended, and those that were trained
         self.running: dict[int, str] = {}
         self.ended: list[dict[str, Any]] = []
         self._read = 0
 
     @classmethod
-    def start(cls, folder: Path, total: int, remedy: str) -> Tally:
-        """``remedy``: the command that shows why cells failed."""
+    def start(cls, folder: Path, total: int, remedy: str, costs: Sequence[float] = ()) -> Tally:
+        """``remedy``: the command that shows why cells failed; ``costs``: seconds of each job (none: alike)."""
         tally = cls(folder.absolute() / "outcomes.jsonl")
         tally.remedy = remedy
         tally.path.parent.mkdir(parents=True, exist_ok=True)
         tally.path.write_text("")
-        tally._enter({"total": total, "time": time.time()})
+        tally._enter({"total": total, "time": time.time(), "costs": [round(cost, 3) for cost in costs]})
         os.environ[VARIABLE] = str(tally.path)
         Tally.current = tally
         return tally
@@ -68,13 +71,15 @@ class Tally:
         self._enter({"job": job, **outcome})
         if not self.total:
             return ""
-        left = self.total - len(self.ended)
-        trained = sum(bool(job["seconds"]) for job in self.ended)
-        if not trained or left <= 0:
+        if not self.trained or len(self.ended) >= self.total:
             return f"[{len(self.ended)}/{self.total}] "
         # Jobs that were done before cost nothing: the pace is that of the trained ones, over all processes.
-        pace = (time.time() - self.begun_at) / trained
-        return f"[{len(self.ended)}/{self.total}, {clock(pace * left)} left] "
+        pace = (time.time() - self.begun_at) / self.trained
+        return f"[{len(self.ended)}/{self.total}, {clock(pace * max(0.0, self.left))} left] "
+
+    def cost(self, job: int) -> float:
+        """What a job may cost, in seconds where any is known."""
+        return self.costs[job] if job < len(self.costs) else 1.0
 
     def name(self, job: int) -> str:
         """The name that a running job has given itself."""
@@ -140,12 +145,17 @@ class Tally:
     def _take(self, line: dict[str, Any]) -> None:
         if "total" in line:
             self.total, self.begun_at = int(line["total"]), float(line["time"])
+            self.costs = [float(cost) for cost in line.get("costs", [])]
+            self.left = sum(self.costs) or float(self.total)
         elif "name" in line:
             self.running[line["job"]] = str(line["name"])
         else:
             self.running.pop(line["job"], None)
             kinds = {"status": str, "seconds": float, "failed": bool, "unrecorded": str}
             self.ended.append({key: kind(line[key]) for key, kind in kinds.items()})
+            cost = self.cost(line["job"])
+            self.left -= cost
+            self.trained += cost if line["seconds"] else 0.0
 
 
 def clock(seconds: float) -> str:

@@ -48,7 +48,7 @@ MAY = {
     ),
     "report": "arguments conf_files config data errors identity metrics origin presets registry scoring select store",
     "status": "arguments conf_files errors origin presets progress scoring select store",
-    "sweep": "conf_files config errors interrupts presets progress reference run tally",
+    "sweep": "conf_files config errors interrupts presets progress reference run store tally",
     "bench": "conf_files config data devices engine identity methods neighbours registry run",
     "scripts": "arguments bench data errors identity interrupts report rescore status sweep",
 }  # fmt: skip

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from imbalance_bench.conf_files import ConfFiles
 from imbalance_bench.errors import BenchError
 from imbalance_bench.presets import check_paper, jobs_of
+from imbalance_bench.sweep.costs import costs
 from imbalance_bench.sweep.launchers import Gpu, Processes, Together
 from imbalance_bench.sweep.queues import Ray, SubmititLocal, SubmititSlurm
 from imbalance_bench.tally import Tally, clock
@@ -54,7 +55,8 @@ class Grid(basic_sweeper.BasicSweeper):
         self._compose(self._covering(jobs, files))
         outputs = (self.config.get("paths") or {}).get("outputs", "outputs")
         status = "python scripts/status.py" + ("" if outputs == "outputs" else f" --outputs {outputs}")
-        Tally.start(Path(self.config.hydra.sweep.dir), len(jobs), status)
+        known = costs(jobs, self.config.hydra.runtime.choices, Path(outputs)) if len(jobs) > 1 else []
+        Tally.start(Path(self.config.hydra.sweep.dir), len(jobs), status, known)
         return list(self.split_overrides_to_chunks(jobs, max_batch_size))  # type: ignore[arg-type]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:

@@ -76,8 +76,11 @@ class Processes(Launcher):
         return cores if self.n_jobs == -1 else self.n_jobs
 
     def pieces(self) -> Sequence[list[int]]:
-        """The jobs, in the pieces that one process takes at a time."""
-        return [[number] for number in self.overrides]
+        """The jobs, in the pieces that one process takes at a time: the longest first, lest one be left to the end."""
+        tally, numbers = Tally.current, list(self.overrides)
+        if tally and self.places() > 1:
+            numbers.sort(key=tally.cost, reverse=True)
+        return [[number] for number in numbers]
 
     def settle(self, place: int) -> None:
         """What a process does first, at its place."""
