@@ -515,6 +515,15 @@ def test_a_loss_that_reads_the_epoch_is_not_captured(steps):
     assert not steps
 
 
+def test_a_loss_that_needs_the_host_is_not_captured_in_a_meta_step(steps):
+    class Host(type(method("explicit_gradient"))):
+        graphed = False
+
+    made = Host(**vars(method("explicit_gradient", meta_epochs=2)))
+    made.fit([task(0)], backbone(), Engine(trainer(epochs=1), "cpu"))
+    assert not steps
+
+
 def reads_the_epoch():
     class Warm(type(method("cross_entropy"))):
         def loss(self, logits, labels, state):

@@ -152,7 +152,8 @@ class ExplicitGradient(Method):
                 cycled(len(y), self.synthetic_batch, n, g) for y, n, g in zip(synthetic.labels, lengths, generators)
             ]
             layouts = [s.layout(p) for s, p in zip(sources, (plans, valid_plans, synthetic_plans))]
-            if fixed is None and graph.wanted(engine.trainer.graph, device, self.meta_epochs * max(lengths)):
+            asked = self.graphed and graph.wanted(engine.trainer.graph, device, self.meta_epochs * max(lengths))
+            if fixed is None and asked:
                 fixed = FixedMeta(step, sources, layouts, len(self.losses))
                 graphs = Graphs(fixed, device, required=engine.trainer.graph is True)
             if fixed is not None:

@@ -46,6 +46,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     P + "data.encode:TableEncoder._one_hot": ENCODE,
     P + "methods.explicit_gradient:ExplicitGradient.start": EXPLICIT_GRADIENT,
     P + "methods.explicit_gradient:ExplicitGradient.adapt": EXPLICIT_GRADIENT,
+    P + "methods.explicit_gradient:ExplicitGradient.meta_losses": EXPLICIT_GRADIENT,
     P + "methods.explicit_gradient:ExplicitGradient.valid_plan": EXPLICIT_GRADIENT,
     P + "methods.explicit_gradient:step_weights": EXPLICIT_GRADIENT,
     P + "methods.explicit_gradient:meta_step": EXPLICIT_GRADIENT,
