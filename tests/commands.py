@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import runpy
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 
 class Commands:
-    """``call`` runs a Python file in a folder."""
+    """``call`` runs a Python file in a folder, with the environment as it is then."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
+    def __init__(self, process: subprocess.Popen[str], environment: Mapping[str, str]) -> None:
+        self.process, self.environment = process, environment
 
     def call(self, folder: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
         assert self.process.stdin and self.process.stdout
         with tempfile.TemporaryDirectory() as place:
-            print(json.dumps([str(folder), list(arguments), place]), file=self.process.stdin, flush=True)
+            print(
+                json.dumps([str(folder), list(arguments), place, dict(self.environment)]),
+                file=self.process.stdin,
+                flush=True,
+            )
             status = int(self.process.stdout.readline())
             out, error = ((Path(place) / name).read_text() for name in ("out", "error"))
         return subprocess.CompletedProcess(list(arguments), status, out, error)
@@ -35,9 +42,17 @@ def commands(environment: Mapping[str, str]) -> Iterator[Commands]:
         [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(environment)
     )
     try:
-        yield Commands(process)
+        yield Commands(process, environment)
     finally:
         process.communicate(timeout=60)  # the end of its input ends it
+
+
+@cache
+def shared() -> Commands:
+    """One for all tests of this process."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(commands(os.environ))
 
 
 def _serve() -> None:
@@ -60,7 +75,9 @@ def _serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def _run(folder: str, arguments: list[str], place: str) -> Any:
+def _run(folder: str, arguments: list[str], place: str, environment: dict[str, str]) -> Any:
+    os.environ.clear()
+    os.environ.update(environment)
     for number, name in ((1, "out"), (2, "error")):
         os.dup2(os.open(f"{place}/{name}", os.O_WRONLY | os.O_CREAT), number)
     os.chdir(folder)
@@ -72,6 +89,8 @@ def _run(folder: str, arguments: list[str], place: str) -> Any:
         status = 0
     except SystemExit as end:
         status = end.code or 0
+    except BaseException:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

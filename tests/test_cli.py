@@ -15,6 +15,7 @@ from imbalance_bench.config import from_omegaconf
 from imbalance_bench.errors import BenchError
 from imbalance_bench.store import Store
 from tests.cells import composed
+from tests.commands import shared
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 QUICK = ["trainer.epochs=2", "protocol.folds=2", "device=cpu"]
@@ -28,7 +29,7 @@ def command(script: str, *arguments: str) -> list[str]:
 
 def call(folder: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs a script in ``folder``, where its outputs go."""
-    done = subprocess.run(command(script, *arguments), cwd=folder, capture_output=True, text=True, timeout=300)
+    done = shared().call(folder, [str(SCRIPTS / script), *arguments])
     assert "Traceback" not in done.stdout + done.stderr
     return done
 
