@@ -174,6 +174,8 @@ def test_a_failure_that_stops_the_sweep_leaves_the_jobs_that_are_queued(submitit
     done = sweep(folder, "submitit_local", words, "on_error=stop", "hydra.launcher.n_jobs=1")
     assert (done.returncode, done.stdout.splitlines()[1]) == (1, "stopped")
     assert [tries(folder, number) for number in range(4)] == [1, 1, 0, 0]
+    again = sweep(folder, "submitit_local", "word=fine")  # in the folder of the sweep that was stopped
+    assert (again.returncode, tries(folder, 0)) == (0, 2)
 
 
 def test_tasks_of_ray_end_in_every_way(folder):

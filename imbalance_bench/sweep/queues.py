@@ -12,17 +12,19 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
+from omegaconf import OmegaConf
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.sweep.launchers import Processes
@@ -53,7 +55,6 @@ class Piece:
         Singleton.set_state(state.pop("singletons"))
         processes = Processes(1)
         vars(processes).update(state)
-        self.entries.touch()
         Tally.current = tally = Tally(self.entries)
         ended = {entry.get("job") for entry in tally.added() if "status" in entry}
         for _, returned in processes.work([number for number in self.numbers if number not in ended]):
@@ -76,7 +77,6 @@ class Submitted:
     handle: Any
     tally: Tally
     begun: bool = False
-    left: set[int] = field(default_factory=set)
 
 
 class Queue(Processes):
@@ -130,10 +130,12 @@ class Queue(Processes):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         self.overrides = {number: list(job) for number, job in enumerate(job_overrides, initial_job_idx)}
         self.left = set(self.overrides)
-        folder = Path(self.config.hydra.sweep.dir).absolute() / "jobs"
+        logs = Path(self.config.hydra.sweep.dir).absolute() / "jobs"
+        logs.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix="cells_", dir=logs))  # a sweep there before may have jobs that still run
         self._save(folder)
         waiting = deque(self.pieces())
-        told = f"{self.name}: jobs for {len(self.overrides)} cells: {len(waiting)}; their logs are in {folder}"
+        told = f"{self.name}: jobs for {len(self.overrides)} cells: {len(waiting)}; their logs are in {logs}"
         print(told, file=sys.stderr, flush=True)
         queued: list[Submitted] = []
         count, due = 0, 0.0
@@ -142,6 +144,7 @@ class Queue(Processes):
                 new: list[Piece] = []
                 while waiting and len(queued) + len(new) < self.room():
                     new.append(Piece(waiting.popleft(), folder, folder / f"{count}.jsonl"))
+                    new[-1].entries.touch()  # here: a machine may take a file for missing long after another made it
                     count += 1
                 if new:
                     queued += [Submitted(p, h, Tally(p.entries)) for p, h in zip(new, self.submit(new), strict=True)]
@@ -172,7 +175,6 @@ class Queue(Processes):
 
         parts = ("hydra_context", "task_function", "config", "overrides")
         state = {"cwd": str(Path.cwd()), "singletons": Singleton.get_state(), **{p: getattr(self, p) for p in parts}}
-        folder.mkdir(parents=True, exist_ok=True)
         (folder / STATE).write_bytes(cloudpickle.dumps(state))
 
     def _unfinished(self, job: Submitted) -> bool:
@@ -241,7 +243,6 @@ class Submitit(Queue):
 
     def submit(self, pieces: Sequence[Piece]) -> Sequence[Any]:
         import submitit
-        from omegaconf import OmegaConf
 
         executor = submitit.AutoExecutor(str(Path(self.submitit_folder).absolute()), self.cluster, **self.tries)
         general = submitit.AutoExecutor._typed_parameters()
