@@ -142,7 +142,7 @@ def test_mistakes_get_one_message(capsys, outputs, arguments, message):
     status, out, err = run(capsys, outputs, *arguments)
     assert status == 1
     assert out == ""
-    assert err.startswith("error: ") and err.count("\n") == 1
+    assert err.startswith("error: ") and all(line.startswith("  ") for line in err.splitlines()[1:])
     assert message in err
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -49,7 +50,7 @@ def loss_of(logits, labels, **options):
     n = len(labels)
     part = Part(np.zeros((n, 1)), np.array(labels), np.arange(n))
     (batch,) = Rows([part], torch.device("cpu"), torch.float64).batches([torch.arange(n)[None]])
-    return method("dice", **options).batch_loss(lambda x: logits[None], batch, None)[0]
+    return method("dice", **options).batch_loss(SimpleNamespace(logits=lambda x: logits[None]), batch, None)[0]
 
 
 def test_dice_of_a_batch_by_hand():
