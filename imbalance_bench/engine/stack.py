@@ -146,7 +146,7 @@ class Stack:
         for seed in seeds:
             # The global generator is what nn.init draws from: fork it, so that a run's start depends on its seed only.
             with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
+                torch.default_generator.manual_seed(seed)  # torch.manual_seed asks for GPUs, a millisecond each time
                 modules.append(build())
         size = sum(t.numel() for t in _tensors(modules[0]).values())
         stack = cls(modules[0], torch.zeros(len(modules), size, device=device, dtype=dtype), **options)
