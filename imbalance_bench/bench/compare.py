@@ -50,8 +50,12 @@ def show(title: str, results: dict[str, dict[str, float]]) -> None:
     width = max(map(len, names)) + 2
     print(" " * width + "".join(f"{setting:>22s}" for setting in results))
     for name in names:
-        cells = (f"{speeds[name]:,.0f} ({speeds[name] / speeds[names[0]]:.2f}x)" for speeds in results.values())
+        cells = (f"{_speed(speeds[name])} ({speeds[name] / speeds[names[0]]:.2f}x)" for speeds in results.values())
         print(f"{name:{width}s}" + "".join(f"{c:>22s}" for c in cells))
+
+
+def _speed(made: float) -> str:
+    return f"{made:,.0f}" if made >= 10 else f"{made:.2f}"
 
 
 def option(group: str, label: str) -> dict[str, Any]:
