@@ -62,11 +62,9 @@ def look(store: Store, cell: CellFolder) -> Seen:
     record = cell.record() if state == "done" else None
     notes, few = [], False
     if record:
-        if origin.changed(record.get("code", {})):
+        if modules := origin.changed(record.get("code", {})):
             state = "stale"
-            why = (
-                f"made by other code ({origin.named(origin.changed(record['code']))}): cache=overwrite trains it again"
-            )
+            why = f"made by other code ({origin.named(modules)}): cache=overwrite trains it again"
         if error:
             notes.append(("kept", f"training it again failed: {error.partition(chr(10))[0]}"))
         if said := scoring.few_classes(record):

@@ -7,7 +7,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +78,7 @@ def run(sections: Mapping[str, tuple[Section, float]], setting: Setting, out: Pa
     results: dict[str, Any] = {}
     for name, (section, seconds) in sections.items():
         start = time.monotonic()
-        within = Setting(setting.device, setting.rounds, setting.quick, start + seconds)
+        within = replace(setting, until=start + seconds)
         try:
             results[name] = section(within)
         except Exception as error:  # noqa: BLE001  (an hour on a rented GPU must not end with its first surprise)
