@@ -28,6 +28,9 @@ WRITE = 2.0  # ... and between two writes of progress.json
 SHARED = "IMBALANCE_BENCH_SHARED"  # set where several processes write to one terminal: no line is written over
 WARM = 2.0  # a cell that is done sooner shows nothing
 
+Numbers = Mapping[str, float] | Callable[[], Mapping[str, float]]
+"""What a stage gave; a function is asked only when something is shown."""
+
 
 @dataclass
 class Progress:
@@ -42,13 +45,12 @@ class Progress:
     def __post_init__(self) -> None:
         self.rewrites = SHARED not in os.environ and self.stream.isatty()
         self.begun = self.shown = self.written = self.now()
-        self.said = self.begun
         self.within: list[str] = []
         self.stage, self.stage_begun, self.first = "", self.begun, 0.0
-        self.numbers: Mapping[str, float] = {}
+        self.numbers: Numbers = {}
         self.width = 0
 
-    def report(self, stage: str, done: float, total: float, unit: str, numbers: Mapping[str, float]) -> None:
+    def report(self, stage: str, done: float, total: float, unit: str, numbers: Numbers) -> None:
         """``done`` of ``total`` (0: not known) ``unit``s of a stage, and what they gave (none: what was said last)."""
         now = self.now()
         if stage != self.stage or done < self.first:
@@ -56,19 +58,25 @@ class Progress:
         self.numbers = numbers or self.numbers
         if now - self.begun < WARM:
             return
+        write = now - self.written >= WRITE
+        show = now - self.shown >= (SHOW if self.rewrites else PLAIN)
+        if not (write or show):  # as nearly always: it is called after each step
+            return
         state = self.state(done, total, unit, now)
-        if now - self.written >= WRITE:
+        if write:
             self.written = now
             self._write(state)
-        if self.rewrites and now - self.shown >= SHOW:
+        if show:
             self.shown = now
-            self._rewrite(f"{self.name}: {described(state)}")
-        elif not self.rewrites and now - self.said >= PLAIN:
-            self.said = now
-            print(f"{self.name}: {described(state)}", file=self.stream, flush=True)
+            line = f"{self.name}: {described(state)}"
+            if self.rewrites:
+                self._rewrite(line)
+            else:
+                print(line, file=self.stream, flush=True)
 
     def state(self, done: float, total: float, unit: str, now: float) -> dict[str, Any]:
         """What progress.json holds."""
+        numbers = self.numbers() if callable(self.numbers) else self.numbers
         spent = now - self.stage_begun
         pace = (done - self.first) / spent if spent > 0 else 0.0
         return {
@@ -77,7 +85,7 @@ class Progress:
             "done": done,
             "total": total,
             "unit": unit,
-            "numbers": {name: float(value) for name, value in self.numbers.items()},
+            "numbers": {name: float(value) for name, value in numbers.items()},
             "pace": pace,
             "left": (total - done) / pace if total and pace > 0 else None,
             "seconds": now - self.begun,
@@ -122,14 +130,13 @@ def following(progress: Progress) -> Iterator[Progress]:
     finally:
         _CURRENT.reset(token)
         progress.clear()
+        progress.numbers = {}  # a function of a training would keep its networks
         for path in progress.paths:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
 
-def report(
-    stage: str, done: float, total: float = 0, unit: str = "epochs", numbers: Mapping[str, float] | None = None
-) -> None:
+def report(stage: str, done: float, total: float = 0, unit: str = "epochs", numbers: Numbers | None = None) -> None:
     """Says that ``done`` of ``total`` (0: not known) ``unit``s of a stage are behind, and the numbers that they gave:
     ``report("training", 3, 200, numbers={"loss": 0.31})``."""
     progress = _CURRENT.get()
@@ -150,6 +157,7 @@ def within(part: str) -> Iterator[None]:
         yield
     finally:
         progress.within.pop()
+        progress.numbers = {}
 
 
 def clear() -> None:

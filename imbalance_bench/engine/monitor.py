@@ -44,7 +44,7 @@ class Monitor:
         left to go on with."""
         due = (epoch + 1) % validate_every == 0 or epoch + 1 == epochs
         self.end_epoch(phase, epoch, steps, due and any(len(t.valid) for t in self.tasks))
-        progress.report(phase, epoch + 1, epochs, numbers=self.latest())
+        progress.report(phase, epoch + 1, epochs, numbers=self.latest)
         return bool(self.alive)
 
     def latest(self) -> dict[str, float]:
