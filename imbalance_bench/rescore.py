@@ -22,8 +22,9 @@ import numpy as np
 from imbalance_bench import metrics, scoring
 from imbalance_bench.arguments import ArgumentParser, plugins_of
 from imbalance_bench.errors import BenchError
+from imbalance_bench.index import entries_of
 from imbalance_bench.plugins import import_plugins
-from imbalance_bench.select import of_record, select
+from imbalance_bench.select import select
 from imbalance_bench.store import CellFolder, Damaged, Record, Store, arrays, file_of, remedy
 
 Key = tuple[str, ...]
@@ -111,29 +112,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--outputs", default="outputs", help="the folder that holds runs/ (paths.outputs)")
     arguments = parser.parse_args(argv)
     counts = {"changed": 0, "unchanged": 0, "failed": 0}
-    every, damaged = Store(arguments.outputs).survey()
+    every, damaged = entries_of(Store(arguments.outputs))
     try:
         wanted, plugins = plugins_of(arguments.wanted)
         import_plugins(plugins)
         if plugins and not metrics.METRICS:
             raise BenchError(f'plugins=[{",".join(plugins)}] registers no metric: decorate one, @metric("my_metric")')
-        records = select([r for r in every if r["status"] == "done"], wanted, of_record)
+        entries = select([entry for entry in every if entry.status == "done"], wanted, lambda entry: entry.names)
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    for record in records:
+    for entry in entries:
         try:
-            change = rescore(CellFolder(record["path"]))
+            change = rescore(entry.cell)
         except BenchError as error:
             counts["failed"] += 1
-            print(f"error: {_name(record)}: {error}", file=sys.stderr)
+            print(f"error: {_name({'labels': entry.labels, 'id': entry.cell.path.name})}: {error}", file=sys.stderr)
             continue
         counts["changed" if change else "unchanged"] += 1
         print(change.line(), flush=True)
     for found in damaged:  # whichever cells were asked for: what a damaged record is of is not known
         print(f"{found.state}: {found}", file=sys.stderr)
     text = ", ".join(f"{n} {word}" for word, n in counts.items())
-    print(f"{len(records)} finished cells: {text}" + (f"; {len(damaged)} records do not count" if damaged else ""))
+    print(f"{len(entries)} finished cells: {text}" + (f"; {len(damaged)} records do not count" if damaged else ""))
     return int(counts["failed"] > 0 or any(found.state == "damaged" for found in damaged))
 
 

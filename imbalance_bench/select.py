@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from imbalance_bench.config import label_of
 from imbalance_bench.errors import BenchError, suggestion
 
 T = TypeVar("T")
-
-
-def of_record(record: Mapping[str, Any]) -> dict[str, str]:
-    """The names that a record is selected by: its labels and its id."""
-    return record["labels"] | {"id": record["id"]}
 
 
 def select(found: Sequence[T], wanted: Sequence[str], names: Callable[[T], Mapping[str, str]]) -> list[T]:
@@ -23,7 +18,8 @@ def select(found: Sequence[T], wanted: Sequence[str], names: Callable[[T], Mappi
     Patterns are those of a shell; an option stands for its label (dos/k3 for dos_k3).
 
     Raises:
-        BenchError: a word names no group, or a pattern matches nothing: the nearest names are offered.
+        BenchError: a word names no group, or a pattern matches nothing (the nearest names are offered), or each word
+            something and no cell all of them.
     """
     filters: dict[str, list[str]] = {}
     for word in wanted:
@@ -39,8 +35,11 @@ def select(found: Sequence[T], wanted: Sequence[str], names: Callable[[T], Mappi
             if not any(fnmatchcase(name, pattern) for name in known):
                 hint = suggestion(pattern, known) if known else "there is no cell"
                 raise BenchError(f"no cell has {group}={pattern}: {hint}")
-    return [
+    chosen = [
         item
         for item, labels in zip(found, named)
         if all(any(fnmatchcase(labels[g], p) for p in patterns) for g, patterns in filters.items())
     ]
+    if filters and not chosen:
+        raise BenchError(f"no cell has all of {' '.join(wanted)}: leave one out, or train.py runs what is missing")
+    return chosen

@@ -11,12 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from imbalance_bench import origin, progress, scoring
+from imbalance_bench import origin, progress
 from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.conf_files import own_folder
 from imbalance_bench.errors import BenchError
+from imbalance_bench.index import Index
 from imbalance_bench.select import select
-from imbalance_bench.store import CellFolder, Store
+from imbalance_bench.store import CellFolder, Damaged, Store
 
 EVERY = 2.0  # seconds between two looks of --watch
 TAIL = 4  # lines of a traceback that --failed shows
@@ -50,33 +51,32 @@ class Seen:
 
 def names(store: Store, cell: CellFolder) -> dict[str, str]:
     """What a cell is selected by: the folders that it lies in, and its id."""
-    *labels, name = cell.path.relative_to(store.runs).parts
+    *labels, name = cell.path.parts[len(store.runs.parts) :]
     return {"method": "", **dict(zip(("dataset", "ratio", "backbone", "method"), labels)), "id": name}
 
 
-def look(store: Store, cell: CellFolder) -> Seen:
+def look(index: Index, cell: CellFolder) -> Seen:
     """Where a cell stands."""
-    state, error = cell.state(), cell.error()
-    why = cell.damage() or error.partition("\n")[0] if state in EXPLAINED else ""
-    labels = names(store, cell)
-    record = cell.record() if state == "done" else None
-    notes, few = [], False
-    if record:
-        if modules := origin.changed(record.get("code", {})):
+    entry, error, why = None, cell.error(), ""
+    first = error.partition("\n")[0]
+    notes: list[tuple[str, str]] = []
+    try:
+        entry = index.look(cell, whole=True)
+        state = entry.status if entry else cell.unfinished()
+    except Damaged as found:
+        state, why = found.state, str(found)
+    if state == "failed":
+        why = first
+    if entry and state == "done":
+        if modules := index.stale(entry):
             state = "stale"
             why = f"made by other code ({origin.named(modules)}): cache=overwrite trains it again"
-        if error:
-            notes.append(("kept", f"training it again failed: {error.partition(chr(10))[0]}"))
-        if said := scoring.few_classes(record):
-            few = True
-            notes.append(("note", said))
-        notes += [
-            ("diverged", f"fold {run['fold']} repeat {run['repeat']}: {run['failure']}")
-            for run in record["runs"]
-            if run["failure"]
-        ]
+        notes += [("kept", f"training it again failed: {first}")] if error else []
+        notes += [("note", entry.few)] if entry.few else []
+        notes += [("diverged", run) for run in entry.diverged]
+    labels = names(index.store, cell)
     return Seen(
-        path=cell.path.relative_to(store.runs).as_posix(),
+        path=index.key(cell),
         labels={group: label for group, label in labels.items() if group != "id"},
         id=labels["id"],
         state=state,
@@ -84,7 +84,7 @@ def look(store: Store, cell: CellFolder) -> Seen:
         trace=[line for line in error.splitlines()[1:] if line.strip()][-TAIL:] if state == "failed" else [],
         progress=progress.read(cell.path) if state == "running" else None,
         notes=notes,
-        few_classes=few,
+        few_classes=bool(entry and entry.few),
     )
 
 
@@ -98,24 +98,25 @@ def planned(store: Store, preset: str, overrides: Sequence[str], own: Any) -> li
     return [store.cell(cell.labels, cell.id) for cell in load_preset(paper, name, list(overrides), own).cells]
 
 
-def survey(store: Store, wanted: Sequence[str], own: Any = None) -> list[Seen]:
+def survey(index: Index, wanted: Sequence[str], own: Any = None) -> list[Seen]:
     """The cells that the words of the command line are about.
 
     Raises:
         BenchError: a word matches nothing, or there is no such preset.
     """
-    presets = [word.removeprefix("+paper=") for word in wanted if word.startswith("+paper=")]
+    presets, store = [word.removeprefix("+paper=") for word in wanted if word.startswith("+paper=")], index.store
     if not presets:
-        return [look(store, cell) for cell in select(store.cells(), wanted, lambda cell: names(store, cell))]
+        found = [look(index, cell) for cell in select(index.cells(), wanted, lambda cell: names(store, cell))]
+        index.save()
+        return found
     overrides = [word for word in wanted if not word.startswith("+paper=")]
     cells = {cell.path: cell for preset in presets for cell in planned(store, preset, overrides, own)}
-    return [look(store, cell) if cell.path.is_dir() else _missing(store, cell) for cell in cells.values()]
+    return [look(index, cell) if cell.path.is_dir() else _missing(index, cell) for cell in cells.values()]
 
 
-def _missing(store: Store, cell: CellFolder) -> Seen:
-    labels = names(store, cell)
-    path = cell.path.relative_to(store.runs).as_posix()
-    return Seen(path, {g: label for g, label in labels.items() if g != "id"}, labels["id"], "missing")
+def _missing(index: Index, cell: CellFolder) -> Seen:
+    labels = names(index.store, cell)
+    return Seen(index.key(cell), {g: label for g, label in labels.items() if g != "id"}, labels["id"], "missing")
 
 
 def lines(cells: Sequence[Seen], everything: bool = False, failed: bool = False) -> Iterator[str]:
@@ -161,11 +162,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_intermixed_args(argv)
     if arguments.watch and arguments.json:
         parser.error("--watch shows a page, and --json is for programs: choose one")
-    store = Store(arguments.outputs)
+    index = Index(Store(arguments.outputs))
     try:
         own = own_folder(arguments.config_dir)
         while True:
-            cells = survey(store, arguments.wanted, own)
+            cells = survey(index, arguments.wanted, own)
             running = any(cell.state == "running" for cell in cells)
             if arguments.json:
                 print(json.dumps([asdict(cell) for cell in cells], indent=1))

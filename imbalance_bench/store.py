@@ -55,6 +55,7 @@ class Damaged(BenchError):
     def __init__(self, path: Path, what: str, remedy: str, state: str = "damaged") -> None:
         super().__init__(f"{path} {what}: {remedy}")
         self.folder = path.parent
+        self.what, self.remedy = what, remedy
         self.state = state
 
 
@@ -117,26 +118,32 @@ class Store:
 
     def cells(self) -> list[CellFolder]:
         """Every cell that was ever started; also those that an empty label once wrote one level too high."""
-        high = {p.parent for p in self.runs.glob("*/*/*/*/record.json")}
-        found = {p for p in self.runs.glob("*/*/*/*/*") if p.is_dir() and p.parent not in high}
-        return [CellFolder(p) for p in sorted(found | high)]
-
-    def survey(self) -> tuple[list[Record], list[Damaged]]:
-        """The record of every finished (or declined) cell, each with its folder under "path", and why others do not
-        count."""
-        records, damaged = [], []
-        for cell in self.cells():
-            try:
-                record = cell.record()
-            except Damaged as error:
-                damaged.append(error)
-            else:
-                records += [record] if record is not None else []
-        return records, damaged
+        return [CellFolder(Path(place)) for place in _cells(str(self.runs), 5)]
 
     def records(self) -> list[Record]:
-        """The records that count."""
-        return self.survey()[0]
+        """The record of every finished (or declined) cell that counts, each with its folder under "path"."""
+        records = []
+        for cell in self.cells():
+            with suppress(Damaged):
+                records.append(cell.record())
+        return [record for record in records if record is not None]
+
+
+def _cells(place: str, depth: int) -> Iterator[str]:
+    """The folders ``depth`` levels below, in order; of a folder with a record in their place, that folder."""
+    try:
+        with os.scandir(place) as found:
+            entries = list(found)
+    except OSError:  # it is gone, or nobody's business
+        return
+    if depth == 1 and any(entry.name == "record.json" for entry in entries):
+        yield place
+        return
+    for path in sorted(entry.path for entry in entries if entry.is_dir()):
+        if depth == 1:
+            yield path
+        else:
+            yield from _cells(path, depth - 1)
 
 
 class CellFolder:
@@ -154,7 +161,7 @@ class CellFolder:
         path = self.path / "record.json"
         try:
             record = json.loads(path.read_bytes())
-            if lacking := _lacking(record):
+            if not _of_other_schema(record) and (lacking := _lacking(record)):
                 raise ValueError(f"no valid {lacking}")
         except FileNotFoundError:
             return None
@@ -164,7 +171,8 @@ class CellFolder:
             raise Damaged(path, f"is that of cell {record['id']}", "a copied folder counts for nothing, delete it")
         if record["schema"] != SCHEMA:
             what = f"has schema {record['schema']}, numbers of this code have {SCHEMA}"
-            raise Damaged(path, what, "delete its folder and run again", state="outdated")
+            cure = "delete its folder and run again" if record["schema"] < SCHEMA else "it is of newer code: use that"
+            raise Damaged(path, what, cure, state="outdated")
         # Labels that YAML read as numbers were written by earlier versions.
         labels = {group: str(label) for group, label in record["labels"].items()}
         return record | {"labels": labels, "path": self.path}
@@ -178,6 +186,10 @@ class CellFolder:
             return error.state
         if record is not None:
             return "damaged" if self.damage() else record["status"]
+        return self.unfinished()
+
+    def unfinished(self) -> str:
+        """The state of a cell without a record."""
         if self.locked():
             return "running"
         return "failed" if (self.path / "error.txt").exists() else "started"
@@ -185,12 +197,20 @@ class CellFolder:
     def damage(self) -> str:
         """Says what is wrong with the record or the files beside it, and what to do; "" where nothing is."""
         try:
-            record = self.record() or {}
-            for name in record.get("files", ()):
-                file_of(record, name)
+            self.check()
         except Damaged as error:
             return str(error)
         return ""
+
+    def check(self, record: Record | None = None) -> None:
+        """Reads every file beside a record (None: the one that lies here).
+
+        Raises:
+            Damaged: one of them, or the record, is not what was written.
+        """
+        record = record or self.record() or {}
+        for name in record.get("files", ()):
+            file_of(record, name)
 
     def error(self) -> str:
         """Why the last training failed: a message, an empty line, the traceback; "" where none did."""
@@ -299,6 +319,14 @@ def _sum(content: bytes | str) -> str:
 
 def _as_text(record: Record) -> str:
     return json.dumps(record, indent=1) + "\n"
+
+
+def _of_other_schema(record: Any) -> bool:
+    """Whether a record says that its keys may be other ones."""
+    if not isinstance(record, dict) or not isinstance(record.get("id"), str):
+        return False
+    schema = record.get("schema")
+    return isinstance(schema, int) and not isinstance(schema, bool) and schema != SCHEMA
 
 
 def _lacking(record: Any) -> str:

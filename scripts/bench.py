@@ -19,6 +19,7 @@ SECTIONS = {  # name → module of imbalance_bench.bench and what prints it
     "episodes": "episodes.main",
     "texts": "texts.main",
     "sweeps": "sweeps.main",
+    "scale": "scale.main",
 }
 
 

@@ -31,7 +31,8 @@ MAY = {
     "identity": "config metrics origin pretrained registry store",
     "reference": "conf_files config options plugins registry",
     "select": "config errors",
-    "rescore": "arguments errors metrics plugins scoring select store",
+    "index": "errors origin scoring store",
+    "rescore": "arguments errors index metrics plugins scoring select store",
     "data": "arguments conf_files devices errors locks options plugins pretrained progress registry rounding seeds",
     "backbones": "data errors options pretrained registry",
     "engine": "config data devices errors metrics progress scoring seeds",
@@ -46,8 +47,10 @@ MAY = {
         "config data devices engine errors identity metrics origin plugins progress registry scoring slices "
         "store tally"
     ),
-    "report": "arguments conf_files config data errors identity metrics origin presets registry scoring select store",
-    "status": "arguments conf_files errors origin presets progress scoring select store",
+    "report": (
+        "arguments conf_files config data errors identity index metrics origin presets registry scoring select store"
+    ),
+    "status": "arguments conf_files errors index origin presets progress select store",
     "sweep": "conf_files config errors interrupts presets progress reference run store tally",
     "bench": "conf_files config data devices engine identity methods neighbours registry run",
     "scripts": "arguments bench data errors identity interrupts report rescore status sweep",

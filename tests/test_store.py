@@ -12,6 +12,7 @@ import shutil
 import pytest
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.index import entries_of
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.store import SCHEMA, CellFolder, Damaged, Store, atomic_write, file_of
 
@@ -179,8 +180,9 @@ def test_a_damaged_record_is_named_and_blocks_no_other(tmp_path, cell, content):
         cell.record()
     other = Store(tmp_path).cell(LABELS, "f" * 12)
     other.finish(declined("f" * 12))
-    records, damaged = Store(tmp_path).survey()
-    assert [r["id"] for r in records] == ["f" * 12]
+    entries, damaged = entries_of(Store(tmp_path))
+    assert [entry.cell.path for entry in entries] == [other.path]
+    assert [r["id"] for r in Store(tmp_path).records()] == ["f" * 12]
     assert [error.folder for error in damaged] == [cell.path]
 
 
@@ -189,12 +191,22 @@ def test_a_copied_folder_and_another_schema_do_not_count(tmp_path, cell):
     copied, older = cell.path.with_name(f"{ID}_copy"), Store(tmp_path).cell(LABELS, "a" * 12)
     shutil.copytree(cell.path, copied)
     older.finish(RECORD | {"id": "a" * 12, "schema": SCHEMA - 1})
-    records, damaged = Store(tmp_path).survey()
-    assert [r["path"] for r in records] == [cell.path]
+    entries, damaged = entries_of(Store(tmp_path))
+    assert [entry.cell.path for entry in entries] == [cell.path]
+    assert [r["path"] for r in Store(tmp_path).records()] == [cell.path]
     assert {error.folder: error.state for error in damaged} == {copied: "damaged", older.path: "outdated"}
     assert (CellFolder(copied).state(), older.state()) == ("damaged", "outdated")
     said = "; ".join(map(str, damaged))
     assert f"is that of cell {ID}" in said and f"has schema {SCHEMA - 1}" in said
+
+
+@pytest.mark.parametrize("schema, cure", [(SCHEMA - 1, "run again"), (SCHEMA + 1, "newer code")])
+def test_a_record_of_another_schema_is_outdated_whatever_its_keys_are(cell, schema, cure):
+    cell.path.mkdir(parents=True)
+    (cell.path / "record.json").write_text(json.dumps({"id": ID, "schema": schema, "numbers": [0.5]}))
+    with pytest.raises(Damaged, match=f"has schema {schema}, numbers of this code have {SCHEMA}: .*{cure}"):
+        cell.record()
+    assert cell.state() == "outdated"
 
 
 @pytest.mark.parametrize("damage", [lambda p: p.write_text("metric,1.860"), lambda p: p.unlink(), cut])

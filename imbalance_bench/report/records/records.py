@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from imbalance_bench import origin
 from imbalance_bench.errors import BenchError
-from imbalance_bench.store import Damaged, Record, Store, file_of, remedy
+from imbalance_bench.index import Entry, entries_of
+from imbalance_bench.store import CellFolder, Damaged, Record, Store, file_of, remedy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,11 +127,26 @@ def _numbers(record: Record) -> list[tuple[Any, ...]]:
     return rows
 
 
-def survey(store: Store, wanted: Callable[[list[Record]], list[Record]]) -> tuple[list[Record], list[Damaged]]:
+def survey(store: Store, wanted: Callable[[list[Entry]], list[Entry]]) -> tuple[list[Record], list[Damaged]]:
     """The wanted records, each with whole numbers and one an id (the newest), and why others do not count."""
-    records, damaged = store.survey()
+    entries, damaged = entries_of(store)
+    records, more = _read(entry.cell for entry in wanted(entries))
+    return records, damaged + more
+
+
+def _read(cells: Iterable[CellFolder]) -> tuple[list[Record], list[Damaged]]:
+    """The records of cells as ``survey`` has them."""
+    records: list[Record] = []
+    damaged: list[Damaged] = []
     found: dict[str, Record] = {}
-    for record in sorted(wanted(records), key=date, reverse=True):
+    for cell in cells:
+        try:
+            record = cell.record()
+        except Damaged as error:
+            damaged.append(error)
+        else:
+            records += [record] if record is not None else []
+    for record in sorted(records, key=date, reverse=True):
         kept = found.setdefault(record["id"], record)
         try:
             if kept is not record:
@@ -200,7 +216,7 @@ def cell_states(cells: Iterable[PlannedCell], store: Store) -> list[CellState]:
     """Looks every cell of a grid up in the store, in the grid's order."""
     cells = list(cells)
     ids = {cell.id for cell in cells}
-    records, damaged = survey(store, lambda found: [r for r in found if r["id"] in ids])
+    records, damaged = _read(cell for cell in store.cells() if cell.path.name in ids)
     whole = {record["id"]: record for record in records}
     broken = {error.folder.name: error for error in damaged}
     return [_state(cell, whole.get(cell.id), broken.get(cell.id), store) for cell in cells]

@@ -17,7 +17,7 @@ from imbalance_bench.report.sheet import Footnotes, Sheet
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import Score, mark_best, metric_title
 from imbalance_bench.report.sheets.tables import explain, grid
-from imbalance_bench.select import of_record, select
+from imbalance_bench.select import select
 
 if TYPE_CHECKING:
     from imbalance_bench.store import Store
@@ -47,7 +47,9 @@ def summary(
     import pandas as pd
 
     readout = readout or "last"
-    records, damaged = frames.survey(store, lambda found: select(found, filters, of_record) if found else [])
+    records, damaged = frames.survey(
+        store, lambda found: select(found, filters, lambda entry: entry.names) if found else []
+    )
     if not records:
         raise BenchError(
             f"no records under {store.runs}{f' that match {chr(32).join(filters)}' if filters else ''}: run "
