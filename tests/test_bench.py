@@ -6,8 +6,11 @@ import hydra
 import pytest
 import torch
 
-from imbalance_bench.bench import command, compare, convolutions, episodes, images, sweeps, tabular, texts
+from imbalance_bench.bench import command, compare, convolutions, episodes, images, scale, sweeps, tabular, texts
 from imbalance_bench.config import label_of
+from imbalance_bench.index import entries_of
+from imbalance_bench.store import Store
+from tests import records
 from tests.tasks import option, options_of
 
 CPU = torch.device("cpu")
@@ -100,3 +103,17 @@ def test_a_sweep_is_timed_whole(real_data, monkeypatch):
         sweeps.LAUNCHERS["together"], ["dataset=ecoli", f"method={','.join(sweeps.METHODS[::5])}"], epochs=1
     )
     assert (cells, clock > 0, spent > 0) == (2, True, True)
+
+
+def test_a_folder_grows_to_a_size_of_cells_that_count(tmp_path, monkeypatch):
+    monkeypatch.setattr(scale, "DATASETS", 2)
+    records.write(tmp_path / "trained", records.cell("focal"), [0.5, 0.6])
+    (record,) = Store(tmp_path / "trained").records()
+    of = [(record, {"metrics.csv": (record["path"] / "metrics.csv").read_bytes()})]
+    scale.grow(tmp_path, of, 0, 3)
+    scale.grow(tmp_path, of, 3, 12)
+    entries, damaged = entries_of(Store(tmp_path))
+    assert (len(entries), damaged) == (12, [])
+    assert len({entry.labels["dataset"] for entry in entries}) == 2
+    clock, spent, most = scale.called("status", "--outputs", str(tmp_path))
+    assert clock > 0 and spent > 0 and most > 10

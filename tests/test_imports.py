@@ -52,7 +52,7 @@ MAY = {
     ),
     "status": "arguments conf_files errors index origin presets progress select store",
     "sweep": "conf_files config errors interrupts presets progress reference run store tally",
-    "bench": "conf_files config data devices engine identity methods neighbours registry run",
+    "bench": "conf_files config data devices engine identity index methods neighbours registry run store",
     "scripts": "arguments bench data errors identity interrupts report rescore status sweep",
 }  # fmt: skip
 # The same within report/.
