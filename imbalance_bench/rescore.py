@@ -144,7 +144,7 @@ def _name(record: Mapping[str, Any]) -> str:
 
 
 def _predictions(record: Record) -> dict[str, np.ndarray]:
-    """The arrays of a record's predictions.npz, of one length.
+    """The arrays of a record's predictions.npz, of one length each part.
 
     Raises:
         Damaged: they are missing, cut off, or do not fit the record.
@@ -154,13 +154,19 @@ def _predictions(record: Record) -> dict[str, np.ndarray]:
     loaded = arrays(record, name)
     if absent := {"run", "label", "scores_last"} - loaded.keys():
         raise Damaged(path, f"has no {', '.join(sorted(absent))}", cure)
-    runs, rows = len(record["runs"]), loaded["run"].size
-    for key, array in loaded.items():
-        wanted = runs if key.startswith("difficult_") else rows
-        if array.shape[:1] != (wanted,):
-            raise Damaged(path, f"is damaged ({key} has the shape {array.shape}, not {wanted} rows)", cure)
-    if not rows or loaded["run"].dtype.kind != "i" or not 0 <= loaded["run"].min() <= loaded["run"].max() < runs:
-        raise Damaged(path, f"is damaged (its runs are not among the {runs} of the record)", cure)
+    runs = len(record["runs"])
+    for part, of_part in scoring.parts_of(loaded).items():
+        prefix = "" if part == "test" else scoring.VALID
+        if absent := {"run", "label"} - of_part.keys():
+            raise Damaged(path, f"has no {', '.join(sorted(prefix + key for key in absent))}", cure)
+        rows = of_part["run"].size
+        for key, array in of_part.items():
+            wanted = runs if key.startswith("difficult_") else rows
+            if array.shape[:1] != (wanted,):
+                raise Damaged(path, f"is damaged ({prefix}{key} has the shape {array.shape}, not {wanted} rows)", cure)
+        number = of_part["run"]
+        if not rows or number.dtype.kind != "i" or not 0 <= number.min() <= number.max() < runs:
+            raise Damaged(path, f"is damaged (its runs are not among the {runs} of the record)", cure)
     return loaded
 
 
@@ -208,18 +214,21 @@ def _compare(record: Record, text: str, headline: dict[str, Any], restored: bool
 
 
 def _rows(record: Record) -> list[dict[str, Any]]:
-    """The rows of a whole metrics.csv."""
-    return list(csv.DictReader(io.StringIO((record["path"] / "metrics.csv").read_text())))
+    """The rows of a whole metrics.csv; earlier ones do not say the part, which is test."""
+    rows = csv.DictReader(io.StringIO((record["path"] / "metrics.csv").read_text()))
+    return [{"part": "test"} | row for row in rows]
 
 
 def _numbers(text: str) -> dict[Key, float]:
     """The numbers of a metrics.csv by the columns that name them; none of a file that is not one."""
-    keys = ("run", "fold", "repeat", "iterate", "class_group", "metric")
+    keys = ("run", "fold", "repeat", "iterate", "part", "class_group", "metric")
     try:
-        return {tuple(row[k] for k in keys): float(row["value"]) for row in csv.DictReader(io.StringIO(text))}
+        rows = [{"part": "test"} | row for row in csv.DictReader(io.StringIO(text))]
+        return {tuple(row[k] for k in keys): float(row["value"]) for row in rows}
     except (KeyError, TypeError, ValueError):
         return {}
 
 
 def _names(keys: Iterable[Key]) -> list[str]:
-    return list(dict.fromkeys(f"{key[4]} {key[5]}" for key in keys))
+    names = [(part, f"{group} {metric}") for *_, part, group, metric in keys]
+    return list(dict.fromkeys(name if part == "test" else f"{part} {name}" for part, name in names))

@@ -12,6 +12,10 @@ import numpy as np
 from imbalance_bench import metrics, origin
 
 CHANCE = 0.55  # AUC-ROC up to which a ranking is called gone
+VALID = "valid_"  # before the names of arrays of validation rows in predictions.npz
+# Of what a record says of its validation rows, that with which it has their scores: nothing was trained on them, or
+# the method learned from them in a way of its own. Else they are "trained on", or there are "none".
+TUNED_ON = ("held out", "guided training")
 NO_DECISIONS: dict[str, Any] = {"predicted_classes": [], "few_classes": False, "collapsed": False}
 
 
@@ -23,26 +27,37 @@ def score_predictions(
     minority: Sequence[Sequence[int]] | None = None,
     own: Mapping[str, metrics.OneVsRest] | None = None,
 ) -> list[dict[str, Any]]:
-    """The rows of metrics.csv: run, fold, repeat, iterate, class_group, metric, value.
+    """The rows of metrics.csv: run, fold, repeat, iterate, part (test, then valid), class_group, metric, value.
 
     ``arrays`` as in predictions.npz, ``scores_<readout>`` for every readout there is, and ``ranks_<readout>`` where
-    classes rank rows otherwise, ``slice_<name>`` for every slice (``slices.py``); ``runs``: (fold, repeat) of each run
-    of the cell; ``minority``: the minority classes of each run; ``own`` as in ``metrics.evaluate``.
+    classes rank rows otherwise, ``slice_<name>`` for every slice (``slices.py``), which are of test rows; ``runs``:
+    (fold, repeat) of each run of the cell; ``minority``: the minority classes of each run; ``own`` as in
+    ``metrics.evaluate``.
     """
     rows: list[dict[str, Any]] = []
-    slices = {name.removeprefix("slice_"): mask for name, mask in arrays.items() if name.startswith("slice_")}
-    for readout in [name.removeprefix("scores_") for name in arrays if name.startswith("scores_")]:
-        scores, ranks = arrays[f"scores_{readout}"], arrays.get(f"ranks_{readout}")
-        for run in np.unique(arrays["run"]).tolist():
-            mine = arrays["run"] == run
-            fold, repeat = runs[run]
-            where = {"run": run, "fold": fold, "repeat": repeat, "iterate": readout}
-            few = minority[run] if minority else ()
-            ranked = None if ranks is None else ranks[mine]
-            parts = {name: mask[mine] for name, mask in slices.items()}
-            values = metrics.evaluate(arrays["label"][mine], scores[mine], class_names, kind, few, ranked, parts, own)
-            rows += [{**where, **value} for value in values]
+    for part, of_part in parts_of(arrays).items():
+        slices = {name.removeprefix("slice_"): mask for name, mask in of_part.items() if name.startswith("slice_")}
+        rows_of = {run: np.flatnonzero(of_part["run"] == run) for run in np.unique(of_part["run"]).tolist()}
+        for readout in [name.removeprefix("scores_") for name in of_part if name.startswith("scores_")]:
+            scores, ranks = of_part[f"scores_{readout}"], of_part.get(f"ranks_{readout}")
+            for run, mine in rows_of.items():
+                fold, repeat = runs[run]
+                where = {"run": run, "fold": fold, "repeat": repeat, "iterate": readout, "part": part}
+                few = minority[run] if minority else ()
+                ranked = None if ranks is None else ranks[mine]
+                cuts = {name: mask[mine] for name, mask in slices.items()}
+                labels = of_part["label"][mine]
+                values = metrics.evaluate(labels, scores[mine], class_names, kind, few, ranked, cuts, own)
+                rows += [{**where, **value} for value in values]
     return rows
+
+
+def parts_of(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """The arrays of predictions.npz by the part that they are of, "test" and, where it was scored, "valid", each under
+    the same names."""
+    test = {name: array for name, array in arrays.items() if not name.startswith(VALID)}
+    valid = {name.removeprefix(VALID): array for name, array in arrays.items() if name.startswith(VALID)}
+    return {"test": test, "valid": valid} if valid else {"test": test}
 
 
 def own_metrics(names: Iterable[str], kind: str) -> dict[str, dict[str, Any]]:
@@ -67,8 +82,8 @@ def headline(rows: Sequence[Mapping[str, Any]], classes: int, kind: str) -> dict
         metric, group = "mse", "all"
     else:
         metric, group = "auc_pr", "positive" if classes == 2 else "macro"
-    key = (metric, group, "last")
-    values = [r["value"] for r in rows if (r["metric"], r["class_group"], r["iterate"]) == key]
+    key = ("test", metric, group, "last")
+    values = [r["value"] for r in rows if (r["part"], r["metric"], r["class_group"], r["iterate"]) == key]
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {"metric": metric, "class_group": group, "iterate": "last", "mean": float(np.mean(values)), "sd": sd}
 

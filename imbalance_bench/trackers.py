@@ -53,7 +53,7 @@ class TensorBoard:
                         if name != "epoch":
                             writer.add_scalar(f"run{i}/{name}", value, int(row["epoch"]))
             for row in rows:
-                tag = f"test/{row['iterate']}/{row['class_group']}/{row['metric']}"
+                tag = f"{row['part']}/{row['iterate']}/{row['class_group']}/{row['metric']}"
                 writer.add_scalar(tag, row["value"], row["run"])
 
 
@@ -76,6 +76,7 @@ class MLflow:
         with mlflow.start_run(run_name=" ".join(labels[g] for g in ("method", "dataset", "ratio"))):
             mlflow.log_params(labels)
             for row in rows:
-                name = f"{row['iterate']}.{row['class_group']}.{row['metric']}".replace(":", "_")
+                part = "" if row["part"] == "test" else f"{row['part']}."
+                name = f"{part}{row['iterate']}.{row['class_group']}.{row['metric']}".replace(":", "_")
                 mlflow.log_metric(name, row["value"], step=row["run"])
             mlflow.log_artifacts(str(path))

@@ -12,6 +12,7 @@ import pytest
 
 from imbalance_bench import metrics, rescore, scoring
 from imbalance_bench.registry import GROUPS
+from imbalance_bench.report.records import records
 from imbalance_bench.store import SCHEMA, CellFolder, Store
 
 SCRIPT = Path(__file__).parents[1] / "scripts/rescore.py"
@@ -358,3 +359,43 @@ def test_the_command_imports_neither_torch_nor_sklearn(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]" and "1 changed" in done.stdout
+
+
+# Validation rows
+
+
+def with_validation(cell, **more):
+    """The cell as if the run had scored validation rows too: other ones, as many of each run."""
+    with np.load(cell.path / "predictions.npz") as loaded:
+        test = dict(loaded)
+    valid = {f"valid_{name}": array for name, array in test.items()}
+    valid["valid_scores_last"] = valid["valid_scores_last"][:, ::-1]
+    edit_predictions(cell, **valid | more)
+    return cell
+
+
+def test_validation_rows_are_scored_as_test_rows_are_and_no_table_counts_them(tmp_path):
+    cell = with_validation(make_cell(tmp_path))
+    record, before = cell.record(), records.numbers(cell.record())
+    change = rescore.rescore(cell)
+    assert "valid positive auc_pr" in change.added and not change.changed and not change.headline_moved
+    with (cell.path / "metrics.csv").open() as file:
+        rows = [r for r in csv.DictReader(file) if (r["class_group"], r["metric"]) == ("positive", "auc_pr")]
+    test, valid = ([float(r["value"]) for r in rows if r["part"] == part] for part in ("test", "valid"))
+    with np.load(cell.path / "predictions.npz") as saved:
+        for run, value in enumerate(valid):
+            mine = saved["valid_run"] == run
+            scores = metrics.ranking_scores(saved["valid_scores_last"][mine], 1)
+            assert value == metrics.average_precision(saved["valid_label"][mine] == 1, scores) != test[run]
+    after = records.numbers(cell.record())
+    assert [row for row in after if row in before] == before and cell.record()["headline"] == record["headline"]
+    assert not rescore.rescore(cell)
+
+
+@pytest.mark.parametrize(
+    "damage", [{"valid_label": np.zeros(3, int)}, {"valid_run": np.full(40, 9)}, {"valid_run": None}]
+)
+def test_validation_arrays_that_do_not_fit_are_damage(tmp_path, damage, capsys):
+    with_validation(make_cell(tmp_path), **damage)
+    assert run(tmp_path) == 1
+    assert "predictions.npz" in (said := capsys.readouterr().err) and "cache=overwrite" in said

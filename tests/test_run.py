@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from omegaconf import OmegaConf
 from imbalance_bench import devices, identity, metrics
 from imbalance_bench.config import Config, plain_of
 from imbalance_bench.data.base import Part, Task
+from imbalance_bench.data.sources.sklearn import SklearnSource
 from imbalance_bench.data.tasks import make_runs, subset_hash
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError, Declined
@@ -131,23 +133,68 @@ def test_predictions_are_log_probabilities_of_the_test_rows(done):
     config, outcome = done
     saved = arrays(outcome)
     assert {n: a.dtype for n, a in saved.items()} == {
-        "run": np.int32, "sample_id": np.int64, "label": np.int64, "scores_last": np.float32, "scores_best": np.float32,
+        prefix + name: dtype
+        for prefix in ("", "valid_")
+        for name, dtype in {
+            "run": np.int32, "sample_id": np.int64, "label": np.int64, "scores_last": np.float32,
+            "scores_best": np.float32,
+        }.items()
     }  # fmt: skip
     record = record_of(outcome)
     truth = config.component("dataset").load(outcome.path).y
     np.testing.assert_array_equal(saved["label"], truth[saved["sample_id"]])
     for fact in record["runs"]:
         assert subset_hash(saved["sample_id"][saved["run"] == fact["run"]]) == fact["test_hash"]
-    for name in ("scores_last", "scores_best"):
-        assert saved[name].shape == (len(saved["run"]), 2)
+    for name in ("scores_last", "scores_best", "valid_scores_last", "valid_scores_best"):
+        assert saved[name].shape == (len(saved["valid_run" if name.startswith("valid") else "run"]), 2)
         np.testing.assert_allclose(np.exp(saved[name].astype(np.float64)).sum(1), 1, rtol=1e-5)
+
+
+def test_validation_rows_are_scored_as_training_saw_them(done):
+    """Those of the run's own split, by the parameters that the history's validation scores are of."""
+    config, outcome = done
+    saved, rows = arrays(outcome), table(outcome, "metrics.csv")
+    dataset, ratio, protocol = (config.component(g) for g in ("dataset", "ratio", "protocol"))
+    runs = make_runs(dataset.load(outcome.path), ratio, protocol, 0)
+    history = {(int(h["run"]), int(h["epoch"])): float(h["valid_score"]) for h in table(outcome, "history.csv")}
+    for number, made in enumerate(runs):
+        mine = saved["valid_run"] == number
+        np.testing.assert_array_equal(saved["valid_sample_id"][mine], made.task.valid.ids)
+        np.testing.assert_array_equal(saved["valid_label"][mine], made.task.valid.y)
+        of_run = [r for r in rows if r["part"] == "valid" and r["run"] == str(number)]
+        found = {
+            r["iterate"]: float(r["value"]) for r in of_run if (r["class_group"], r["metric"]) == ("positive", "auc_pr")
+        }
+        scores = [history[number, epoch] for epoch in (1, 2)]
+        assert found["last"] == pytest.approx(scores[-1]) and found["best"] == pytest.approx(max(scores))
+    assert record_of(outcome)["validation"] == "held out"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["trainer.rows=train_valid", "protocol.folds=2"], "trained on"),
+        (["protocol=official_test", "protocol.valid_fraction=0"], "none"),
+        (["method=explicit_gradient", "method.meta_epochs=1", "protocol.folds=2"], "guided training"),
+    ],
+)
+def test_the_record_says_what_validation_rows_were_to_the_training(tmp_path, overrides, says, monkeypatch):
+    """Scores of rows that were trained on would be taken for those of rows that were not: there are none."""
+    load = SklearnSource.load
+    monkeypatch.setattr(SklearnSource, "load", lambda *a: replace(load(*a), test_rows=np.arange(400, 569)))
+    outcome = run(tmp_path, *overrides)
+    assert record_of(outcome)["validation"] == says
+    kept = says == "guided training"
+    assert ("valid_scores_last" in arrays(outcome)) == kept
+    assert {r["part"] for r in table(outcome, "metrics.csv")} == ({"test", "valid"} if kept else {"test"})
 
 
 def test_metrics_and_headline_are_those_of_the_predictions(done):
     _, outcome = done
     saved, rows = arrays(outcome), table(outcome, "metrics.csv")
-    assert list(rows[0]) == ["run", "fold", "repeat", "iterate", "class_group", "metric", "value"]
+    assert list(rows[0]) == ["run", "fold", "repeat", "iterate", "part", "class_group", "metric", "value"]
     assert {r["iterate"] for r in rows} == {"last", "best"}
+    rows = [r for r in rows if r["part"] == "test"]
     found = [r for r in rows if (r["metric"], r["class_group"], r["iterate"]) == ("auc_pr", "positive", "last")]
     values = []
     for row in found:
@@ -313,8 +360,9 @@ def test_a_run_that_diverges_is_marked_and_the_others_are_whole(tmp_path, poison
     assert [f["status"] for f in facts] == ["done", "failed", "done", "done"]
     assert "lower trainer.lr" in facts[1]["failure"]
     assert {r["run"] for r in table(outcome, "metrics.csv")} == {"0", "2", "3"}
-    saved, others = arrays(outcome), whole["run"] != 1
+    saved = arrays(outcome)
     for name in whole:
+        others = whole["valid_run" if name.startswith("valid_") else "run"] != 1
         np.testing.assert_allclose(saved[name], whole[name][others], rtol=0, atol=1e-5)
     assert np.isfinite(outcome.headline["mean"])
 

@@ -389,7 +389,7 @@ def test_a_cell_records_sizes_and_ranks_and_is_scored_again_to_the_same(tmp_path
         saved = dict(file)
     assert {"scores_last", "ranks_last", "scores_best", "ranks_best", "scores_post_20", "ranks_post_20"} < set(saved)
     text = (outcome.path / "metrics.csv").read_text()
-    assert ",post_20,macro,auc_pr," in text
+    assert ",post_20,test,macro,auc_pr," in text
     assert not rescore(CellFolder(outcome.path))
     # Areas follow the ranks, decisions and calibration the log-probabilities.
     turned = saved | {"ranks_last": -saved["ranks_last"]}

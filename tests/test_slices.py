@@ -111,7 +111,7 @@ def saved(outcome) -> dict[str, np.ndarray]:
 
 def table(outcome) -> dict[tuple[str, ...], float]:
     with (outcome.path / "metrics.csv").open() as file:
-        rows = csv.DictReader(file)
+        rows = [r for r in csv.DictReader(file) if r["part"] == "test"]
         return {(r["run"], r["iterate"], r["class_group"], r["metric"]): float(r["value"]) for r in rows}
 
 
@@ -173,7 +173,8 @@ def test_a_record_from_before_slices_is_read_and_rescored(tmp_path, texts):
     text = (outcome.path / "metrics.csv").read_text()
     for row in made:
         if row["metric"] in ("share", "share_own"):
-            where = ",".join(str(row[k]) for k in ("run", "fold", "repeat", "iterate", "class_group", "metric"))
+            keys = ("run", "fold", "repeat", "iterate", "part", "class_group", "metric")
+            where = ",".join(str((row | {"part": "test"})[k]) for k in keys)
             text += f"{where},{row['value']}\n"
     own = [facts(outcome, r)["last"]["share_own"] for r in range(4)]
     arrays["difficult"] = arrays.pop("slice_difficult")

@@ -14,7 +14,7 @@ from tests.cells import composed
 
 LABELS = {"method": "smote", "dataset": "oil", "ratio": "native"}
 HISTORY = [{"epoch": 1, "train_loss": 0.5}, {"epoch": 2, "train_loss": 0.25, "valid_score": 0.9}]
-ROWS = [{"run": 0, "iterate": "last", "class_group": "class:no", "metric": "f1", "value": 0.75}]
+ROWS = [{"run": 0, "iterate": "last", "part": "test", "class_group": "class:no", "metric": "f1", "value": 0.75}]
 
 
 class Recorder:

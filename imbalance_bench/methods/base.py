@@ -38,6 +38,7 @@ class Method:
     head: ClassVar[str] = "linear"  # the backbone's last layer: "linear", "full" or "cosine"
     reads: ClassVar[Reads] = "any"
     slices: ClassVar[tuple[str, ...]] = ()  # of test rows that it is to be scored on (``imbalance_bench.slices``)
+    guided: ClassVar[bool] = False  # whether it learns from the validation part, beyond choosing by it
     stages: ClassVar[bool] = False  # whether it asks for the network's embedding and head apart
     graphed: ClassVar[bool] = (
         True  # whether its steps may be CUDA graphs (``engine.graph.Replayed`` says what that asks)

@@ -49,6 +49,7 @@ class ExplicitGradient(Method):
     """
 
     reads = "vectors"
+    guided = True
 
     eta1: Positive
     eta2: NonNegative

@@ -145,7 +145,8 @@ finished cell's folder."""
 
 
 def score(cell: Prepared) -> Scored:
-    """Predicts and scores the test rows of a trained cell. Raises BenchError where every run diverged."""
+    """Predicts and scores the test rows of a trained cell, and its validation rows where nothing was trained on them.
+    Raises BenchError where every run diverged."""
     from imbalance_bench import devices
 
     config, dataset, runs, classifiers = cell.config, cell.dataset, cell.runs, cell.classifiers
@@ -159,7 +160,8 @@ def score(cell: Prepared) -> Scored:
         for run, classifier in zip(runs, classifiers):
             classifier.artifacts |= {f"{n}_x": p.x for n, p in _parts(run)} | {f"{n}_y": p.y for n, p in _parts(run)}
     try:
-        predictions = predict(runs, classifiers)
+        validation = _validation(cell)
+        predictions = predict(runs, classifiers, validation in scoring.TUNED_ON)
         found = slices.cut(cell.named, dataset, runs, classifiers, Path(config.paths.data))
     except RuntimeError as error:
         if not devices.out_of_memory(error):
@@ -186,6 +188,7 @@ def score(cell: Prepared) -> Scored:
         "device": devices.device_name(cell.engine.device),
         "provenance": devices.gpu_facts(cell.engine.device),
         "slices": cell.named,
+        "validation": validation,
         **({"own_metrics": of_own} if (of_own := scoring.own_metrics(own, dataset.kind)) else {}),
         "cells_together": cell.cells,
         "graphed": cell.graphed,
@@ -248,19 +251,37 @@ def _parts(run: Run) -> list[tuple[str, Part]]:
     return [("train", run.task.train), ("valid", run.task.valid), ("test", run.test)]
 
 
-def predict(runs: Sequence[Run], classifiers: Sequence[Classifier]) -> dict[str, np.ndarray]:
-    """Scores of every run that did not diverge on its test rows, as the flat arrays of predictions.npz."""
+def _validation(cell: Prepared) -> str:
+    """What a cell's validation rows are to it: "none" (there are none), "trained on", or one of ``TUNED_ON``."""
+    if not all(len(run.task.valid) for run in cell.runs):
+        return "none"
+    if cell.engine.trainer.rows == "train_valid":
+        return "trained on"
+    return "guided training" if cell.method.guided else "held out"
+
+
+def predict(runs: Sequence[Run], classifiers: Sequence[Classifier], validation: bool = False) -> dict[str, np.ndarray]:
+    """Scores of every run that did not diverge on its test rows, as the flat arrays of predictions.npz; and, where
+    ``validation`` asks for them, those of its validation rows, under the same names behind ``scoring.VALID``."""
     good = [(i, run, c) for i, (run, c) in enumerate(zip(runs, classifiers)) if not c.failure]
+    arrays = _predicted([(i, run.test, c) for i, run, c in good])
+    if validation:
+        valid = _predicted([(i, run.task.valid, c) for i, run, c in good])
+        arrays |= {f"{scoring.VALID}{name}": array for name, array in valid.items()}
+    return arrays
+
+
+def _predicted(parts: Sequence[tuple[int, Part, Classifier]]) -> dict[str, np.ndarray]:
     arrays = {
-        "run": np.concatenate([np.full(len(run.test), i, np.int32) for i, run, _ in good]),
-        "sample_id": np.concatenate([run.test.ids for _, run, _ in good]),
-        "label": np.concatenate([run.test.y for _, run, _ in good]),
+        "run": np.concatenate([np.full(len(part), i, np.int32) for i, part, _ in parts]),
+        "sample_id": np.concatenate([part.ids for _, part, _ in parts]),
+        "label": np.concatenate([part.y for _, part, _ in parts]),
     }
-    for readout in good[0][2].readouts:
-        if all(readout in c.readouts for _, _, c in good):
-            scores = [c.scores(run.test.x, readout) for _, run, c in good]
+    for readout in parts[0][2].readouts:
+        if all(readout in c.readouts for _, _, c in parts):
+            scores = [c.scores(part.x, readout) for _, part, c in parts]
             arrays[f"scores_{readout}"] = np.concatenate(scores).astype(np.float32)
-            ranks = [r for _, run, c in good if (r := c.ranks(run.test.x, readout)) is not None]
+            ranks = [r for _, part, c in parts if (r := c.ranks(part.x, readout)) is not None]
             if ranks:
                 arrays[f"ranks_{readout}"] = np.concatenate(ranks).astype(np.float32)
     return arrays
@@ -295,8 +316,9 @@ def _run_facts(
     mine = predictions["run"] == index
     decisions = scoring.NO_DECISIONS
     if task.kind == "classification" and not classifier.failure:
-        key = (index, "last", "macro", "auc_roc")
-        auc_roc = next(r["value"] for r in rows if (r["run"], r["iterate"], r["class_group"], r["metric"]) == key)
+        key = (index, "last", "test", "macro", "auc_roc")
+        names = ("run", "iterate", "part", "class_group", "metric")
+        auc_roc = next(row["value"] for row in rows if tuple(row[name] for name in names) == key)
         decisions = scoring.decisions(predictions["label"][mine], predictions["scores_last"][mine], auc_roc)
     return {
         "run": index,

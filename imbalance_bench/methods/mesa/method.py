@@ -50,6 +50,7 @@ class Mesa(Method):
     """
 
     reads = "vectors"
+    guided = True
 
     learners: Annotated[int, Ge(2)]
     bins: Count

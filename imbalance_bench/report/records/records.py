@@ -58,8 +58,8 @@ class NothingRun(BenchError):
 
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:
-    """One row a number, columns ``COLUMNS``: what ``metrics.csv`` of every finished record holds, and what its runs'
-    facts have of generated rows (``_generated``) and of slices (``_of_slices``).
+    """One row a number, columns ``COLUMNS``: what ``metrics.csv`` of every finished record holds of test rows, and what
+    its runs' facts have of generated rows (``_generated``) and of slices (``_of_slices``).
 
     ``subset_hash`` is that of the run's training rows before any resampling. Declined records have no rows.
     """
@@ -94,7 +94,7 @@ def average(values: pd.DataFrame | None, metric: str, class_group: str, readout:
 
 
 def numbers(record: Record) -> list[tuple[Any, ...]]:
-    """The rows of one metrics.csv, in the order of ``COLUMNS``; read once, and kept in the record.
+    """The rows of one metrics.csv that are of test rows, in the order of ``COLUMNS``; read once, kept in the record.
 
     Raises:
         Damaged: it is missing, or is not the file that the record was written with.
@@ -113,6 +113,8 @@ def _numbers(record: Record) -> list[tuple[Any, ...]]:
     text = file_of(record, name)
     try:
         for r in csv.DictReader(io.StringIO(text.decode(), newline="")):
+            if r.get("part", "test") != "test":  # earlier records do not say
+                continue
             run = int(r["run"])
             place = (record["id"], *labels, run, int(r["fold"]), int(r["repeat"]), r["iterate"])
             places[place] = run
