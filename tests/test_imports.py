@@ -23,7 +23,7 @@ MAY = {
     "errors": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "", "arguments": "",
     "progress": "tally",
     "options": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
-    "neighbours": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
+    "neighbours": "errors", "models": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
     "metrics": "errors plugins",
     "registry": "errors options", "scoring": "metrics origin",
     "store": "errors locks registry",
@@ -35,13 +35,13 @@ MAY = {
     "rescore": "arguments errors index metrics plugins scoring select store",
     "data": "arguments conf_files devices errors locks options plugins pretrained progress registry rounding seeds",
     "backbones": "data errors options pretrained registry",
-    "engine": "config data devices errors metrics progress scoring seeds",
+    "engine": "config data devices errors metrics models progress scoring seeds",
     "slices": "data engine errors",
     "trackers": "engine errors options registry",
     "presets": "conf_files config errors identity plugins registry",
     "methods": (
-        "backbones config data engine errors identity metrics neighbours options progress registry rounding scoring "
-        "seeds slices"
+        "backbones config data engine errors identity metrics models neighbours options progress registry rounding "
+        "scoring seeds slices"
     ),
     "run": (
         "config data devices engine errors identity metrics origin plugins progress registry scoring slices "

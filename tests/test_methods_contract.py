@@ -23,6 +23,7 @@ from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.tasks import make_runs
 from imbalance_bench.engine import Engine
 from imbalance_bench.methods.base import Method
+from imbalance_bench.models import Surroundings, packed, restored, state_of, unpacked
 from imbalance_bench.registry import DATASETS, METHODS, PROTOCOLS, RATIOS
 from tests.cells import by_label, composed
 from tests.tasks import CONF, backbone, byte_image_task, image_task, option, options_of, task, trainer
@@ -288,6 +289,23 @@ def last_scores(classifiers: list[Any], x: np.ndarray) -> list[np.ndarray]:
     return [np.stack([c.scores(x, i) for i in c.readouts if i != "best"]) for c in classifiers]
 
 
+def check_saved(classifiers: list[Any], backbone: Any, engine: Engine, x: np.ndarray) -> None:
+    """What is made again of a model's files scores as what they were made of, to the last bit, and can be saved too."""
+    states = {str(i): state_of(classifier) for i, classifier in enumerate(classifiers)}
+    if any(state.estimators for state in states.values()):
+        pytest.importorskip("skops")
+    files = packed(states, {})
+    around = Surroundings(engine, backbone)
+    for classifier, state in zip(classifiers, unpacked(files)[1].values()):
+        again = restored(state, around)
+        assert again.readouts == classifier.readouts
+        for readout in classifier.readouts:
+            np.testing.assert_array_equal(again.scores(x, readout), classifier.scores(x, readout))
+            np.testing.assert_equal(again.ranks(x, readout), classifier.ranks(x, readout))
+        if not state.estimators:  # in whose file are addresses
+            assert packed({"again": state_of(again)}, {}) == packed({"again": state_of(classifier)}, {})
+
+
 @pytest.mark.parametrize("made", TASKS)
 @pytest.mark.parametrize("label", LABELS)
 def test_contract(label, made, watch, monkeypatch):
@@ -322,6 +340,7 @@ def test_contract(label, made, watch, monkeypatch):
         assert classifier.info["train_counts"] == t.counts.tolist()
     assert x.tobytes() == test
     assert contents(tasks) == before
+    check_saved(classifiers, network(made), built(label)[1], x)
 
     # Equal seeds, equal bits, whatever the state of the process's own generators and whatever the parts hold that may
     # not be learned from; another seed, other scores.
@@ -393,6 +412,7 @@ def test_a_regression_task_is_fitted_or_declined_with_a_reason(label):
     (classifier,) = method.fit([run.task], backbone("mlp_sine"), engine)
     assert before == [a.tobytes() for p in (run.task.train, run.task.valid) for a in (p.x, p.y)]
     assert classifier.failure is None
+    check_saved([classifier], backbone("mlp_sine"), built(label)[1], run.test.x)
     predictions = classifier.scores(run.test.x)
     assert predictions.shape == (201, 1)
     assert np.isfinite(predictions).all()

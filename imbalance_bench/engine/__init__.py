@@ -22,6 +22,7 @@ from imbalance_bench.engine.memory import keep_freed_memory
 from imbalance_bench.engine.monitor import Monitor
 from imbalance_bench.engine.stack import Stack, Traits
 from imbalance_bench.errors import BenchError
+from imbalance_bench.models import NotKept, State, Surroundings, kept
 
 CACHE = 2**23  # bytes: where a step of more runs takes longer than in proportion
 COPIED = 2**28  # bytes of validation parts, one a run, that are copied to be scored in one pass on a CPU
@@ -43,6 +44,7 @@ def built(backbone: Any, shape: tuple[int, ...], classes: int, head: str = "line
     return module
 
 
+@kept("network")
 class NetworkClassifier(Classifier):
     """One run of a stack, at its last and at its best-on-validation parameters."""
 
@@ -62,6 +64,32 @@ class NetworkClassifier(Classifier):
     def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
         logits = self.logits(x, readout)
         return (logits.log_softmax(-1) if logits.shape[-1] > 1 else logits).cpu().numpy()
+
+    def state(self) -> State:
+        """The parameters at each readout; the network is built again by the backbone of the cell."""
+        if self.stack.built_for is None:
+            raise NotKept("a network that Engine.stack did not build cannot be built again")
+        shape, classes, head = self.stack.built_for
+        facts = {"shape": list(shape), "classes": classes, "head": head, "scale": self.stack.scale}
+        return State(facts | {"readouts": list(self.parameters)}, dict(self.parameters))
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> NetworkClassifier:
+        facts, engine = state.facts, around.engine
+        stack = engine.empty_stack(around.backbone, tuple(facts["shape"]), facts["classes"], facts["head"])
+        stack.scale = facts["scale"]
+        given = {name: torch.tensor(state.arrays[name]) for name in facts["readouts"]}
+        for flat in given.values():
+            if flat.shape != stack.flat.shape[1:] or flat.dtype != stack.flat.dtype:
+                raise BenchError(
+                    f"the model has {len(flat)} parameters of {flat.dtype}, and its backbone builds a network of "
+                    f"{stack.flat.shape[1]} of {stack.flat.dtype}: it was made by another version of that code"
+                )
+        parameters = {name: flat.to(engine.device) for name, flat in given.items()}
+        made = cls(stack, parameters.pop("last"), None)
+        made.parameters |= parameters
+        made.readouts = tuple(facts["readouts"])
+        return made
 
 
 class Engine:
@@ -103,19 +131,27 @@ class Engine:
         """Freshly initialised copies of the backbone, one a task, from the tasks' seeds."""
         self.check_compile()
         shape = tasks[0].train.x.shape[1:]
+        stack = self._stack(backbone, shape, tasks[0].classes, method.head, [t.seed for t in tasks])
+        if method.stages:
+            stack.check_staged()
+        method.initialise(stack, tasks)
+        return stack
+
+    def empty_stack(self, backbone: Any, shape: tuple[int, ...], classes: int, head: str) -> Stack:
+        """A stack of one network, whose parameters are to be given to it."""
+        return self._stack(backbone, shape, classes, head, [0])
+
+    def _stack(self, backbone: Any, shape: tuple[int, ...], classes: int, head: str, seeds: Sequence[int]) -> Stack:
         stack = Stack.create(
-            lambda: built(backbone, shape, tasks[0].classes, method.head),
-            [t.seed for t in tasks],
+            lambda: built(backbone, shape, classes, head),
+            seeds,
             self.device,
             self.dtype,
             autocast=torch.bfloat16 if self.arithmetic == torch.bfloat16 else None,
             channels_last=self.trainer.channels_last,
             compiled=self.trainer.compile,
         )
-        stack.outputs = tasks[0].classes or 1
-        if method.stages:
-            stack.check_staged()
-        method.initialise(stack, tasks)
+        stack.outputs, stack.built_for = classes or 1, (shape, classes, head)
         return stack
 
     def check_compile(self) -> None:

@@ -1,4 +1,7 @@
-"""The trained result of a run: a classifier that scores rows."""
+"""The trained result of a run: a classifier that scores rows.
+
+One that ``save=true`` is to keep also has ``state`` and ``restored``, and is registered by ``models.kept``.
+"""
 
 from __future__ import annotations
 

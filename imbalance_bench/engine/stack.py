@@ -98,6 +98,7 @@ class Stack:
 
     scale = 1.0
     outputs: int | None = None  # logits a row, where that is known
+    built_for: tuple[tuple[int, ...], int, str] | None = None  # shape, classes and head of ``build`` of a backbone
 
     def __init__(
         self,

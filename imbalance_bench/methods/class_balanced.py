@@ -12,6 +12,7 @@ import numpy as np
 from imbalance_bench.data.base import Task
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.methods.base import Method
+from imbalance_bench.models import State, Surroundings, kept, restored, state_of
 from imbalance_bench.options import BelowOne, NonNegative
 from imbalance_bench.registry import METHODS
 
@@ -66,6 +67,7 @@ class ClassBalanced(Method):
         return Sigmoids(cast("NetworkClassifier", classifier))
 
 
+@kept("sigmoids")
 class Sigmoids(Classifier):
     """A network of one sigmoid a class, more than two of them."""
 
@@ -78,6 +80,13 @@ class Sigmoids(Classifier):
 
     def ranks(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray | None:
         return self.network.logits(x, readout).cpu().numpy()
+
+    def state(self) -> State:
+        return State(parts={"network": state_of(self.network)})
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> Sigmoids:
+        return cls(restored(state.parts["network"], around))
 
 
 def sigmoid_focal(logits: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.methods.base import Method
+from imbalance_bench.models import State, Surroundings, kept, restored, state_of
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def fisher_targets(labels: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
     return own * shares.rsqrt() - shares.sqrt()
 
 
+@kept("output_means")
 class OutputMeans(Classifier):
     """Nearest class mean in a network's outputs, for each of its readouts."""
 
@@ -75,7 +77,20 @@ class OutputMeans(Classifier):
     def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
         return self.decisions[readout].log_probs(self.network.logits(x, readout))
 
+    def state(self) -> State:
+        parts = {f"decision_{name}": state_of(decision) for name, decision in self.decisions.items()}
+        return State(parts=parts | {"network": state_of(self.network)})
 
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> OutputMeans:
+        made = cls.__new__(cls)
+        made.network = restored(state.parts["network"], around)
+        Classifier.__init__(made, readouts=made.network.readouts)
+        made.decisions = {i: restored(state.parts[f"decision_{i}"], around) for i in made.readouts}
+        return made
+
+
+@kept("nearest_mean")
 class NearestMean:
     """Gaussians of one variance about the class means of outputs (n, d) with labels (n,), all equally likely; a class
     without rows has the least probability."""
@@ -102,3 +117,13 @@ class NearestMean:
         logs = (-far).log_softmax(-1).masked_fill(self.absent, float(np.log(LEAST)))
         out: np.ndarray = logs.cpu().numpy()
         return out
+
+    def state(self) -> State:
+        return State(arrays={"means": self.means, "variance": self.variance, "absent": self.absent})
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> NearestMean:
+        made = cls.__new__(cls)
+        for name, tensor in around.tensors(state).items():
+            setattr(made, name, tensor)
+        return made

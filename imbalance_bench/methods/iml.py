@@ -12,6 +12,7 @@ from imbalance_bench import progress
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.methods.base import Method, resampling_info
+from imbalance_bench.models import State, Surroundings, kept
 from imbalance_bench.options import Count, Fraction
 from imbalance_bench.registry import METHODS
 
@@ -195,6 +196,7 @@ def lmnn_loss(
     return loss + (1 - mu) * pulls.sum(), gradient
 
 
+@kept("local_metrics")
 class LocalDecision:
     """IML's decision: ``k`` nearest rows of each class in metric after metric, until few change; see ``IML``.
 
@@ -257,6 +259,22 @@ class LocalDecision:
             kernels.append((-distances.double().square()).logsumexp(1) - np.log(distances.shape[1]))
             selected.append(rows[found])
         return torch.stack(kernels, 1), torch.cat(selected, 1)
+
+    def state(self) -> State:
+        facts = {"classes": self.classes, "k": self.k, "overlap": self.overlap, "known": self.known}
+        arrays = {"centre": self.centre, "basis": self.basis}
+        for name in ("maps", "rows", "keys"):
+            arrays |= {f"{name}_{i}": tensor for i, tensor in enumerate(getattr(self, name))}
+        return State(facts | {"metrics": len(self.maps)}, arrays)
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> LocalDecision:
+        made, tensors, facts = cls.__new__(cls), around.tensors(state), state.facts
+        made.centre, made.basis = tensors["centre"], tensors["basis"]
+        made.classes, made.k, made.overlap, made.known = (facts[n] for n in ("classes", "k", "overlap", "known"))
+        made.maps = [tensors[f"maps_{i}"] for i in range(facts["metrics"])]
+        made.rows, made.keys = ([tensors[f"{n}_{i}"] for i in range(len(made.known))] for n in ("rows", "keys"))
+        return made
 
 
 def jaccard(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method, resampling_info
 from imbalance_bench.methods.tl_rs_csl import class_costs, unvalidated
+from imbalance_bench.models import State, Surroundings, kept
 from imbalance_bench.options import BelowOne, Count, Len, NonNegative
 from imbalance_bench.registry import METHODS
 
@@ -223,6 +224,7 @@ def quintuplet_batches(
     return rows.reshape(steps, b * MEMBERS)
 
 
+@kept("clusters")
 class ClusterDecision:
     """The large margin local decision over cluster centres (m, d) of classes (m,).
 
@@ -250,3 +252,11 @@ class ClusterDecision:
         first, second = least.topk(2, largest=False).values.split(1, dim=1)
         other = torch.where(least == first, second, first)
         return (other - own).log_softmax(1).clamp_(min=np.log(LEAST)).cpu().numpy()
+
+    def state(self) -> State:
+        facts = {"k": self.k, "classes": self.classes}
+        return State(facts, {"centres": self.centres, "owners": self.owners})
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> ClusterDecision:
+        return cls(**around.tensors(state), **state.facts)

@@ -10,6 +10,7 @@ import numpy as np
 from imbalance_bench.data.base import Task
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.methods.base import Method
+from imbalance_bench.models import State, Surroundings, kept, restored, state_of
 from imbalance_bench.options import NonNegative
 from imbalance_bench.registry import METHODS
 
@@ -48,6 +49,7 @@ class LogitAdjustment(Method):
         return Shifted(classifier, -self.tau * log_prior(counts).numpy())
 
 
+@kept("shifted")
 class Shifted(Classifier):
     """A classifier whose logits are shifted by a constant (C,), at every readout."""
 
@@ -58,3 +60,10 @@ class Shifted(Classifier):
     def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
         scores = self.given.scores(x, readout) + self.shift
         return scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
+
+    def state(self) -> State:
+        return State(arrays={"shift": self.shift}, parts={"given": state_of(self.given)})
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> Shifted:
+        return cls(restored(state.parts["given"], around), state.arrays["shift"])

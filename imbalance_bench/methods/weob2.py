@@ -12,6 +12,7 @@ from imbalance_bench import progress
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.methods.base import Method, resampling_info
+from imbalance_bench.models import State, Surroundings, kept
 from imbalance_bench.options import Count, Positive, Share
 from imbalance_bench.registry import METHODS
 
@@ -92,6 +93,7 @@ class WEOB2(Method):
         return classifier
 
 
+@kept("mean_of_members")
 class MeanOfMembers:
     """The mean of the probabilities of logistic regressions with weights (M, d + 1), the bias first."""
 
@@ -107,6 +109,13 @@ class MeanOfMembers:
         z = (features.to(self.weights) @ self.weights[:, 1:].T + self.weights[:, 0]).double()
         p = torch.stack([torch.sigmoid(-z).mean(1), torch.sigmoid(z).mean(1)], 1)
         return p.clamp_(min=LEAST).log_().cpu().numpy()
+
+    def state(self) -> State:
+        return State(arrays={"weights": self.weights})
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> MeanOfMembers:
+        return cls(**around.tensors(state))
 
 
 def poisson_rates(labels: np.ndarray, theta: float) -> np.ndarray:

@@ -14,6 +14,7 @@ from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.methods.shared.parts import part_of
+from imbalance_bench.models import State, Surroundings, kept
 from imbalance_bench.options import Count, Fraction, Ge, Interval, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
 
@@ -197,6 +198,7 @@ class Growth:
         self.score = metrics.average_precision(self.positive, self.sums[1])
 
 
+@kept("trees")
 class TreeEnsemble(Classifier):
     """The mean of the trees' probabilities."""
 
@@ -209,6 +211,13 @@ class TreeEnsemble(Classifier):
         p = np.mean([tree.predict_proba(rows, check_input=False) for tree in self.trees], 0)
         # Pure leaves give p = 0.
         return np.log(p.clip(1e-12, 1))
+
+    def state(self) -> State:
+        return State(estimators={"trees": self.trees})
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> TreeEnsemble:
+        return cls(state.estimators["trees"])
 
 
 def gaussian(x: np.ndarray, mean: float, sd: float) -> np.ndarray:

@@ -12,6 +12,7 @@ from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
+from imbalance_bench.models import State, Surroundings, kept, restored, state_of
 from imbalance_bench.options import Count, Ge, Positive
 from imbalance_bench.registry import METHODS
 from imbalance_bench.seeds import ONE_AGAINST_REST, derived
@@ -155,6 +156,7 @@ def mean_norm(x: np.ndarray) -> float:
     return round(float(torch.cat(norms).mean()), 4)
 
 
+@kept("setconv")
 class AgainstRest(Classifier):
     """One run: a network a class, or one of class 1 against class 0. ``signs``: 1 where the network's class 1 is its
     own class, -1 where it is the rest. An epoch's history is the mean over networks."""
@@ -184,3 +186,16 @@ class AgainstRest(Classifier):
 
     def ranks(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray | None:
         return None if len(self.networks) == 1 else self.log_odds(x, readout)
+
+    def state(self) -> State:
+        parts = {str(i): state_of(network) for i, network in enumerate(self.networks)}
+        widths = self.networks[0].stack.module.widths
+        return State({"signs": list(self.signs), "widths": widths}, parts=parts)
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> AgainstRest:
+        from imbalance_bench.methods.setconv.network import SetConvNetwork
+
+        signs = state.facts["signs"]
+        around = replace(around, backbone=SetConvNetwork(*state.facts["widths"]))
+        return cls([restored(state.parts[str(i)], around) for i in range(len(signs))], signs, {})

@@ -44,6 +44,7 @@ class SetConv(nn.Module):
 
     def __init__(self, d: int, hidden: int | None, width: int, output: int | None) -> None:
         super().__init__()
+        self.widths = [hidden, width, output]
         self.body = _linear(d, hidden) if hidden else None
         self.g1 = _linear(hidden or d, width)
         self.g2 = nn.Parameter(torch.ones(width, hidden or d))  # W, transposed

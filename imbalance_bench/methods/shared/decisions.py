@@ -12,6 +12,7 @@ import numpy as np
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError
+from imbalance_bench.models import State, Surroundings, kept, restored, state_of
 from imbalance_bench.neighbours import k_nearest
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Decision(Protocol):
         """Log-probabilities (n, C) of features (n, d)."""
 
 
+@kept("knn")
 class KNNDecision:
     """The vote of the k nearest of the rows with features (n, d) and labels (n,), Euclidean.
 
@@ -57,6 +59,16 @@ class KNNDecision:
         votes = self.labels[k_nearest(features, self.features, self.k)[1]]
         return vote(votes, self.classes, self.WINNER).clamp_(min=LEAST).log_().cpu().numpy()
 
+    def state(self) -> State:
+        return State({"k": self.k, "classes": self.classes}, {"features": self.features, "labels": self.labels})
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> KNNDecision:
+        import torch
+
+        features = torch.tensor(state.arrays["features"]).to(around.engine.device)
+        return cls(features, state.arrays["labels"], state.facts["k"], state.facts["classes"])
+
 
 def vote(votes: torch.Tensor, classes: int, bonus: float) -> torch.Tensor:
     """Shares (n, C) of the votes (n, k) of neighbours, nearest first; ``bonus`` of each goes to the winner."""
@@ -72,6 +84,7 @@ def vote(votes: torch.Tensor, classes: int, bonus: float) -> torch.Tensor:
     )
 
 
+@kept("logistic")
 class LogisticDecision:
     """Multinomial logistic regression with an L2 penalty of inverse strength ``c`` (scikit-learn's), on features
     (n, d) as they are, rows weighted by ``class_weight``.
@@ -121,7 +134,23 @@ class LogisticDecision:
             out[:, self.known] = z - np.logaddexp.reduce(z, axis=1, keepdims=True)
         return out
 
+    def state(self) -> State:
+        fitted = {"coef": self.model.coef_, "intercept": self.model.intercept_} if len(self.known) > 1 else {}
+        return State({"classes": self.classes, "c": self.model.C}, {"known": self.known, **fitted})
 
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> LogisticDecision:
+        known = state.arrays["known"]
+        # Of one label there is nothing to fit.
+        made = cls(np.zeros((1, 1)), known[:1], state.facts["c"], state.facts["classes"])  # type: ignore[arg-type]
+        made.known = made.model.classes_ = known
+        if "coef" in state.arrays:
+            made.model.coef_, made.model.intercept_ = state.arrays["coef"], state.arrays["intercept"]
+            made.model.n_features_in_ = made.model.coef_.shape[1]
+        return made
+
+
+@kept("deep")
 class DeepClassifier(Classifier):
     """A network's own readouts, and decisions on its features at the last one, each a readout of its own (one named
     "last" takes the place of the network's). ``unit``: on their direction."""
@@ -139,6 +168,16 @@ class DeepClassifier(Classifier):
             features = self.network.features(x)
             self._seen = x, directions(features) if self.unit else features
         return self.decisions[readout].log_probs(self._seen[1])
+
+    def state(self) -> State:
+        parts = {f"decision_{name}": state_of(decision) for name, decision in self.decisions.items()}
+        facts = {"unit": self.unit, "decisions": list(self.decisions)}
+        return State(facts, parts=parts | {"network": state_of(self.network)})
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> DeepClassifier:
+        decisions = {name: restored(state.parts[f"decision_{name}"], around) for name in state.facts["decisions"]}
+        return cls(restored(state.parts["network"], around), decisions, state.facts["unit"])
 
 
 def directions(features: torch.Tensor) -> torch.Tensor:

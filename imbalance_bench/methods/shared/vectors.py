@@ -9,6 +9,7 @@ import numpy as np
 from imbalance_bench import scoring
 from imbalance_bench.data.base import Task
 from imbalance_bench.engine.classifier import Classifier, Readout
+from imbalance_bench.models import State, Surroundings, kept, restored, state_of
 
 if TYPE_CHECKING:
     from imbalance_bench.methods.shared.decisions import Decision
@@ -20,6 +21,7 @@ def flat_vectors(x: np.ndarray) -> np.ndarray:
     return flat / np.float32(255) if x.dtype == np.uint8 else flat
 
 
+@kept("vectors")
 class VectorClassifier(Classifier):
     """A decision on the rows' own vectors."""
 
@@ -31,6 +33,13 @@ class VectorClassifier(Classifier):
         import torch
 
         return self.decision.log_probs(torch.from_numpy(flat_vectors(x)))
+
+    def state(self) -> State:
+        return State(parts={"decision": state_of(self.decision)})
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> VectorClassifier:
+        return cls(restored(state.parts["decision"], around))
 
 
 def valid_score(classifier: Classifier, task: Task) -> dict[str, float]:
