@@ -30,17 +30,22 @@ WARM = 2.0  # a cell that is done sooner shows nothing
 
 Numbers = Mapping[str, float] | Callable[[], Mapping[str, float]]
 """What a stage gave; a function is asked only when something is shown."""
+Runs = Callable[[], Sequence[tuple[Any, Mapping[str, float]]]]
+"""What it gave each run, with the run's task; asked only when somebody listens."""
+Listener = Callable[[str, float, Numbers, Runs | None], None]
+"""Is told of a stage, how much of it is done, and what it gave."""
 
 
 @dataclass
 class Progress:
     """Of one cell, or of several that are trained together. ``name``: what the line begins with; ``paths``: the
-    progress.json of each."""
+    progress.json of each; ``listeners`` are told whatever comes with numbers."""
 
     name: str
     paths: Sequence[Path] = ()
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     now: Callable[[], float] = time.monotonic
+    listeners: Sequence[Listener] = ()
 
     def __post_init__(self) -> None:
         self.rewrites = SHARED not in os.environ and self.stream.isatty()
@@ -136,12 +141,22 @@ def following(progress: Progress) -> Iterator[Progress]:
                 path.unlink(missing_ok=True)
 
 
-def report(stage: str, done: float, total: float = 0, unit: str = "epochs", numbers: Numbers | None = None) -> None:
+def report(
+    stage: str,
+    done: float,
+    total: float = 0,
+    unit: str = "epochs",
+    numbers: Numbers | None = None,
+    runs: Runs | None = None,
+) -> None:
     """Says that ``done`` of ``total`` (0: not known) ``unit``s of a stage are behind, and the numbers that they gave:
-    ``report("training", 3, 200, numbers={"loss": 0.31})``."""
+    ``report("training", 3, 200, numbers={"loss": 0.31})``; ``runs``: those of each run."""
     progress = _CURRENT.get()
     if progress is not None:
         progress.report(stage, done, total, unit, numbers or {})
+        if numbers:
+            for listener in progress.listeners:
+                listener(stage, done, numbers, runs)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ MAY = {
     "backbones": "data errors options pretrained registry",
     "engine": "config data devices errors metrics models progress scoring seeds",
     "slices": "data engine errors",
-    "trackers": "engine errors options registry",
+    "trackers": "data errors locks options progress registry",
     "presets": "conf_files config errors identity plugins registry",
     "methods": (
         "backbones config data engine errors identity metrics models neighbours options progress registry rounding "
@@ -45,13 +45,13 @@ MAY = {
     ),
     "run": (
         "config data devices engine errors identity metrics origin plugins progress registry scoring slices "
-        "store tally"
+        "store tally trackers"
     ),
     "report": (
         "arguments conf_files config data errors identity index metrics origin presets registry scoring select store"
     ),
     "status": "arguments conf_files errors index origin presets progress select store",
-    "sweep": "conf_files config errors interrupts presets progress reference run store tally",
+    "sweep": "conf_files config errors interrupts presets progress reference registry run store tally",
     "bench": "conf_files config data devices engine identity index methods neighbours registry run store",
     "scripts": "arguments bench data errors identity interrupts report rescore status sweep",
 }  # fmt: skip

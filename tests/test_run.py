@@ -564,7 +564,9 @@ def test_what_cannot_be_done_fails_with_the_override_to_change(tmp_path, overrid
 def test_a_tracker_that_is_not_installed_is_known_before_training(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     outcome = run(tmp_path, "tracker=tensorboard")
-    assert outcome.message == "tracker=tensorboard needs the package tensorboard: pip install '.[track]'"
+    assert outcome.message == (
+        "tracker=tensorboard needs the package tensorboard: pip install -c constraints.txt -e '.[tensorboard]'"
+    )
     assert list(contents(outcome.path)) == ["error.txt"]
 
 

@@ -44,7 +44,7 @@ class Monitor:
         left to go on with."""
         due = (epoch + 1) % validate_every == 0 or epoch + 1 == epochs
         self.end_epoch(phase, epoch, steps, due and any(len(t.valid) for t in self.tasks))
-        progress.report(phase, epoch + 1, epochs, numbers=self.latest)
+        progress.report(phase, epoch + 1, epochs, numbers=self.latest, runs=self.of_runs)
         return bool(self.alive)
 
     def latest(self) -> dict[str, float]:
@@ -52,6 +52,10 @@ class Monitor:
         rows = [self.history[r][-1] for r in self.alive if self.history[r]]
         names = [name for name in (rows[0] if rows else {}) if name != "epoch"]
         return {name: float(np.mean([row[name] for row in rows if name in row])) for name in names}
+
+    def of_runs(self) -> list[tuple[Task, dict[str, float]]]:
+        """The numbers of the last epoch of each living run."""
+        return [(self.tasks[r], self.history[r][-1]) for r in self.alive if self.history[r]]
 
     def end_epoch(self, phase: str, epoch: int, steps: Sequence[Step], validate: bool = False) -> None:
         """Writes one epoch into the history, ends the runs that diverged in it, and (``validate``) scores the others on

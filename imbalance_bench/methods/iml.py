@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -87,12 +88,18 @@ class IML(Method):
             mapped = mapped @ step.T
             maps.append(step @ maps[-1] if maps else step)
             history.append({"epoch": t + 1, "train_loss": loss})
-            progress.report("metric learning", t + 1, self.iterations, "iterations", {"train_loss": loss})
+            numbers = {"train_loss": loss}
+            runs = partial(_of_one, task, numbers)
+            progress.report("metric learning", t + 1, self.iterations, "iterations", numbers, runs)
         decision = LocalDecision(centre, basis, maps, x, labels, task.classes, self.neighbours, self.overlap)
         info = resampling_info(task, rows) | {"metric_rows": len(few)}
         classifier = VectorClassifier(decision, info=info, history=history)
         history[-1] |= valid_score(classifier, task)
         return classifier
+
+
+def _of_one(task: Task, numbers: Mapping[str, float]) -> list[tuple[Task, Mapping[str, float]]]:
+    return [(task, numbers)]
 
 
 def capped(labels: np.ndarray, most: int, seed: int) -> np.ndarray:

@@ -17,8 +17,9 @@ from imbalance_bench import identity, metrics, origin, progress, scoring
 from imbalance_bench.config import Config, cell_name
 from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.plugins import in_own_code
-from imbalance_bench.run.recipe import Prepared, Scored, fit, prepare, score
+from imbalance_bench.run.recipe import Data, Prepared, data_of, fit, prepare, score
 from imbalance_bench.store import NEW_LOG, Record, Store
+from imbalance_bench.trackers import Live, Subject
 
 log = logging.getLogger("imbalance_bench")
 
@@ -63,7 +64,7 @@ def run_cell(config: Config) -> Outcome:
     """
     work = Work(config)
     with work.held():
-        if cell := work.do(partial(prepare, config)):
+        if cell := work.prepare():
             work.fit_alone(cell)
             work.finish(cell)
     assert work.outcome is not None
@@ -81,6 +82,7 @@ class Work:
         self.outcome: Outcome | None = None
         self.log = Log(self.folder.path)
         self.progress = progress.Progress(cell_name(config.labels), [self.folder.path / progress.NAME])
+        self.live: Live | None = None
         self.seconds = 0.0
 
     @contextmanager
@@ -91,7 +93,11 @@ class Work:
                 self.outcome = self._ended("busy", "another process is working on it")
             elif self.config.cache != "overwrite" and (record := self.folder.record()) is not None:
                 self.outcome = _done_before(self.config, record)
-            yield
+            try:
+                yield
+            finally:
+                if self.live:
+                    self.live.close(killed=isinstance(sys.exception(), SystemExit))
 
     def do(self, part: Callable[[], T]) -> T | None:
         """The result of a part of the work; None where the cell has ended, or ends by what ``part`` raises."""
@@ -116,6 +122,22 @@ class Work:
             self.seconds += time.perf_counter() - start
         return None
 
+    def prepare(self, data: Data = data_of) -> Prepared | None:
+        """The cell before its training, its tracker listening; None where it has ended."""
+        return self.do(partial(self._prepare, data))
+
+    def _prepare(self, data: Data) -> Prepared:
+        cell = prepare(self.config, data)
+        subject = Subject(self.folder.path, self.config.labels, self.config.plain)
+        self.live = Live(cell.tracker, subject, [run.task for run in cell.runs])
+        self.progress.listeners = self.live.listeners
+        return cell
+
+    @property
+    def listeners_among(self) -> list[progress.Listener]:
+        """Of a training of several cells, this one among them."""
+        return self.live.listeners_among if self.live else []
+
     def fit_alone(self, cell: Prepared) -> None:
         """Trains the cell's runs, in a program of their own."""
         self.do(partial(fit, cell))
@@ -124,23 +146,24 @@ class Work:
         """Scores a trained cell and writes its record. Raises BenchError where the disk does not take it."""
         if (scored := self.do(partial(self._scored, cell))) is None:
             return
-        facts, files, tell = scored
+        facts, files = scored
         files["train.log"] = "".join(f"{line}\n" for line in self.log.lines)
         record = self._record("done", self.seconds)
         record["provenance"] |= facts.pop("provenance")
         record = facts | record
         self.folder.finish(record, files)
-        tell(self.folder.path)
         runs = record["runs"]
         failures = [f"fold {r['fold']} repeat {r['repeat']} diverged: {r['failure']}" for r in runs if r["failure"]]
         outcome = self._ended("done", "\n  ".join(failures))
         self.outcome = replace(outcome, runs=len(runs), seconds=record["seconds"], headline=record["headline"])
 
-    def _scored(self, cell: Prepared) -> Scored:
-        scored = score(cell)
+    def _scored(self, cell: Prepared) -> tuple[dict[str, Any], dict[str, bytes | str]]:
+        facts, files, rows = score(cell)
         if identity.cell_id(self.config.plain, self.config.plugins) != self.folder.path.name:
             raise BenchError("its data, weights or plug-ins were changed while it was trained: run it again")
-        return scored
+        if self.live:
+            self.live.done(rows)  # before the record: what it warns of is in the log
+        return facts, files
 
     def _ended(self, status: str, message: str) -> Outcome:
         return Outcome(status, self.config.labels, self.folder.path, message=message)

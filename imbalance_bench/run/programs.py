@@ -21,7 +21,7 @@ from imbalance_bench import identity, progress
 from imbalance_bench.config import OF_ALL, Config
 from imbalance_bench.errors import BenchError
 from imbalance_bench.run import Outcome, Work, logged
-from imbalance_bench.run.recipe import Prepared, data_of, fit_in_chunks, prepare, say_once
+from imbalance_bench.run.recipe import Prepared, data_of, fit_in_chunks, say_once
 from imbalance_bench.tally import DeviceLost
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def begun(
     try:
         work = Work(config)
         lock.enter_context(work.held())
-        cell = work.do(partial(prepare, config, data))
+        cell = work.prepare(data)
         sets = None if cell is None else work.do(partial(training_sets, cell))
         most = None if cell is None else work.do(partial(most_of, cell, most_runs))
     except BenchError as error:
@@ -255,7 +255,9 @@ def fit_together(members: Sequence[Member]) -> bool:
         alike += [OneRun(cell, run.task, rows) for run, rows in zip(cell.runs, member.sets)]
     ordered = list(chain.from_iterable(runs))
     shared = progress.Progress(
-        f"{len(members)} cells together", [path for member in members for path in member.work.progress.paths]
+        f"{len(members)} cells together",
+        [path for member in members for path in member.work.progress.paths],
+        listeners=[listener for member in members for listener in member.work.listeners_among],
     )
     start, captured = time.perf_counter(), Replayed.captured
     try:

@@ -139,9 +139,8 @@ def _fitted(cell: Prepared, tasks: list[Task]) -> list[Classifier]:
     )
 
 
-Scored = tuple[dict[str, Any], dict[str, bytes | str], Callable[[Path], None]]
-"""All of a record but the facts that are common to all records, the files beside it, and what tells the tracker of the
-finished cell's folder."""
+Scored = tuple[dict[str, Any], dict[str, bytes | str], list[dict[str, Any]]]
+"""All of a record but the facts that are common to all records, the files beside it, and the rows of metrics.csv."""
 
 
 def score(cell: Prepared) -> Scored:
@@ -175,12 +174,6 @@ def score(cell: Prepared) -> Scored:
     score = partial(scoring.score_predictions, predictions, splits, dataset.class_names, dataset.kind, minority)
     rows, own = _scored(score, metrics.METRICS)
 
-    def tell(path: Path) -> None:
-        try:
-            cell.tracker.log(path, config.labels, classifiers, rows)
-        except Exception as error:  # a server that is away must not cost a trained cell
-            print(f"warning: tracker={cell.tracker.name} received nothing: {error}", file=sys.stderr, flush=True)
-
     facts = {
         "kind": dataset.kind,
         "data": {**_data_facts(dataset, runs), "read": cell.read},
@@ -199,7 +192,7 @@ def score(cell: Prepared) -> Scored:
             for i, (run, c) in enumerate(zip(runs, classifiers))
         ],
     }
-    return facts, _files(config, predictions, rows, classifiers), tell
+    return facts, _files(config, predictions, rows, classifiers), rows
 
 
 def _scored(

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from imbalance_bench.conf_files import ConfFiles
 from imbalance_bench.errors import BenchError
 from imbalance_bench.presets import check_paper, jobs_of
+from imbalance_bench.registry import TRACKERS
 from imbalance_bench.sweep.costs import costs
 from imbalance_bench.sweep.launchers import Gpu, Processes, Together
 from imbalance_bench.sweep.queues import Ray, SubmititLocal, SubmititSlurm
@@ -53,6 +54,8 @@ class Grid(basic_sweeper.BasicSweeper):
             )
         jobs = jobs_of(OmegaConf.to_container(paper, resolve=True) if paper else None, overrides)
         self._compose(self._covering(jobs, files))
+        if OmegaConf.select(self.config, "tracker.name") in TRACKERS.names():
+            TRACKERS.build(OmegaConf.to_container(self.config.tracker, resolve=True))  # a missing package: said once
         outputs = (self.config.get("paths") or {}).get("outputs", "outputs")
         status = "python scripts/status.py" + ("" if outputs == "outputs" else f" --outputs {outputs}")
         known = costs(jobs, self.config.hydra.runtime.choices, Path(outputs)) if len(jobs) > 1 else []

@@ -178,7 +178,8 @@ class GANs:
                     self.generator_gradient(batch)
                     generator_optimiser.step(batch.among(alive))
             self.monitor.end_epoch("GAN", epoch, steps)
-            progress.report("GAN", epoch + 1, self.options.epochs, numbers=self.monitor.latest)
+            watched = self.monitor
+            progress.report("GAN", epoch + 1, self.options.epochs, numbers=watched.latest, runs=watched.of_runs)
 
     def sample(self, run: int, label: int, n: int) -> np.ndarray:
         """``n`` made rows of class ``label``, (n, d), from the generator of a run."""
