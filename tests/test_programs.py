@@ -150,9 +150,17 @@ def test_several_classes_samplers_and_losses(tmp_path):
 # How cells end
 
 
-def ended(configs: Sequence[Config], **options: Any) -> list[Outcome | BenchError]:
-    """How the cells ended, in their order."""
-    found = dict(one for some in run_cells(configs, **options) for one in some)
+def ended(
+    configs: Sequence[Config], began: list[int] | None = None, most_runs: int | None = None
+) -> list[Outcome | BenchError]:
+    """How the cells ended, in their order. ``began``: is given the places of those that were begun, in their order."""
+
+    def begin(place: int) -> Config:
+        if began is not None:
+            began.append(place)
+        return configs[place]
+
+    found = dict(one for some in run_cells(len(configs), begin, most_runs) for one in some)
     assert list(found) != [] and sorted(found) == list(range(len(configs)))
     return [found[place] for place in range(len(configs))]
 
@@ -173,7 +181,7 @@ def test_each_cell_ends_as_it_does_alone(tmp_path, own):
     (damaged / "record.json").write_text("{")
     began: list[int] = []
     with Store(tmp_path).cell(configs[1].labels, cell_id(configs[1].plain)).lock():
-        outcomes = ended(configs, begin=began.append)
+        outcomes = ended(configs, began)
     assert set(began) == set(range(len(configs)))
     assert isinstance(outcomes[2], BenchError) and "record.json is damaged" in str(outcomes[2])
     status = [o.status if isinstance(o, Outcome) else "" for o in outcomes]
@@ -264,14 +272,14 @@ def test_a_gpu_that_is_lost_ends_the_process_and_blames_no_bystander(tmp_path, o
     assert not any((c.path / name).exists() for c in Store(tmp_path).cells() for name in ("error.txt", "record.json"))
     told = []
     with pytest.raises(DeviceLost):
-        told += [one for some in run_cells(configs[1:2]) for one in some]
+        told += [one for some in run_cells(1, configs[1:].__getitem__) for one in some]
     alone = run_cell(configs[1])
     assert (alone.status, alone.lost) == ("failed", True)
     # While it is prepared it is known whose fault it is.
     monkeypatch.setattr(Broken, "error", broken)
     told = []
     with pytest.raises(DeviceLost):
-        for some in run_cells([cell(tmp_path, *QUICK, "method.name=broken"), *configs]):
+        for some in run_cells(4, [cell(tmp_path, *QUICK, "method.name=broken"), *configs].__getitem__):
             told += some
     assert [(place, outcome.lost) for place, outcome in told] == [(0, True)]
 

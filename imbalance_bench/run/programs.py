@@ -165,30 +165,27 @@ class SharedData:
         return dataset, [replace(run, task=replace(run.task, seed=seed)) for run, seed in zip(runs, seeds)]
 
 
-def run_cells(
-    configs: Sequence[Config], most_runs: int | None = None, begin: Callable[[int], None] = lambda place: None
-) -> Iterator[Ended]:
-    """Trains, scores and records cells of one ``key`` as ``run_cell`` does each of them; yields those that have ended.
-    A cell that fails takes no other with it. ``most_runs``: in one program (None: as many as the device is fast with,
-    ``Engine.most_runs``); ``begin`` is told the place of each cell that is begun.
+def run_cells(count: int, cell: Callable[[int], Config], most_runs: int | None = None) -> Iterator[Ended]:
+    """Trains, scores and records ``count`` cells of one ``key`` as ``run_cell`` does each of them; yields those that
+    have ended. A cell that fails takes no other with it. ``cell``: gives that of a place when it is begun.
+    ``most_runs``: in one program (None: as many as the device is fast with, ``Engine.most_runs``).
 
     Raises DeviceLost where the GPU is lost: cells that have not ended were not at fault, or nobody knows.
     """
-    data, waiting = SharedData(), deque(enumerate(configs))
+    data, waiting = SharedData(), deque(range(count))
     while waiting:
         with ExitStack() as locks:
             members: list[Member] = []
-            twice: list[tuple[int, Config]] = []  # cells that are among these already
+            twice: list[int] = []  # cells that are among these already
             while waiting and not _full(members):
-                place, config = waiting.popleft()
-                begin(place)
-                member = begun(place, config, data, locks.enter_context(ExitStack()), most_runs)
+                place = waiting.popleft()
+                member = begun(place, cell(place), data, locks.enter_context(ExitStack()), most_runs)
                 if isinstance(member, Member):
                     members.append(member)
                     if member.most < 2 * len(member.sets):
                         say_once(f"runs alone: {member.narrow()}")
                 elif isinstance(member, Outcome) and member.path in [m.work.folder.path for m in members]:
-                    twice.append((place, config))
+                    twice.append(place)
                 else:
                     yield [(place, member)]
                     if isinstance(member, Outcome) and member.lost:

@@ -17,6 +17,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from imbalance_bench.conf_files import ConfFiles
@@ -24,7 +25,8 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.presets import check_paper, jobs_of
 from imbalance_bench.registry import TRACKERS
 from imbalance_bench.sweep.costs import costs
-from imbalance_bench.sweep.launchers import Gpu, Processes, Together
+from imbalance_bench.sweep.jobs import JobLoader
+from imbalance_bench.sweep.launchers import Basic, Gpu, Processes, Together
 from imbalance_bench.sweep.queues import Ray, SubmititLocal, SubmititSlurm
 from imbalance_bench.tally import Tally, clock
 
@@ -37,6 +39,10 @@ EVERY = 10.0  # seconds
 
 class Grid(basic_sweeper.BasicSweeper):
     """The cells of a preset's blocks, or the product of what was asked for."""
+
+    def setup(self, *, hydra_context: HydraContext, **parts: Any) -> None:
+        loader: Any = hydra_context.config_loader
+        super().setup(hydra_context=HydraContext(JobLoader(loader), hydra_context.callbacks), **parts)
 
     def split_arguments(self, overrides: Any, max_batch_size: int | None) -> list[list[list[str]]]:  # type: ignore[override]
         assert self.config is not None
@@ -106,6 +112,11 @@ class GridConf(basic_sweeper.BasicSweeperConf):
 
 
 @dataclass
+class BasicConf:
+    _target_: str = f"{basic_sweeper.__name__}.Basic"
+
+
+@dataclass
 class ProcessesConf:
     _target_: str = f"{basic_sweeper.__name__}.Processes"
     n_jobs: int = -1
@@ -124,7 +135,12 @@ class GpuConf:
     slots_per_gpu: int = 1
 
 
-LAUNCHERS: dict[str, Any] = {"processes": ProcessesConf, "together": TogetherConf, "gpu": GpuConf}
+LAUNCHERS: dict[str, Any] = {
+    "basic": BasicConf,
+    "processes": ProcessesConf,
+    "together": TogetherConf,
+    "gpu": GpuConf,
+}
 
 with suppress(ImportError):  # a launcher that is not installed is not among the options
     from hydra_plugins.hydra_submitit_launcher.config import LocalQueueConf, SlurmQueueConf
@@ -172,7 +188,7 @@ with suppress(ImportError):
 def register() -> None:
     """Tells Hydra of the sweeper and the launchers, which it takes from modules of its own name only, and of what
     --help adds."""
-    for plugin in (Grid, Processes, Together, Gpu, SubmititLocal, SubmititSlurm, Ray):
+    for plugin in (Grid, Basic, Processes, Together, Gpu, SubmititLocal, SubmititSlurm, Ray):
         plugin.__module__ = basic_sweeper.__name__
         setattr(basic_sweeper, plugin.__name__, plugin)
         Plugins.instance().register(plugin)

@@ -1,7 +1,7 @@
 """Hydra launchers: which process trains which cells of a sweep.
 
-``Processes``: each takes the next cell. ``Together``: cells that can share a program are one piece of work. ``Gpu``: a
-process for each slot of a GPU, which is all that it sees.
+``Basic``: one after the other. ``Processes``: each takes the next cell. ``Together``: cells that can share a program
+are one piece of work. ``Gpu``: a process for each slot of a GPU, which is all that it sees.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from itertools import takewhile
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus, run_job, setup_globals
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -30,6 +29,7 @@ from omegaconf.errors import OmegaConfBaseException
 from imbalance_bench import interrupts, progress
 from imbalance_bench.config import Config, cell_name, from_omegaconf
 from imbalance_bench.errors import BenchError
+from imbalance_bench.sweep.jobs import current, start_job, without_hydra
 from imbalance_bench.tally import DeviceLost, StopSweep, Tally
 
 Told = tuple[int, JobReturn | None]
@@ -176,19 +176,15 @@ class Processes(Launcher):
             config.hydra.job.id, config.hydra.job.num = f"{config.hydra.job.name}_{number}", number
         return config
 
-    def run(self, number: int) -> JobReturn | None:
-        """Runs a job as Hydra's own launchers do; None where it stops the sweep."""
+    def start(self, number: int) -> JobReturn:
+        """Runs a job as Hydra's own launchers do."""
         setup_globals()
-        config = self.composed(number)
-        HydraConfig.instance().set_config(config)
+        return start_job(self.hydra_context, self.task_function, self.composed(number))
+
+    def run(self, number: int) -> JobReturn | None:
+        """The same; None where the job stops the sweep."""
         try:
-            return run_job(
-                hydra_context=self.hydra_context,
-                task_function=self.task_function,
-                config=config,
-                job_dir_key="hydra.sweep.dir",
-                job_subdir_key="hydra.sweep.subdir",
-            )
+            return self.start(number)
         except StopSweep:
             return None
         except DeviceLost:
@@ -215,6 +211,17 @@ class Processes(Launcher):
             told = f"the process that trained {len(begun)} cells together {why}: they are trained one by one"
             print(told, file=sys.stderr, flush=True)
         return [[job] for job in reversed(worker.jobs)]
+
+
+class Basic(Processes):
+    """One cell after the other, in this process."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        self.overrides = {number: list(job) for number, job in enumerate(job_overrides, initial_job_idx)}
+        return [self.start(number) for number in self.overrides]
 
 
 def ended_by(code: int) -> str:
@@ -249,9 +256,9 @@ class Together(Processes):
         groups: dict[str, list[int]] = {}
         reasons: dict[str, None] = {}
         for number in self.overrides:
-            self.known[number] = self.composed(number)
+            composed = self.composed(number)
             try:
-                config = self.cell(number)
+                config = cell_of(composed)
                 reason, kind = alone(config), key(config)
             except (BenchError, OmegaConfBaseException, HydraException):  # which its own job tells
                 reason, kind = "", ""
@@ -264,15 +271,7 @@ class Together(Processes):
         return [part for group in groups.values() for i in range(parts) if (part := _part(group, i, parts))]
 
     def composed(self, number: int) -> DictConfig:
-        return self.known[number] if number in self.known else super().composed(number)
-
-    def cell(self, number: int) -> Config:
-        """The cell of a job."""
-        HydraConfig.instance().set_config(self.known[number])  # for interpolations
-        own = self.known[number].copy()
-        with open_dict(own):
-            del own["hydra"]
-        return from_omegaconf(own)
+        return self.known.pop(number) if number in self.known else super().composed(number)
 
     def work(self, jobs: Sequence[int]) -> Iterator[Told]:
         if len(jobs) == 1:
@@ -280,16 +279,25 @@ class Together(Processes):
             return
         from imbalance_bench.run.programs import OUTCOMES, run_cells
 
-        cells = {number: self.cell(number) for number in jobs}
         tally = Tally.find()
 
-        def begin(place: int) -> None:
+        def cell(place: int) -> Config:
+            number = jobs[place]
+            self.known[number] = super(Together, self).composed(number)  # until it is run
+            config = cell_of(self.known[number])
             if tally:
-                tally.begin(jobs[place], cell_name(cells[jobs[place]].labels))
+                tally.begin(number, cell_name(config.labels))
+            return config
 
-        for ended in run_cells(list(cells.values()), self.most_runs, begin):
+        for ended in run_cells(len(jobs), cell, self.most_runs):
             OUTCOMES.update((jobs[place], outcome) for place, outcome in ended)
             yield from [(jobs[place], self.run(jobs[place])) for place, _ in ended]
+
+
+def cell_of(config: DictConfig) -> Config:
+    """The cell of a job."""
+    with current(config):
+        return from_omegaconf(without_hydra(config))
 
 
 def _part(group: Sequence[int], i: int, parts: int) -> list[int]:
