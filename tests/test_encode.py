@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from imbalance_bench.data.encode import ArrayEncoder, TableEncoder
+from imbalance_bench.data.text.tokens import LearnedTokens
+from imbalance_bench.data.text.vectors import LsaEncoder
 from imbalance_bench.errors import BenchError
+from imbalance_bench.models import Surroundings, packed, restored, state_of, unpacked
 
 TRAIN = np.arange(30)
 
@@ -132,3 +135,47 @@ def test_free_text_is_no_category():
     frame = pd.DataFrame({"id": [f"row {i}" for i in range(600)]})
     with pytest.raises(BenchError, match=r"'id' has 600 different values.*dataset.drop=\[id\]"):
         TableEncoder.of(frame, "minmax")
+
+
+def saved(fitted):
+    """A fitted preprocessing as the files of a model have it."""
+    return restored(unpacked(packed({"it": state_of(fitted)}, {}))[1]["it"], Surroundings())
+
+
+@pytest.mark.parametrize("scale", ["minmax", "zscore", "none"])
+def test_a_saved_preprocessing_encodes_new_rows_as_it_did_in_training(scale):
+    x, frame = numbers().astype(np.float32), table()
+    array, tabular = ArrayEncoder(scale), TableEncoder.of(frame, scale)
+    new = pd.concat([frame[40:], frame[:3].assign(kind="unknown")], ignore_index=True)
+    for encoder, rows, some in ((array, x, x[40:]), (tabular, frame, new)):
+        fitted = encoder.fitted(rows, TRAIN)
+        assert saved(fitted)(some).tobytes() == fitted(some).tobytes()
+        assert (saved(fitted)(some)[:10] == encoder(rows, TRAIN)[40:]).all()
+    unseen = saved(tabular.fitted(frame, TRAIN)).unseen(new)
+    assert unseen["kind"].tolist() == [False] * 10 + [True] * 3
+    assert not unseen["colour"].any()
+    without = frame.assign(kind=np.where(np.arange(50) < 30, "a", "b"))
+    assert TableEncoder.of(without, scale).fitted(without, TRAIN).unseen(without)["kind"].tolist() == [
+        *([False] * 30), *([True] * 20),
+    ]  # fmt: skip
+
+
+def test_a_saved_pca_is_the_fitted_one():
+    pytest.importorskip("skops")
+    frame = table()
+    encoder = TableEncoder.of(frame, "zscore", 3)
+    assert saved(encoder.fitted(frame, TRAIN))(frame).tobytes() == encoder(frame, TRAIN).tobytes()
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_saved_texts_readers_give_new_texts_what_they_had_in_training(tmp_path, language):
+    words = np.random.default_rng(0).choice(["win", "a", "prize", "see", "you", "at", "six", "now"], (40, 6))
+    texts = np.array([" ".join(row) for row in words], object)
+    encoders = [LsaEncoder(3, 1, language, tmp_path)]
+    if language == "en":
+        encoders.append(LearnedTokens(20, 5, False, language, tmp_path))
+        encoders[1].stop = frozenset({"see"})
+    for encoder in encoders:
+        expected = encoder(texts, TRAIN)
+        assert (saved(encoder.fitted(texts, TRAIN))(texts[30:]) == expected[30:]).all()
+        assert len(np.unique(expected, axis=0)) > 20

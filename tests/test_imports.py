@@ -33,7 +33,9 @@ MAY = {
     "select": "config errors",
     "index": "errors origin scoring store",
     "rescore": "arguments errors index metrics plugins scoring select store",
-    "data": "arguments conf_files devices errors locks options plugins pretrained progress registry rounding seeds",
+    "data": (
+        "arguments conf_files devices errors locks models options plugins pretrained progress registry rounding seeds"
+    ),
     "backbones": "data errors options pretrained registry",
     "engine": "config data devices errors metrics models progress scoring seeds",
     "slices": "data engine errors",

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.models import State, Surroundings, kept
 from imbalance_bench.registry import DATASETS
 
 Kind = Literal["classification", "regression"]
@@ -19,11 +20,30 @@ Language = Literal["en", "zh"]
 
 
 class Encoder(Protocol):
-    """Preprocessing that is fitted on training rows only."""
+    """Preprocessing that is fitted on training rows only. One that a model is to be saved with (save=true) also has
+    ``fitted(x, fit_rows)``: what ``__call__`` does, as a function of any such rows, which ``models.kept`` registers."""
 
     def __call__(self, x: Any, fit_rows: np.ndarray) -> np.ndarray:
         """All rows of ``x`` as float32 (n, ...), scaled by what rows ``fit_rows`` say; row order kept. Images stay
         uint8 (n, channels, H, W); texts become what the backbone reads: vectors, or int32 token ids (n, L)."""
+
+
+@kept("unfitted")
+@dataclass(frozen=True)
+class Unfitted:
+    """Preprocessing that learns nothing of rows, as a fitted one."""
+
+    encode: Encoder
+
+    def __call__(self, x: Any) -> np.ndarray:
+        return self.encode(x, np.arange(0))
+
+    def state(self) -> State:
+        return State()
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> Unfitted:
+        return cls(around.unfitted)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from imbalance_bench.data.base import Unfitted
 from imbalance_bench.data.overrides import override
 from imbalance_bench.errors import BenchError
+from imbalance_bench.models import State, Surroundings, kept, restored, state_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,19 +30,42 @@ class ArrayEncoder:
     scale: Scale
 
     def __call__(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
+        return self.fitted(x, fit_rows)(x)
+
+    def fitted(self, x: np.ndarray, fit_rows: np.ndarray) -> FittedArray:
+        if self.scale == "none":
+            return FittedArray()
+        known = x[fit_rows]
+        with np.errstate(over="ignore", invalid="ignore"):
+            span = np.ptp(known, axis=0)
+            constant = span == 0
+            if self.scale == "minmax":
+                low = known.min(axis=0)
+            else:  # the mean of equal numbers is not always that number
+                low, span = np.where(constant, known[0], known.mean(axis=0)), known.std(axis=0)
+        return FittedArray(low, np.where(constant, 1.0, span))
+
+
+@kept("array")
+@dataclass(frozen=True)
+class FittedArray:
+    """Rows (n, d) less ``low`` (d,), over ``span`` (d,), as float32; None: as they are."""
+
+    low: np.ndarray | None = None
+    span: np.ndarray | None = None
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is found, and named, by make_runs
-            if self.scale != "none":
-                x = self._scaled(x, x[fit_rows])
+            if self.low is not None:
+                x = (x - self.low) / self.span
             return x.astype(np.float32)
 
-    def _scaled(self, x: np.ndarray, known: np.ndarray) -> np.ndarray:
-        span = np.ptp(known, axis=0)
-        constant = span == 0
-        if self.scale == "minmax":
-            low = known.min(axis=0)
-        else:  # the mean of equal numbers is not always that number
-            low, span = np.where(constant, known[0], known.mean(axis=0)), known.std(axis=0)
-        return (x - low) / np.where(constant, 1.0, span)
+    def state(self) -> State:
+        return State(arrays={} if self.low is None else {"low": self.low, "span": self.span})
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> FittedArray:
+        return cls(**state.arrays)
 
 
 @dataclass(frozen=True)
@@ -49,6 +74,9 @@ class RawPixels:
 
     def __call__(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
         return x
+
+    def fitted(self, x: np.ndarray, fit_rows: np.ndarray) -> Unfitted:
+        return Unfitted(self)
 
 
 @dataclass(frozen=True)
@@ -97,40 +125,109 @@ class TableEncoder:
         return len(self.numeric) + sum(map(len, self.categories.values()))
 
     def __call__(self, x: pd.DataFrame, fit_rows: np.ndarray) -> np.ndarray:
-        out = np.hstack([self._numbers(x, fit_rows), self._one_hot(x, fit_rows)])
-        return self._components(out, fit_rows) if self.pca is not None else out.astype(np.float32)
+        return self.fitted(x, fit_rows)(x)
 
-    def _numbers(self, x: pd.DataFrame, fit_rows: np.ndarray) -> np.ndarray:
+    def fitted(self, x: pd.DataFrame, fit_rows: np.ndarray) -> FittedTable:
         from sklearn.impute import SimpleImputer
 
-        values = x[list(self.numeric)].to_numpy(np.float64, na_value=np.nan)
-        if not values.size:
-            return np.zeros((len(x), 0))
-        # A column without a single training value becomes 0 instead of vanishing.
-        imputer = SimpleImputer(strategy="median", keep_empty_features=True).fit(values[fit_rows])
-        return ArrayEncoder(self.scale)(imputer.transform(values), fit_rows)
+        known, width = x.iloc[fit_rows], sum(map(len, self.categories.values()))
+        made = FittedTable(self.numeric, self.categories, np.zeros(0), FittedArray(), np.ones(width, bool))
+        values = made.numbers(known)
+        if values.size:
+            # A column without a single training value becomes 0 instead of vanishing.
+            imputer = SimpleImputer(strategy="median", keep_empty_features=True).fit(values)
+            made = replace(made, medians=imputer.statistics_)
+            values = made.filled(values)
+            made = replace(made, scaled=ArrayEncoder(self.scale).fitted(values, np.arange(len(values))))
+        made = replace(made, seen=np.asarray(made.one_hot(known).any(axis=0)))
+        return made if self.pca is None else replace(made, pca=self._components(made.wide(x), fit_rows))
 
-    def _one_hot(self, x: pd.DataFrame, fit_rows: np.ndarray) -> np.ndarray:
-        from sklearn.preprocessing import OneHotEncoder
-
-        if not self.categories:
-            return np.zeros((len(x), 0))
-        names = np.column_stack([_names(x[c]) for c in self.categories])
-        encoder = OneHotEncoder(
-            categories=[np.array(c, object) for c in self.categories.values()],
-            handle_unknown="ignore",
-            sparse_output=False,
-        )
-        out = encoder.fit(names[fit_rows]).transform(names)
-        return out * out[fit_rows].any(axis=0)
-
-    def _components(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
+    def _components(self, x: np.ndarray, fit_rows: np.ndarray) -> Any:
         from sklearn.decomposition import PCA
 
         most = min(len(fit_rows), x.shape[1])
         if not 1 <= self.pca <= most:  # type: ignore[operator]
             raise BenchError(f"dataset.pca={self.pca} must lie between 1 and {most} (columns, training rows)")
-        return PCA(self.pca, svd_solver="covariance_eigh").fit(x[fit_rows]).transform(x).astype(np.float32)
+        return PCA(self.pca, svd_solver="covariance_eigh").fit(x[fit_rows])
+
+
+@kept("table")
+@dataclass(frozen=True)
+class FittedTable:
+    """``medians`` (d,) that fill the gaps of the ``numeric`` columns, how these are ``scaled``; which of the one-hot
+    columns of ``categories`` were ``seen`` in training; ``pca``: scikit-learn's, None: none."""
+
+    numeric: tuple[str, ...]
+    categories: dict[str, tuple[str, ...]]
+    medians: np.ndarray
+    scaled: FittedArray
+    seen: np.ndarray
+    pca: Any = None
+
+    def __call__(self, x: pd.DataFrame) -> np.ndarray:
+        out = self.wide(x)
+        return (out if self.pca is None else self.pca.transform(out)).astype(np.float32)
+
+    def wide(self, x: pd.DataFrame) -> np.ndarray:
+        """Rows (n, width) before PCA."""
+        values = self.numbers(x)
+        return np.hstack([self.scaled(self.filled(values)) if values.size else values, self.one_hot(x) * self.seen])
+
+    def numbers(self, x: pd.DataFrame) -> np.ndarray:
+        """The numeric columns (n, d), nan where a value is missing."""
+        if not self.numeric:
+            return np.zeros((len(x), 0))
+        return x[list(self.numeric)].to_numpy(np.float64, na_value=np.nan)
+
+    def filled(self, values: np.ndarray) -> np.ndarray:
+        return np.where(np.isnan(values), self.medians, values)
+
+    def one_hot(self, x: pd.DataFrame) -> np.ndarray:
+        """Ones (n, width) where a row has a category, zeros for one that there was not."""
+        out, start = np.zeros((len(x), len(self.seen))), 0
+        for column, names in self.categories.items():
+            place = _places(x[column], names)
+            rows = np.flatnonzero(place >= 0)
+            out[rows, start + place[rows]] = 1
+            start += len(names)
+        return out
+
+    def unseen(self, x: pd.DataFrame) -> dict[str, np.ndarray]:
+        """Categorical column → whether each row (n,) has a category in it that no training row had."""
+        found, start = {}, 0
+        for column, names in self.categories.items():
+            place = _places(x[column], names)
+            known = self.seen[start : start + len(names)]
+            found[column] = ~np.where(place >= 0, known[place], False)
+            start += len(names)
+        return found
+
+    def state(self) -> State:
+        facts = {"numeric": list(self.numeric), "categories": {c: list(n) for c, n in self.categories.items()}}
+        return State(
+            facts,
+            {"medians": self.medians, "seen": self.seen},
+            {} if self.pca is None else {"pca": self.pca},
+            {"scaled": state_of(self.scaled)},
+        )
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> FittedTable:
+        return cls(
+            tuple(state.facts["numeric"]),
+            {column: tuple(names) for column, names in state.facts["categories"].items()},
+            state.arrays["medians"],
+            restored(state.parts["scaled"], around),
+            state.arrays["seen"],
+            state.estimators.get("pca"),
+        )
+
+
+def _places(column: pd.Series, names: tuple[str, ...]) -> np.ndarray:
+    """Which of the categories ``names`` each row (n,) of a column has; -1: none of them."""
+    import pandas as pd
+
+    return pd.Index(names, dtype=object).get_indexer(pd.Index(_names(column), dtype=object))
 
 
 def _names(column: pd.Series) -> np.ndarray:

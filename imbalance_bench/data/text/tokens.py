@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from imbalance_bench.data.base import Language, Vocabulary
+from imbalance_bench.data.base import Language, Unfitted, Vocabulary
 from imbalance_bench.data.fetch import cached
 from imbalance_bench.data.text.reading import texts_hash
 from imbalance_bench.data.text.words import jieba_version, segmenter, stop_words
 from imbalance_bench.errors import BenchError
+from imbalance_bench.models import State, Surroundings, kept
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer
@@ -87,9 +88,7 @@ class Tokens(ABC):
         name = f"tokens_{texts_hash([self._hash], settings)}"
         if self._last is None or self._last[0] != name:
             arrays = cached(self.folder, name, lambda: self._make(fit_rows))
-            ids = np.full((len(x), self.length), self.pad, np.int32)
-            ids[np.arange(self.length) < arrays["sizes"][:, None]] = arrays["flat"]
-            self._last = name, Encoded(ids, arrays)
+            self._last = name, Encoded(self._ids(arrays), arrays)
             cut, empty = int(arrays["cut"].sum()), int(arrays["empty"].sum())
             if cut or empty:
                 log.info("%d of %d texts cut to %d tokens, %d without a token", cut, len(x), self.length, empty)
@@ -113,18 +112,32 @@ class Tokens(ABC):
 
     def _make(self, fit_rows: np.ndarray) -> dict[str, np.ndarray]:
         if self._lines is None:
-            self._lines = list(map(self.reader(), map(_clean, self._texts)))  # type: ignore[arg-type]
+            self._lines = self._read(self._texts)  # type: ignore[arg-type]
         tokenize, extra = self.tokenizer(self._lines, fit_rows)
+        return self._tokens(self._lines, tokenize) | extra
+
+    def _read(self, texts: np.ndarray) -> list[str]:
+        """The input of the tokenizer for each text."""
+        return list(map(self.reader(), map(_clean, texts)))
+
+    def _ids(self, arrays: dict[str, np.ndarray]) -> np.ndarray:
+        """Ids (n, length) of ``Encoded.arrays``."""
+        ids = np.full((len(arrays["sizes"]), self.length), self.pad, np.int32)
+        ids[np.arange(self.length) < arrays["sizes"][:, None]] = arrays["flat"]
+        return ids
+
+    def _tokens(self, lines: list[str], tokenize: Tokenize) -> dict[str, np.ndarray]:
+        """``Encoded.arrays`` of lines."""
         flat, sizes, cut, empty = [], [], [], []
-        for i in range(0, len(self._lines), AT_ONCE):
-            for encoding in tokenize(self._lines[i : i + AT_ONCE]):
+        for i in range(0, len(lines), AT_ONCE):
+            for encoding in tokenize(lines[i : i + AT_ONCE]):
                 ids = encoding.ids or [self.unknown]
                 flat.append(np.array(ids, np.int32))
                 sizes.append(len(ids))
                 cut.append(bool(encoding.overflowing))
                 empty.append(len(encoding.ids) == sum(encoding.special_tokens_mask))
         columns = {"sizes": np.array(sizes), "cut": np.array(cut), "empty": np.array(empty)}
-        return {"flat": np.concatenate(flat), **columns, **extra}
+        return {"flat": np.concatenate(flat), **columns}
 
 
 class LearnedTokens(Tokens):
@@ -173,6 +186,35 @@ class LearnedTokens(Tokens):
         if long := int(arrays.get("long_words", 0)):  # absent from caches of earlier versions
             facts["long_words"] = long
         return Vocabulary(self.size, PAD, BEGIN, END, decode, self.info(arrays, **facts))
+
+    def fitted(self, x: np.ndarray, fit_rows: np.ndarray) -> FittedTokens:
+        return FittedTokens(self, self.encoded(x, fit_rows).arrays["tokenizer"].tobytes().decode())
+
+
+@kept("learned_tokens")
+class FittedTokens:
+    """Token ids by subwords that were learned: ``described`` is their tokenizer as JSON, which cuts texts too."""
+
+    def __init__(self, encoder: LearnedTokens, described: str) -> None:
+        self.encoder, self.described = encoder, described
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        from tokenizers import Tokenizer
+
+        tokenize = Tokenizer.from_str(self.described).encode_batch_fast
+        return self.encoder._ids(self.encoder._tokens(self.encoder._read(x), tokenize))
+
+    def state(self) -> State:
+        made = self.encoder
+        facts = {"size": made.size, "length": made.length, "language": made.language, "stop": sorted(made.stop)}
+        return State(facts | {"tokenizer": self.described})
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> FittedTokens:
+        facts = state.facts
+        encoder = LearnedTokens(facts["size"], facts["length"], False, facts["language"], Path())
+        encoder.stop = frozenset(facts["stop"])
+        return cls(encoder, facts["tokenizer"])
 
 
 def learn(lines: list[str], size: int) -> Tokenizer:
@@ -230,6 +272,9 @@ class PretrainedTokens(Tokens):
 
     def tokenizer(self, lines: list[str], fit_rows: np.ndarray) -> tuple[Tokenize, dict[str, np.ndarray]]:
         return lambda part: self.own(part, truncation=True, max_length=self.length).encodings, {}
+
+    def fitted(self, x: np.ndarray, fit_rows: np.ndarray) -> Unfitted:
+        return Unfitted(self)
 
     def vocabulary(self, x: np.ndarray, fit_rows: np.ndarray) -> Vocabulary:
         own, info = self.own, self.info(self.encoded(x, fit_rows).arrays)

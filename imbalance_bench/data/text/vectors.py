@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from imbalance_bench import progress
-from imbalance_bench.data.base import Language
+from imbalance_bench.data.base import Language, Unfitted
 from imbalance_bench.data.fetch import cache_folders, cached
 from imbalance_bench.data.text.reading import texts_hash
 from imbalance_bench.errors import BenchError
+from imbalance_bench.models import State, Surroundings, kept
 
 if TYPE_CHECKING:
     import torch
@@ -43,14 +44,12 @@ class LsaEncoder:
 
     def __call__(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
         key = texts_hash(x, LSA_FORMAT, self.dims, self.min_df, self.language, fit_rows.astype("<i8").tobytes())
-        return cached(self.folder, f"lsa-{key}", lambda: {"x": self._fitted(x, fit_rows)})["x"]
+        return cached(self.folder, f"lsa-{key}", lambda: {"x": self.fitted(x, fit_rows)(x)})["x"]
 
-    def _fitted(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
+    def fitted(self, x: np.ndarray, fit_rows: np.ndarray) -> FittedLsa:
         from sklearn.decomposition import TruncatedSVD
-        from sklearn.feature_extraction.text import TfidfVectorizer
 
-        units: dict[str, Any] = {"analyzer": "char", "ngram_range": (1, 2)} if self.language == "zh" else {}
-        counts = TfidfVectorizer(sublinear_tf=True, min_df=min(self.min_df, len(fit_rows)), dtype=np.float32, **units)
+        counts = tf_idf(self.language, min_df=min(self.min_df, len(fit_rows)))
         try:
             known = counts.fit_transform(x[fit_rows])
         except ValueError as error:
@@ -58,12 +57,52 @@ class LsaEncoder:
                 f"backbone=lsa finds no word that is in at least {self.min_df} of {len(fit_rows)} training texts: set "
                 "backbone.min_df=1, or another backbone"
             ) from error
-        out = np.zeros((len(x), self.dims), np.float32)
         most = min(self.dims, min(known.shape) - 1)
-        if most > 0:
-            svd = TruncatedSVD(most, random_state=0).fit(known)
-            out[:, :most] = svd.transform(counts.transform(x))
+        svd = TruncatedSVD(most, random_state=0).fit(known) if most > 0 else None
+        return FittedLsa(self.dims, self.language, counts, svd)
+
+
+@kept("lsa")
+@dataclass(frozen=True)
+class FittedLsa:
+    """scikit-learn's fitted TF-IDF and truncated SVD, None where there is no direction; vectors (n, dims)."""
+
+    dims: int
+    language: Language
+    counts: Any
+    svd: Any
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(x), self.dims), np.float32)
+        if self.svd is not None:
+            found = self.svd.transform(self.counts.transform(x))
+            out[:, : found.shape[1]] = found
         return out
+
+    def state(self) -> State:
+        arrays = {"idf": self.counts.idf_} | ({} if self.svd is None else {"components": self.svd.components_})
+        terms = sorted(self.counts.vocabulary_, key=self.counts.vocabulary_.__getitem__)
+        return State({"dims": self.dims, "language": self.language, "terms": terms}, arrays)
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> FittedLsa:
+        from sklearn.decomposition import TruncatedSVD
+
+        facts, svd = state.facts, None
+        counts = tf_idf(facts["language"], vocabulary=facts["terms"])
+        counts.idf_ = state.arrays["idf"]
+        if "components" in state.arrays:
+            svd = TruncatedSVD(len(state.arrays["components"]))
+            svd.components_, svd.n_features_in_ = state.arrays["components"], len(facts["terms"])
+        return cls(facts["dims"], facts["language"], counts, svd)
+
+
+def tf_idf(language: Language, **options: Any) -> Any:
+    """scikit-learn's vectoriser with logarithmic counts: of words, of Chinese single and pairs of characters."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    units: dict[str, Any] = {"analyzer": "char", "ngram_range": (1, 2)} if language == "zh" else {}
+    return TfidfVectorizer(sublinear_tf=True, dtype=np.float32, **units, **options)
 
 
 @dataclass(frozen=True)
@@ -93,6 +132,9 @@ class TransformerEncoder:
             _IN_MEMORY[name] = cached(self.folder, name, lambda: {"x": self.encode(x, name)})["x"]
             _Shards(self.folder, name).remove()
         return _IN_MEMORY[name]
+
+    def fitted(self, x: np.ndarray, fit_rows: np.ndarray) -> Unfitted:
+        return Unfitted(self)
 
     @property
     def _settings(self) -> tuple[Any, ...]:
