@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.options import Betas, Count, NonNegative, Positive, Seed, Share, Text, Whole, check
+from imbalance_bench.options import Betas, Count, Interval, NonNegative, Positive, Seed, Share, Text, Whole, check
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.registry import BACKBONES, DATASETS, GROUPS, METHODS, PROTOCOLS, RATIOS, TRACKERS, build
+from imbalance_bench.thresholds import COST, MOST
 
 # Keys that every option of a group has (``Registry.shared``), at the value that changes nothing: left out there, so
 # that records are alike whether they were made before or after the key was.
@@ -40,6 +41,7 @@ TOP_LEVEL: dict[str, Any] = {
     "cache": Literal["reuse", "overwrite"],
     "on_error": Literal["continue", "stop"],
     "plugins": Annotated[tuple[Text, ...], "your own modules, e.g. plugins=[my_method]"],
+    "cost": Annotated[float, Interval(gt=0, le=MOST), "of a missed positive, in false alarms"],
     "slices": Annotated[tuple[Text, ...], "test rows to score apart, e.g. slices=[difficult]"],
 }
 
@@ -106,6 +108,7 @@ class Config:
     paths: Paths
     plugins: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
+    cost: float = COST
 
     @property
     def labels(self) -> dict[str, str]:
@@ -132,6 +135,7 @@ class Config:
             "on_error": "continue",
             "plugins": list(self.plugins),
             "slices": list(self.slices),
+            "cost": self.cost,
             "paths": {name: str(Path(path).absolute()) for name, path in asdict(self.paths).items()},
             "hydra": HYDRA,
         }
@@ -196,7 +200,7 @@ def from_omegaconf(cfg: Any) -> Config:
     from omegaconf import OmegaConf
 
     plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    plain.setdefault("slices", [])  # configurations that were saved before there were any lack it
+    plain = {"slices": [], "cost": COST} | plain  # configurations that were saved before there were any lack these
     for key in (*TOP_LEVEL, "paths"):
         if key not in plain:
             raise BenchError(f"the configuration has no {key}: leave ~{key} out; a saved one (-cp) may be cut off")
@@ -210,6 +214,7 @@ def from_omegaconf(cfg: Any) -> Config:
         paths=build(Paths, plain["paths"], "paths"),
         plugins=plain["plugins"],
         slices=plain["slices"],
+        cost=plain["cost"],
         device=plain["device"],
         cache=plain["cache"],
     )

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_bench import metrics, scoring
+from imbalance_bench import metrics, scoring, thresholds
 from imbalance_bench.arguments import ArgumentParser, plugins_of
 from imbalance_bench.errors import BenchError
 from imbalance_bench.index import entries_of
@@ -69,8 +69,9 @@ class Change:
         return f"{_name(self.record)}: {'; '.join(parts)}"
 
 
-def rescore(cell: CellFolder) -> Change:
-    """Rewrites what differs in one finished cell.
+def rescore(cell: CellFolder, cost: float | None = None) -> Change:
+    """Rewrites what differs in one finished cell. ``cost``: of a missed positive, in false alarms (None: the record's
+    own).
 
     Raises:
         BenchError: its predictions are missing, damaged or no log-probabilities, it is being trained, or the
@@ -84,19 +85,23 @@ def rescore(cell: CellFolder) -> Change:
         splits = [(run["fold"], run["repeat"]) for run in record["runs"]]
         data = record["data"]
         minority = [run.get("minority_classes", ()) for run in record["runs"]]  # absent from earlier records
-        rows = scoring.score_predictions(predictions, splits, data["class_names"], record["kind"], minority)
-        headline = scoring.headline(rows, data["classes"], record["kind"])
+        was = record.get("cost", thresholds.COST)
+        cost = was if cost is None else cost
+        names, kind = data["class_names"], record["kind"]
+        rows = scoring.score_predictions(predictions, splits, names, kind, minority, cost=cost)
+        headline = scoring.headline(rows, data["classes"], kind)
         had, whole = record.get("own_metrics", {}), _whole(record)
         # of modules that were not named; what a named module has no longer goes
         unnamed = {n: s for n, s in had.items() if n not in metrics.METRICS and s["module"] not in sys.modules}
-        own = (unnamed if whole else {}) | scoring.own_metrics(metrics.METRICS, record["kind"])
+        own = (unnamed if whole else {}) | scoring.own_metrics(metrics.METRICS, kind)
         if whole and unnamed:
             rows += [row for row in _rows(record) if row["metric"] in unnamed]
         text = scoring.to_csv(rows)
         lost = {} if whole else {name: source["module"] for name, source in unnamed.items()}
         change = _compare(record, text, headline, not whole, lost)
-        if change or own != had:
+        if change or own != had or cost != was:
             record = {key: value for key, value in record.items() if key != "own_metrics"}
+            record |= {"cost": cost} if cost != was else {}
             cell.amend(record | {"headline": headline} | ({"own_metrics": own} if own else {}), "metrics.csv", text)
     return change
 
@@ -109,6 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs="*",
         help="ids, or filters such as method=smote,ada* dataset=ecoli; plugins=[my_metrics] names modules of your own",
     )
+    parser.add_argument("--cost", type=_cost, help="of a missed positive, in false alarms (default: the records' own)")
     parser.add_argument("--outputs", default="outputs", help="the folder that holds runs/ (paths.outputs)")
     arguments = parser.parse_args(argv)
     counts = {"changed": 0, "unchanged": 0, "failed": 0}
@@ -124,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     for entry in entries:
         try:
-            change = rescore(entry.cell)
+            change = rescore(entry.cell, arguments.cost)
         except BenchError as error:
             counts["failed"] += 1
             print(f"error: {_name({'labels': entry.labels, 'id': entry.cell.path.name})}: {error}", file=sys.stderr)
@@ -136,6 +142,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     text = ", ".join(f"{n} {word}" for word, n in counts.items())
     print(f"{len(entries)} finished cells: {text}" + (f"; {len(damaged)} records do not count" if damaged else ""))
     return int(counts["failed"] > 0 or any(found.state == "damaged" for found in damaged))
+
+
+def _cost(text: str) -> float:
+    """For argparse, which names the option in its message."""
+    value = float(text)
+    if not 0 < value <= thresholds.MOST:
+        raise ValueError
+    return value
 
 
 def _name(record: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_bench import metrics, origin
+from imbalance_bench import metrics, origin, thresholds
 
 CHANCE = 0.55  # AUC-ROC up to which a ranking is called gone
 VALID = "valid_"  # before the names of arrays of validation rows in predictions.npz
@@ -26,16 +26,22 @@ def score_predictions(
     kind: str,
     minority: Sequence[Sequence[int]] | None = None,
     own: Mapping[str, metrics.OneVsRest] | None = None,
+    cost: float = thresholds.COST,
 ) -> list[dict[str, Any]]:
     """The rows of metrics.csv: run, fold, repeat, iterate, part (test, then valid), class_group, metric, value.
 
     ``arrays`` as in predictions.npz, ``scores_<readout>`` for every readout there is, and ``ranks_<readout>`` where
     classes rank rows otherwise, ``slice_<name>`` for every slice (``slices.py``), which are of test rows; ``runs``:
     (fold, repeat) of each run of the cell; ``minority``: the minority classes of each run; ``own`` as in
-    ``metrics.evaluate``.
+    ``metrics.evaluate``; ``cost``: of a missed positive (row of a minority class), in false alarms.
+
+    Where there are scores of validation rows, decisions that are tuned on them are scored too (``_tuned``), on the rows
+    of either part; those of the part valid are of the rows that they were tuned on.
     """
     rows: list[dict[str, Any]] = []
-    for part, of_part in parts_of(arrays).items():
+    parts = parts_of(arrays)
+    fitted = _fitted(parts["valid"], minority, cost) if "valid" in parts and kind == "classification" else {}
+    for part, of_part in parts.items():
         slices = {name.removeprefix("slice_"): mask for name, mask in of_part.items() if name.startswith("slice_")}
         rows_of = {run: np.flatnonzero(of_part["run"] == run) for run in np.unique(of_part["run"]).tolist()}
         for readout in [name.removeprefix("scores_") for name in of_part if name.startswith("scores_")]:
@@ -48,8 +54,49 @@ def score_predictions(
                 cuts = {name: mask[mine] for name, mask in slices.items()}
                 labels = of_part["label"][mine]
                 values = metrics.evaluate(labels, scores[mine], class_names, kind, few, ranked, cuts, own)
+                if kind == "classification":
+                    costs = thresholds.costs_of(len(class_names), few, cost)
+                    values += _decided(labels, scores[mine], costs, fitted.get((readout, run)))
                 rows += [{**where, **value} for value in values]
     return rows
+
+
+Offsets = dict[str, np.ndarray | None]  # by objective; None: not defined, one class among the validation rows
+
+
+def _fitted(
+    valid: Mapping[str, np.ndarray], minority: Sequence[Sequence[int]] | None, cost: float
+) -> dict[tuple[str, int], Offsets]:
+    """What is tuned on the validation rows of each readout and run."""
+    found: dict[tuple[str, int], Offsets] = {}
+    for run in np.unique(valid["run"]).tolist():
+        mine = np.flatnonzero(valid["run"] == run)
+        labels = valid["label"][mine]
+        for readout in [name.removeprefix("scores_") for name in valid if name.startswith("scores_")]:
+            scores = valid[f"scores_{readout}"][mine]
+            costs = thresholds.costs_of(scores.shape[1], minority[run] if minority else (), cost)
+            found[readout, run] = {o: thresholds.offsets(labels, scores, o, costs) for o in thresholds.OBJECTIVES}
+    return found
+
+
+def _decided(
+    labels: np.ndarray, log_probs: np.ndarray, costs: np.ndarray, tuned: Offsets | None
+) -> list[dict[str, Any]]:
+    """The cost of the plain decisions on these rows; <objective>_tuned of those that are tuned for it and, of two
+    classes, the threshold. nan where nothing could be tuned."""
+    binary = len(costs) == 2
+    groups = {"f1": "positive", "g_mean": "positive"} if binary else {"f1": "macro", "g_mean": "macro"}
+    groups |= {"balanced_accuracy": "macro", "cost": "all"}
+    plain = thresholds.of_decisions(labels, log_probs.argmax(axis=1), costs)
+    values = [("all", "cost", plain["cost"])]
+    for objective, found in (tuned or {}).items():
+        value = threshold = float("nan")
+        if found is not None:
+            value = thresholds.of_decisions(labels, thresholds.decide(log_probs, found), costs)[objective]
+            threshold = thresholds.as_threshold(found) if binary else threshold
+        values.append((groups[objective], f"{objective}_tuned", value))
+        values += [(groups[objective], f"threshold_{objective}", threshold)] if binary else []
+    return [{"class_group": group, "metric": metric, "value": value} for group, metric, value in values]
 
 
 def parts_of(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:

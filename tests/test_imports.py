@@ -20,19 +20,19 @@ SCRIPTS = PACKAGE.parent / "scripts"
 
 # Each room, which is a module or a package of the house, and those that it may import, from the ground up.
 MAY = {
-    "errors": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "", "arguments": "",
+    "errors": "", "thresholds": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "", "arguments": "",
     "progress": "tally",
     "options": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
     "neighbours": "errors", "models": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
     "metrics": "errors plugins",
-    "registry": "errors options", "scoring": "metrics origin",
+    "registry": "errors options", "scoring": "metrics origin thresholds",
     "store": "errors locks registry",
-    "config": "errors options plugins registry",
+    "config": "errors options plugins registry thresholds",
     "identity": "config metrics origin pretrained registry store",
     "reference": "conf_files config options plugins registry",
     "select": "config errors",
     "index": "errors origin scoring store",
-    "rescore": "arguments errors index metrics plugins scoring select store",
+    "rescore": "arguments errors index metrics plugins scoring select store thresholds",
     "data": (
         "arguments conf_files devices errors locks models options plugins pretrained progress registry rounding seeds"
     ),

@@ -283,8 +283,8 @@ def test_wrong_values_outside_the_groups_are_refused():
                 right.append(case)
     found.report()
     assert right == [
-        "seed=0", "seed=1", "device='text'", "slices=[]", "slices=['text']", "plugins=[]", "paths.data='text'",
-        "paths.outputs='text'",
+        "seed=0", "seed=1", "device='text'", "cost=0.5", "cost=1", "slices=[]", "slices=['text']", "plugins=[]",
+        "paths.data='text'", "paths.outputs='text'",
     ]  # fmt: skip
 
 

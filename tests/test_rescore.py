@@ -399,3 +399,20 @@ def test_validation_arrays_that_do_not_fit_are_damage(tmp_path, damage, capsys):
     with_validation(make_cell(tmp_path), **damage)
     assert run(tmp_path) == 1
     assert "predictions.npz" in (said := capsys.readouterr().err) and "cache=overwrite" in said
+
+
+def test_another_cost_is_counted_without_training(tmp_path, capsys):
+    cell = with_validation(make_cell(tmp_path))
+    assert run(tmp_path) == run(tmp_path, "--cost", "3") == 0
+    said = capsys.readouterr().out
+    assert "changed all cost" in said and "added positive f1_tuned" in said
+    record, rows = cell.record(), records.numbers(cell.record())
+    assert record["cost"] == 3
+    costs = [row[-2] for row in rows if row[-3] == "cost"]
+    with np.load(cell.path / "predictions.npz") as saved:
+        y, predicted = saved["label"], saved["scores_last"].argmax(axis=1)
+    wrong = np.where(y == 1, 3.0, 1.0) * (predicted != y)
+    assert costs == pytest.approx([wrong[:20].mean(), wrong[20:].mean()])
+    assert not rescore.rescore(cell)  # at the record's own cost
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--cost", "0")

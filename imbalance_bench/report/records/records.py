@@ -23,7 +23,7 @@ LABELS = ("method", "dataset", "ratio", "backbone", "protocol", "trainer")
 COLUMNS = (
     "id", *LABELS, "run", "fold", "repeat", "iterate", "class_group", "metric", "value", "subset_hash"
 )  # fmt: skip
-LOWER_IS_BETTER = {"mse", "mae", "log_loss", "ece"}
+LOWER_IS_BETTER = {"mse", "mae", "log_loss", "ece", "cost", "cost_tuned"}
 READOUTS = {
     "last": "last epoch",
     "best": "best epoch on validation",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 METRIC_TITLES = {
     "auc_pr": "AUC-PR", "auc_pr_trapezoid": "AUC-PR (trapezoid)", "auc_roc": "AUC-ROC", "ap_at_0.75": "AP@0.75",
     "ap_at_0.5": "AP@0.5", "ap_at_0.25": "AP@0.25", "f1": "F1", "g_mean": "G-mean", "mse": "MSE", "mae": "MAE",
+    "f1_tuned": "F1, tuned threshold", "g_mean_tuned": "G-mean, tuned threshold",
+    "balanced_accuracy_tuned": "balanced accuracy, tuned threshold", "cost_tuned": "cost, tuned threshold",
     "balanced_accuracy": "balanced accuracy", "log_loss": "log loss", "ece": "ECE", "n_classes": "classes",
     "n_train": "training images", "n_test": "test images", "n_instances": "instances", "n_majority": "majority",
     "n_minority": "minority", "imbalance_ratio": "IR", "n_features": "width", "mean_norm": "mean norm",
