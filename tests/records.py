@@ -88,10 +88,13 @@ def write(
     collapsed: int = 0,
     data: dict[str, Any] | None = None,
     infos: list[dict[str, Any]] | None = None,
+    valid: list[float] | dict[str, list[float]] | None = None,
+    validation: str | None = None,
 ) -> Path:
     """Stores a finished cell: one run a value. ``values`` of auc_pr, or by metric; ``best``: auc_pr of that readout;
     ``more``: values by readout, class group and metric; ``collapsed``: how many runs are marked so;
-    ``data``: facts of the data set; ``infos``: what each run's method says of itself."""
+    ``data``: facts of the data set; ``infos``: what each run's method says of itself; ``valid``: as ``values``, of
+    validation rows, which were ``validation`` to the training (None: held out)."""
     by_metric = values if isinstance(values, dict) else {"auc_pr": values}
     runs = len(next(iter(by_metric.values())))
     rows = [
@@ -101,6 +104,13 @@ def write(
     ]
     rows += [_row(run, "best", class_group, "auc_pr", value) for run, value in enumerate(best or [])]
     rows += [_row(run, *where, value) for where, many in (more or {}).items() for run, value in enumerate(many)]
+    if valid is not None:
+        of_valid = valid if isinstance(valid, dict) else {"auc_pr": valid}
+        rows = [row | {"part": "test"} for row in rows] + [
+            _row(run, "last", class_group, metric, value) | {"part": "valid"}
+            for metric, many in of_valid.items()
+            for run, value in enumerate(many)
+        ]
     folder = Store(outputs).cell(made.labels, made.id).path
     folder.mkdir(parents=True)
     (folder / "metrics.csv").write_text(_csv(rows))
@@ -115,6 +125,7 @@ def write(
         "kind": kind,
         "data": {"classes": 2, "class_names": ["no", "yes"], "features": 8} | (data or {}),
         "device": "cpu",
+        **({"validation": said} if (said := validation or (valid and "held out")) else {}),
         "headline": {
             "metric": metric,
             "class_group": class_group,

@@ -50,7 +50,8 @@ MAY = {
         "store tally trackers"
     ),
     "report": (
-        "arguments conf_files config data errors identity index metrics origin presets registry scoring select store"
+        "arguments conf_files config data errors identity index metrics options origin presets registry scoring select "
+        "store"
     ),
     "status": "arguments conf_files errors index origin presets progress select store",
     "sweep": "conf_files config errors interrupts presets progress reference registry run store tally",

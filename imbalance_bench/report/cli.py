@@ -38,6 +38,7 @@ Tables, figures and pages from the records under outputs/runs; nothing is traine
   report.py                                       a summary of everything that was run
   report.py method=focal,smote dataset='e*'       ... of some of it
   report.py --metric f1                           ... by another metric, one of your own too
+  report.py --tuned                               each run with the option that is best on its validation rows
   report.py --paper explicit_gradient             the paper's claims, tested, and its tables
   report.py --paper explicit_gradient --table 2   ours, the paper's, and the difference
   report.py --paper explicit_gradient --table 2 dataset=ecoli --write
@@ -59,6 +60,10 @@ def parser() -> argparse.ArgumentParser:
         "--readout", "--iterate", help="last, best, knn, lr or post_<rows> (default: the preset's own, which is last)"
     )
     made.add_argument("--metric", help="of the summary, in place of the one that heads each row, e.g. f1 or your own")
+    made.add_argument(
+        "--tuned", action="store_true", help="of cells that differ in swept options, each run's own choice"
+    )
+    made.add_argument("--by", metavar="METRIC", help="of validation rows, which --tuned chooses by (default: as shown)")
     made.add_argument("--outputs", default=OUTPUTS, help="paths.outputs of the runs (default: outputs)")
     made.add_argument(
         "--data",
@@ -84,10 +89,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             readout_title(options.readout)  # an unknown one is an error before anything else
         if options.paper and options.metric:
             raise BenchError("--metric is for the summary; what a paper's table shows is paper.metrics of its preset")
+        if options.by and not options.tuned:
+            raise BenchError(f"--by {options.by} says what --tuned chooses by: add --tuned")
+        if options.paper and options.tuned:
+            raise BenchError("--tuned is over all records: leave out --paper, and say which by method=... dataset=...")
         if options.paper:
             report.paper()
         elif options.table or options.figure or options.all:
             raise BenchError(f"--table, --figure and --all need --paper: {suggestion('', papers())}")
+        elif options.tuned:
+            report.tuned()
         else:
             report.summary()
         sys.stdout.flush()
@@ -125,6 +136,18 @@ class Report:
             self._write("summary", [sheet], [drawing])
         else:
             print(rendered(sheet, self.options.format or "md"))
+
+    def tuned(self) -> None:
+        """The table of tuned methods; with --write its csv is the list of what each run chose."""
+        from imbalance_bench.report.sheets.tuned import tuned_table
+
+        options, command = self.options, self._report_command()
+        sheet = tuned_table(self.store, options.overrides, options.readout, command, options.metric, options.by)
+        if options.write:
+            print(markdown(sheet))
+            self._write("summary", [sheet], [])
+        else:
+            print(rendered(sheet, options.format or "md"))
 
     def paper(self) -> None:
         """One table, one figure, or claims and all tables; --all also draws all figures and writes the page."""
@@ -233,12 +256,13 @@ class Report:
         options = self.options
         data = options.data if options.data != default_data() else None
         said = {
-            "--paper": options.paper, kind: name, "--metric": options.metric,
+            "--paper": options.paper, kind: name, "--metric": options.metric, "--by": options.by,
             "--readout": readout if kind else options.readout,
             "--format": options.format, "--outputs": options.outputs if options.outputs != OUTPUTS else None,
             "--data": data, "--config-dir": options.config_dir,
         }  # fmt: skip
         words = [word for key, value in said.items() if value for word in (key, value)]
+        words += ["--tuned"] if options.tuned else []
         store = ["--write"] if (options.write or options.all) and kind != "--figure" else []
         return shlex.join(["python", "scripts/report.py", *words, *store, *options.overrides])
 

@@ -93,19 +93,20 @@ def average(values: pd.DataFrame | None, metric: str, class_group: str, readout:
     return {"iterate": met, "mean": float(numbers.mean()), "sd": sd, "runs": len(numbers)}
 
 
-def numbers(record: Record) -> list[tuple[Any, ...]]:
-    """The rows of one metrics.csv that are of test rows, in the order of ``COLUMNS``; read once, kept in the record.
+def numbers(record: Record, part: str = "test") -> list[tuple[Any, ...]]:
+    """The rows of one metrics.csv that are of a part, in the order of ``COLUMNS``; read once, kept in the record.
 
     Raises:
         Damaged: it is missing, or is not the file that the record was written with.
     """
-    if "numbers" not in record:
-        record["numbers"] = _numbers(record)
-    rows: list[tuple[Any, ...]] = record["numbers"]
+    kept = record.setdefault("numbers", {})
+    if part not in kept:
+        kept[part] = _numbers(record, part)
+    rows: list[tuple[Any, ...]] = kept[part]
     return rows
 
 
-def _numbers(record: Record) -> list[tuple[Any, ...]]:
+def _numbers(record: Record, part: str) -> list[tuple[Any, ...]]:
     name = "metrics.csv"
     labels = [record["labels"][label] for label in LABELS]
     hashes = {run["run"]: run["subset_hash"] for run in record["runs"]}
@@ -113,7 +114,7 @@ def _numbers(record: Record) -> list[tuple[Any, ...]]:
     text = file_of(record, name)
     try:
         for r in csv.DictReader(io.StringIO(text.decode(), newline="")):
-            if r.get("part", "test") != "test":  # earlier records do not say
+            if r.get("part", "test") != part:  # earlier records do not say
                 continue
             run = int(r["run"])
             place = (record["id"], *labels, run, int(r["fold"]), int(r["repeat"]), r["iterate"])
@@ -121,6 +122,8 @@ def _numbers(record: Record) -> list[tuple[Any, ...]]:
             rows.append((*place, r["class_group"], r["metric"], float(r["value"] or "nan"), hashes[run]))
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise Damaged(record["path"] / name, f"is damaged ({error})", remedy(record, name)) from error
+    if part != "test":
+        return rows
     facts = {run["run"]: _generated(run.get("info") or {}) for run in record["runs"]}
     slices = {run["run"]: run.get("slices") or {} for run in record["runs"]}
     for place, run in places.items():

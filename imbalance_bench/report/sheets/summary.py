@@ -20,7 +20,7 @@ from imbalance_bench.report.sheets.tables import explain, grid
 from imbalance_bench.select import select
 
 if TYPE_CHECKING:
-    from imbalance_bench.store import Store
+    from imbalance_bench.store import Damaged, Store
 
 DATA = "data"  # beside the parts of a config: what the user's own data held
 
@@ -47,31 +47,19 @@ def summary(
     import pandas as pd
 
     readout = readout or "last"
-    records, damaged = frames.survey(
-        store, lambda found: select(found, filters, lambda entry: entry.names) if found else []
-    )
-    if not records:
-        raise BenchError(
-            f"no records under {store.runs}{f' that match {chr(32).join(filters)}' if filters else ''}: run "
-            f"`python scripts/train.py` or `make demo` first, or point --outputs at the folder that has them"
-            + "".join(f"\n  {note}" for note in frames.left_out(damaged))
-        )
+    records, damaged = surveyed(store, filters)
     places = locate(records)
     records, superseded = newest(records, places)
     comparable.refuse_mixed_rows(records, lambda r: places[r["id"]][:2])
-    shown = {r["id"]: head for r in records if r["status"] == "done" and (head := _head(r, metric))}
+    shown = {r["id"]: head for r in records if r["status"] == "done" and (head := head_of(r, metric))}
     if metric is not None and not shown:
-        known = {name for record in records if record["status"] == "done" for name, _ in _named_numbers(record)}
-        raise BenchError(
-            f"no record has the metric {metric}: {suggestion(metric, known)}\n  one of your own: `python "
-            "scripts/rescore.py 'plugins=[<its module>]'` computes it for every cell, without training"
-        )
+        raise no_such_metric(records, metric)
     scores = _scores(records, places, readout, shown, metric or "")
     footnotes = Footnotes()
     blocks, notes = [], [explain(scores)]
     for heading in dict.fromkeys(s.section for s in scores):
         mine = [s for s in scores if s.section == heading]
-        heads = {m: m for m in sorted({s.method for s in mine}, key=_natural)}
+        heads = {m: m for m in sorted({s.method for s in mine}, key=natural)}
         block = grid(heading, heads, mine, ["dataset"], ["method"], readout, footnotes)
         mean_rows = MeanRows(mine[0].metric, heads, mine)
         blocks.append(replace(block, summary=mean_rows.rows(heads)))
@@ -94,10 +82,33 @@ def summary(
     )
 
 
+def surveyed(store: Store, filters: Sequence[str]) -> tuple[list[Record], list[Damaged]]:
+    """The records that match ``filters``, and why others do not count. Raises BenchError where there is none."""
+    records, damaged = frames.survey(
+        store, lambda found: select(found, filters, lambda entry: entry.names) if found else []
+    )
+    if not records:
+        raise BenchError(
+            f"no records under {store.runs}{f' that match {chr(32).join(filters)}' if filters else ''}: run "
+            f"`python scripts/train.py` or `make demo` first, or point --outputs at the folder that has them"
+            + "".join(f"\n  {note}" for note in frames.left_out(damaged))
+        )
+    return records, damaged
+
+
 def scores_of(sheet: Sheet) -> list[Score]:
     """The scores of a summary back from its tidy frame, for its picture."""
     frame = sheet.frame.astype(object).where(sheet.frame.notna(), None)
     return [Score(**row) for row in frame.to_dict("records")]
+
+
+def no_such_metric(records: Sequence[Record], metric: str) -> BenchError:
+    """The error where no record has a metric; names the nearest that some have."""
+    known = {name for record in records if record["status"] == "done" for name, _ in _named_numbers(record)}
+    return BenchError(
+        f"no record has the metric {metric}: {suggestion(metric, known)}\n  one of your own: `python "
+        "scripts/rescore.py 'plugins=[<its module>]'` computes it for every cell, without training"
+    )
 
 
 Place = tuple[str, str, str]
@@ -173,7 +184,7 @@ def newest(records: Sequence[Record], places: dict[str, Place]) -> tuple[list[Re
 Head = tuple[str, str]  # the metric of a row, and of which class group
 
 
-def _head(record: Record, metric: str | None) -> Head | None:
+def head_of(record: Record, metric: str | None) -> Head | None:
     """The headline of a record; or ``metric``, of the same class group, or else of all classes, or of the first that
     has it. None where none has."""
     head = record["headline"]
@@ -204,7 +215,7 @@ def _metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
 def _scores(
     records: Sequence[Record], places: dict[str, Place], readout: str, shown: dict[str, Head], asked: str
 ) -> list[Score]:
-    """One score a record, of the metric that heads its row; ``section`` is the setting. ``shown``: id → ``_head``."""
+    """One score a record, of the metric that heads its row; ``section`` is the setting. ``shown``: id → ``head_of``."""
     values = frames.by_cell(records)
     heads = {places[i][:2]: head for i, head in shown.items()}
     scores = []
@@ -214,7 +225,7 @@ def _scores(
         head = heads.get((group, row)) or next((h for (g, _), h in heads.items() if g == group), None)
         metric, class_group = head or (asked, "")
         made = Score(
-            section=", ".join(filter(None, [_heading(metric, class_group), group])),
+            section=", ".join(filter(None, [heading_of(metric, class_group), group])),
             **{axis: record["labels"][axis] for axis in ("ratio", "backbone", "protocol", "trainer")},
             method=column,
             dataset=row,
@@ -232,14 +243,14 @@ def _scores(
             what = f"{metric}{of} by {readout_title(readout)}"
             made = replace(made, state="n/a", reason=f"{what} is not in the record, or in no run defined")
         scores.append(made)
-    scores.sort(key=lambda s: (_natural(s.section), _natural(s.dataset), _natural(s.method)))
+    scores.sort(key=lambda s: (natural(s.section), natural(s.dataset), natural(s.method)))
     return mark_best(scores, lambda s: (s.section, s.dataset))
 
 
-def _heading(metric: str, class_group: str) -> str:
+def heading_of(metric: str, class_group: str) -> str:
     return f"{metric_title(metric)} ({class_group})" if class_group not in ("", "all") else metric_title(metric)
 
 
-def _natural(text: str) -> list[Any]:
+def natural(text: str) -> list[Any]:
     """A key that sorts ir_50 before ir_100."""
     return [(part.isdigit(), int(part) if part.isdigit() else part) for part in re.split(r"(\d+)", text)]
