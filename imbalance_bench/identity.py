@@ -35,6 +35,8 @@ def cell_id(plain: dict[str, Any], plugins: Sequence[str] = ()) -> str:
         neutral = NEUTRAL.get(group, {})
         skip = {"label"} | NOT_IDENTITY.get(group, set()) | {k for k, v in neutral.items() if plain[group].get(k) == v}
         content[group] = {k: _unlabelled(v) for k, v in plain[group].items() if k not in skip}
+    if plain["backbone"].get("name") == "none":  # no network is trained: of the trainer this alone plays a part
+        content["trainer"] = {"rows": plain["trainer"].get("rows")}
     return digest(content | contents(plain, plugins))
 
 

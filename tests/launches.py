@@ -43,6 +43,7 @@ RUNS = 4  # what a cell has
 # Methods that train nothing on the device, and why.
 ON_HOST = {
     "logistic_regression": "scikit-learn",
+    "estimator": "scikit-learn, or the package of the estimator",
     "iml": "a metric for each test row, by numpy",
     "mesa": "decision trees",
     "weob2": "networks of its own, on the CPU",

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 
 from imbalance_bench.conf_files import CONF
 from imbalance_bench.config import Trainer, label_of
@@ -32,6 +33,12 @@ def option(group: str, label: str) -> dict[str, Any]:
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return OmegaConf.to_container(compose("config", [f"{group}={option_of(group, label)}"])[group], resolve=True)
+
+
+def require(options: dict[str, Any]) -> None:
+    """Skips the test where the package of a method's estimator is not installed."""
+    if package := str(options.get("estimator", "")).partition(".")[0]:
+        pytest.importorskip(package)
 
 
 def method(label: str, **options: Any) -> Any:

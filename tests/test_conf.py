@@ -22,7 +22,7 @@ from imbalance_bench.presets import load_preset, papers, presets
 from imbalance_bench.registry import DATASETS, GROUPS, METHODS, NEUTRAL, Registry, build
 from tests import records
 from tests.cells import by_label, cell, composed
-from tests.tasks import CONF, options_of
+from tests.tasks import CONF, options_of, require
 
 OPTIONS = [(group, option) for group in (*GROUPS, "tracker") for option in options_of(group)]
 # An option that makes no sense by itself: what the user adds to it.
@@ -44,12 +44,16 @@ def test_every_option_composes_and_builds(group, label):
     if group == "tracker" and label != "none":
         pytest.importorskip(label)
     made = chosen(group, label)
+    if group == "method":
+        require(made.plain["method"])
     assert made.component(group) is not None
     if group != "tracker":
         assert made.labels[group] == label_of(label)
         assert set(made.labels) == set(GROUPS)
         for other in set(GROUPS) - {group, "trainer"}:  # a method may be one that is trained in another way
-            assert made.plain[other] == config().plain[other]
+            if made.plain[other] != config().plain[other]:  # ... or one that trains no network
+                assert (group, other) == ("method", "backbone")
+                assert made.labels["backbone"] == made.labels["trainer"] == "none"
 
 
 def test_every_registered_component_has_an_option():
@@ -171,8 +175,8 @@ def test_no_two_options_share_an_id(tmp_path):
             made = config(f"{group}={label}", *NEEDS.get((group, label), []), *extra.get((group, label), []))
             ids.setdefault(cell_id(made.plain), []).append(label)
     shared = [labels for labels in ids.values() if len(labels) > 1]
-    # The default cell, once a group.
-    assert shared == [["breast_cancer", "native", "holdout_kfold", "mlp", "adam", "cross_entropy"]]
+    # The default cell, once a group; trainer=none has the settings of adam, which nothing reads.
+    assert shared == [["breast_cancer", "native", "holdout_kfold", "mlp", "adam", "none", "cross_entropy"]]
 
 
 def reordered(value: Any) -> Any:

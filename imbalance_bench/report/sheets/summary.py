@@ -70,6 +70,7 @@ def summary(
         blocks=blocks,
         notes=[
             *notes,
+            *network_notes(records, places),
             *data_notes(records, places),
             *superseded,
             *_metric_notes(records, metric),
@@ -115,12 +116,37 @@ Place = tuple[str, str, str]
 
 
 def locate(records: Sequence[Record]) -> dict[str, Place]:
-    """Record id → (setting, row, column): labels, with the options appended that tell equal labels apart."""
-    settings = [_named(records, g, (g,), lambda r: "") for g in ("ratio", "protocol", "backbone")]
+    """Record id → (setting, row, column): labels, with the options appended that tell equal labels apart. A method
+    that trains no network stands beside those of the network, where its ratio and protocol have one."""
+    ratios, protocols, networks = (_named(records, g, (g,), lambda r: "") for g in ("ratio", "protocol", "backbone"))
+    beside: dict[tuple[str, str], set[str]] = {}
+    for i in (r["id"] for r in records if not _networkless(r)):
+        beside.setdefault((ratios[i], protocols[i]), set()).add(networks[i])
+    for i in (r["id"] for r in records if _networkless(r)):
+        if len(others := beside.get((ratios[i], protocols[i]), set())) == 1:
+            (networks[i],) = others
+    settings = [ratios, protocols, networks]
     group = {r["id"]: ", ".join(names[r["id"]] for names in settings) for r in records}
     rows = _named(records, "dataset", ("dataset", DATA), lambda r: group[r["id"]])
     columns = _named(records, "method", ("method", "trainer", "seed"), lambda r: group[r["id"]])
     return {i: (group[i], rows[i], columns[i]) for i in group}
+
+
+def _networkless(record: Record) -> bool:
+    return bool(record["config"]["backbone"].get("name") == "none")
+
+
+def network_notes(records: Sequence[Record], places: dict[str, Place]) -> list[str]:
+    """Which methods of a setting that names a network train none."""
+    found: dict[str, dict[str, None]] = {}
+    for record in records:
+        setting, _, column = places[record["id"]]
+        if _networkless(record) and not setting.endswith(f", {record['labels']['backbone']}"):
+            found.setdefault(setting, {})[column] = None
+    return [
+        f"{setting}: no network and no trainer of networks in {', '.join(sorted(columns, key=_natural))}."
+        for setting, columns in found.items()
+    ]
 
 
 def _named(

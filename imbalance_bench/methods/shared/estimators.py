@@ -1,0 +1,218 @@
+"""Shared by methods over estimators with scikit-learn's contract: from an import path and options to an estimator, and
+a run that scores with fitted ones."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+from imbalance_bench.engine.classifier import Classifier, Readout
+from imbalance_bench.errors import BenchError, suggestion
+from imbalance_bench.methods.shared.decisions import LEAST
+from imbalance_bench.methods.shared.vectors import flat_vectors
+from imbalance_bench.models import State, Surroundings, kept
+
+log = logging.getLogger("imbalance_bench")
+
+EXTRAS = dict.fromkeys(("lightgbm", "xgboost", "catboost"), "boosting")
+"""Packages that an extra of this project installs."""
+
+OURS = {"random_state": "seed=", "random_seed": "seed="}
+"""Options that are not the user's: what drives them."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """An estimator as YAML has it: ``path``, the import path of its class, and ``options``, its constructor's; one of
+    these may itself be {estimator: <path>, options: {...}}. ``where``: the key that holds it, for messages."""
+
+    path: str
+    options: Mapping[str, Any]
+    where: str = "method"
+
+    @property
+    def name(self) -> str:
+        return self.path.rpartition(".")[2]
+
+    @property
+    def package(self) -> str:
+        return self.path.partition(".")[0]
+
+    def cls(self) -> type:
+        """The class. Raises BenchError where the path leads to none, or its package is not installed."""
+        asked = f"{self.where}.estimator={self.path}"
+        module, _, name = self.path.rpartition(".")
+        if not module:
+            raise BenchError(f"{asked} is no import path: write <module>.<class>, as sklearn.svm.LinearSVC is")
+        try:
+            found = getattr(importlib.import_module(module), name, None)
+        except ModuleNotFoundError as error:
+            missing = str(error.name)
+            if extra := EXTRAS.get(missing.partition(".")[0]):
+                install = f"pip install -e '.[{extra}]'"
+                raise BenchError(f"{asked} needs {missing}, which is not installed: {install}") from error
+            raise BenchError(f"{asked}: there is no module {missing}: correct the path, or install it") from error
+        except (ImportError, ValueError, TypeError) as error:
+            raise BenchError(f"{asked} cannot be imported: {error}") from error
+        if not inspect.isclass(found):
+            classes = [n for n, value in vars(importlib.import_module(module)).items() if inspect.isclass(value)]
+            raise BenchError(f"{asked} is no class of {module}: {suggestion(name, classes)}")
+        return found
+
+    def takes(self) -> tuple[set[str], bool]:
+        """The options of the constructor, and whether it takes any other besides."""
+        cls = self.cls()
+        signature = inspect.signature(cls).parameters.values()
+        names = {p.name for p in signature if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+        anything = any(p.kind is p.VAR_KEYWORD for p in signature)
+        if anything and hasattr(cls, "get_params"):  # most of XGBoost's are named by its bases only
+            with suppress(TypeError):
+                names |= set(cls().get_params())
+        return names, anything
+
+    def check_names(self) -> None:
+        """Raises BenchError for an option that the estimator, or one within it, has not."""
+        names, anything = self.takes()
+        for option in self.options:
+            asked = f"{self.where}.options.{option}"
+            if option in OURS:
+                raise BenchError(f"{asked}: what is random in a run comes from its seed: set {OURS[option]}<number>")
+            near = get_close_matches(str(option), names, n=3, cutoff=0.8)
+            if option not in names and (near or not anything):
+                raise BenchError(f"unknown option {asked} of {self.path}: {suggestion(str(option), names)}")
+            if _is_recipe(self.options[option]):
+                self.within(option).check_names()
+
+    def check(self) -> None:
+        """Raises BenchError for options that the estimator has not, or that it refuses, and where it is no classifier
+        that scores rows."""
+        self.check_names()
+        made = self.make(0)
+        if hasattr(made, "_parameter_constraints"):  # scikit-learn's own check, which would come with fit
+            try:
+                made._validate_params()
+            except (ValueError, TypeError) as error:
+                raise BenchError(f"{self.where}.options of {self.path}: {error}") from error
+        if not _is_classifier(made):
+            raise BenchError(f"{self.where}.estimator={self.path} is no classifier, as scikit-learn knows them")
+        if not hasattr(made, "predict_proba") and not hasattr(made, "decision_function"):
+            raise BenchError(
+                f"{self.where}.estimator={self.path} has neither predict_proba nor decision_function: without them it "
+                "scores no rows, and rankings, curves and thresholds need scores"
+            )
+
+    def make(self, seed: int, **more: Any) -> Any:
+        """A fresh estimator with its options and ``more``, its randomness from ``seed``, on one thread unless its
+        options say otherwise. Raises BenchError where it refuses them."""
+        names, _ = self.takes()
+        inner = {k: self.within(k).make(seed) for k, v in self.options.items() if _is_recipe(v)}
+        settled = {"random_state": seed % 2**31, "n_jobs": 1, "thread_count": 1}
+        settled = {k: v for k, v in settled.items() if k in names}
+        try:
+            return self.cls()(**(settled | dict(self.options) | inner | more))
+        except Exception as error:
+            raise BenchError(f"{self.where}.options of {self.path}: {error}") from error
+
+    def within(self, option: str) -> Recipe:
+        """The estimator that an option is."""
+        made = self.options[option]
+        return Recipe(made["estimator"], made.get("options") or {}, f"{self.where}.options.{option}")
+
+
+def _is_recipe(value: Any) -> bool:
+    keys = set(value) if isinstance(value, dict) else set()
+    return "estimator" in keys <= {"estimator", "options"} and isinstance(value["estimator"], str)
+
+
+def _is_classifier(made: Any) -> bool:
+    from sklearn.base import is_classifier
+
+    if not callable(getattr(made, "fit", None)):
+        return False
+    try:
+        return bool(is_classifier(made))
+    except (AttributeError, TypeError):  # one that does not inherit scikit-learn's base classes says nothing of itself
+        return True
+
+
+def fit_arguments(cls: type) -> set[str]:
+    """What ``fit`` takes by name."""
+    return set(inspect.signature(cls.fit).parameters)  # type: ignore[attr-defined]
+
+
+def fitted(made: Any, x: np.ndarray, y: np.ndarray, what: str, **arguments: Any) -> dict[str, Any]:
+    """Fits ``made``; facts for the run's record: a warning where it did not converge. Raises BenchError for whatever
+    the estimator raises; ``what``: the method and fold, for the message."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("always", ConvergenceWarning)
+        try:
+            made.fit(x, y, **arguments)
+        except Exception as error:  # of the library behind the estimator, whichever that is
+            raise BenchError(f"{what}: {type(made).__name__} could not be fitted: {error}") from error
+    if not caught:
+        return {}
+    warning = f"{type(made).__name__} had not converged: {' '.join(str(caught[0].message).split())}"
+    log.warning("%s: %s", what, warning)
+    return {"warning": warning}
+
+
+def class_scores(made: Any, x: np.ndarray) -> np.ndarray:
+    """Log-probabilities (n, k) of vectors (n, d) for the classes that a fitted estimator knows. Where it has no
+    ``predict_proba``, its decision function stands as log-odds (two classes) or as logits. Raises BenchError for
+    whatever the estimator raises."""
+    probable = hasattr(made, "predict_proba")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            z = np.asarray((made.predict_proba if probable else made.decision_function)(x), np.float64)
+        except Exception as error:  # of the library behind the estimator: more neighbours asked for than there are rows
+            raise BenchError(f"{type(made).__name__} could not score rows: {error}") from error
+    if probable:
+        p = z.clip(min=LEAST)
+        return np.log(p / p.sum(axis=1, keepdims=True))
+    if z.ndim == 1:
+        z = np.stack([np.zeros_like(z), z], 1)
+    return z - np.logaddexp.reduce(z, axis=1, keepdims=True)
+
+
+def doubles(x: np.ndarray) -> np.ndarray:
+    """Rows (n, ...) as vectors (n, d) in float64."""
+    return flat_vectors(x).astype(np.float64)
+
+
+@kept("estimators")
+class EstimatorClassifier(Classifier):
+    """The mean of the probabilities of fitted estimators, of ``known`` among ``classes`` classes; of one class alone
+    nothing needs to be fitted."""
+
+    def __init__(self, made: Sequence[Any], known: np.ndarray, classes: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.made, self.known, self.classes = made, known, classes
+
+    def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
+        out = np.full((len(x), self.classes), np.log(LEAST))
+        out[:, self.known] = 0.0  # what is left to a class that is alone
+        if self.made:
+            found = [class_scores(made, doubles(x)) for made in self.made]
+            out[:, self.known] = found[0] if len(found) == 1 else np.logaddexp.reduce(found) - np.log(len(found))
+        return out
+
+    def state(self) -> State:
+        return State({"classes": self.classes}, {"known": self.known}, {str(i): m for i, m in enumerate(self.made)})
+
+    @classmethod
+    def restored(cls, state: State, around: Surroundings) -> EstimatorClassifier:
+        made = [state.estimators[str(i)] for i in range(len(state.estimators))]
+        return cls(made, state.arrays["known"], state.facts["classes"])

@@ -1,0 +1,220 @@
+"""Classifiers of other libraries behind one adapter, against the libraries themselves."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.special import expit, logsumexp
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import LinearSVC
+
+from imbalance_bench.config import from_omegaconf
+from imbalance_bench.engine import Engine
+from imbalance_bench.errors import BenchError
+from imbalance_bench.identity import cell_id
+from imbalance_bench.methods.shared.estimators import Recipe
+from imbalance_bench.report.sheets.summary import summary
+from imbalance_bench.run import run_cell
+from imbalance_bench.store import Store
+from tests.cells import cell, composed
+from tests.tasks import method, task, trainer
+
+TREE = "sklearn.tree.DecisionTreeClassifier"
+FOREST = "sklearn.ensemble.RandomForestClassifier"
+
+
+def fitted(label: str, *tasks: Any, **options: Any) -> list[Any]:
+    return method(label, **options).fit(list(tasks), None, Engine(trainer(), "cpu"))
+
+
+def probabilities(classifier: Any, x: np.ndarray) -> np.ndarray:
+    return np.exp(classifier.scores(x))
+
+
+def doubles(x: np.ndarray) -> np.ndarray:
+    return x.astype(np.float64)
+
+
+@pytest.mark.parametrize("n", [(90, 15), (40, 20, 10)])
+def test_an_estimator_is_the_librarys_own(n):
+    t = task(n=n)
+    (made,) = fitted("random_forest", t, options={"n_estimators": 7, "max_depth": 3})
+    forest = RandomForestClassifier(7, max_depth=3, random_state=t.seed).fit(doubles(t.train.x), t.train.y)
+    np.testing.assert_allclose(probabilities(made, t.valid.x), forest.predict_proba(t.valid.x), atol=1e-9)
+    assert made.info["estimator"] == FOREST
+    assert made.info["version"] == __import__("sklearn").__version__
+    assert list(made.history[0]) == ["epoch", "train_loss", "valid_score"]
+
+
+def test_balanced_weights_are_those_of_class_weight_balanced():
+    t = task()
+    (made,) = fitted("linear_svm_weighted", t)
+    machine = LinearSVC(class_weight="balanced", random_state=t.seed).fit(doubles(t.train.x), t.train.y)
+    odds = machine.decision_function(doubles(t.valid.x))
+    np.testing.assert_allclose(probabilities(made, t.valid.x)[:, 1], expit(odds), atol=1e-6)
+
+
+def test_a_decision_function_stands_where_there_are_no_probabilities_and_the_record_says_so():
+    t = task(n=(40, 20, 10))
+    (made,) = fitted("linear_svm", t)
+    z = LinearSVC(random_state=t.seed).fit(doubles(t.train.x), t.train.y).decision_function(doubles(t.valid.x))
+    np.testing.assert_allclose(made.scores(t.valid.x), z - logsumexp(z, axis=1, keepdims=True), atol=1e-6)
+    assert "no probabilities" in made.info["scores"]
+
+
+def test_boosting_stops_by_the_validation_part():
+    t = task()
+    (made,) = fitted("hist_gradient_boosting_early_stopping", t, patience=3)
+    alone = HistGradientBoostingClassifier(max_iter=1000, early_stopping=True, n_iter_no_change=3, random_state=t.seed)
+    alone.fit(doubles(t.train.x), t.train.y, X_val=doubles(t.valid.x), y_val=t.valid.y)
+    assert made.info["rounds"] == alone.n_iter_ < 1000
+    np.testing.assert_allclose(probabilities(made, t.valid.x), alone.predict_proba(t.valid.x), atol=1e-9)
+    with pytest.raises(BenchError, match="validation part.*empty: set method.patience=null"):
+        fitted("hist_gradient_boosting_early_stopping", replace(t, valid=t.valid.take(np.array([], int))))
+
+
+@pytest.mark.parametrize("label", ["lightgbm", "xgboost", "catboost"])
+def test_boosting_of_other_packages_stops_at_its_best_round(label):
+    pytest.importorskip(label)
+    t = task()
+    known = method(f"{label}_early_stopping").options | {"learning_rate": 0.1}  # CatBoost's hangs on the rounds
+    (made,) = fitted(f"{label}_early_stopping", t, patience=5, options=known)
+    assert 0 < made.info["rounds"] < 1000
+    if label == "catboost":  # whose rounds are others where it is given a validation part
+        assert made.made[0].tree_count_ == made.made[0].best_iteration_ + 1 == made.info["rounds"]
+        return
+    rounds = {"n_estimators": made.info["rounds"]}
+    (short,) = fitted(label, t, options=known | rounds)
+    np.testing.assert_allclose(made.scores(t.valid.x), short.scores(t.valid.x), atol=1e-6)
+
+
+def test_a_class_without_rows_and_a_class_alone_have_scores():
+    t = task(n=(40, 20, 10))
+    without = replace(t, train=t.train.take(t.train.y != 1))
+    (made,) = fitted("k_nn", without)
+    p = probabilities(made, t.valid.x)
+    nearest = KNeighborsClassifier().fit(without.train.x, without.train.y).predict_proba(t.valid.x)
+    np.testing.assert_allclose(p[:, [0, 2]], nearest, atol=1e-9)
+    assert (p[:, 1] < 1e-9).all()
+    (alone,) = fitted("k_nn", replace(t, train=t.train.take(t.train.y == 2)))
+    assert (alone.scores(t.valid.x).argmax(1) == 2).all()
+
+
+def test_any_resampler_may_come_first_and_its_errors_name_its_own_keys():
+    t = task()
+    smote = {"name": "smote", "amount": "balanced", "k_neighbors": 5}
+    (made,) = fitted("k_nn", t, resampler=smote)
+    assert made.info["fitted_counts"] == [90, 90]
+    with pytest.raises(BenchError, match=r"method.resampler.name=smote needs .* set method.resampler.k_neighbors=14"):
+        fitted("k_nn", t, resampler=smote | {"k_neighbors": 15})
+    with pytest.raises(BenchError, match="method.resampler.name=estimator leaves the training set as it is"):
+        method("k_nn", resampler={"name": "estimator"} | _keys("k_nn"))
+
+
+def _keys(label: str) -> dict[str, Any]:
+    made = method(label)
+    return {key: getattr(made, key) for key in ("estimator", "options", "weights", "patience", "max_rows", "resampler")}
+
+
+def test_an_option_may_be_an_estimator():
+    inner = {"estimator": TREE, "options": {"max_depth": 1}}
+    (made,) = fitted("balanced_bagging", task(), options={"n_estimators": 2, "estimator": inner})
+    assert {bag.named_steps["classifier"].max_depth for bag in made.made[0].estimators_} == {1}
+    with pytest.raises(BenchError, match=r"unknown option method.options.estimator.options.max_dept .* max_depth"):
+        method("balanced_bagging", options={"estimator": {"estimator": TREE, "options": {"max_dept": 1}}})
+
+
+class NoScores:
+    """Says a class of each row and no more."""
+
+    def fit(self, x: np.ndarray, y: np.ndarray) -> NoScores:
+        return self
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return np.zeros(len(x), int)
+
+
+@pytest.mark.parametrize(
+    "options, message",
+    [
+        ({"estimator": "RandomForestClassifier"}, "method.estimator=RandomForestClassifier is no import path"),
+        ({"estimator": "sklearn.ensemble.RandomForest"}, "no class of sklearn.ensemble: did you mean RandomForest"),
+        ({"estimator": "sklearn.ensemblee.RandomForest"}, "there is no module sklearn.ensemblee"),
+        ({"estimator": "sklearn.base.clone"}, "no class of sklearn.base"),
+        ({"estimator": "sklearn.preprocessing.StandardScaler"}, "is no classifier"),
+        ({"estimator": "sklearn.linear_model.Ridge"}, "is no classifier"),
+        ({"estimator": f"{__name__}.NoScores"}, "neither predict_proba nor decision_function"),
+        ({"options": {"n_estimator": 5}}, "unknown option method.options.n_estimator .* did you mean n_estimators"),
+        ({"options": {"n_estimators": 0}}, r"method.options of .*'n_estimators' parameter .* \[1, inf\)"),
+        ({"options": {"n_estimators": "many"}}, "method.options of .*'n_estimators' parameter"),
+        ({"options": {"random_state": 3}}, "method.options.random_state: .* set seed=<number>"),
+        ({"estimator": "sklearn.neighbors.KNeighborsClassifier", "weights": "balanced"}, "takes no weights of rows"),
+        ({"patience": 5}, "method.patience=5: fit of .* takes no validation part"),
+    ],
+)
+def test_what_cannot_be_fitted_is_an_error_before_anything_is_trained(options, message):
+    plain = {"estimator": FOREST, "options": {}}
+    with pytest.raises(BenchError, match=message):
+        method("estimator", **(plain | options))
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightgbm", None)
+    with pytest.raises(BenchError, match=r"needs lightgbm, which is not installed: pip install -e '.\[boosting\]'"):
+        Recipe("lightgbm.LGBMClassifier", {}).check()
+
+
+def test_options_that_a_package_takes_besides_those_it_names_are_let_through():
+    pytest.importorskip("lightgbm")
+    Recipe("lightgbm.LGBMClassifier", {"scale_pos_weight": 9.0, "max_bin": 31}).check()
+    with pytest.raises(BenchError, match="n_estimatorss .* did you mean n_estimators"):
+        Recipe("lightgbm.LGBMClassifier", {"n_estimatorss": 9}).check()
+
+
+def test_what_an_estimator_raises_is_an_error_that_names_it():
+    t = task(n=(40, 3))
+    with pytest.raises(BenchError, match="KNeighborsClassifier could not score rows: .*n_neighbors = 200"):
+        fitted("k_nn", t, options={"n_neighbors": 200})
+    few = {"name": "random_undersampling"}
+    with pytest.raises(BenchError, match="fold 0: .* could not be fitted: .*covariance"):
+        options = {"estimator": "sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis", "options": {}}
+        fitted("estimator", t, **options, resampler=few)
+
+
+def test_too_many_rows_for_a_gaussian_process_are_declined():
+    reason = method("gaussian_process", max_rows=50).declines(task())
+    assert "105 training rows are more than method.max_rows=50" in reason
+    assert method("gaussian_process").declines(task()) is None
+
+
+def test_a_method_without_a_network_names_none_and_its_id_does_not_hang_on_one():
+    def of(*overrides: str) -> tuple[str, str, str]:
+        config = from_omegaconf(composed(*overrides))
+        return config.labels["backbone"], config.labels["trainer"], cell_id(config.plain)
+
+    assert of("method=k_nn")[:2] == of("method=random_forest/weighted")[:2] == ("none", "none")
+    assert of("method=k_nn") == of("method=k_nn", "trainer.epochs=3")
+    assert of("method=k_nn")[2] != of("method=k_nn", "trainer.rows=train_valid")[2]
+    assert of("method=k_nn", "backbone=lsa")[0] == "lsa"  # makes vectors of texts
+    assert of("method=cross_entropy")[:2] == ("mlp", "adam")
+
+
+def test_a_table_has_them_beside_the_networks(tmp_path):
+    for name in ("k_nn", "cross_entropy"):
+        assert run_cell(cell(tmp_path, f"method={name}")).status == "done"
+    sheet = summary(Store(str(tmp_path)))
+    (block,) = sheet.blocks
+    assert list(sheet.frame["method"]) == ["cross_entropy", "k_nn"]
+    assert "native, holdout_kfold, mlp: no network and no trainer of networks in k_nn." in sheet.notes
+    assert set(zip(sheet.frame["method"], sheet.frame["backbone"])) == {("cross_entropy", "mlp"), ("k_nn", "none")}
+
+
+def test_a_method_that_trains_a_network_needs_one(tmp_path):
+    outcome = run_cell(cell(tmp_path, "method=cross_entropy", "backbone=none"))
+    assert outcome.status == "failed"
+    assert "backbone=none makes no network, and this method trains one: set backbone=mlp" in outcome.message
