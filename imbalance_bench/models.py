@@ -21,6 +21,7 @@ from imbalance_bench.errors import BenchError
 FACTS, ARRAYS, ESTIMATORS = FILES = "model.json", "model.safetensors", "model.skops"
 # Packages whose classes an estimator may be made of; skops itself refuses all others.
 LIBRARIES = ("sklearn", "imblearn", "numpy", "scipy", "lightgbm", "xgboost", "catboost")
+CONTAINERS = ("collections.OrderedDict", "collections.defaultdict")  # LightGBM's
 
 T = TypeVar("T", bound=type)
 
@@ -197,8 +198,8 @@ def _loaded(content: bytes) -> dict[str, Any]:
 
 
 def _unknown(names: list[str]) -> Iterator[str]:
-    """Those of the names of types that are no classes of ``LIBRARIES``."""
-    for name in names:
+    """Those of the names of types that are neither classes of ``LIBRARIES`` nor containers."""
+    for name in sorted(set(names) - set(CONTAINERS)):
         module, _, attribute = name.rpartition(".")
         known = module.partition(".")[0] in LIBRARIES
         try:
