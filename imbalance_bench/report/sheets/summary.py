@@ -144,7 +144,7 @@ def network_notes(records: Sequence[Record], places: dict[str, Place]) -> list[s
         if _networkless(record) and not setting.endswith(f", {record['labels']['backbone']}"):
             found.setdefault(setting, {})[column] = None
     return [
-        f"{setting}: no network and no trainer of networks in {', '.join(sorted(columns, key=_natural))}."
+        f"{setting}: no network and no trainer of networks in {', '.join(sorted(columns, key=natural))}."
         for setting, columns in found.items()
     ]
 
