@@ -57,7 +57,7 @@ class Index:
 
     def __init__(self, of: Store) -> None:
         self.path = of.runs / NAME
-        self._depth = len(of.runs.parts)
+        self._above = len(str(of.runs)) + 1
         self.store = of
         self._rows: dict[str, list[Any]] = {}
         self._tables: dict[int, list[Any]] = {LABELS: [], CODE: [], FILES: []}
@@ -141,7 +141,7 @@ class Index:
 
     def key(self, cell: CellFolder) -> str:
         """The folder of a cell below ``runs``."""
-        return "/".join(cell.path.parts[self._depth :])
+        return str(cell.path)[self._above :]
 
     def _keep(self, key: str, row: list[Any], age: float) -> None:
         self.renewed += 1

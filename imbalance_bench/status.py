@@ -49,9 +49,9 @@ class Seen:
     few_classes: bool = False
 
 
-def names(store: Store, cell: CellFolder) -> dict[str, str]:
-    """What a cell is selected by: the folders that it lies in, and its id."""
-    *labels, name = cell.path.parts[len(store.runs.parts) :]
+def names(path: str) -> dict[str, str]:
+    """What a cell is selected by: the folders that it lies in below ``runs``, and its id."""
+    *labels, name = path.split("/")
     return {"method": "", **dict(zip(("dataset", "ratio", "backbone", "method"), labels)), "id": name}
 
 
@@ -74,11 +74,12 @@ def look(index: Index, cell: CellFolder) -> Seen:
         notes += [("kept", f"training it again failed: {first}")] if error else []
         notes += [("note", entry.few)] if entry.few else []
         notes += [("diverged", run) for run in entry.diverged]
-    labels = names(index.store, cell)
+    path = index.key(cell)
+    labels = names(path)
     return Seen(
-        path=index.key(cell),
-        labels={group: label for group, label in labels.items() if group != "id"},
-        id=labels["id"],
+        path=path,
+        id=labels.pop("id"),
+        labels=labels,
         state=state,
         why=why,
         trace=[line for line in error.splitlines()[1:] if line.strip()][-TAIL:] if state == "failed" else [],
@@ -106,7 +107,7 @@ def survey(index: Index, wanted: Sequence[str], own: Any = None) -> list[Seen]:
     """
     presets, store = [word.removeprefix("+paper=") for word in wanted if word.startswith("+paper=")], index.store
     if not presets:
-        found = [look(index, cell) for cell in select(index.cells(), wanted, lambda cell: names(store, cell))]
+        found = [look(index, cell) for cell in select(index.cells(), wanted, lambda cell: names(index.key(cell)))]
         index.save()
         return found
     overrides = [word for word in wanted if not word.startswith("+paper=")]
@@ -115,8 +116,8 @@ def survey(index: Index, wanted: Sequence[str], own: Any = None) -> list[Seen]:
 
 
 def _missing(index: Index, cell: CellFolder) -> Seen:
-    labels = names(index.store, cell)
-    return Seen(index.key(cell), {g: label for g, label in labels.items() if g != "id"}, labels["id"], "missing")
+    labels = names(index.key(cell))
+    return Seen(index.key(cell), id=labels.pop("id"), labels=labels, state="missing")
 
 
 def lines(cells: Sequence[Seen], everything: bool = False, failed: bool = False) -> Iterator[str]:

@@ -215,7 +215,8 @@ class CellFolder:
     def error(self) -> str:
         """Why the last training failed: a message, an empty line, the traceback; "" where none did."""
         try:
-            text = (self.path / "error.txt").read_text(errors="replace")
+            with open(f"{self.path}/error.txt", errors="replace") as file:  # noqa: PTH123  (status.py asks every cell)
+                text = file.read()
         except OSError:
             return ""
         return text if text.strip() else "error.txt is empty: run the cell again"
