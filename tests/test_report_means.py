@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pandas as pd
 import pytest
 
 from imbalance_bench.report.records.records import average
@@ -99,14 +98,13 @@ def test_what_stands_apart_is_no_best():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("values", [None, pd.DataFrame({k: [] for k in ("iterate", "class_group", "metric", "value")})])
+@pytest.mark.parametrize("values", [None, {}])
 def test_no_number_is_a_mean_of_no_runs(values):
     assert average(values, "f1", "macro", "last") == {"iterate": "last", "mean": None, "sd": None, "runs": 0}
 
 
 def test_a_mean_over_runs_has_the_sd_of_n_minus_one():
-    columns = {"iterate": "last", "class_group": "macro", "metric": "f1"}
-    values = pd.DataFrame([columns | {"value": v} for v in (0.5, 0.7, None)])
+    values = {("last", "macro", "f1"): [0.5, 0.7, float("nan")]}
     found = average(values, "f1", "macro", "best")
     assert found == {"iterate": "last", "mean": pytest.approx(0.6), "sd": pytest.approx(0.02**0.5), "runs": 2}
-    assert average(values.iloc[:1], "f1", "macro", "last")["sd"] is None
+    assert average({("last", "macro", "f1"): [0.5]}, "f1", "macro", "last")["sd"] is None

@@ -107,3 +107,6 @@ def main(_: int, sizes: Sequence[int] = SIZES) -> None:
             show(f"status.py {' '.join(some)}", called("status", *place, *some))
             show(f"report.py {' '.join(some)}", called("report", *place, *some))
             show(f"rescore.py {' '.join(some)}", called("rescore", *place, *some))
+            show("report.py", called("report", *place))
+            if start == sizes[0]:  # whose time is that of its cells, however many there are
+                show("rescore.py", called("rescore", *place))

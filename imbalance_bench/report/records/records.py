@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from imbalance_bench import origin
 from imbalance_bench.errors import BenchError
@@ -23,6 +28,9 @@ LABELS = ("method", "dataset", "ratio", "backbone", "protocol", "trainer")
 COLUMNS = (
     "id", *LABELS, "run", "fold", "repeat", "iterate", "class_group", "metric", "value", "subset_hash"
 )  # fmt: skip
+KEY = slice(COLUMNS.index("iterate"), COLUMNS.index("value"))
+VALUE = COLUMNS.index("value")
+Values = dict[tuple[str, str, str], list[float]]  # (readout, class group, metric) → a number a run
 LOWER_IS_BETTER = {"mse", "mae", "log_loss", "ece", "cost", "cost_tuned"}
 READOUTS = {
     "last": "last epoch",
@@ -69,13 +77,20 @@ def tidy(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def by_cell(records: Iterable[Record]) -> dict[str, pd.DataFrame]:
-    """``tidy``, split by the cell's id."""
-    frame = tidy(records)
-    return dict(iter(frame.groupby("id"))) if len(frame) else {}
+def by_cell(records: Iterable[Record]) -> dict[str, Values]:
+    """The numbers of finished records by the cell's id."""
+    return {record["id"]: values_of(record) for record in records if record["status"] == "done"}
 
 
-def average(values: pd.DataFrame | None, metric: str, class_group: str, readout: str) -> dict[str, Any]:
+def values_of(record: Record) -> Values:
+    """The numbers of a record by what is shown as one."""
+    values: Values = {}
+    for row in numbers(record):
+        values.setdefault(row[KEY], []).append(row[VALUE])
+    return values
+
+
+def average(values: Values | None, metric: str, class_group: str, readout: str) -> dict[str, Any]:
     """Mean and sd (n - 1) over the runs of one cell in which the metric is defined.
 
     Returns {"iterate", "mean", "sd", "runs"}: mean is None when there is no number, sd when there is one only.
@@ -84,13 +99,12 @@ def average(values: pd.DataFrame | None, metric: str, class_group: str, readout:
     nothing = {"iterate": readout, "mean": None, "sd": None, "runs": 0}
     if values is None:
         return nothing
-    met = "last" if readout == "best" and not (values["iterate"] == "best").any() else readout
-    wanted = (values["iterate"] == met) & (values["class_group"] == class_group) & (values["metric"] == metric)
-    numbers = values.loc[wanted, "value"].dropna()
-    if numbers.empty:
+    met = "last" if readout == "best" and not any(key[0] == "best" for key in values) else readout
+    defined = [value for value in values.get((met, class_group, metric), ()) if not math.isnan(value)]
+    if not defined:
         return nothing
-    sd = float(numbers.std(ddof=1)) if len(numbers) > 1 else None
-    return {"iterate": met, "mean": float(numbers.mean()), "sd": sd, "runs": len(numbers)}
+    sd = float(np.std(defined, ddof=1)) if len(defined) > 1 else None
+    return {"iterate": met, "mean": float(np.mean(defined)), "sd": sd, "runs": len(defined)}
 
 
 def numbers(record: Record, part: str = "test") -> list[tuple[Any, ...]]:
@@ -113,14 +127,20 @@ def _numbers(record: Record, part: str) -> list[tuple[Any, ...]]:
     rows, places = [], {}
     text = file_of(record, name)
     try:
-        for r in csv.DictReader(io.StringIO(text.decode(), newline="")):
-            if r.get("part", "test") != part:  # earlier records do not say
+        table = csv.reader(io.StringIO(text.decode(), newline=""))
+        header = next(table, [])
+        columns = ("run", "fold", "repeat", "iterate", "class_group", "metric", "value")
+        chosen = itemgetter(*map(header.index, columns))
+        of = header.index("part") if "part" in header else None  # earlier records do not say
+        for row in filter(None, table):
+            if (row[of] if of is not None else "test") != part:
                 continue
-            run = int(r["run"])
-            place = (record["id"], *labels, run, int(r["fold"]), int(r["repeat"]), r["iterate"])
+            number, fold, repeat, readout, group, metric, value = chosen(row)
+            run = int(number)
+            place = (record["id"], *labels, run, int(fold), int(repeat), readout)
             places[place] = run
-            rows.append((*place, r["class_group"], r["metric"], float(r["value"] or "nan"), hashes[run]))
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
+            rows.append((*place, group, metric, float(value or "nan"), hashes[run]))
+    except (IndexError, KeyError, ValueError, csv.Error) as error:
         raise Damaged(record["path"] / name, f"is damaged ({error})", remedy(record, name)) from error
     if part != "test":
         return rows
@@ -132,15 +152,33 @@ def _numbers(record: Record, part: str) -> list[tuple[Any, ...]]:
     return rows
 
 
-def survey(store: Store, wanted: Callable[[list[Entry]], list[Entry]]) -> tuple[list[Record], list[Damaged]]:
-    """The wanted records, each with whole numbers and one an id (the newest), and why others do not count."""
+def survey(
+    store: Store, wanted: Callable[[list[Entry]], list[Entry]], note: Callable[[Record], object] | None = None
+) -> tuple[list[Record], list[Damaged]]:
+    """The wanted records, each with whole numbers and one an id (the newest), and why others do not count. ``note`` is
+    told of each that is done, once; its numbers are then let go, since there may be many records (None: they are kept).
+    """
     entries, damaged = entries_of(store)
-    records, more = _read(entry.cell for entry in wanted(entries))
+    records, more = _read((entry.cell for entry in wanted(entries)), note)
     return records, damaged + more
 
 
-def _read(cells: Iterable[CellFolder]) -> tuple[list[Record], list[Damaged]]:
-    """The records of cells as ``survey`` has them."""
+def _sharing(record: Record, parts: dict[str, Any]) -> Record:
+    """A record with those of ``parts`` (by their text) that equal its own, and its own in ``parts``."""
+
+    def shared(value: Any) -> Any:
+        return parts.setdefault(json.dumps(value, sort_keys=True), value)
+
+    config = {group: shared(options) for group, options in record["config"].items()}
+    equal = ("labels", "code", "provenance", "contents", "own_metrics", "data")
+    return record | {"config": config} | {key: shared(record[key]) for key in equal if key in record}
+
+
+def _read(
+    cells: Iterable[CellFolder], note: Callable[[Record], object] | None = None
+) -> tuple[list[Record], list[Damaged]]:
+    """The records of cells as ``survey`` has them; they share what is equal in them."""
+    parts: dict[str, Any] = {}
     records: list[Record] = []
     damaged: list[Damaged] = []
     found: dict[str, Record] = {}
@@ -150,7 +188,7 @@ def _read(cells: Iterable[CellFolder]) -> tuple[list[Record], list[Damaged]]:
         except Damaged as error:
             damaged.append(error)
         else:
-            records += [record] if record is not None else []
+            records += [_sharing(record, parts)] if record is not None else []
     for record in sorted(records, key=date, reverse=True):
         kept = found.setdefault(record["id"], record)
         try:
@@ -160,6 +198,9 @@ def _read(cells: Iterable[CellFolder]) -> tuple[list[Record], list[Damaged]]:
                 )
             if record["status"] == "done":
                 numbers(record)
+                if note is not None:
+                    note(record)
+                    del record["numbers"]
         except Damaged as error:
             damaged.append(error)
     broken = {error.folder for error in damaged}

@@ -11,26 +11,23 @@ import numpy as np
 from imbalance_bench.data.text.words import segmenter
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import DATASETS, RATIOS
-from imbalance_bench.report.records.records import COLUMNS, LABELS, CellState
+from imbalance_bench.report.records.records import CellState, Values
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from imbalance_bench.data.base import Dataset
     from imbalance_bench.presets import PlannedCell
 
 ABSENT = "the data set does not lie here: python scripts/data.py fetch <its name>, or by hand (docs/datasets.md)"
 
 
-def counts_of(cells: Iterable[PlannedCell], folder: Path) -> tuple[list[CellState], dict[str, pd.DataFrame]]:
+def counts_of(cells: Iterable[PlannedCell], folder: Path) -> tuple[list[CellState], dict[str, Values]]:
     """The state of each cell, ``done`` or ``absent``, and its numbers by cell id, in the form of ``records.by_cell``.
 
     Counted are the rows that the cell's ratio leaves of its data set, before any split. ``folder``: ``paths.data``;
     nothing is fetched.
     """
-    import pandas as pd
-
-    results, values = [], {}
+    results: list[CellState] = []
+    values: dict[str, Values] = {}
     for cell in cells:
         source = DATASETS.build(cell.config["dataset"])
         if source.paths(folder) is None:
@@ -42,10 +39,8 @@ def counts_of(cells: Iterable[PlannedCell], folder: Path) -> tuple[list[CellStat
         except BenchError as error:  # one damaged file, and the others are counted all the same
             results.append(CellState(cell, "absent", None, str(error)))
             continue
-        labels = [cell.labels[label] for label in LABELS]
-        rows = [(cell.id, *labels, 0, 0, 0, "last", *fact, "") for fact in _facts(data, kept)]
         results.append(CellState(cell, "done", None))
-        values[cell.id] = pd.DataFrame(rows, columns=list(COLUMNS))
+        values[cell.id] = {("last", group, metric): [float(value)] for group, metric, value in _facts(data, kept)}
     return results, values
 
 

@@ -17,8 +17,6 @@ from imbalance_bench.report.sheets.scores import metric_title
 from imbalance_bench.store import Damaged, arrays, has_file
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from imbalance_bench.presets import Preset
     from imbalance_bench.store import Store
 
@@ -131,7 +129,7 @@ def shortened(text: str, width: int) -> str:
     return f"{head if len(head) > width / 2 else cut} …"
 
 
-def _numbers(spec: ExamplesSpec, values: pd.DataFrame | None) -> str:
+def _numbers(spec: ExamplesSpec, values: frames.Values | None) -> str:
     """The heading's facts: "copies 0.012 ± 0.003, distinct-2 0.41 ± 0.02"."""
     found = [(metric, frames.average(values, metric, "minority", "last")) for metric in spec.metrics]
     return ", ".join(f"{metric_title(m)} {mean_sd(a['mean'], a['sd'])}" for m, a in found if a["mean"] is not None)

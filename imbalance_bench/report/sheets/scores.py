@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from imbalance_bench import scoring
 from imbalance_bench.report.published.sides import Side
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, CellState, Record
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 METRIC_TITLES = {
     "auc_pr": "AUC-PR", "auc_pr_trapezoid": "AUC-PR (trapezoid)", "auc_roc": "AUC-ROC", "ap_at_0.75": "AP@0.75",
@@ -91,7 +88,7 @@ class Score:
 
 def score(
     result: CellState,
-    values: dict[str, pd.DataFrame],
+    values: dict[str, frames.Values],
     metric: str,
     class_group: str,
     readout: str,

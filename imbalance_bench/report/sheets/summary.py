@@ -47,11 +47,17 @@ def summary(
     import pandas as pd
 
     readout = readout or "last"
-    records, damaged = surveyed(store, filters)
+    shown: dict[str, Shown] = {}
+
+    def note(record: Record) -> None:
+        if head := head_of(record, metric):
+            shown[record["id"]] = head, frames.average(frames.values_of(record), *head, readout)
+
+    records, damaged = surveyed(store, filters, note)
     places = locate(records)
     records, superseded = newest(records, places)
     comparable.refuse_mixed_rows(records, lambda r: places[r["id"]][:2])
-    shown = {r["id"]: head for r in records if r["status"] == "done" and (head := head_of(r, metric))}
+    shown = {r["id"]: shown[r["id"]] for r in records if r["id"] in shown}
     if metric is not None and not shown:
         raise no_such_metric(records, metric)
     scores = _scores(records, places, readout, shown, metric or "")
@@ -83,10 +89,13 @@ def summary(
     )
 
 
-def surveyed(store: Store, filters: Sequence[str]) -> tuple[list[Record], list[Damaged]]:
-    """The records that match ``filters``, and why others do not count. Raises BenchError where there is none."""
+def surveyed(
+    store: Store, filters: Sequence[str], note: Callable[[Record], object] | None = None
+) -> tuple[list[Record], list[Damaged]]:
+    """The records that match ``filters``, and why others do not count; ``note`` as of ``records.survey``. Raises
+    BenchError where there is none."""
     records, damaged = frames.survey(
-        store, lambda found: select(found, filters, lambda entry: entry.names) if found else []
+        store, lambda found: select(found, filters, lambda entry: entry.names) if found else [], note
     )
     if not records:
         raise BenchError(
@@ -105,7 +114,8 @@ def scores_of(sheet: Sheet) -> list[Score]:
 
 def no_such_metric(records: Sequence[Record], metric: str) -> BenchError:
     """The error where no record has a metric; names the nearest that some have."""
-    known = {name for record in records if record["status"] == "done" for name, _ in _named_numbers(record)}
+    copies = (dict(record) for record in records if record["status"] == "done")  # numbers stay in what they are read of
+    known = {name for record in copies for name, _ in _named_numbers(record)}
     return BenchError(
         f"no record has the metric {metric}: {suggestion(metric, known)}\n  one of your own: `python "
         "scripts/rescore.py 'plugins=[<its module>]'` computes it for every cell, without training"
@@ -208,6 +218,7 @@ def newest(records: Sequence[Record], places: dict[str, Place]) -> tuple[list[Re
 
 
 Head = tuple[str, str]  # the metric of a row, and of which class group
+Shown = tuple[Head, dict[str, Any]]  # the head of a record, and ``records.average`` of it
 
 
 def head_of(record: Record, metric: str | None) -> Head | None:
@@ -239,17 +250,20 @@ def _metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
 
 
 def _scores(
-    records: Sequence[Record], places: dict[str, Place], readout: str, shown: dict[str, Head], asked: str
+    records: Sequence[Record], places: dict[str, Place], readout: str, shown: dict[str, Shown], asked: str
 ) -> list[Score]:
-    """One score a record, of the metric that heads its row; ``section`` is the setting. ``shown``: id → ``head_of``."""
-    values = frames.by_cell(records)
-    heads = {places[i][:2]: head for i, head in shown.items()}
+    """One score a record, of the metric that heads its row; ``section`` is the setting."""
+    heads = {places[i][:2]: head for i, (head, _) in shown.items()}
     scores = []
     for record in records:
         group, row, column = places[record["id"]]
         # a row of which nothing was run but a declined cell stands with the other rows of its setting
         head = heads.get((group, row)) or next((h for (g, _), h in heads.items() if g == group), None)
         metric, class_group = head or (asked, "")
+        own, found = shown.get(record["id"], (None, {}))
+        if own != (metric, class_group):
+            values = frames.values_of(record) if record["status"] == "done" else None
+            found = frames.average(values, metric, class_group, readout)
         made = Score(
             section=", ".join(filter(None, [heading_of(metric, class_group), group])),
             **{axis: record["labels"][axis] for axis in ("ratio", "backbone", "protocol", "trainer")},
@@ -262,7 +276,7 @@ def _scores(
             of=len(record.get("runs", [])),
             few_classes=scoring.few_classes(record),
             id=record["id"],
-            **frames.average(values.get(record["id"]), metric, class_group, readout),
+            **found,
         )
         if made.state == "done" and made.mean is None:
             of = f" of class group {class_group}" if class_group else ""

@@ -171,7 +171,7 @@ def table(
 def _scores(
     spec: TableSpec,
     results: Sequence[CellState],
-    values: dict[str, pd.DataFrame],
+    values: dict[str, frames.Values],
     printed: PrintedTable | None,
     readout: str,
 ) -> list[Score]:
@@ -458,9 +458,9 @@ def _printed_places(spec: TableSpec, result: CellState, printed: PrintedTable) -
     return {place for row in spec.rows_of(labels) for place in printed.places(row, *where)}
 
 
-def _unknown_metrics(spec: TableSpec, values: dict[str, pd.DataFrame]) -> list[str]:
+def _unknown_metrics(spec: TableSpec, values: dict[str, frames.Values]) -> list[str]:
     """Names the metrics that no record has, beside the nearest that some have."""
-    known = {str(metric) for frame in values.values() for metric in frame["metric"].unique()}
+    known = {metric for numbers in values.values() for _, _, metric in numbers}
     asked = {metric: recorded(metric)[0] for metric in spec.metrics if not relative(metric) and metric not in FACTS}
     return [
         f"{metric} is in no record: {suggestion(name, known)}" for metric, name in asked.items() if name not in known
