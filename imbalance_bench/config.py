@@ -40,10 +40,16 @@ TOP_LEVEL: dict[str, Any] = {
     "device": Annotated[Text, "auto, cpu, cuda, or cuda:1 for one of several"],
     "cache": Literal["reuse", "overwrite"],
     "on_error": Literal["continue", "stop"],
+    "checkpoint_minutes": Annotated[NonNegative, "between checkpoints of a long cell; 0: at a signal only"],
     "plugins": Annotated[tuple[Text, ...], "your own modules, e.g. plugins=[my_method]"],
     "cost": Annotated[float, Interval(gt=0, le=MOST), "of a missed positive, in false alarms"],
     "slices": Annotated[tuple[Text, ...], "test rows to score apart, e.g. slices=[difficult]"],
 }
+
+
+CHECKPOINT_MINUTES = 5.0
+# Of these keys those that configurations lack which were saved before there were any.
+LATER = {"slices": [], "cost": COST, "checkpoint_minutes": CHECKPOINT_MINUTES}
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class Config:
     plugins: tuple[str, ...] = ()
     slices: tuple[str, ...] = ()
     cost: float = COST
+    checkpoint_minutes: float = CHECKPOINT_MINUTES
 
     @property
     def labels(self) -> dict[str, str]:
@@ -133,6 +140,7 @@ class Config:
             "device": self.device,
             "cache": "reuse",
             "on_error": "continue",
+            "checkpoint_minutes": self.checkpoint_minutes,
             "plugins": list(self.plugins),
             "slices": list(self.slices),
             "cost": self.cost,
@@ -200,7 +208,7 @@ def from_omegaconf(cfg: Any) -> Config:
     from omegaconf import OmegaConf
 
     plain: Any = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
-    plain = {"slices": [], "cost": COST} | plain  # configurations that were saved before there were any lack these
+    plain = LATER | plain
     for key in (*TOP_LEVEL, "paths"):
         if key not in plain:
             raise BenchError(f"the configuration has no {key}: leave ~{key} out; a saved one (-cp) may be cut off")
@@ -217,4 +225,5 @@ def from_omegaconf(cfg: Any) -> Config:
         cost=plain["cost"],
         device=plain["device"],
         cache=plain["cache"],
+        checkpoint_minutes=plain["checkpoint_minutes"],
     )

@@ -8,13 +8,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 AGAIN = "start it again with the same command"
+GRACE = 1.0  # seconds that code ``at_safe_points`` has to come to one
 
 _doing: Callable[[], str] = str
 _resume = AGAIN
+_safe_points = 0
+asked: int | None = None  # the signal that code at safe points is to heed
 
 
 def install(resume: str = AGAIN) -> None:
@@ -38,10 +42,46 @@ def leave_to_parent() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+@contextmanager
+def at_safe_points() -> Iterator[None]:
+    """Within it a signal waits until the code calls ``heed``, for ``GRACE`` seconds: then it ends the process wherever
+    that is, as it does at once elsewhere."""
+    global _safe_points
+    _safe_points += 1
+    try:
+        yield
+    finally:
+        _safe_points -= 1
+        if asked is not None and not _safe_points:
+            heed()
+
+
+def heed() -> None:
+    """Ends the process (SystemExit) where a signal has asked for it."""
+    if asked is not None:
+        no_hurry()
+        sys.exit(128 + asked)
+
+
+def no_hurry() -> None:
+    """What is being written now, on the way to the end, may take its time."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def stop(number: int) -> None:
+    """Ends the process as a signal asks for it: at the next safe point where there will be one."""
+    global asked
+    if not _safe_points:
+        sys.exit(128 + number)
+    asked = number
+    signal.signal(signal.SIGALRM, lambda *_: heed())
+    signal.setitimer(signal.ITIMER_REAL, GRACE)
+
+
 def _stop(number: int, _: FrameType | None) -> None:
     for again in (signal.SIGINT, signal.SIGTERM):
         signal.signal(again, lambda number, _: os._exit(128 + number))  # the second one waits for nothing
     word = "interrupted" if number == signal.SIGINT else "terminated"
     doing = _doing()
     print(f"{word}{f' while {doing}' if doing else ''}: {_resume}", file=sys.stderr, flush=True)
-    sys.exit(128 + number)
+    stop(number)

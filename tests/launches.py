@@ -135,7 +135,7 @@ def _iteration() -> np.ndarray:
     """Of a joint iteration of MISO's generator, on texts of at most 9 words, in one run."""
     made = generator(text_task(0, ROWS), method("miso", **QUICK["miso"]), device="sim")
     optimisers = [_adam(modules, 1e-3) for modules in (made.critics, [made.networks], made.mines)]
-    (pair,) = made._pairs(1)
+    pair = next(made._pairs())
     with simgpu.counting() as counter:
         made._iterate(*pair, 2.0, *optimisers)
     return _totals(counter)

@@ -27,6 +27,7 @@ MAY = {
     "metrics": "errors plugins",
     "registry": "errors options", "scoring": "metrics origin thresholds",
     "store": "errors locks registry",
+    "kept": "", "checkpoints": "errors interrupts kept",
     "config": "errors options plugins registry thresholds",
     "identity": "config metrics origin pretrained registry store",
     "reference": "conf_files config options plugins registry",
@@ -37,17 +38,17 @@ MAY = {
         "arguments conf_files devices errors locks models options plugins pretrained progress registry rounding seeds"
     ),
     "backbones": "data errors options pretrained registry",
-    "engine": "config data devices errors metrics models progress scoring seeds",
+    "engine": "checkpoints config data devices errors metrics models progress scoring seeds",
     "slices": "data engine errors",
     "trackers": "data errors locks options progress registry",
     "presets": "conf_files config errors identity plugins registry",
     "methods": (
-        "backbones config data engine errors identity metrics models neighbours options progress registry rounding "
-        "scoring seeds slices"
+        "backbones checkpoints config data engine errors identity metrics models neighbours options progress registry "
+        "rounding scoring seeds slices"
     ),
     "run": (
-        "config data devices engine errors identity metrics origin plugins progress registry scoring slices "
-        "store tally trackers"
+        "checkpoints config data devices engine errors identity metrics origin plugins progress registry scoring "
+        "slices store tally trackers"
     ),
     "report": (
         "arguments conf_files config data errors identity index metrics options origin presets registry scoring select "

@@ -226,7 +226,7 @@ def test_each_part_descends_its_term_of_the_game():
     net, tau = g.networks.double(), 2.5
     for part in (*g.critics, *g.mines):
         part.double()
-    ((few, many),) = g._pairs(1)
+    few, many = next(g._pairs())
     parts = {"critics": g.critics, "networks": [net], "mines": g.mines}
     recorders = {name: Recorder([p for m in part for p in m.parameters()], 0.0) for name, part in parts.items()}
     noise = g.noise.get_state()

@@ -232,7 +232,7 @@ class Engine:
         training = Training(self.stack(method, tasks, backbone), method, tasks, of_runs)
         copied = sum(task.valid.x.nbytes for task in tasks)
         training.monitor.at_once = trainers is not None and bool(training.stack.traits.batched) and copied < COPIED
-        training.run(sets, self.trainer.epochs)
+        training.run(sets, self.trainer.epochs, ends=True)
         return self.classifiers(training.stack, training.monitor)
 
     def classifiers(self, stack: Stack, monitor: Monitor) -> list[NetworkClassifier]:

@@ -87,6 +87,10 @@ class Layout(NamedTuple):
     sizes: torch.Tensor
     longest: list[int] | None
 
+    def after(self, steps: int) -> Layout:
+        """Without the first ``steps``."""
+        return Layout(*(None if of_steps is None else of_steps[steps:] for of_steps in self))  # type: ignore[arg-type]
+
     @property
     def active(self) -> list[list[int] | None]:
         """The runs that have rows in each step, None = all R."""
@@ -143,7 +147,9 @@ class Batch(NamedTuple):
 class Rows:
     """Training sets of R runs, each stored once on the device however many runs share it (the same ``Part`` object);
     images as bytes, of which only the batches become floats; token ids as ids, of which a batch has as many columns as
-    its longest text, where ``pad`` says which id fills up the rest."""
+    its longest text, where ``pad`` says which id fills up the rest. A method may change features in place."""
+
+    kept = ("x",)
 
     def __init__(self, sets: Sequence[Part], device: torch.device, dtype: torch.dtype, pad: int | None = None) -> None:
         distinct = list({id(s): s for s in sets}.values())

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from imbalance_bench import progress
+from imbalance_bench.checkpoints import Loop
 from imbalance_bench.config import OF_ALL
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import graph
@@ -95,6 +96,10 @@ class Training:
     ``trainers``: the settings of each run. Rate, its schedule, decay, betas or momentum, and batch size are its own;
     the others (``OF_ALL``) are those of ``trainer``, the first."""
 
+    kept = (
+        "stack", "descent", "monitor", "shuffling", "moving", "drawing", "epoch", "steps", "rates", "layout", "taken",
+    )  # fmt: skip
+
     def __init__(self, stack: Stack, method: Trainable, tasks: Sequence[Task], trainers: Sequence[Trainer]) -> None:
         self.stack, self.method, self.tasks, self.trainers = stack, method, tasks, trainers
         self.trainer = trainer = trainers[0]
@@ -115,6 +120,9 @@ class Training:
         self.epoch = 0
         # Of each run: the steps that it has taken, and its learning rate in the present one.
         self.steps, self.rates = [0] * len(tasks), [t.lr for t in trainers]
+        # Of the present epoch: its batches, and the steps that were taken one by one.
+        self.layout: Layout | None = None
+        self.taken: list[Step] = []
         self._fixed: tuple[tuple[Rows, Objective, Hashable], FixedEpochs | None] | None = None
         self.falling = any(t.schedule == "inverse_time" for t in trainers)  # from step to step
 
@@ -125,24 +133,29 @@ class Training:
         objective: Objective | None = None,
         sampler: Sampler | None = None,
         phase: str = "training",
+        ends: bool = False,
     ) -> None:
-        """``epochs`` passes over ``sets``, one set a run. ``objective`` and ``sampler``: the method's own unless given.
-        Returns early when no run is left alive."""
+        """``epochs`` passes over ``sets``, one set a run. ``objective`` and ``sampler``: the method's own unless given;
+        an objective that keeps something from step to step says what (``kept``). ``ends``: networks and monitor are all
+        that is needed of it afterwards. Nothing is done once no run is left alive."""
         trainer, method = self.trainer, self.method
         rows = self.on_device(sets)
         state = TrainState.of(sets, self.tasks[0].classes, trainer.epochs, self.stack.flat)
         objective = objective or method.batch_loss
         batch_sizes = [t.batch_size for t in self.trainers]
-        for _ in range(epochs):
+        keeps = [one for one in (self, objective) if hasattr(one, "kept")]
+        loop = Loop(phase, epochs, *keeps, leaves=(self.stack, self.monitor) if ends else None)
+        for _ in loop:
             state = replace(state, epoch=self.epoch, generators=self.drawing)
-            steps: list[Step] = []
             alive = self.monitor.alive
             if not alive:
-                return
-            layout = rows.layout(rows.plans(sampler or method.sampler, batch_sizes, self.shuffling))
-            if fixed := self.fixed(rows, objective, layout, state):
+                continue
+            if self.layout is None:
+                self.layout = rows.layout(rows.plans(sampler or method.sampler, batch_sizes, self.shuffling))
+            layout, steps = Layout(*self.layout), self.taken
+            if fixed := None if steps else self.fixed(rows, objective, layout, state):
                 steps = self.replayed(fixed, layout, alive)
-            for batch in () if fixed else rows.laid_out(layout):
+            for batch in () if fixed else rows.laid_out(layout.after(len(steps))):
                 if self.augment is not None:
                     batch = self.augment(batch, self.moving)
                 if self.falling or not steps:
@@ -153,6 +166,8 @@ class Training:
                 # A shorter run sits steps out: its rate must not fall in them.
                 self.steps = [step + (size > 0) for step, size in zip(self.steps, batch.sizes)]
                 progress.report(phase, self.epoch + len(steps) / len(layout.rows), trainer.epochs)
+                loop.point()
+            self.layout, self.taken = None, []
             self.monitor.close(phase, self.epoch, trainer.epochs, steps, trainer.validate_every)
             self.epoch += 1
 

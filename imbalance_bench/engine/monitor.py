@@ -20,6 +20,8 @@ Step = tuple[list[int] | None, dict[str, torch.Tensor]]
 class Monitor:
     """Watches runs train: history, divergence, and the epoch that scores best on validation."""
 
+    kept = ("history", "failures", "best", "best_score")
+
     def __init__(self, stack: Stack, tasks: Sequence[Task]) -> None:
         self.stack, self.tasks = stack, tasks
         self.history: list[list[dict[str, float]]] = [[] for _ in tasks]

@@ -28,6 +28,7 @@ class Optimiser:
     nothing of a step may depend on the host: what differs between runs and steps is a table on the device.
     """
 
+    kept = ("state",)
     state: dict[str, torch.Tensor]
     """What it remembers, by name, a row a run: changed in place, and what a continued training needs."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.augment import augmentation
 from imbalance_bench.engine.batches import Rows
@@ -29,8 +30,8 @@ def train_sequential(
 ) -> Monitor:
     """As ``Training.run``, one run after the other."""
     whole = Monitor(stack, tasks)
-    for r, (task, part) in enumerate(zip(tasks, sets)):
-        monitor = _train_one(stack, r, method, task, part, trainer)
+    for r in Loop("runs", len(tasks), whole, stack):
+        monitor = _train_one(stack, r, method, tasks[r], sets[r], trainer)
         whole.history[r], whole.failures[r] = monitor.history[0], monitor.failures[0]
         whole.best[r], whole.best_score[r] = monitor.best[0], monitor.best_score[0]
     return whole

@@ -96,6 +96,7 @@ class Stack:
     ``scale``: what ``predict`` multiplies logits by; a method whose loss does so itself sets it (LDAM).
     """
 
+    kept = ("flat",)
     scale = 1.0
     outputs: int | None = None  # logits a row, where that is known
     built_for: tuple[tuple[int, ...], int, str] | None = None  # shape, classes and head of ``build`` of a backbone

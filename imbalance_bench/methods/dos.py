@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
+from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
@@ -87,14 +88,17 @@ class DOS(Method):
         training.run(sets, initial)
         classes = [self.classes(t, s, engine.device) for t, s in zip(tasks, sets)]
         objective: MultiTaskLoss | None = None
-        for _ in range(engine.trainer.epochs - initial):
-            targets = self.targets(training, sets, classes)
-            plans = [
-                self.enlarged(of_class[s.y], engine.trainer.batch_size, g)
-                for of_class, s, g in zip(times, sets, training.shuffling)
-            ]
-            objective = self.objective(targets, objective)
-            training.run(sets, 1, objective, replay(plans), phase="over-sampled training")
+        present = Round()
+        loop = Loop("rounds", engine.trainer.epochs - initial, training, present)
+        for _ in loop:
+            if not loop.inside:
+                present.targets = self.targets(training, sets, classes)
+                present.plans = [
+                    self.enlarged(of_class[s.y], engine.trainer.batch_size, g)
+                    for of_class, s, g in zip(times, sets, training.shuffling)
+                ]
+            objective = self.objective([Targets(*of_run) for of_run in present.targets], objective)
+            training.run(sets, 1, objective, replay(present.plans), phase="over-sampled training")
         classifiers = []
         for r, made in enumerate(engine.classifiers(training.stack, training.monitor)):
             task, rows = tasks[r], sets[r]
@@ -204,6 +208,16 @@ class Targets(NamedTuple):
     v: torch.Tensor
     members: torch.Tensor
     real: torch.Tensor
+
+
+class Round:
+    """What a round is trained on: the targets of each run, and its batches."""
+
+    kept = ("targets", "plans")
+
+    def __init__(self) -> None:
+        self.targets: list[Targets] = []
+        self.plans: list[torch.Tensor] = []
 
 
 class MultiTaskLoss:

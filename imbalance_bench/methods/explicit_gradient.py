@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
@@ -143,9 +144,9 @@ class ExplicitGradient(Method):
         sources = (train, valid, synthetic)
         step = partial(self.meta_losses, stack, twin, synthetic.x)
         fixed: FixedMeta | None = None
-        for epoch in range(self.meta_epochs):
+        for epoch in Loop("meta", self.meta_epochs, stack, twin, monitor, synthetic, generators):
             if not monitor.alive:
-                break
+                continue
             plans = [shuffled(len(y), engine.trainer.batch_size, g) for y, g in zip(train.labels, generators)]
             lengths = [len(p) for p in plans]
             valid_plans = [self.valid_plan(y, t, n, g) for y, t, n, g in zip(valid.labels, tasks, lengths, generators)]

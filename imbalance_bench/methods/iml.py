@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from imbalance_bench import progress
+from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.methods.base import Method, resampling_info
@@ -83,9 +84,9 @@ class IML(Method):
         mapped, basis = mapped * scale, basis * scale
         maps: list[torch.Tensor] = []
         history: list[dict[str, float]] = []
-        for t in range(self.iterations):
+        for t in Loop("metrics", self.iterations, mapped, maps, history):
             step, loss = lmnn(mapped, y, self.targets, self.mu, self.steps)
-            mapped = mapped @ step.T
+            mapped.copy_(mapped @ step.T)
             maps.append(step @ maps[-1] if maps else step)
             history.append({"epoch": t + 1, "train_loss": loss})
             numbers = {"train_loss": loss}
@@ -151,23 +152,33 @@ def lmnn(x: torch.Tensor, labels: torch.Tensor, k: int, mu: float, steps: int) -
         loss, gradient = lmnn_loss(x @ where.T, labels, targets, real, mu)
         return float(loss) / len(x), gradient.T @ x / len(x)
 
-    current = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)
-    loss, gradient = at(current)
-    # The first step tried is as long as a tenth of the map.
-    first = rate = 0.1 * float(current.norm() / gradient.norm().clamp(min=1e-12))
-    for _ in range(steps):
-        moved = current - rate * gradient
-        new_loss, new_gradient = at(moved)
-        if not new_loss < loss:
-            rate *= SHRINKAGE
-            if rate < TOLERANCE * first:
-                break
+    now = Descent(torch.eye(x.shape[1], dtype=x.dtype, device=x.device), at)
+    first = now.rate
+    loop = Loop("metric", steps, now)
+    for _ in loop:
+        moved = now.map - now.rate * now.gradient
+        loss, gradient = at(moved)
+        if not loss < now.loss:
+            now.rate *= SHRINKAGE
+            if now.rate < TOLERANCE * first:
+                loop.stop()
             continue
-        gain = loss - new_loss
-        current, loss, gradient, rate = moved, new_loss, new_gradient, rate * GROWTH
-        if gain < TOLERANCE * loss:
-            break
-    return current, loss
+        if now.loss - loss < TOLERANCE * loss:
+            loop.stop()
+        now.map, now.loss, now.gradient, now.rate = moved, loss, gradient, now.rate * GROWTH
+    return now.map, now.loss
+
+
+class Descent:
+    """Where a descent on LMNN's loss is: its map, the loss ``at`` it and the gradient there, and how far it steps."""
+
+    kept = ("map", "loss", "gradient", "rate")
+
+    def __init__(self, start: torch.Tensor, at: Callable[[torch.Tensor], tuple[float, torch.Tensor]]) -> None:
+        self.map = start
+        self.loss, self.gradient = at(start)
+        # The first step tried is as long as a tenth of the map.
+        self.rate = 0.1 * float(start.norm() / self.gradient.norm().clamp(min=1e-12))
 
 
 def lmnn_loss(

@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import cycle
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
+from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     import torch
 
     from imbalance_bench.engine import Engine
-    from imbalance_bench.engine.batches import Batch
+    from imbalance_bench.engine.batches import Batch, Sampler
     from imbalance_bench.engine.loop import Training, TrainState
     from imbalance_bench.engine.stack import Stack
 
@@ -77,7 +79,6 @@ class LMLE(Method):
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         import torch
 
-        from imbalance_bench.engine.batches import replay
         from imbalance_bench.methods.shared.decisions import DeepClassifier
 
         sets = [engine.rows_of(t) for t in tasks]
@@ -88,17 +89,17 @@ class LMLE(Method):
         training = engine.begin(self, unvalidated(tasks), backbone)
         initial = min(round(self.initial * epochs), epochs - 1)
         training.run(sets, initial, phase="softmax training")
-        clusterings: list[Clustering | None] = []
+        period = Period()
         # On the device once: a copy a step would be made in each.
         objective = partial(self.quintuplet_loss, torch.tensor(self.margins, dtype=engine.dtype).to(engine.device))
-        for epoch in range(epochs - initial):
-            if epoch % self.refresh == 0:
-                clusterings = [self.clustering(training, r, t, sets, epoch) for r, t in enumerate(tasks)]
-            plans = [
-                quintuplet_batches(c, s.y, engine.trainer.batch_size, g)
-                for c, s, g in zip(clusterings, sets, training.shuffling)
-            ]
-            training.run(sets, 1, objective, replay(plans), phase="quintuplet training")
+        loop = Loop("periods", -(-(epochs - initial) // self.refresh), training, period)
+        for done in loop:
+            epoch = done * self.refresh
+            if not loop.inside:
+                period.take([self.clustering(training, r, t, sets, epoch) for r, t in enumerate(tasks)])
+            sampler = period.sampler([rows.y for rows in sets])
+            length = min(self.refresh, epochs - initial - epoch)
+            training.run(sets, length, objective, sampler, phase="quintuplet training")
         classifiers: list[Classifier] = []
         for r, made in enumerate(engine.classifiers(training.stack, training.monitor)):
             made.info |= resampling_info(tasks[r], sets[r])
@@ -165,6 +166,17 @@ class Clustering:
             for a in (labels, cluster, np.array(owner), np.concatenate(pooled))
         )
 
+    @property
+    def parts(self) -> tuple[torch.Tensor, ...]:
+        """What makes the same one again, for ``of``."""
+        return self.h, self.labels, self.cluster, self.owner, self.pool
+
+    @classmethod
+    def of(cls, parts: Sequence[torch.Tensor]) -> Clustering:
+        made = cls.__new__(cls)
+        made.h, made.labels, made.cluster, made.owner, made.pool = parts
+        return made
+
     def centres(self) -> torch.Tensor:
         """Mean embeddings (m, d) of the clusters."""
         sums = self.h.new_zeros(len(self.owner), self.h.shape[1]).index_add_(0, self.cluster, self.h)
@@ -203,6 +215,24 @@ def kmeans(x: np.ndarray, clusters: int, seed: int) -> np.ndarray:
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer distinct rows than clusters
         found = KMeans(min(clusters, len(x)), n_init=1, max_iter=30, random_state=seed).fit_predict(x)
     return np.unique(found, return_inverse=True)[1]
+
+
+class Period:
+    """The passes between two looks at where rows are: the clusterings of the runs, None of those that diverged."""
+
+    kept = ("clusterings",)
+
+    def __init__(self) -> None:
+        self.clusterings: list[tuple[torch.Tensor, ...] | None] = []
+
+    def take(self, found: Sequence[Clustering | None]) -> None:
+        self.clusterings = [None if one is None else one.parts for one in found]
+
+    def sampler(self, labels: Sequence[np.ndarray]) -> Sampler:
+        """Batches of each run in turn, with labels (n,), as an epoch asks for them."""
+        found = [None if parts is None else Clustering.of(parts) for parts in self.clusterings]
+        runs = cycle(zip(found, labels))
+        return lambda _, batch_size, generator: quintuplet_batches(*next(runs), batch_size, generator)
 
 
 def quintuplet_batches(

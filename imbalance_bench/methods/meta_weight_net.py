@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,6 +88,8 @@ class MetaWeightNet(Method):
 
 class Weighing:
     """The objective Σ_i v_i L_i(w) (R,) for ``Training.run``, and the V-nets of R runs that it trains on the way."""
+
+    kept = ("vnet", "descent", "batches", "moving", "taken", "sums")
 
     def __init__(self, options: MetaWeightNet, training: Training, metas: Sequence[Part]) -> None:
         import torch
@@ -223,15 +224,18 @@ class Sent:
 class MetaBatches:
     """The meta batches of R runs, ``each`` rows of every class; ``PLANNED`` are sent to the device at a time."""
 
+    kept = ("plans", "ahead", "there", "used", "longest")
+
     def __init__(self, rows: Rows, each: int, generators: Sequence[torch.Generator]) -> None:
         import torch
 
         self.rows, runs = rows, len(generators)
-        self.plans = [endless(labels, each, g) for labels, g in zip(rows.labels, generators)]
+        self.plans = [Endless(labels, each, g) for labels, g in zip(rows.labels, generators)]
         self.sizes = [each * len(torch.unique(labels)) for labels in rows.labels]
         # The next ones of each run, (PLANNED, size) here and (R, PLANNED, B) there, of which so many are used.
         self.ahead = [torch.zeros(PLANNED, size, dtype=torch.int64) for size in self.sizes]
-        self.there, self.used, self.longest = torch.zeros(0), [PLANNED] * runs, list[list[int]]()
+        self.there, self.used = torch.zeros(0, dtype=torch.int64, device=rows.x.device), [PLANNED] * runs
+        self.longest: list[list[int]] = []
         self.offsets = torch.tensor(rows.offsets, device=rows.x.device)[:, None]
         real = (torch.arange(max(self.sizes)) < torch.tensor(self.sizes)[:, None]).to(rows.like)
         self.weight = real / real.sum(1, keepdim=True)
@@ -265,7 +269,7 @@ class MetaBatches:
         import torch
 
         runs = zip(self.ahead, self.used, self.plans)
-        self.ahead = [torch.cat([ahead[used:], *islice(plan, used)]) for ahead, used, plan in runs]
+        self.ahead = [torch.cat([ahead[used:], plan.next(used)]) for ahead, used, plan in runs]
         self.used = [0] * len(self.ahead)
         rows = [ahead + offset for ahead, offset in zip(self.ahead, self.rows.offsets)]
         if self.rows.lengths is not None:
@@ -275,12 +279,26 @@ class MetaBatches:
         self.there = torch.stack(padded).to(self.rows.x.device, non_blocking=True)
 
 
-def endless(labels: torch.Tensor, each: int, generator: torch.Generator) -> Iterator[torch.Tensor]:
-    """Batches (1, classes · each) of row numbers with ``each`` rows of every class, in shuffled passes."""
-    import torch
+class Endless:
+    """Batches of row numbers with ``each`` rows of every class, in shuffled passes."""
 
-    from imbalance_bench.engine.batches import stratified
+    kept = ("left", "generator")
 
-    sizes = dict.fromkeys(torch.unique(labels).tolist(), each)
-    while True:
-        yield from stratified(labels, sizes, PLANNED, generator).split(1)
+    def __init__(self, labels: torch.Tensor, each: int, generator: torch.Generator) -> None:
+        import torch
+
+        self.labels, self.generator = labels, generator
+        self.sizes = dict.fromkeys(torch.unique(labels).tolist(), each)
+        self.left = torch.zeros(0, sum(self.sizes.values()), dtype=torch.int64)
+
+    def next(self, n: int) -> torch.Tensor:
+        """The next ``n`` batches, (n, classes · each)."""
+        import torch
+
+        from imbalance_bench.engine.batches import stratified
+
+        while len(self.left) < n:
+            drawn = stratified(self.labels, self.sizes, PLANNED, self.generator)
+            self.left = torch.cat([self.left, drawn])
+        batches, self.left = self.left.split([n, len(self.left) - n])
+        return batches

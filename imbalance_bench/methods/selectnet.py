@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -53,23 +53,7 @@ class SelectNet(ContextTraining):
 
     def rule(self, tasks: Sequence[Task], engine: Engine) -> Rule:
         inputs = tasks[0].classes + (self.inputs != "probabilities")
-        fresh = partial(SelectionNetworks, self, inputs, [t.seed for t in tasks], engine.dtype)
-        kept = fresh()
-
-        def chosen(seen: Mapping[int, Predicted]) -> Mapping[int, Selection]:
-            networks = fresh() if self.restart else kept
-            data = {r: self.data(p) for r, p in seen.items()}
-            networks.fit({r: (z, excess) for r, (_, z, excess) in data.items()})
-            choices = {}
-            for r, (rows, z, excess) in data.items():
-                scores = networks.scores(r, z)
-                added = np.zeros(len(seen[r].minor), dtype=bool)
-                added[rows] = scores > self.threshold
-                facts = {"selection_loss": float((scores * excess).mean())} if len(rows) else {}
-                choices[r] = Selection(added & seen[r].minor, facts)
-            return choices
-
-        return chosen
+        return Chosen(self, partial(SelectionNetworks, self, inputs, [t.seed for t in tasks], engine.dtype))
 
     def data(self, predicted: Predicted) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Training data of f_s: m of the n samples, (m,), their z (m, C + 1), or (m, C) without the loss, and
@@ -85,8 +69,33 @@ class SelectNet(ContextTraining):
         return rows, z, loss - self.penalty
 
 
+class Chosen:
+    """The rule: samples that f_s, trained on what the classifier says of them, gives more than the threshold."""
+
+    kept = ("networks",)
+
+    def __init__(self, options: SelectNet, fresh: Callable[[], SelectionNetworks]) -> None:
+        self.options, self.fresh = options, fresh
+        self.networks = fresh()
+
+    def __call__(self, seen: Mapping[int, Predicted]) -> Mapping[int, Selection]:
+        o, networks = self.options, self.fresh() if self.options.restart else self.networks
+        data = {r: o.data(p) for r, p in seen.items()}
+        networks.fit({r: (z, excess) for r, (_, z, excess) in data.items()})
+        choices = {}
+        for r, (rows, z, excess) in data.items():
+            scores = networks.scores(r, z)
+            added = np.zeros(len(seen[r].minor), dtype=bool)
+            added[rows] = scores > o.threshold
+            facts = {"selection_loss": float((scores * excess).mean())} if len(rows) else {}
+            choices[r] = Selection(added & seen[r].minor, facts)
+        return choices
+
+
 class SelectionNetworks:
     """f_s of every run, trained together. They lie on the CPU: their steps are too small for a GPU."""
+
+    kept = ("stack", "descent", "generators")
 
     def __init__(self, options: SelectNet, inputs: int, seeds: Sequence[int], dtype: torch.dtype) -> None:
         import torch

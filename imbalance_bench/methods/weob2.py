@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench import progress
+from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.methods.base import Method, resampling_info
@@ -166,14 +167,15 @@ def learn(
     weights = like.new_zeros(len(sets), counts.shape[2], sets[0].x[0].size + 1)
     seen = like.new_empty(*signs.shape[:2], len(ENSEMBLES))
     total = torch.zeros(len(sets), dtype=torch.double)
-    for start in range(0, len(signs), CHUNK):
+    for chunk in Loop("stream", -(-len(signs) // CHUNK), weights, seen, total):
+        start = chunk * CHUNK
         progress.report("stream", start, len(signs), "rows")
         x = padded([flat_vectors(s.x[o[start : start + CHUNK]]) for s, o in zip(sets, orders)])
         x = torch.nn.functional.pad(x, (1, 0), value=1.0)
         lengths = x.square().sum(2)
         # On the host: running sums of floats on a GPU come out another way each time.
         totals = total + lengths.cpu().double().cumsum(0)
-        total = totals[-1]
+        total.copy_(totals[-1])
         rates = lr * torch.arange(start + 1, start + len(x) + 1)[:, None] / totals
         reach = (rates.to(like) * lengths)[:, :, None]  # how far a step with weight 1 may move a row's own log-odds
         for t in range(len(x)):

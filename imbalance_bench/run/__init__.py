@@ -6,19 +6,20 @@ import logging
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from imbalance_bench import identity, metrics, origin, progress, scoring
+from imbalance_bench import checkpoints, identity, metrics, origin, progress, scoring
+from imbalance_bench.checkpoints import Checkpoints, going_on
 from imbalance_bench.config import Config, cell_name
 from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.plugins import in_own_code
 from imbalance_bench.run.recipe import Data, Prepared, data_of, fit, prepare, score
-from imbalance_bench.store import NEW_LOG, Record, Store
+from imbalance_bench.store import NEW_LOG, Record, Store, atomic_write
 from imbalance_bench.trackers import Live, Subject
 
 log = logging.getLogger("imbalance_bench")
@@ -93,6 +94,8 @@ class Work:
                 self.outcome = self._ended("busy", "another process is working on it")
             elif self.config.cache != "overwrite" and (record := self.folder.record()) is not None:
                 self.outcome = _done_before(self.config, record)
+            elif self.config.cache == "overwrite":
+                checkpoints.remove(self.folder.path)
             try:
                 yield
             finally:
@@ -112,10 +115,13 @@ class Work:
         except Declined as reason:
             record = self._record("declined", time.perf_counter() - start)
             self.folder.finish(record | {"reason": str(reason)})
+            checkpoints.remove(self.folder.path)
             self.outcome = self._ended("declined", str(reason))
         except Exception as error:
             message = in_own_code(error, self.config.plugins)
             self.folder.fail(message, traceback.format_exc())
+            if not (devices.lost(error) or devices.out_of_memory(error) or isinstance(error, (OSError, MemoryError))):
+                checkpoints.remove(self.folder.path)  # whoever repairs what it is begins with nothing of it
             kept = "; the earlier record is kept" if (self.folder.path / "record.json").exists() else ""
             self.outcome = replace(self._ended("failed", message + kept), lost=devices.lost(error))
         finally:
@@ -140,7 +146,9 @@ class Work:
 
     def fit_alone(self, cell: Prepared) -> None:
         """Trains the cell's runs, in a program of their own."""
-        self.do(partial(fit, cell))
+        of_cell = checkpoints_of([self])
+        self.do(partial(going_on, of_cell, partial(fit, cell)))
+        self.seconds += of_cell.spent
 
     def finish(self, cell: Prepared) -> None:
         """Scores a trained cell and writes its record. Raises BenchError where the disk does not take it."""
@@ -152,6 +160,7 @@ class Work:
         record["provenance"] |= facts.pop("provenance")
         record = facts | record
         self.folder.finish(record, files)
+        checkpoints.remove(self.folder.path)
         runs = record["runs"]
         failures = [f"fold {r['fold']} repeat {r['repeat']} diverged: {r['failure']}" for r in runs if r["failure"]]
         outcome = self._ended("done", "\n  ".join(failures))
@@ -180,6 +189,27 @@ class Work:
             "seconds": round(seconds, 3),
             "provenance": {"date": identity.now(), **identity.provenance()},
         }
+
+
+def checkpoints_of(works: Sequence[Work]) -> Checkpoints:
+    """The checkpoints of cells that are trained together, beside the record of the first."""
+    configs = [work.config for work in works]
+
+    def of() -> dict[str, Any]:
+        import torch
+
+        from imbalance_bench import devices
+
+        return {
+            "cells": [work.folder.path.name for work in works],
+            "code": {name: sum_ for config in configs for name, sum_ in identity.code(config.plain).items()},
+            # What is no part of a cell's identity, and yet of how its numbers come about.
+            "trainer": [config.plain["trainer"] for config in configs],
+            "device": devices.choose_device(configs[0].device).type,
+            "torch": torch.__version__,
+        }
+
+    return Checkpoints(works[0].folder.path / checkpoints.NAME, configs[0].checkpoint_minutes, of, atomic_write)
 
 
 class Log:

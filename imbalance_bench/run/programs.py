@@ -18,9 +18,10 @@ from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imbalance_bench import identity, progress
+from imbalance_bench.checkpoints import going_on
 from imbalance_bench.config import OF_ALL, Config
 from imbalance_bench.errors import BenchError
-from imbalance_bench.run import Outcome, Work, logged
+from imbalance_bench.run import Outcome, Work, checkpoints_of, logged
 from imbalance_bench.run.recipe import Prepared, data_of, fit_in_chunks, say_once
 from imbalance_bench.tally import DeviceLost
 
@@ -256,16 +257,18 @@ def fit_together(members: Sequence[Member]) -> bool:
         [path for member in members for path in member.work.progress.paths],
         listeners=[listener for member in members for listener in member.work.listeners_among],
     )
+    of_program = checkpoints_of([member.work for member in members])
     start, captured = time.perf_counter(), Replayed.captured
     try:
         with progress.following(shared), logged(*(member.work.log for member in members)):
-            made, sizes = fit_in_chunks(_fit, ordered, len(ordered))
+            made, sizes = going_on(of_program, lambda: fit_in_chunks(_fit, ordered, len(ordered)))
     except Exception as error:
         if devices.lost(error):
             raise DeviceLost from error
         log.warning("%d cells are trained one by one, since together: %s", len(members), error)
+        of_program.remove()
         return False
-    each = (time.perf_counter() - start) / len(ordered)
+    each = (of_program.spent + time.perf_counter() - start) / len(ordered)
     for member in members:
         cell = member.cell
         own = [classifier for run, classifier in zip(ordered, made) if run.cell is cell]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from imbalance_bench import metrics, progress, scoring, slices
+from imbalance_bench import checkpoints, metrics, progress, scoring, slices
 from imbalance_bench.config import Config
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.together import copies_together
@@ -225,7 +225,7 @@ def fit_in_chunks(
         some = tasks[first : first + sizes[-1]]
         runs = f"run {first + 1}" + (f" to {first + len(some)}" if len(some) > 1 else "")
         try:
-            with progress.within(f"{runs} of {len(tasks)}" if len(some) < len(tasks) else ""):
+            with progress.within(f"{runs} of {len(tasks)}" if len(some) < len(tasks) else ""), checkpoints.part(runs):
                 classifiers += fit(some)
         except RuntimeError as error:
             if not devices.out_of_memory(error):

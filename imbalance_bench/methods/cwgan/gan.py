@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from imbalance_bench import progress
+from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import graph
 from imbalance_bench.engine.batches import Batch, Layout, Rows
@@ -160,10 +161,11 @@ class GANs:
         critic_optimiser = Adam(self.critic, self.options.lr, self.options.betas)
         generator_optimiser = Adam(self.generator, self.options.lr, self.options.betas)
         fixed: FixedGANs | None = None
-        for epoch in range(self.options.epochs):
+        keeps = self.critic, self.generator, critic_optimiser, generator_optimiser, self.generators, self.monitor
+        for epoch in Loop("GAN", self.options.epochs, *keeps):
             alive, steps = self.monitor.alive, list[Step]()
             if not alive:
-                break
+                continue
             layout = self._layout()
             if fixed is None and graph.wanted(self.graph, self.rows.x.device, self.options.epochs * len(layout.rows)):
                 fixed = FixedGANs(self, critic_optimiser, generator_optimiser, layout)
@@ -200,7 +202,7 @@ class GANs:
     def _train_auxiliary(self, auxiliary: Stack) -> None:
         """The auxiliary classifier learns the real rows first and is fixed then."""
         optimiser = Adam(auxiliary, self.options.ac_lr, self.options.betas)
-        for _ in range(self.options.ac_epochs):
+        for _ in Loop("auxiliary classifier", self.options.ac_epochs, auxiliary, optimiser, self.generators):
             for batch in self.rows.laid_out(self._layout()):
                 auxiliary.backward(batch.mean(cross_entropy(auxiliary(batch.x), batch.y)).sum())
                 optimiser.step(batch.active)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from imbalance_bench import metrics, progress
+from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError
@@ -106,7 +107,8 @@ class Mesa(Method):
         actions: list[float] = []
         growth.start()
         steps = self.random_steps + self.learned_steps
-        for step in range(steps):
+        keeps = sampler, rng, history, memory, growth, actions
+        for step in Loop("meta-sampler", steps, *keeps, leaves=keeps[:3]):
             progress.report("meta-sampler", step, steps, "steps", {"episodes": len(history)})
             if growth.complete:
                 growth.start()
@@ -120,7 +122,7 @@ class Mesa(Method):
             if growth.complete:
                 row = {"epoch": len(history) + 1, "valid_score": growth.score, "action": float(np.mean(actions))}
                 history.append(row)
-                actions = []
+                actions.clear()
         return history
 
     def prefilled(self, rng: np.random.Generator) -> Replay:
@@ -143,8 +145,11 @@ class Growth:
     """An ensemble that grows tree by tree, and what the meta-sampler sees of it.
 
     The summed probabilities of the majority training rows and of the validation rows are kept, so that each tree is
-    asked once. ``score``: AUC-PR on the validation part; ``size``: majority rows that a tree learns.
+    asked once. ``score``: AUC-PR on the validation part; ``size``: majority rows that a tree learns. ``grown``: the
+    majority rows and the seed of each tree, from which they are grown again.
     """
+
+    kept = ("grown",)
 
     def __init__(self, options: Mesa, task: Task, rng: np.random.Generator) -> None:
         for name, part in (("training", task.train), ("validation", task.valid)):
@@ -159,7 +164,22 @@ class Growth:
         self.valid, self.positive = flat(task.valid, slice(None)), task.valid.y == 1
         self.size = min(max(round(options.train_ir * len(self.minority)), 1), len(self.majority))
         self.labels = np.repeat([1, 0], [len(self.minority), self.size])
+        self._clear()
+
+    def _clear(self) -> None:
         self.trees: list[Any] = []
+        self._grown: list[tuple[np.ndarray, int]] = []
+        self.sums = [np.zeros(len(self.majority)), np.zeros(len(self.valid))]
+
+    @property
+    def grown(self) -> tuple[tuple[np.ndarray, int], ...]:
+        return tuple(self._grown)
+
+    @grown.setter
+    def grown(self, grown: tuple[tuple[np.ndarray, int], ...]) -> None:
+        self._clear()
+        for rows, seed in grown:
+            self._grow(rows, seed)
 
     @property
     def complete(self) -> bool:
@@ -167,9 +187,9 @@ class Growth:
 
     def start(self) -> None:
         """A new ensemble of one tree, whose majority rows are drawn uniformly."""
-        self.trees = []
-        self.sums = [np.zeros(len(self.majority)), np.zeros(len(self.valid))]
-        self._grow(self.rng.choice(len(self.majority), self.size, replace=False))
+        self._clear()
+        rows = self.rng.choice(len(self.majority), self.size, replace=False)
+        self._grow(rows, int(self.rng.integers(2**31)))
 
     def state(self) -> np.ndarray:
         """Histograms of |y - p|, which is p for the majority, over training and validation rows, (2 · bins,)."""
@@ -179,7 +199,8 @@ class Growth:
     def step(self, action: float) -> float:
         """Adds the tree of action μ; the gain in ``score``."""
         before = self.score
-        self._grow(self.draw(action))
+        rows = self.draw(action)
+        self._grow(rows, int(self.rng.integers(2**31)))
         return self.score - before
 
     def draw(self, action: float) -> np.ndarray:
@@ -187,12 +208,13 @@ class Growth:
         weights = gaussian(self.sums[0] / len(self.trees), action, self.options.sigma)
         return self.rng.choice(len(weights), self.size, replace=False, p=weights / weights.sum())
 
-    def _grow(self, rows: np.ndarray) -> None:
+    def _grow(self, rows: np.ndarray, seed: int) -> None:
         from sklearn.tree import DecisionTreeClassifier
 
-        tree = DecisionTreeClassifier(random_state=int(self.rng.integers(2**31)))
+        tree = DecisionTreeClassifier(random_state=seed)
         tree.fit(np.concatenate([self.minority, self.majority[rows]]), self.labels)
         self.trees.append(tree)
+        self._grown.append((rows, seed))
         for sums, x in zip(self.sums, (self.majority, self.valid)):
             sums += tree.predict_proba(x, check_input=False)[:, 1]
         self.score = metrics.average_precision(self.positive, self.sums[1])

@@ -62,6 +62,8 @@ class Transitions(NamedTuple):
 class Replay:
     """The last ``capacity`` transitions."""
 
+    kept = ("columns", "pushed")
+
     def __init__(self, capacity: int, states: int) -> None:
         self.columns = [np.zeros((capacity, width), np.float32) for width in (states, 1, 1, states, 1)]
         self.pushed = 0
@@ -83,6 +85,8 @@ class Replay:
 
 class SAC:
     """An actor, two critics Q(s, a) and their slowly following targets."""
+
+    kept = ("actor", "critics", "targets", "actor_optimiser", "critic_optimiser", "generator")
 
     def __init__(self, options: SACOptions, states: int, seed: int) -> None:
         self.options = options

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from imbalance_bench import progress
+from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Vocabulary
 from imbalance_bench.engine.memory import give_back_freed_memory
 from imbalance_bench.errors import BenchError
@@ -77,15 +78,53 @@ class ClassTexts:
         ids = self.ids[rows.to(self.ids.device), : int(lengths.max())]
         return Texts(ids, torch.arange(ids.shape[1], device=ids.device) < lengths.to(ids.device)[:, None])
 
-    def batches(self, size: int, generator: torch.Generator) -> Iterator[Texts]:
-        """Full batches without end, in shuffled passes, each of texts of about one length."""
-        while True:
-            order = torch.randperm(len(self), generator=generator)[: len(self) // size * size]
-            pools = order.split(BUCKETS * size)
-            batches = torch.cat([pool[self.lengths[pool].argsort(stable=True)] for pool in pools]).view(-1, size)
-            for rows in batches[torch.randperm(len(batches), generator=generator)]:
-                # In any order: rows of two sides are paired, and length must not say with which.
-                yield self.take(rows[torch.randperm(size, generator=generator)])
+    def batches(self, size: int, generator: torch.Generator) -> Batches:
+        """Full batches without end."""
+        return Batches(self, size, generator)
+
+
+class Batches:
+    """Full batches of texts without end, in shuffled passes, each of texts of about one length."""
+
+    kept = ("left",)  # the generator is somebody else's too
+
+    def __init__(self, texts: ClassTexts, size: int, generator: torch.Generator) -> None:
+        self.texts, self.size, self.generator = texts, size, generator
+        self.left: list[list[int]] = []  # of the present pass
+
+    def __iter__(self) -> Iterator[Texts]:
+        return self
+
+    def __next__(self) -> Texts:
+        if not self.left:
+            self.left = self._pass()
+        rows = torch.tensor(self.left.pop(0))
+        # In any order: rows of two sides are paired, and length must not say with which.
+        return self.texts.take(rows[torch.randperm(self.size, generator=self.generator)])
+
+    def _pass(self) -> list[list[int]]:
+        texts, size = self.texts, self.size
+        order = torch.randperm(len(texts), generator=self.generator)[: len(texts) // size * size]
+        pools = order.split(BUCKETS * size)
+        batches = torch.cat([pool[texts.lengths[pool].argsort(stable=True)] for pool in pools]).view(-1, size)
+        of_pass: list[list[int]] = batches[torch.randperm(len(batches), generator=self.generator)].tolist()
+        return of_pass
+
+
+class Pairs:
+    """Batches of both sides, whose rows are paired at random."""
+
+    kept = ("sides",)
+
+    def __init__(self, *sides: Batches) -> None:
+        self.sides = list(sides)
+
+    def __iter__(self) -> Iterator[tuple[Texts, Texts]]:
+        return self
+
+    def __next__(self) -> tuple[Texts, Texts]:
+        few, many = (next(side) for side in self.sides)
+        return few, many
 
 
 class Generator:
@@ -94,6 +133,8 @@ class Generator:
 
     ``history``: a dict an epoch: tau, discriminator losses, bounds of MI (nats), anchors so far.
     """
+
+    kept = ("networks", "critics", "mines", "shuffling", "noise", "history")
 
     def __init__(
         self,
@@ -158,7 +199,10 @@ class Generator:
         net = self.networks
         optimiser = _adam([net], self.options.pretrain_lr)
         losses: list[torch.Tensor] = []
-        for few, many in self._pairs(steps):
+        pairs = self._pairs()
+        loop = Loop("pre-training", steps, self, optimiser, pairs, losses)
+        for _ in loop:
+            few, many = next(pairs)
             (_, q), (states, k) = net.read(few), net.read(many)
             of_few = net.reconstruction(net.minority, few, net.unfolded(latent(q, k)))
             of_many = net.reconstruction(net.majority, many, Memory(states, many.real))
@@ -166,7 +210,7 @@ class Generator:
             losses.append(of_few.detach())
             progress.report("pre-training", len(losses), steps, "steps")
             if len(losses) % LOOK == 0 and self._settled(losses[-LOOK:]):
-                break
+                loop.stop()
         self._settled(losses[-LOOK:])
         give_back_freed_memory()
         return len(losses)
@@ -174,7 +218,9 @@ class Generator:
     def _learn_bounds(self, steps: int, lr: float, latent: Latent) -> None:
         """The MINEs on Q, K and ``latent`` of both."""
         optimiser = _adam(self.mines, lr)
-        for few, many in self._pairs(steps):
+        pairs = self._pairs()
+        for _ in Loop("bounds", steps, self, optimiser, pairs):
+            few, many = next(pairs)
             with torch.no_grad():
                 q, k = (self.networks.read(texts)[1] for texts in (few, many))
                 fused = latent(q, k)
@@ -208,13 +254,14 @@ class Generator:
         of_networks = _adam([self.networks], o.lr)
         of_mines = _adam(self.mines, o.lr) if self.mines else None
         made: list[tuple[np.ndarray, np.ndarray]] = []
-        done, seconds = 0, 0.0
-        for epoch in range(o.epochs):
+        seconds = 0.0
+        keeps = [self, of_critics, of_networks, *([of_mines] if of_mines else []), made]
+        for epoch in Loop("generator", o.epochs, *keeps):
+            done = sum(len(anchors) for anchors, _ in made)
             tau = (len(self.minority) + self.wanted) / (len(self.minority) + done)
-            steps = [
-                self._iterate(few, many, tau, of_critics, of_networks, of_mines)
-                for few, many in self._pairs(o.epoch_steps)
-            ]
+            pairs, steps = self._pairs(), list[dict[str, torch.Tensor]]()
+            for _ in Loop("iterations", o.epoch_steps, pairs, steps):
+                steps.append(self._iterate(*next(pairs), tau, of_critics, of_networks, of_mines))
             facts = {name: float(torch.stack([s[name] for s in steps]).mean()) for name in steps[0]}
             if bad := [name for name, value in facts.items() if not math.isfinite(value)]:
                 raise Diverged(
@@ -228,10 +275,9 @@ class Generator:
             if until > done:
                 made.append(self.write(order[done:until], tau))
             seconds += time.perf_counter() - start
-            done = until
             give_back_freed_memory()
-            self.history.append({"epoch": epoch + 1, "tau": tau, **facts, "anchors": done})
-            progress.report("generator", epoch + 1, o.epochs, numbers={**facts, "anchors": done})
+            self.history.append({"epoch": epoch + 1, "tau": tau, **facts, "anchors": until})
+            progress.report("generator", epoch + 1, o.epochs, numbers={**facts, "anchors": until})
         anchors, ended = (np.concatenate(parts) for parts in zip(*made))
         tokens = int((anchors != self.known[self.pad]).sum())
         log.info("%d anchors, %d tokens, %.0f tokens/s", len(anchors), tokens, tokens / max(seconds, 1e-9))
@@ -250,7 +296,7 @@ class Generator:
         """Share of the words that the decoder finds, given those before, from Q̃ (from Q̄, given τ), in as many batches
         of minority texts as hold each text about once."""
         net, right = self.networks, []
-        for few, many in self._pairs(-(-len(self.minority) // self.size)):
+        for few, many in islice(self._pairs(), -(-len(self.minority) // self.size)):
             q, k = (net.read(texts)[1] for texts in (few, many))
             latent = net.imitated(q, k) if tau is None else net.latent(q, k, tau)
             ended = net.ended(few)
@@ -267,10 +313,8 @@ class Generator:
         finally:
             self.shuffling.set_state(state)
 
-    def _pairs(self, steps: int) -> Iterator[tuple[Texts, Texts]]:
-        """Batches of both sides, whose rows are paired at random."""
-        sides = (side.batches(self.size, self.shuffling) for side in (self.minority, self.majority))
-        return islice(zip(*sides), steps)
+    def _pairs(self) -> Pairs:
+        return Pairs(*(side.batches(self.size, self.shuffling) for side in (self.minority, self.majority)))
 
     def _settled(self, losses: list[torch.Tensor]) -> bool:
         mean = float(torch.stack(losses).mean())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
+from imbalance_bench.checkpoints import part
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
@@ -158,7 +159,8 @@ class CAG(Method):
         made = Anchors()
         for label, n in wanted.items():
             try:
-                self.generate_class(task, rows, label, n, engine, made)
+                with part(f"generator of class {label}, fold {task.fold} repeat {task.repeat}"):
+                    self.generate_class(task, rows, label, n, engine, made)
             except Diverged as error:
                 return Anchors(failure=str(error))
         return made
@@ -215,7 +217,8 @@ class CAG(Method):
         pretraining = self.key(self.pretraining, task, rows, label, engine)
         pad, tail = task.vocabulary.pad, task.vocabulary.tail
         with engine.autocast():
-            generator.load(engine.cached(f"generator-{pretraining}", generator.pretrained))
+            with part("pre-training"):  # which may be there already
+                generator.load(engine.cached(f"generator-{pretraining}", generator.pretrained))
             pretrained = generator.accuracy()
             self.prepare(generator)
             before = difficult(generator.states(texts), [], generator.states(others), self.neighbours)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import graph
 from imbalance_bench.engine.batches import Rows
@@ -99,14 +100,17 @@ class EpisodicTraining:
             self.orders.append([order.to(stack.flat.device) for order in orders])
 
     def run(self, episodes: int) -> None:
-        """``trainer.epochs`` epochs of so many episodes; ends early when no run is left alive."""
+        """``trainer.epochs`` epochs of so many episodes; nothing is done once no run is left alive."""
         trainer, device = self.trainer, self.stack.flat.device
         offsets = torch.tensor(self.rows.offsets)[:, None, None]
         fixed = None
         if graph.wanted(trainer.graph, device, trainer.epochs * episodes):
             fixed = FixedEpisodes(self, episodes)
             replayed = graph.Replayed(fixed, device, required=trainer.graph is True)
-        for epoch in range(trainer.epochs):
+        descents = [descent for descent, _ in self.descents]
+        for epoch in Loop("episodes", trainer.epochs, self.stack, descents, self.drawing, self.monitor):
+            if not self.monitor.alive:
+                continue
             plans = torch.stack([drawn(y, self.support, episodes, g) for y, g in zip(self.labels, self.drawing)])
             rates = [learning_rate(trainer, epoch + e / episodes, epoch * episodes + e) for e in range(episodes)]
             steps: list[Step] = []
@@ -123,8 +127,7 @@ class EpisodicTraining:
                 steps.append((None, {"train_loss": loss.detach()}))
             for run in alive:
                 self.stack.buffers["representatives"][run] = self.representatives(run, self.post_size)
-            if not self.monitor.close("training", epoch, trainer.epochs, steps, trainer.validate_every):
-                return
+            self.monitor.close("training", epoch, trainer.epochs, steps, trainer.validate_every)
 
     def loss(self, x: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of the queries, their mean a run (R,), for samples x (R, support + 2, ...) as ``drawn``."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
+from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
@@ -66,7 +67,20 @@ class Selection:
 
 
 Rule = Callable[[Mapping[int, Predicted]], Mapping[int, Selection]]
-"""The samples added in each run that is still alive, run → selection."""
+"""The samples added in each run that is still alive, run → selection. A rule that keeps something from round to round
+says what (``imbalance_bench.kept``)."""
+
+
+class Round:
+    """What is chosen for a round, and was before: of each run the samples that are ``added``, their labels, and facts
+    about them."""
+
+    kept = ("added", "labels", "facts")
+
+    def __init__(self) -> None:
+        self.added: dict[int, np.ndarray] = {}
+        self.labels: dict[int, np.ndarray] = {}
+        self.facts: dict[int, dict[str, float]] = {}
 
 
 @dataclass(frozen=True)
@@ -134,26 +148,35 @@ class SelfTraining(Method):
         sets = [engine.rows_of(t) for t in tasks]
         training, rule = engine.begin(self, tasks, backbone), self.rule(tasks, engine)
         watched = training.monitor
-        fitted = starts = [self.start(t, s) for t, s in zip(tasks, sets)]
-        added: dict[int, np.ndarray] = {}
+        starts = [self.start(t, s) for t, s in zip(tasks, sets)]
+        now = Round()
+        keeps = [one for one in (training, now, rule) if hasattr(one, "kept")]
         # On the device once, not in each round.
         parts = [p for t, s in zip(tasks, sets) for p in (s, t.withdrawn) if p is not None]
         known = {id(p): stored(p.x, training.stack.flat) for p in {id(p): p for p in parts}.values()}
-        for done in range(rounds):
-            facts: dict[int, dict[str, float]] = {}
-            if done:
+
+        def learned(done: int) -> list[Part]:
+            fitted = list(starts if self.start_always or not done else sets)
+            for r, labels in now.labels.items():
+                fitted[r] = extended(fitted[r], sets[r], tasks[r], now.added[r], labels)
+            return fitted
+
+        loop = Loop("rounds", rounds, *keeps)
+        for done in loop:
+            if done and not loop.inside:
+                now.labels, now.facts = {}, {}
                 seen = {r: predict(training.stack, r, tasks[r], sets[r], known) for r in watched.alive}
-                fitted = list(starts if self.start_always else sets)
                 for r, choice in rule(seen).items():
-                    added[r] = choice.added | added[r] if self.accumulate and r in added else choice.added
-                    labels = self.labels(tasks[r], seen[r])
-                    fitted[r] = extended(fitted[r], sets[r], tasks[r], added[r], labels)
-                    facts[r] = figure2(tasks[r], seen[r], added[r], labels) | choice.facts
+                    earlier = now.added[r] if self.accumulate and r in now.added else False
+                    now.added[r] = choice.added | earlier
+                    now.labels[r] = self.labels(tasks[r], seen[r])
+                    now.facts[r] = figure2(tasks[r], seen[r], now.added[r], now.labels[r]) | choice.facts
+            fitted = learned(done)
             training.run(fitted, epochs // rounds)
             for r in watched.alive:
-                watched.history[r][-1] |= {"round": done + 1, "fitted_rows": len(fitted[r]), **facts.get(r, {})}
+                watched.history[r][-1] |= {"round": done + 1, "fitted_rows": len(fitted[r]), **now.facts.get(r, {})}
         classifiers = engine.classifiers(training.stack, watched)
-        for classifier, task, start, last in zip(classifiers, tasks, starts, fitted):
+        for classifier, task, start, last in zip(classifiers, tasks, starts, learned(rounds - 1)):
             assert task.withdrawn is not None
             classifier.info |= resampling_info(task, last) | {
                 "start_counts": np.bincount(start.y, minlength=task.classes).tolist(),

@@ -1,0 +1,159 @@
+"""The state of objects as bytes, and back into them: safetensors for numbers, JSON for the rest; never a pickle.
+
+An object says what of it is kept by ``kept``, the names of attributes: numbers, texts, None, lists and dicts of such,
+arrays, tensors, generators of random numbers, modules and optimisers of torch, and objects that say so themselves.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+
+def as_bytes(objects: Sequence[Any]) -> bytes:
+    """The state of several objects."""
+    from safetensors.numpy import save
+
+    arrays: dict[str, np.ndarray] = {}
+    state = [_taken(one, arrays) for one in objects]
+    return save(arrays, {"state": json.dumps(state)})
+
+
+def put_back(content: bytes, objects: Sequence[Any]) -> None:
+    """Brings objects to the state that ``as_bytes`` wrote of such ones: in place, tensors on the device where they are.
+
+    Raises ValueError where the content is of other objects, or no such content."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        size = int.from_bytes(content[:8], "little")
+        state = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["state"])
+        arrays = load(content)
+        if len(state) != len(objects):
+            raise ValueError(f"{len(state)} objects and not {len(objects)}")
+        puts = _Puts(arrays)
+        for one, of_one in zip(objects, state):
+            puts.put(one, of_one)
+    except (SafetensorError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _taken(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    """The JSON of a value; what are arrays goes into ``arrays``. Anything but a scalar or a list is {kind: content}."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    if isinstance(value, np.generic):
+        return _taken(value.item(), arrays)
+    if isinstance(value, list):
+        return [_taken(one, arrays) for one in value]
+    if isinstance(value, tuple):
+        return {"tuple": [_taken(one, arrays) for one in value]}
+    if isinstance(value, dict):
+        return {"dict": [[_taken(key, arrays), _taken(one, arrays)] for key, one in value.items()]}
+    if isinstance(value, np.ndarray):
+        return {"array": _named(value, arrays)}
+    if isinstance(value, np.random.Generator):
+        return {"numpy": value.bit_generator.state}
+    if (names := getattr(value, "kept", None)) is not None:
+        return {"object": {name: _taken(getattr(value, name), arrays) for name in names}}
+    torch = sys.modules["torch"]  # whoever has anything else to keep has imported it
+    if isinstance(value, torch.Tensor):
+        kind = "tensor" if value.device.type == "cpu" else "on_device"
+        return {kind: _named(value.detach().cpu().numpy(), arrays)}
+    if isinstance(value, torch.Generator):
+        return {"torch": _named(value.get_state().numpy(), arrays)}
+    if isinstance(value, (torch.nn.Module, torch.optim.Optimizer)):
+        return {"loaded": _taken(dict(value.state_dict()), arrays)}
+    raise TypeError(f"a {type(value).__name__} has nothing that says how it is kept")
+
+
+def _named(array: np.ndarray, arrays: dict[str, np.ndarray]) -> list[str]:
+    """Under which name an array is written, and in which order it lies in memory: other orders, other last digits."""
+    name, by_columns = str(len(arrays)), array.flags.f_contiguous and not array.flags.c_contiguous
+    arrays[name] = np.array(array, order="C")
+    return [name, "F" if by_columns else "C"]
+
+
+class _Puts:
+    """Puts a state into objects. ``device``: where tensors lie that are not on the CPU, known from those met before."""
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
+        self.arrays = arrays
+        self.device: Any = "cuda"
+
+    def put(self, current: Any, state: Any) -> Any:
+        """``current`` in the state that was taken of it; a new value where it cannot be changed in place."""
+        if isinstance(state, list):
+            new = self._each(current, state)
+            if not isinstance(current, list):
+                return new
+            current[:] = new
+        elif isinstance(state, dict):
+            ((kind, content),) = state.items()
+            put: Callable[[Any, Any], Any] = getattr(self, f"_{kind}")
+            return put(current, content)
+        else:
+            return state
+        return current
+
+    def _each(self, current: Any, state: Sequence[Any]) -> list[Any]:
+        known = list(current)[: len(state)] if isinstance(current, (list, tuple)) else []
+        known += [None] * (len(state) - len(known))
+        return [self.put(one, of_one) for one, of_one in zip(known, state)]
+
+    def _tuple(self, current: Any, content: Any) -> Any:
+        return tuple(self._each(current, content))
+
+    def _dict(self, current: Any, content: Any) -> Any:
+        known = current if isinstance(current, dict) else {}
+        pairs = [(self.put(None, key), value) for key, value in content]
+        made = {key: self.put(known.get(key), value) for key, value in pairs}
+        if not isinstance(current, dict):
+            return made
+        current.clear()
+        current.update(made)
+        return current
+
+    def _array(self, _: Any, content: Any) -> Any:
+        name, order = content
+        return np.array(self.arrays[name], order=order)
+
+    def _numpy(self, current: Any, content: Any) -> Any:
+        current.bit_generator.state = content
+        return current
+
+    def _object(self, current: Any, content: Any) -> Any:
+        for name, state in content.items():
+            before = getattr(current, name)
+            if (after := self.put(before, state)) is not before:
+                setattr(current, name, after)
+        return current
+
+    def _torch(self, current: Any, content: Any) -> Any:
+        import torch
+
+        current.set_state(torch.from_numpy(self._array(None, content)))
+        return current
+
+    def _loaded(self, current: Any, content: Any) -> Any:
+        current.load_state_dict(self.put(None, content))
+        return current
+
+    def _tensor(self, current: Any, content: Any, on_device: bool = False) -> Any:
+        import torch
+
+        tensor = torch.from_numpy(self._array(None, content))
+        if isinstance(current, torch.Tensor) and current.device.type != "cpu":
+            self.device = current.device
+        if isinstance(current, torch.Tensor) and current.shape == tensor.shape and current.dtype == tensor.dtype:
+            current.data.copy_(tensor)
+            return current
+        return tensor.to(self.device) if on_device else tensor
+
+    def _on_device(self, current: Any, content: Any) -> Any:
+        return self._tensor(current, content, on_device=True)
