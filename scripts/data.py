@@ -2,10 +2,7 @@
 
 import sys
 
-from imbalance_bench import interrupts
+from imbalance_bench.__main__ import main
 
 if __name__ == "__main__":
-    interrupts.install()
-    from imbalance_bench.data.catalogue import main
-
-    sys.exit(main())
+    sys.exit(main(["data", *sys.argv[1:]]))

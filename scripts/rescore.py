@@ -1,12 +1,8 @@
-"""Computes metrics again from saved predictions. `python scripts/rescore.py [method=... dataset=... | ID
-...]`"""
+"""Computes metrics again from saved predictions. `python scripts/rescore.py [method=... dataset=... | ID ...]`"""
 
 import sys
 
-from imbalance_bench import interrupts
+from imbalance_bench.__main__ import main
 
 if __name__ == "__main__":
-    interrupts.install()
-    from imbalance_bench.rescore import main
-
-    sys.exit(main())
+    sys.exit(main(["rescore", *sys.argv[1:]]))

@@ -1,8 +1,8 @@
 """Lists the cells that were started: how many are done, declined, running, failed, and why those failed."""
 
-from imbalance_bench import interrupts
-from imbalance_bench.status import main
+import sys
+
+from imbalance_bench.__main__ import main
 
 if __name__ == "__main__":
-    interrupts.install()
-    raise SystemExit(main())
+    sys.exit(main(["status", *sys.argv[1:]]))
