@@ -57,7 +57,9 @@ MAY = {
     "status": "arguments conf_files errors index origin presets progress select store",
     "sweep": "conf_files config errors interrupts presets progress reference registry run store tally",
     "bench": "conf_files config data devices engine identity index methods neighbours registry run store",
-    "scripts": "arguments bench data errors identity interrupts report rescore status sweep",
+    "train": "conf_files sweep",
+    "__main__": "errors interrupts",
+    "scripts": "__main__ bench errors interrupts",
 }  # fmt: skip
 # The same within report/.
 REPORT = {
