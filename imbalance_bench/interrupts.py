@@ -5,11 +5,12 @@ Scripts install this before they import anything slow. Imports nothing of the pa
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 AGAIN = "start it again with the same command"
@@ -19,12 +20,14 @@ _doing: Callable[[], str] = str
 _resume = AGAIN
 _safe_points = 0
 asked: int | None = None  # the signal that code at safe points is to heed
+_status = 0  # of a process that a signal has ended
 
 
 def install(resume: str = AGAIN) -> None:
     """From here on both signals end the process with one line. ``resume``: how to go on."""
     global _resume
     _resume = resume
+    atexit.register(_leave)  # the first to register is the last to be called
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a job that a shell put into the background
             signal.signal(number, _stop)
@@ -78,10 +81,20 @@ def stop(number: int) -> None:
     signal.setitimer(signal.ITIMER_REAL, GRACE)
 
 
+def _leave() -> None:
+    """Spares a process that was told to end the taking apart of its modules, a second or more of torch's."""
+    if _status:
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(_status)
+
+
 def _stop(number: int, _: FrameType | None) -> None:
+    global _status
     for again in (signal.SIGINT, signal.SIGTERM):
         signal.signal(again, lambda number, _: os._exit(128 + number))  # the second one waits for nothing
     word = "interrupted" if number == signal.SIGINT else "terminated"
     doing = _doing()
     print(f"{word}{f' while {doing}' if doing else ''}: {_resume}", file=sys.stderr, flush=True)
+    _status = 128 + number
     stop(number)

@@ -326,6 +326,18 @@ def test_a_signal_ends_a_sweep_with_one_line(own, number, status, launcher):
     assert not Store(own / "outputs").cells()[0].locked()  # nobody works on it any more
 
 
+def test_a_command_that_is_told_to_end_does_not_take_its_modules_apart(tmp_path):
+    """Which takes seconds with torch among them. What was printed and what was registered to be done at the end is."""
+    (tmp_path / "heavy.py").write_text("class Slow:\n    def __del__(self):\n        print('apart')\n\nslow = Slow()\n")
+    code = (
+        "import atexit, os, signal, imbalance_bench.interrupts as i; i.install(); import heavy\n"
+        "atexit.register(print, 'at exit')\n{}"
+    )
+    for end, status, said in (("", 0, "at exit\napart\n"), ("os.kill(os.getpid(), signal.SIGTERM)", 143, "at exit\n")):
+        done = subprocess.run([sys.executable, "-c", code.format(end)], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (status, said)
+
+
 @pytest.mark.parametrize("script", ["report", "status", "data", "rescore", "bench"])
 def test_every_script_says_that_it_was_interrupted(tmp_path, script):
     interrupted = (
