@@ -40,9 +40,15 @@ def describe(doing: Callable[[], str]) -> None:
 
 
 def leave_to_parent() -> None:
-    """For worker processes: Ctrl-C reaches them too, and their parent says all there is to say."""
+    """For worker processes: Ctrl-C reaches them too, and their parent says all there is to say. SIGTERM, which is how
+    it ends them, ends them at a safe point where there will be one."""
+
+    def end(number: int, _: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one sent to the whole group comes twice
+        stop(number)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, end)
 
 
 @contextmanager

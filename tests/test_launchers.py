@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
+from imbalance_bench import interrupts
 from imbalance_bench.errors import BenchError
 from imbalance_bench.sweep import launchers
 from imbalance_bench.sweep.launchers import Gpu, Processes, Together, gpus
@@ -120,6 +123,40 @@ def test_a_failure_that_stops_the_sweep_leaves_the_jobs_after_it(folder, lengths
     with pytest.raises(StopSweep):
         launched(launcher, ["fine", "stops", "fine", "fine"])
     assert sorted(path.name for path in folder.glob("*.txt")) == ["0.txt", "1.txt"]
+
+
+class Keeping(Processes):
+    """Jobs that, told to end, keep something first; "deaf" ones are told in a call that hears nothing."""
+
+    folder: Path
+    config = OmegaConf.create({"on_error": "continue"})
+
+    def run(self, number: int) -> JobReturn | None:
+        if self.overrides[number] == ["deaf"]:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+        with interrupts.at_safe_points():
+            (self.folder / f"{number}.begun").touch()
+            while interrupts.asked is None:
+                time.sleep(0.01)
+            interrupts.no_hurry()
+            (self.folder / f"{number}.kept").touch()
+            interrupts.heed()
+        return None
+
+
+def test_processes_that_are_ended_keep_what_they_have(folder, monkeypatch):
+    def interrupted(pipes):
+        while len(list(folder.glob("*.begun"))) < 2:
+            time.sleep(0.01)
+        raise SystemExit(143)
+
+    monkeypatch.setattr(launchers, "wait", interrupted)
+    monkeypatch.setattr(launchers, "LAST", 0.5)
+    launcher = type("K", (Keeping,), {"folder": folder})(2)
+    with pytest.raises(SystemExit):
+        launcher.launch([["hears"], ["deaf"]], 0)
+    assert [path.name for path in folder.glob("*.kept")] == ["0.kept"]
+    assert not multiprocessing.active_children()
 
 
 def test_a_group_is_divided_among_the_processes():

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -31,6 +32,8 @@ from imbalance_bench.config import Config, cell_name, from_omegaconf
 from imbalance_bench.errors import BenchError
 from imbalance_bench.sweep.jobs import current, start_job, without_hydra
 from imbalance_bench.tally import DeviceLost, StopSweep, Tally
+
+LAST = interrupts.GRACE + 0.7  # seconds that a process has to end when it is told to
 
 Told = tuple[int, JobReturn | None]
 """The number of a job that has ended, and what Hydra is told of it (None: it stops the sweep)."""
@@ -128,8 +131,7 @@ class Processes(Launcher):
                     else:
                         returns[number] = returned
         finally:
-            for worker in workers:
-                worker.process.terminate()
+            end([worker.process for worker in workers])
         if stopped:
             raise StopSweep
         return [returns[job] for job in sorted(returns)]
@@ -222,6 +224,18 @@ class Basic(Processes):
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         self.overrides = {number: list(job) for number, job in enumerate(job_overrides, initial_job_idx)}
         return [self.start(number) for number in self.overrides]
+
+
+def end(processes: Sequence[Any]) -> None:
+    """Ends these, which have a moment to keep what they have."""
+    for process in processes:
+        process.terminate()
+    until = time.monotonic() + LAST
+    for process in processes:
+        process.join(max(0.0, until - time.monotonic()))
+        if process.is_alive():  # in a long call of a library, which no signal interrupts
+            process.kill()
+            process.join()
 
 
 def ended_by(code: int) -> str:
