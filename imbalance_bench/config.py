@@ -43,13 +43,17 @@ TOP_LEVEL: dict[str, Any] = {
     "checkpoint_minutes": Annotated[NonNegative, "between checkpoints of a long cell; 0: at a signal only"],
     "plugins": Annotated[tuple[Text, ...], "your own modules, e.g. plugins=[my_method]"],
     "cost": Annotated[float, Interval(gt=0, le=MOST), "of a missed positive, in false alarms"],
+    "calibration": Annotated[
+        tuple[Literal["temperature", "platt", "isotonic", "prior"], ...],
+        "of probabilities, scored beside the plain ones",
+    ],
     "slices": Annotated[tuple[Text, ...], "test rows to score apart, e.g. slices=[difficult]"],
 }
 
 
 CHECKPOINT_MINUTES = 5.0
 # Of these keys those that configurations lack which were saved before there were any.
-LATER = {"slices": [], "cost": COST, "checkpoint_minutes": CHECKPOINT_MINUTES}
+LATER = {"calibration": [], "slices": [], "cost": COST, "checkpoint_minutes": CHECKPOINT_MINUTES}
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ class Config:
     slices: tuple[str, ...] = ()
     cost: float = COST
     checkpoint_minutes: float = CHECKPOINT_MINUTES
+    calibration: tuple[str, ...] = ()
 
     @property
     def labels(self) -> dict[str, str]:
@@ -144,6 +149,7 @@ class Config:
             "plugins": list(self.plugins),
             "slices": list(self.slices),
             "cost": self.cost,
+            "calibration": list(self.calibration),
             "paths": {name: str(Path(path).absolute()) for name, path in asdict(self.paths).items()},
             "hydra": HYDRA,
         }
@@ -223,6 +229,7 @@ def from_omegaconf(cfg: Any) -> Config:
         plugins=plain["plugins"],
         slices=plain["slices"],
         cost=plain["cost"],
+        calibration=plain["calibration"],
         device=plain["device"],
         cache=plain["cache"],
         checkpoint_minutes=plain["checkpoint_minutes"],

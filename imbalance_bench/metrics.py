@@ -5,8 +5,8 @@ tie (binary: class 1 when p1 > 0.5). Of two classes, class 1 is the positive, ra
 
 Degenerate test parts give a documented value and never an error:
 
-* a class without test rows has nan for precision, recall, f1, g_mean, auc_pr and auc_roc; macro values, balanced
-  accuracy and the G-mean are then taken over the classes that do have rows (so is scikit-learn's balanced
+* a class without test rows has nan for precision, recall, f1, g_mean, auc_pr, auc_roc and ece_mass; macro values,
+  balanced accuracy and the G-mean are then taken over the classes that do have rows (so is scikit-learn's balanced
   accuracy);
 * auc_roc, specificity and so g_mean of a class are nan when no row belongs to another class;
 * precision of a class that is present but never predicted is 0, and so is its f1 (as with scikit-learn's
@@ -130,6 +130,9 @@ def evaluate(
     ranked = [ranking_scores(scores, c) for c in range(classes)] if ranks is None else list(np.asarray(ranks).T)
     own = METRICS if own is None else own
     table = [_one_vs_rest(labels == c, predicted == c, ranked[c], own) for c in range(classes)]
+    for c, row in enumerate(table):
+        of_class = labels == c
+        row["ece_mass"] = equal_mass_error(of_class, np.exp(scores[:, c])) if of_class.any() else float("nan")
     groups: dict[str, dict[str, float]] = {}
     if classes == 2:
         groups["positive"] = table[1] | _curve_summaries(labels == 1, ranked[1])
@@ -151,8 +154,8 @@ def evaluate(
         groups[f"class:{name}"] = row
     groups["all"] = {
         "accuracy": float(np.mean(predicted == labels)),
-        "log_loss": log_loss(labels, scores),
         "ece": expected_calibration_error(labels, scores),
+        **of_probabilities(labels, scores, minority),
     }
     return _rows(groups)
 
@@ -220,6 +223,48 @@ def expected_calibration_error(labels: np.ndarray, log_probs: np.ndarray, bins: 
     bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     gap = np.bincount(bin_of, weights=correct - confidence, minlength=bins)
     return float(np.abs(gap).sum() / len(labels))
+
+
+def brier_score(labels: np.ndarray, log_probs: np.ndarray, minority: Sequence[int] | None = None) -> float:
+    """Mean squared error of the probabilities (Brier 1950): (p1 - y)² of two classes, its sum over several.
+
+    ``minority``: over the rows of these classes only (Wallace & Dahabreh 2012, of the positive class), nan without any.
+    """
+    error = (np.exp(log_probs) - (labels[:, None] == np.arange(log_probs.shape[1]))) ** 2
+    each = error[:, 1] if error.shape[1] == 2 else error.sum(axis=1)
+    each = each if minority is None else each[np.isin(labels, minority)]
+    return float(each.mean()) if len(each) else float("nan")
+
+
+def reliability(events: np.ndarray, p: np.ndarray, bins: int = CALIBRATION_BINS) -> dict[str, np.ndarray]:
+    """A reliability diagram: ``rows``, mean ``predicted`` probability and ``observed`` share of the ``events`` (n,) in
+    each bin of probabilities ``p`` (n,). Bins are of equal mass, (lo, hi] between quantiles of p, so that equal
+    probabilities are in one bin; bins without rows are left out."""
+    edges = np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1])
+    bin_of = np.searchsorted(edges, p, side="left")
+    rows = np.bincount(bin_of, minlength=bins)
+    some = rows > 0
+    predicted, observed = (np.bincount(bin_of, weights=values, minlength=bins)[some] for values in (p, events))
+    return {"rows": rows[some], "predicted": predicted / rows[some], "observed": observed / rows[some]}
+
+
+def equal_mass_error(events: np.ndarray, p: np.ndarray) -> float:
+    """Expected calibration error of probabilities of events over bins of equal mass: Σ_b (n_b / n) |observed -
+    predicted| (Nixon et al. 2019)."""
+    found = reliability(events, p)
+    return float((found["rows"] * np.abs(found["observed"] - found["predicted"])).sum() / len(p))
+
+
+def of_probabilities(labels: np.ndarray, log_probs: np.ndarray, minority: Sequence[int]) -> dict[str, float]:
+    """What is said of log-probabilities (n, C) as such: ``brier``, ``brier_minority`` (the positive class of two),
+    ``log_loss``, ``ece_mass`` (``equal_mass_error`` of the likeliest class)."""
+    rare = [1] if log_probs.shape[1] == 2 else minority
+    return {
+        "brier": brier_score(labels, log_probs),
+        "brier_minority": brier_score(labels, log_probs, rare),
+        "log_loss": log_loss(labels, log_probs),
+        "ece_mass": equal_mass_error(log_probs.argmax(axis=1) == labels, np.exp(log_probs.max(axis=1))),
+    }
 
 
 def _check_classification(labels: np.ndarray, scores: np.ndarray, class_names: Sequence[str]) -> None:

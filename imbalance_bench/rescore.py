@@ -13,15 +13,16 @@ import io
 import json
 import math
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from imbalance_bench import metrics, scoring, thresholds
+from imbalance_bench import calibration, metrics, scoring, thresholds
 from imbalance_bench.arguments import ArgumentParser, plugins_of
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.index import entries_of
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.select import select
@@ -69,9 +70,9 @@ class Change:
         return f"{_name(self.record)}: {'; '.join(parts)}"
 
 
-def rescore(cell: CellFolder, cost: float | None = None) -> Change:
-    """Rewrites what differs in one finished cell. ``cost``: of a missed positive, in false alarms (None: the record's
-    own).
+def rescore(cell: CellFolder, **asked: Any) -> Change:
+    """Rewrites what differs in one finished cell. ``asked``: ``cost`` of a missed positive and kinds of ``calibration``
+    in place of the record's own.
 
     Raises:
         BenchError: its predictions are missing, damaged or no log-probabilities, it is being trained, or the
@@ -85,10 +86,12 @@ def rescore(cell: CellFolder, cost: float | None = None) -> Change:
         splits = [(run["fold"], run["repeat"]) for run in record["runs"]]
         data = record["data"]
         minority = [run.get("minority_classes", ()) for run in record["runs"]]  # absent from earlier records
-        was = record.get("cost", thresholds.COST)
-        cost = was if cost is None else cost
+        was = {"cost": record.get("cost", thresholds.COST), "calibration": record.get("calibration", [])}
+        now = was | asked
         names, kind = data["class_names"], record["kind"]
-        rows = scoring.score_predictions(predictions, splits, names, kind, minority, cost=cost)
+        rows = scoring.score_predictions(
+            predictions, splits, names, kind, minority, cost=now["cost"], calibrations=now["calibration"]
+        )
         headline = scoring.headline(rows, data["classes"], kind)
         had, whole = record.get("own_metrics", {}), _whole(record)
         # of modules that were not named; what a named module has no longer goes
@@ -99,9 +102,9 @@ def rescore(cell: CellFolder, cost: float | None = None) -> Change:
         text = scoring.to_csv(rows)
         lost = {} if whole else {name: source["module"] for name, source in unnamed.items()}
         change = _compare(record, text, headline, not whole, lost)
-        if change or own != had or cost != was:
+        if change or own != had or now != was:
             record = {key: value for key, value in record.items() if key != "own_metrics"}
-            record |= {"cost": cost} if cost != was else {}
+            record |= now if now != was else {}
             cell.amend(record | {"headline": headline} | ({"own_metrics": own} if own else {}), "metrics.csv", text)
     return change
 
@@ -115,8 +118,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="ids, or filters such as method=smote,ada* dataset=ecoli; plugins=[my_metrics] names modules of your own",
     )
     parser.add_argument("--cost", type=_cost, help="of a missed positive, in false alarms (default: the records' own)")
+    parser.add_argument(
+        "--calibration",
+        type=_kinds,
+        help=f"kinds of it, on validation rows, e.g. {','.join(calibration.KINDS)}; none (default: the records' own)",
+    )
     parser.add_argument("--outputs", default="outputs", help="the folder that holds runs/ (paths.outputs)")
     arguments = parser.parse_args(argv)
+    asked = {key: value for key in ("cost", "calibration") if (value := getattr(arguments, key)) is not None}
     counts = {"changed": 0, "unchanged": 0, "failed": 0}
     every, damaged = entries_of(Store(arguments.outputs))
     try:
@@ -130,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     for entry in entries:
         try:
-            change = rescore(entry.cell, arguments.cost)
+            change = rescore(entry.cell, **asked)
         except BenchError as error:
             counts["failed"] += 1
             print(f"error: {_name({'labels': entry.labels, 'id': entry.cell.path.name})}: {error}", file=sys.stderr)
@@ -145,11 +154,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _cost(text: str) -> float:
-    """For argparse, which names the option in its message."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not 0 < value <= thresholds.MOST:
-        raise ValueError
+        raise ArgumentTypeError(f"{text} is not a number above 0, up to {thresholds.MOST:g}")
     return value
+
+
+def _kinds(text: str) -> list[str]:
+    kinds = [] if text == "none" else text.split(",")
+    for kind in kinds:
+        if kind not in calibration.KINDS:
+            raise ArgumentTypeError(f"there is no calibration {kind}: {suggestion(kind, calibration.KINDS)}")
+    return kinds
 
 
 def _name(record: Mapping[str, Any]) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from imbalance_bench import metrics, origin, thresholds
+from imbalance_bench import calibration, metrics, origin, thresholds
 
 CHANCE = 0.55  # AUC-ROC up to which a ranking is called gone
 VALID = "valid_"  # before the names of arrays of validation rows in predictions.npz
@@ -27,6 +28,7 @@ def score_predictions(
     minority: Sequence[Sequence[int]] | None = None,
     own: Mapping[str, metrics.OneVsRest] | None = None,
     cost: float = thresholds.COST,
+    calibrations: Sequence[str] = (),
 ) -> list[dict[str, Any]]:
     """The rows of metrics.csv: run, fold, repeat, iterate, part (test, then valid), class_group, metric, value.
 
@@ -35,12 +37,15 @@ def score_predictions(
     (fold, repeat) of each run of the cell; ``minority``: the minority classes of each run; ``own`` as in
     ``metrics.evaluate``; ``cost``: of a missed positive (row of a minority class), in false alarms.
 
-    Where there are scores of validation rows, decisions that are tuned on them are scored too (``_tuned``), on the rows
-    of either part; those of the part valid are of the rows that they were tuned on.
+    Where there are scores of validation rows, decisions that are tuned on them are scored too (``_decided``), on the
+    rows of either part: those of the part valid are of the rows that they were tuned on. So are probabilities that are
+    calibrated on them, of the kinds ``calibrations`` (``_calibrated``), on test rows.
     """
     rows: list[dict[str, Any]] = []
     parts = parts_of(arrays)
-    fitted = _fitted(parts["valid"], minority, cost) if "valid" in parts and kind == "classification" else {}
+    fitted: dict[tuple[str, int], Fitted] = {}
+    if "valid" in parts and kind == "classification":
+        fitted = _fitted(parts["valid"], minority, cost, calibrations)
     for part, of_part in parts.items():
         slices = {name.removeprefix("slice_"): mask for name, mask in of_part.items() if name.startswith("slice_")}
         rows_of = {run: np.flatnonzero(of_part["run"] == run) for run in np.unique(of_part["run"]).tolist()}
@@ -57,30 +62,44 @@ def score_predictions(
                 if kind == "classification":
                     costs = thresholds.costs_of(len(class_names), few, cost)
                     values += _decided(labels, scores[mine], costs, fitted.get((readout, run)))
+                    if part == "test" and (readout, run) in fitted:
+                        values += _calibrated(labels, scores[mine], few, fitted[readout, run])
                 rows += [{**where, **value} for value in values]
     return rows
 
 
-Offsets = dict[str, np.ndarray | None]  # by objective; None: not defined, one class among the validation rows
+@dataclass(frozen=True)
+class Fitted:
+    """What the validation rows of a run give: ``offsets`` by objective, ``calibrations`` by kind; None where it is not
+    defined, one class among the rows."""
+
+    offsets: dict[str, np.ndarray | None]
+    calibrations: dict[str, calibration.Calibration | None]
 
 
 def _fitted(
-    valid: Mapping[str, np.ndarray], minority: Sequence[Sequence[int]] | None, cost: float
-) -> dict[tuple[str, int], Offsets]:
-    """What is tuned on the validation rows of each readout and run."""
-    found: dict[tuple[str, int], Offsets] = {}
+    valid: Mapping[str, np.ndarray],
+    minority: Sequence[Sequence[int]] | None,
+    cost: float,
+    calibrations: Sequence[str],
+) -> dict[tuple[str, int], Fitted]:
+    """By readout and run."""
+    found: dict[tuple[str, int], Fitted] = {}
     for run in np.unique(valid["run"]).tolist():
         mine = np.flatnonzero(valid["run"] == run)
         labels = valid["label"][mine]
         for readout in [name.removeprefix("scores_") for name in valid if name.startswith("scores_")]:
             scores = valid[f"scores_{readout}"][mine]
             costs = thresholds.costs_of(scores.shape[1], minority[run] if minority else (), cost)
-            found[readout, run] = {o: thresholds.offsets(labels, scores, o, costs) for o in thresholds.OBJECTIVES}
+            found[readout, run] = Fitted(
+                {o: thresholds.offsets(labels, scores, o, costs) for o in thresholds.OBJECTIVES},
+                {kind: calibration.fitted(kind, labels, scores) for kind in calibrations},
+            )
     return found
 
 
 def _decided(
-    labels: np.ndarray, log_probs: np.ndarray, costs: np.ndarray, tuned: Offsets | None
+    labels: np.ndarray, log_probs: np.ndarray, costs: np.ndarray, fitted: Fitted | None
 ) -> list[dict[str, Any]]:
     """The cost of the plain decisions on these rows; <objective>_tuned of those that are tuned for it and, of two
     classes, the threshold. nan where nothing could be tuned."""
@@ -89,7 +108,7 @@ def _decided(
     groups |= {"balanced_accuracy": "macro", "cost": "all"}
     plain = thresholds.of_decisions(labels, log_probs.argmax(axis=1), costs)
     values = [("all", "cost", plain["cost"])]
-    for objective, found in (tuned or {}).items():
+    for objective, found in (fitted.offsets if fitted else {}).items():
         value = threshold = float("nan")
         if found is not None:
             value = thresholds.of_decisions(labels, thresholds.decide(log_probs, found), costs)[objective]
@@ -97,6 +116,20 @@ def _decided(
         values.append((groups[objective], f"{objective}_tuned", value))
         values += [(groups[objective], f"threshold_{objective}", threshold)] if binary else []
     return [{"class_group": group, "metric": metric, "value": value} for group, metric, value in values]
+
+
+def _calibrated(
+    labels: np.ndarray, log_probs: np.ndarray, minority: Sequence[int], fitted: Fitted
+) -> list[dict[str, Any]]:
+    """<metric>_<kind> of the probabilities that each kind of calibration makes of these; nan where there is none."""
+    plain = metrics.of_probabilities(labels, log_probs, minority)
+    rows = []
+    for kind, calibrate in fitted.calibrations.items():
+        values = dict.fromkeys(plain, float("nan"))
+        if calibrate is not None:
+            values = metrics.of_probabilities(labels, calibrate(log_probs), minority)
+        rows += [{"class_group": "all", "metric": f"{name}_{kind}", "value": value} for name, value in values.items()]
+    return rows
 
 
 def parts_of(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:

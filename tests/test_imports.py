@@ -20,12 +20,13 @@ SCRIPTS = PACKAGE.parent / "scripts"
 
 # Each room, which is a module or a package of the house, and those that it may import, from the ground up.
 MAY = {
-    "errors": "", "thresholds": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "", "arguments": "",
+    "thresholds": "", "calibration": "",
+    "errors": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "", "arguments": "",
     "progress": "tally",
     "options": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
     "neighbours": "errors", "models": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
     "metrics": "errors plugins",
-    "registry": "errors options", "scoring": "metrics origin thresholds",
+    "registry": "errors options", "scoring": "calibration metrics origin thresholds",
     "store": "errors locks registry",
     "kept": "", "checkpoints": "errors interrupts kept",
     "config": "errors options plugins registry thresholds",
@@ -33,7 +34,7 @@ MAY = {
     "reference": "conf_files config options plugins registry",
     "select": "config errors",
     "index": "errors origin scoring store",
-    "rescore": "arguments errors index metrics plugins scoring select store thresholds",
+    "rescore": "arguments calibration errors index metrics plugins scoring select store thresholds",
     "data": (
         "arguments conf_files devices errors locks models options plugins pretrained progress registry rounding seeds"
     ),
@@ -51,8 +52,8 @@ MAY = {
         "slices store tally trackers"
     ),
     "report": (
-        "arguments conf_files config data errors identity index metrics options origin presets registry scoring select "
-        "store"
+        "arguments calibration conf_files config data errors identity index metrics options origin presets registry "
+        "scoring select store"
     ),
     "status": "arguments conf_files errors index origin presets progress select store",
     "sweep": "conf_files config errors interrupts presets progress reference registry run store tally",

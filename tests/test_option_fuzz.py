@@ -283,8 +283,9 @@ def test_wrong_values_outside_the_groups_are_refused():
                 right.append(case)
     found.report()
     assert right == [
-        "seed=0", "seed=1", "device='text'", "cost=0.5", "cost=1", "slices=[]", "slices=['text']", "plugins=[]",
-        "paths.data='text'", "paths.outputs='text'",
+        "seed=0", "seed=1", "device='text'", "cost=0.5", "cost=1", "checkpoint_minutes=0",
+        "checkpoint_minutes=0.5", "checkpoint_minutes=1", "checkpoint_minutes=1e+38", "calibration=[]", "slices=[]",
+        "slices=['text']", "plugins=[]", "paths.data='text'", "paths.outputs='text'",
     ]  # fmt: skip
 
 

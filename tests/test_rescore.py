@@ -416,3 +416,15 @@ def test_another_cost_is_counted_without_training(tmp_path, capsys):
     assert not rescore.rescore(cell)  # at the record's own cost
     with pytest.raises(SystemExit):
         run(tmp_path, "--cost", "0")
+
+
+def test_calibrations_are_computed_without_training_and_kept(tmp_path, capsys):
+    cell = with_validation(make_cell(tmp_path))
+    assert run(tmp_path) == run(tmp_path, "--calibration", "platt,prior") == 0
+    assert "added all brier_platt, all brier_minority_platt" in capsys.readouterr().out
+    assert cell.record()["calibration"] == ["platt", "prior"] and not rescore.rescore(cell)
+    assert run(tmp_path, "--calibration", "none") == 0
+    assert "removed all brier_platt" in capsys.readouterr().out and cell.record()["calibration"] == []
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--calibration", "plat")
+    assert "there is no calibration plat: " in (said := capsys.readouterr().err) and "platt" in said

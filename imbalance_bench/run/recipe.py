@@ -172,7 +172,7 @@ def score(cell: Prepared) -> Scored:
     splits = [(run.task.fold, run.task.repeat) for run in runs]
     minority = [run.task.minority_classes for run in runs]
     score = partial(scoring.score_predictions, predictions, splits, dataset.class_names, dataset.kind, minority)
-    score = partial(score, cost=config.cost)
+    score = partial(score, cost=config.cost, calibrations=config.calibration)
     rows, own = _scored(score, metrics.METRICS)
 
     facts = {
@@ -184,6 +184,7 @@ def score(cell: Prepared) -> Scored:
         "slices": cell.named,
         "validation": validation,
         "cost": config.cost,
+        "calibration": list(config.calibration),
         **({"own_metrics": of_own} if (of_own := scoring.own_metrics(own, dataset.kind)) else {}),
         "cells_together": cell.cells,
         "graphed": cell.graphed,
