@@ -41,6 +41,7 @@ TOP_LEVEL: dict[str, Any] = {
     "cache": Literal["reuse", "overwrite"],
     "on_error": Literal["continue", "stop"],
     "checkpoint_minutes": Annotated[NonNegative, "between checkpoints of a long cell; 0: at a signal only"],
+    "save": Annotated[bool, "what each run learned, for scripts/predict.py"],
     "plugins": Annotated[tuple[Text, ...], "your own modules, e.g. plugins=[my_method]"],
     "cost": Annotated[float, Interval(gt=0, le=MOST), "of a missed positive, in false alarms"],
     "calibration": Annotated[
@@ -53,7 +54,7 @@ TOP_LEVEL: dict[str, Any] = {
 
 CHECKPOINT_MINUTES = 5.0
 # Of these keys those that configurations lack which were saved before there were any.
-LATER = {"calibration": [], "slices": [], "cost": COST, "checkpoint_minutes": CHECKPOINT_MINUTES}
+LATER = {"calibration": [], "slices": [], "save": False, "cost": COST, "checkpoint_minutes": CHECKPOINT_MINUTES}
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,7 @@ class Config:
     cost: float = COST
     checkpoint_minutes: float = CHECKPOINT_MINUTES
     calibration: tuple[str, ...] = ()
+    save: bool = False
 
     @property
     def labels(self) -> dict[str, str]:
@@ -146,6 +148,7 @@ class Config:
             "cache": "reuse",
             "on_error": "continue",
             "checkpoint_minutes": self.checkpoint_minutes,
+            "save": self.save,
             "plugins": list(self.plugins),
             "slices": list(self.slices),
             "cost": self.cost,
@@ -230,6 +233,7 @@ def from_omegaconf(cfg: Any) -> Config:
         slices=plain["slices"],
         cost=plain["cost"],
         calibration=plain["calibration"],
+        save=plain["save"],
         device=plain["device"],
         cache=plain["cache"],
         checkpoint_minutes=plain["checkpoint_minutes"],

@@ -18,6 +18,7 @@ import numpy as np
 
 from imbalance_bench.errors import BenchError
 
+SCHEMA = 1  # raised when files of an earlier version can no longer be read
 FACTS, ARRAYS, ESTIMATORS = FILES = "model.json", "model.safetensors", "model.skops"
 # Packages whose classes an estimator may be made of; skops itself refuses all others.
 LIBRARIES = ("sklearn", "imblearn", "numpy", "scipy", "lightgbm", "xgboost", "catboost")

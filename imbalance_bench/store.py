@@ -29,7 +29,10 @@ SCHEMA = 2
 Record = dict[str, Any]
 
 # The files of a finished cell, beside record.json, which holds their sums.
-FILES = ("config.yaml", "metrics.csv", "predictions.npz", "history.csv", "artifacts.npz", "train.log")
+FILES = (
+    *("config.yaml", "metrics.csv", "predictions.npz", "history.csv", "artifacts.npz", "train.log"),
+    *("model.json", "model.safetensors", "model.skops", "model.md"),
+)
 NEW_LOG = "train.new.log"  # while a cell that has a record is trained again
 
 # The keys that every reader relies on, with their types: of a record, of one that is done, and of each of its runs.
@@ -152,8 +155,8 @@ class CellFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def record(self) -> Record | None:
-        """None until the cell is done.
+    def record(self, anywhere: bool = False) -> Record | None:
+        """None until the cell is done. ``anywhere``: of a folder that may have been copied, renamed too.
 
         Raises:
             Damaged: the record is cut off, lacks a key, is a copy of another cell's, or of another schema.
@@ -167,7 +170,7 @@ class CellFolder:
             return None
         except (OSError, ValueError, RecursionError) as error:  # text that is not JSON or no UTF-8 is a ValueError too
             raise Damaged(path, f"is damaged ({error})", "delete its folder and run again") from error
-        if record["id"] != self.path.name:
+        if record["id"] != self.path.name and not anywhere:
             raise Damaged(path, f"is that of cell {record['id']}", "a copied folder counts for nothing, delete it")
         if record["schema"] != SCHEMA:
             what = f"has schema {record['schema']}, numbers of this code have {SCHEMA}"
@@ -311,7 +314,8 @@ def remedy(record: Record, name: str) -> str:
     if name == "metrics.csv":
         outputs = record["path"].parents[5]
         return f"`python scripts/rescore.py {record['id']} --outputs {outputs}` computes it from the predictions"
-    return "train the cell again with cache=overwrite"
+    kept = "save=true " if name.startswith("model.") else ""
+    return f"train the cell again with {kept}cache=overwrite"
 
 
 def _sum(content: bytes | str) -> str:

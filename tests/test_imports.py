@@ -48,9 +48,10 @@ MAY = {
         "rounding scoring seeds slices"
     ),
     "run": (
-        "checkpoints config data devices engine errors identity metrics origin plugins progress registry scoring "
-        "slices store tally trackers"
+        "checkpoints config data devices engine errors identity metrics models origin plugins progress registry "
+        "scoring slices store tally trackers"
     ),
+    "predict": "arguments config data engine errors identity metrics models origin plugins registry store",
     "report": (
         "arguments calibration conf_files config data errors identity index metrics options origin presets registry "
         "scoring select store"

@@ -284,8 +284,8 @@ def test_wrong_values_outside_the_groups_are_refused():
     found.report()
     assert right == [
         "seed=0", "seed=1", "device='text'", "cost=0.5", "cost=1", "checkpoint_minutes=0",
-        "checkpoint_minutes=0.5", "checkpoint_minutes=1", "checkpoint_minutes=1e+38", "calibration=[]", "slices=[]",
-        "slices=['text']", "plugins=[]", "paths.data='text'", "paths.outputs='text'",
+        "checkpoint_minutes=0.5", "checkpoint_minutes=1", "checkpoint_minutes=1e+38", "calibration=[]", "save=True",
+        "slices=[]", "slices=['text']", "plugins=[]", "paths.data='text'", "paths.outputs='text'",
     ]  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def numeric_columns(table: pd.DataFrame, given: NumberFormat, categorical: Seque
     for name in table.columns:
         column = table[name]
         if name in categorical:
-            found[name] = _as_words(column)
+            found[name] = words_of(column)
             continue
         column = _plain(column, path)
         words = column.dropna()
@@ -96,13 +96,31 @@ def numeric_columns(table: pd.DataFrame, given: NumberFormat, categorical: Seque
     return pd.DataFrame(found, index=table.index)
 
 
+def numbers_of(column: pd.Series, given: NumberFormat, path: Any) -> pd.Series:
+    """A column of new rows that held numbers in training. Raises BenchError where a value is none."""
+    column = _plain(column, path)
+    if not _holds_objects(column):
+        return column
+    words = column.map(lambda word: word.strip() if isinstance(word, str) else word)
+    strings = words[words.map(lambda word: isinstance(word, str)).astype(bool)]
+    strays = strings[~given.fits(strings)]
+    if len(strays):
+        first = str(strays.iloc[0])
+        raise BenchError(
+            f"{path}: column {str(column.name)!r} holds numbers in the training data, and here {first!r} and the like "
+            f"in {len(strays)} of {len(column)} rows, the first is row {strays.index[0]} (from 0): fix them, or read "
+            f"them as gaps by {override('missing', *map(str, strays.unique()[:STRAYS]))}"
+        )
+    return words.map(lambda word: given.number(word) if isinstance(word, str) else word).astype(np.float64)
+
+
 def _holds_objects(column: pd.Series) -> bool:
     import pandas as pd
 
     return column.dtype == object or pd.api.types.is_string_dtype(column)
 
 
-def _as_words(column: pd.Series) -> pd.Series:
+def words_of(column: pd.Series) -> pd.Series:
     """Whole numbers without the .0 that a gap in their column gives them."""
     import pandas as pd
 

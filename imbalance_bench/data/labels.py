@@ -52,6 +52,26 @@ def class_indices(target: pd.Series, positive: Any) -> tuple[np.ndarray, tuple[s
     return against_rest(codes.astype(np.int64), names, positive, f"value of {column}")
 
 
+def known_indices(target: pd.Series, names: tuple[str, ...], positive: Any) -> tuple[np.ndarray, dict[str, int]]:
+    """Class indices (n,) of new rows among the classes ``names`` that ``class_indices`` gave, -1 of those without; and
+    the values that are none of them, with their rows."""
+    words = target.map(_word).fillna("")
+    indices = words.map({name: i for i, name in enumerate(names)}).fillna(-1).to_numpy(np.int64)
+    if positive is not None and names[0] == "rest":
+        indices = np.where((indices < 0) & (words != "").to_numpy(), 0, indices)
+    strange = words[(indices < 0) & (words != "").to_numpy()]
+    return indices, {str(word): int(n) for word, n in strange.value_counts().items()}
+
+
+def _word(value: Any) -> Any:
+    """A class as ``class_indices`` names it: 1.0 is called 1."""
+    import pandas as pd
+
+    if pd.isna(value):
+        return None
+    return str(int(value) if isinstance(value, float) and value == np.floor(value) else value).strip()
+
+
 def _check_alike(names: tuple[str, ...], counts: np.ndarray, column: str) -> None:
     """Raises BenchError where two names are the same word to a reader: but for blanks and case, or the same number."""
     seen: dict[Any, int] = {}

@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from imbalance_bench import checkpoints, identity, metrics, origin, progress, scoring
+from imbalance_bench import checkpoints, identity, metrics, models, origin, progress, scoring
 from imbalance_bench.checkpoints import Checkpoints, going_on
 from imbalance_bench.config import Config, cell_name
 from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.plugins import in_own_code
 from imbalance_bench.run.recipe import Data, Prepared, data_of, fit, prepare, score
+from imbalance_bench.run.saving import CARD, card, model_files
 from imbalance_bench.store import NEW_LOG, Record, Store, atomic_write
 from imbalance_bench.trackers import Live, Subject
 
@@ -159,6 +160,8 @@ class Work:
         record = self._record("done", self.seconds)
         record["provenance"] |= facts.pop("provenance")
         record = facts | record
+        if "model" in record:
+            files[CARD] = card(record | {"path": self.folder.path}, str(files["metrics.csv"]))
         self.folder.finish(record, files)
         checkpoints.remove(self.folder.path)
         runs = record["runs"]
@@ -168,6 +171,8 @@ class Work:
 
     def _scored(self, cell: Prepared) -> tuple[dict[str, Any], dict[str, bytes | str]]:
         facts, files, rows = score(cell)
+        if self.config.save and (kept := model_files(cell)):
+            facts["model"], files = {"schema": models.SCHEMA}, files | kept
         if identity.cell_id(self.config.plain, self.config.plugins) != self.folder.path.name:
             raise BenchError("its data, weights or plug-ins were changed while it was trained: run it again")
         if self.live:
@@ -260,6 +265,8 @@ def _done_before(config: Config, record: Record) -> Outcome:
         note = f"; made by other code ({origin.named(modules)} changed since): cache=overwrite trains it again"
     elif missing := sorted(set(config.slices) - set(record.get("slices", config.slices))):
         note = f"; without slices=[{','.join(missing)}]: cache=overwrite trains it again with them"
+    elif config.save and status == "skipped" and "model" not in record:
+        note = "; without a model: cache=overwrite trains it again and keeps one"
     elif missing := scoring.stale_metrics(record):
         modules = sorted({metrics.METRICS[name].__module__ for name in missing})
         place = f" --outputs {config.paths.outputs}" if config.paths.outputs != "outputs" else ""

@@ -69,19 +69,19 @@ class CsvSource(OwnFile):
             )
 
     def load(self, folder: Path) -> Dataset:
-        read = self._read()
+        read = self.read()
         drop, categorical = list(map(str, self.drop)), list(map(str, self.categorical))
         target = self.target if self.target is not None else read.output
         self.need(read.table, target=[target], drop=drop, categorical=categorical)
         assert target is not None
-        classes, told = self._classes(read, target)
+        classes, told = self.classes(read, target)
         y, names = class_indices(classes, self.positive)
         together = belonging(read.table, **self.beside)
         table = read.table.drop(columns=[target, *self.beside.values(), *drop])
         if table.shape[1] == 0:
             raise BenchError(f"{self.path} has no columns beside the target: nothing to learn from")
-        table = numeric_columns(table, self._numbers, [*categorical, *read.nominal], self.path)
-        _check_finite(table, self.path)
+        table = numeric_columns(table, self.number_format, [*categorical, *read.nominal], self.path)
+        check_finite(table, self.path)
         encoder = TableEncoder.of(table, self.scale)
         info: dict[str, Any] = {"one_hot_width": encoder.width, "categorical": list(encoder.categories)}
         if warnings := [*read.remarks, *told, *remarks(table, y, target)]:
@@ -94,10 +94,11 @@ class CsvSource(OwnFile):
         return super().fingerprint() | tabs
 
     @property
-    def _numbers(self) -> NumberFormat:
+    def number_format(self) -> NumberFormat:
         return NumberFormat(self.decimal or ".", self.thousands)
 
-    def _read(self) -> Read:
+    def read(self) -> Read:
+        """The table as its file has it."""
         content, file = unpacked(self.content(), self.file)
         if file.suffix.lower() in PARQUET or content[:4] == b"PAR1":
             return self._parquet(content)
@@ -126,7 +127,7 @@ class CsvSource(OwnFile):
         if not self.missing:
             return table
         words = set(map(str, self.missing))
-        numbers = {self._numbers.number(w) for w in words if self._numbers.fits([w]).all()}
+        numbers = {self.number_format.number(w) for w in words if self.number_format.fits([w]).all()}
 
         def gap(value: Any) -> bool:
             return value in words if isinstance(value, str) else isinstance(value, Real) and float(value) in numbers
@@ -147,7 +148,7 @@ class CsvSource(OwnFile):
 
         return Read(table, words)
 
-    def _classes(self, read: Read, target: str) -> tuple[pd.Series, list[str]]:
+    def classes(self, read: Read, target: str) -> tuple[pd.Series, list[str]]:
         """The column of the class, and what to tell of it: a word that stands for a gap elsewhere is a class here,
         unless it stands among numbers."""
         from pandas.api.types import is_numeric_dtype
@@ -178,7 +179,7 @@ class CsvSource(OwnFile):
         return column, told
 
 
-def _check_finite(table: pd.DataFrame, path: str | None) -> None:
+def check_finite(table: pd.DataFrame, path: str | None) -> None:
     """Missing values are filled later; infinite ones are mistakes."""
     numbers = table.select_dtypes("number")
     infinite = np.isinf(numbers.to_numpy(np.float64, na_value=np.nan))

@@ -73,7 +73,7 @@ class ImageFolderSource(Source):
         parts = np.array([part for part, _, _ in rows])
         return Dataset(
             self._root.name,
-            self._pixels([file for _, _, file in rows]),
+            self.pixels([file for _, _, file in rows]),
             np.array([c for _, c, _ in rows], np.int64),
             tuple(names),
             RawPixels(),
@@ -82,6 +82,16 @@ class ImageFolderSource(Source):
             valid_rows=np.flatnonzero(parts == "valid") if "valid" in found else None,
             info={"left_out": f"{_endings(others)} in the folders of the classes, no images"} if others else {},
         )
+
+    def every_image(self) -> tuple[list[Path], list[str]]:
+        """The images anywhere below the folder, and a remark on other files, where there are any. Raises BenchError
+        where there is no image."""
+        if not self._root.is_dir():
+            raise BenchError(f"dataset.path={self.path} is no folder of images (looked for {self._root})")
+        held = _held(self._root)
+        if not held.images:
+            raise BenchError(f"dataset.path={self.path} holds no image ({', '.join(SUFFIXES)})")
+        return held.images, [f"{_endings(held.others)}, no images"] if held.others else []
 
     def fingerprint(self) -> dict[str, Any]:
         total = hashlib.sha256()
@@ -119,7 +129,7 @@ class ImageFolderSource(Source):
             )
         return {part: _classes(folder, self.path) for part, folder in parts.items()}
 
-    def _pixels(self, files: list[Path]) -> np.ndarray:
+    def pixels(self, files: list[Path]) -> np.ndarray:
         """(n, channels, height, width) uint8."""
         first = self._image(files[0])
         x = np.empty((len(files), *first.shape), np.uint8)

@@ -49,7 +49,7 @@ class TextsSource(OwnFile):
             raise BenchError(
                 f"dataset.text={self.text} is the class too: choose another dataset.text or dataset.target"
             )
-        table, dropped = self._full(table)
+        table, dropped = self.full(table)
         y, names = class_indices(table[self.target], self.positive)
         x = np.array(table[self.text], object)
         info = {"empty_texts_skipped": dropped} if dropped else {}
@@ -57,7 +57,7 @@ class TextsSource(OwnFile):
         together = belonging(table, **self.beside)
         return Dataset(name, x, y, names, RawTexts(), modality="text", language=self.language, info=info, **together)
 
-    def _full(self, table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    def full(self, table: pd.DataFrame) -> tuple[pd.DataFrame, int]:
         """The rows that have a text, and how many have none. Raises BenchError where these are not to be dropped."""
         texts = table[self.text]
         if len(wrong := np.flatnonzero(texts.notna() & ~texts.map(lambda t: isinstance(t, str)).astype(bool))):

@@ -1,0 +1,156 @@
+"""Scores new rows by a model that was kept (``save=true``): probabilities, decisions, and metrics where classes are
+known."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imbalance_bench.arguments import ArgumentParser
+from imbalance_bench.errors import BenchError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imbalance_bench.data.new_rows import NewRows
+    from imbalance_bench.predict.model import Model
+
+SHOWN = {
+    "positive": ("auc_pr", "auc_roc", "f1", "precision", "recall"),
+    "macro": ("auc_pr", "auc_roc", "f1", "g_mean", "balanced_accuracy"),
+    "all": ("accuracy", "log_loss", "mse"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; the exit status."""
+    parser = ArgumentParser(prog="predict.py", description=" ".join((__doc__ or "").split()))
+    parser.add_argument("record", type=Path, help="the folder of a record that was trained with save=true")
+    parser.add_argument("rows", type=Path, help="a table or text file as in training, or a folder of images")
+    parser.add_argument(
+        "reading", nargs="*", metavar="dataset.KEY=VALUE", help="where the file is read in another way: its separator"
+    )
+    parser.add_argument("--output", type=Path, help="the CSV file to write (default: to the terminal)")
+    parser.add_argument("--run", type=int, action="append", help="one run of the cell (default: the mean of all)")
+    parser.add_argument("--readout", default="last", help="last (default), best, or another of the method's")
+    parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1")
+    parser.add_argument("--data", default=os.environ.get("IMBALANCE_BENCH_DATA", "data"), help="paths.data")
+    arguments = parser.parse_intermixed_args(argv)
+    try:
+        text, remarks = predicted(arguments)
+        if arguments.output is None:
+            print(text, end="")
+        else:
+            _write(arguments.output, arguments.rows, text)
+            remarks.append(f"written: {arguments.output}")
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    return 0
+
+
+def predicted(arguments: Any) -> tuple[str, list[str]]:
+    """The CSV text of the scores of new rows, and what to tell of them."""
+    from imbalance_bench.data.new_rows import new_rows
+    from imbalance_bench.predict.model import Model
+
+    changes = dict(map(_change, arguments.reading))
+    model = Model.load(arguments.record, arguments.run, arguments.data, arguments.device)
+    rows = new_rows(arguments.rows, model.trained, next(iter(model.encoders.values())), changes)
+    outputs = np.mean([_outputs(one, model) for one in model.scores(rows.x, arguments.readout).values()], axis=0)
+    runs = ", ".join(map(str, model.runs))
+    labels = model.record["labels"]
+    averaged = f"the mean of {len(model.runs)} runs ({runs})" if len(model.runs) > 1 else f"run {runs}"
+    told = [
+        f"{labels['method']} on {labels['dataset']}: {len(rows.beside):,} rows scored by {averaged}",
+        *model.remarks(),
+        *rows.remarks,
+        *_unseen(model, rows),
+    ]
+    if model.classes:
+        counts = np.bincount(outputs.argmax(axis=1), minlength=len(model.classes))
+        told.append("decisions: " + ", ".join(f"{n:,} {name}" for n, name in zip(counts, model.classes)))
+    if rows.labels is not None:
+        told += _metrics(outputs, rows.labels, model)
+    return table(rows.beside, outputs, model.classes).to_csv(index_label="row", lineterminator="\n"), told
+
+
+def table(beside: pd.DataFrame, outputs: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    """The columns of the file that are no features, then probabilities (n, C) and the decision (regression: the
+    prediction). Columns of the file that have the name of one of these are put behind \"given_\"."""
+    import pandas as pd
+
+    made: dict[str, Any] = {f"p_{name}": outputs[:, c] for c, name in enumerate(classes)}
+    if classes:
+        made["decision"] = np.array(classes, object)[outputs.argmax(axis=1)]
+    else:
+        made["prediction"] = outputs[:, 0]
+    kept = beside.rename(columns=lambda name: f"given_{name}" if name in made or name == "row" else name)
+    return pd.concat([kept, pd.DataFrame(made, index=kept.index)], axis=1)
+
+
+def _outputs(scores: np.ndarray, model: Model) -> np.ndarray:
+    """Probabilities (n, C) of a run's scores; regression: its predictions."""
+    return np.exp(scores.astype(np.float64)) if model.classes else scores.astype(np.float64)
+
+
+def _unseen(model: Model, rows: NewRows) -> list[str]:
+    """Counts of categories that no training row had, of whichever run."""
+    from imbalance_bench.data.encode import FittedTable
+
+    tables = [fitted for fitted in model.encoders.values() if isinstance(fitted, FittedTable)]
+    found = [fitted.unseen(rows.x) for fitted in tables]
+    said = []
+    for column in found[0] if found else ():
+        strange = np.all([one[column] for one in found], axis=0)
+        if strange.any():
+            values = rows.x[column][strange].astype(object).fillna("(missing)").value_counts()
+            some = ", ".join(f"{value!r} in {n}" for value, n in values.head(3).items())
+            more = f" and {len(values) - 3} more" if len(values) > 3 else ""
+            said.append(f"{column}: {strange.sum()} rows have a category that was not seen in training ({some}{more})")
+    return said
+
+
+def _metrics(outputs: np.ndarray, labels: np.ndarray, model: Model) -> list[str]:
+    """The metrics of the rows whose class is known."""
+    from imbalance_bench import metrics
+
+    known = labels >= 0
+    with np.errstate(divide="ignore"):
+        values = metrics.evaluate(labels[known], np.log(outputs[known]), model.classes, own={})
+    found = {(row["class_group"], row["metric"]): row["value"] for row in values}
+    said = [f"metrics of {known.sum():,} rows with a class:"]
+    for group, names in SHOWN.items():
+        if shown := [f"{name} {found[group, name]:.4f}" for name in names if (group, name) in found]:
+            said.append(f"  {group}: {', '.join(shown)}")
+    return said
+
+
+def _change(word: str) -> tuple[str, Any]:
+    """A key of reading and its value."""
+    import yaml
+
+    key, sign, value = word.partition("=")
+    if not sign or not key.startswith("dataset."):
+        raise BenchError(f"{word}: beside the record and the rows only dataset.<key>=<value> is understood")
+    try:
+        return key.removeprefix("dataset."), yaml.safe_load(value) if value not in (",", "|", "-") else value
+    except yaml.YAMLError as error:
+        raise BenchError(f"{word} cannot be read: {' '.join(str(error).split())}") from error
+
+
+def _write(output: Path, rows: Path, text: str) -> None:
+    from imbalance_bench.store import atomic_write
+
+    if output.absolute() == rows.absolute():
+        raise BenchError(f"--output {output} is the file of the rows: choose another name")
+    if not output.absolute().parent.is_dir():
+        raise BenchError(f"--output {output}: there is no folder {output.absolute().parent}")
+    atomic_write(output, text)

@@ -1,0 +1,153 @@
+"""What the runs of a cell learned, as files beside its record, and the card that tells of them (``save=true``)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imbalance_bench.models import NotKept, State, packed, state_of
+
+if TYPE_CHECKING:
+    from imbalance_bench.data.base import Dataset, Task
+    from imbalance_bench.run.recipe import Prepared
+
+log = logging.getLogger("imbalance_bench")
+
+CARD = "model.md"
+SHOWN = ("auc_pr", "auc_roc", "f1", "precision", "recall", "g_mean", "balanced_accuracy", "log_loss", "mse")
+
+
+def model_files(cell: Prepared) -> dict[str, bytes | str]:
+    """The files of the runs that did not diverge, with the preprocessing that each was trained behind. None, with a
+    warning, where they cannot be saved: a trained cell is not lost for it."""
+    states: dict[str, State] = {}
+    encoders: dict[int, str] = {}
+    try:
+        for i, (run, classifier) in enumerate(zip(cell.runs, cell.classifiers)):
+            if classifier.failure:
+                continue
+            states[f"run{i}"] = state_of(classifier)
+            encoders[i] = f"encoder{run.task.fold}"
+            if encoders[i] not in states:  # repeats of a fold are behind the same one
+                states[encoders[i]] = fitted(cell.dataset, run.task)
+        return packed(states, {"encoders": encoders, **_facts(cell)})
+    except NotKept as reason:
+        log.warning("save=true: no model is kept: %s", reason)
+        return {}
+
+
+def fitted(dataset: Dataset, task: Task) -> State:
+    """The preprocessing of a run. It is fitted again, to the same training rows: a task has the rows it made only."""
+    encode = dataset.encode
+    if not hasattr(encode, "fitted"):
+        raise NotKept(
+            f"the preprocessing of data set {dataset.name}, {type(encode).__qualname__}, has no fitted(x, fit_rows) "
+            "that gives it as an object"
+        )
+    return state_of(encode.fitted(dataset.x, task.train.ids))
+
+
+def _facts(cell: Prepared) -> dict[str, Any]:
+    """How new rows are read."""
+    dataset = cell.dataset
+    return {
+        "modality": dataset.modality,
+        "language": dataset.language,
+        "shape": list(np.shape(dataset.x)[1:]),
+        "plugins": list(cell.config.plugins),
+    }
+
+
+def card(record: Mapping[str, Any], metrics: str) -> str:
+    """What a reader of the folder ``record["path"]`` needs to know of its model, as Markdown: data, counts, scores,
+    what it decides by, commands. ``metrics``: its metrics.csv."""
+    data, config, labels = record["data"], record["config"], record["labels"]
+    done = [run for run in record["runs"] if not run["failure"]]
+    folder = shlex.quote(str(record["path"]))
+    lines = [
+        f"# {labels['method']} on {labels['dataset']}",
+        "",
+        f"A model of imbalance_bench, made {record['provenance']['date'][:10]} (id {record['id']}).",
+        "",
+        "## Data",
+        "",
+        f"- {data['read']}" if "read" in data else f"- {data['name']}",
+        f"- ratio {labels['ratio']}, protocol {labels['protocol']}, network {labels['backbone']}, trainer "
+        f"{labels['trainer']}, seed {config['seed']}",
+    ]
+    if record["kind"] == "classification":
+        counts = np.array([run["train_counts"] for run in done])
+        lines += [
+            "",
+            "| class | rows of the data | training rows of a run |",
+            "| --- | --- | --- |",
+            *(
+                f"| {name} | {total} | {low if low == high else f'{low} to {high}'} |"
+                for name, total, low, high in zip(
+                    data["class_names"], data["class_counts"], counts.min(axis=0), counts.max(axis=0)
+                )
+            ),
+        ]
+    lines += [
+        "",
+        "## Scores on test rows",
+        "",
+        f"Mean over {len(done)} run{'s' if len(done) != 1 else ''}, each on the test rows of its split, at the last "
+        "epoch; in brackets the 95 % t interval over runs, which overlap in their training rows: take it for a guide. "
+        "The runs averaged, as predict.py does, were not scored together.",
+        "",
+        *_scores(metrics),
+        "",
+        "## Decisions",
+        "",
+        "The class of the highest probability"
+        + (" (of two classes: a threshold of 0.5)." if data["classes"] == 2 else "."),
+        "",
+        "## Use",
+        "",
+        f"    python scripts/predict.py {folder} new.csv --output scores.csv",
+        "",
+        f"It averages the probabilities of {len(done)} run{'s' if len(done) != 1 else ''}; `--run N` takes one. The "
+        "folder may be moved or copied.",
+        "",
+        "Made by",
+        "",
+        f"    {record['provenance']['command']}",
+        "",
+        "and made again by",
+        "",
+        f"    python scripts/train.py -cp {folder} -cn config cache=overwrite",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _scores(metrics: str) -> list[str]:
+    """A table of the metrics in ``SHOWN``, of the class groups that there are."""
+    from scipy.stats import t
+
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in csv.DictReader(io.StringIO(metrics)):
+        if row["iterate"] == "last" and row.get("part", "test") == "test" and row["metric"] in SHOWN:
+            found.setdefault((row["metric"], row["class_group"]), []).append(float(row["value"]))
+    groups = [g for g in ("positive", "macro", "all") if any(group == g for _, group in found)]
+    lines = [f"| metric | {' | '.join(groups)} |", "| --- |" + " --- |" * len(groups)]
+    for metric in SHOWN:
+        cells = []
+        for group in groups:
+            values = np.array(found.get((metric, group), []))
+            values = values[np.isfinite(values)]
+            cell = f"{values.mean():.4f}" if len(values) else ""
+            if len(values) > 1:
+                reach = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+                cell += f" [{values.mean() - reach:.4f}, {values.mean() + reach:.4f}]"
+            cells.append(cell)
+        if any(cells):
+            lines.append(f"| {metric} | {' | '.join(cells)} |")
+    return lines

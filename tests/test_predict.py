@@ -1,0 +1,304 @@
+"""A model that was kept scores new rows as its runs scored their test rows; what is wrong with a model or a file."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from imbalance_bench import models, predict
+from imbalance_bench.predict.model import Model
+from imbalance_bench.run import run_cell
+from imbalance_bench.run.saving import CARD
+from imbalance_bench.store import FILES, CellFolder, arrays
+from tests.cells import cell
+
+ROWS = 60
+
+
+@pytest.fixture(scope="module")
+def customers(tmp_path_factory) -> Path:
+    """A table with numbers, gaps, categories and a column that is to be left out."""
+    rng = np.random.default_rng(0)
+    churned = rng.random(ROWS) < 0.3
+    table = pd.DataFrame(
+        {
+            "id": [f"c{i:03}" for i in range(ROWS)],
+            "spent": np.where(rng.random(ROWS) < 0.1, np.nan, rng.normal(5, 2, ROWS).round(2) + 3 * churned),
+            "plan": rng.choice(["basic", "plus", "pro"], ROWS),
+            "zip": rng.choice(["0123", "0456", "9000"], ROWS),
+            "churned": np.where(churned, "yes", "no"),
+        }
+    )
+    path = tmp_path_factory.mktemp("customers") / "customers.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+TABLE = ("dataset.target=churned", "dataset.drop=[id]", "dataset.categorical=[zip]", "backbone.hidden=[6]")
+QUICK = ("protocol=stratified_kfold", "protocol.folds=2", "trainer.epochs=3", "trainer.validate_every=1", "save=true")
+
+
+def kept(outputs: Path, *overrides: str) -> dict[str, Any]:
+    """The record of a cell that was trained with save=true."""
+    outcome = run_cell(cell(outputs, *QUICK, *overrides))
+    assert outcome.status == "done", outcome.message
+    record = CellFolder(outcome.path).record()
+    assert record is not None and record["model"] == {"schema": 1}
+    return record
+
+
+@pytest.fixture(scope="module")
+def churn(customers, tmp_path_factory) -> dict[str, Any]:
+    outputs = tmp_path_factory.mktemp("outputs")
+    return kept(outputs, "dataset=csv", f"dataset.path={customers}", *TABLE)
+
+
+@pytest.fixture
+def copied(churn, tmp_path) -> Path:
+    """The folder of that record, moved to another place under another name."""
+    return Path(shutil.copytree(churn["path"], tmp_path / "my model"))
+
+
+def called(capsys, *arguments: Any, status: int = 0) -> tuple[str, str]:
+    """What the command prints, and what it says beside."""
+    assert predict.main([*map(str, arguments), "--device", "cpu"]) == status
+    printed = capsys.readouterr()
+    return printed.out, printed.err
+
+
+def table_of(text: str) -> pd.DataFrame:
+    return pd.read_csv(io.StringIO(text), dtype={"id": str, "row": int, "zip": str})
+
+
+def check_test_rows(record: dict[str, Any], write: Any, data: str = "") -> None:
+    """The test rows of each run, written as a new file by ``write(rows)``, get the bits of predictions.npz."""
+    from imbalance_bench.data.new_rows import new_rows
+
+    saved = arrays(record, "predictions.npz")
+    for run in range(len(record["runs"])):
+        mine = saved["run"] == run
+        model = Model.load(record["path"], [run], data, "cpu")
+        rows = new_rows(write(saved["sample_id"][mine]), model.trained, next(iter(model.encoders.values())), {})
+        for readout in ("last", "best"):
+            np.testing.assert_array_equal(model.scores(rows.x, readout)[run], saved[f"scores_{readout}"][mine])
+        np.testing.assert_array_equal(rows.labels, saved["label"][mine])
+
+
+def test_a_table(churn, customers, tmp_path):
+    whole = pd.read_csv(customers, dtype=str)
+
+    def write(rows):
+        path = tmp_path / "new.csv"
+        whole.iloc[rows].to_csv(path, index=False)
+        return path
+
+    check_test_rows(churn, write)
+
+
+def test_texts(tmp_path):
+    rng = np.random.default_rng(0)
+    spam = rng.random(40) < 0.4
+    words = [[*rng.choice(["see", "you", "at", "six"], 4), *(["win", "prize"] if s else ["home"])] for s in spam]
+    texts = [" ".join(rng.permutation(row)) for row in words]
+    table = pd.DataFrame({"body": texts, "kind": np.where(spam, "spam", "ham")})
+    table.to_csv(tmp_path / "mails.csv", index=False)
+
+    def write(rows):
+        path = tmp_path / "new.csv"
+        table.iloc[rows].to_csv(path, index=False)
+        return path
+
+    stopped = tmp_path / "outputs/data/stopwords/nltk_english.txt"
+    stopped.parent.mkdir(parents=True)
+    stopped.write_text("at")
+    of_texts = ("dataset=texts", f"dataset.path={tmp_path}/mails.csv", "dataset.text=body", "dataset.target=kind")
+    for backbone in (("lsa", "backbone.dims=5"), ("textcnn", "backbone.length=8", "backbone.vocabulary=40")):
+        record = kept(tmp_path / "outputs", *of_texts, f"backbone={backbone[0]}", *backbone[1:])
+        check_test_rows(record, write, str(tmp_path / "elsewhere"))
+
+
+def test_images(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(24):
+        path = tmp_path / "pets" / ("cat" if i % 3 else "dog") / f"{i:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 200 + 50 * (i % 3 > 0), (8, 8), np.uint8)).save(path)
+    files = sorted((tmp_path / "pets").rglob("*.png"))
+    small = ("backbone=lenet_small", "backbone.kernel=2", "backbone.conv=[2,3]", "backbone.hidden=[5,4]")
+    record = kept(
+        tmp_path / "outputs", "dataset=image_folder", f"dataset.path={tmp_path}/pets", "dataset.channels=1", *small
+    )
+
+    def write(rows):
+        new = tmp_path / "new"
+        shutil.rmtree(new, ignore_errors=True)
+        for place, row in enumerate(rows):  # in the order of the rows
+            file = new / f"{place:02}" / files[row].parent.name / "it.png"
+            file.parent.mkdir(parents=True)
+            shutil.copy(files[row], file)
+        return new
+
+    check_test_rows(record, write)
+
+
+def test_the_runs_of_a_cell_are_averaged(churn, customers, capsys, tmp_path):
+    new = pd.read_csv(customers, dtype=str)[:10].assign(note="called", plan=["basic", "gold", *["plus"] * 7, "gold"])
+    new.to_csv(tmp_path / "new.csv", index=False)
+    printed, said = called(capsys, churn["path"], tmp_path / "new.csv")
+    whole = table_of(printed)
+    assert list(whole) == ["row", "id", "churned", "note", "p_no", "p_yes", "decision"]
+    assert whole["id"].tolist() == new["id"].tolist() and whole["row"].tolist() == list(range(10))
+    one = [table_of(called(capsys, churn["path"], tmp_path / "new.csv", "--run", i)[0]) for i in (0, 1)]
+    np.testing.assert_allclose(whole["p_yes"], (one[0]["p_yes"] + one[1]["p_yes"]) / 2, rtol=1e-12)
+    assert (whole["decision"] == np.where(whole["p_yes"] > whole["p_no"], "yes", "no")).all()
+    assert "10 rows scored by the mean of 2 runs (0, 1)" in said
+    assert "'note' was not in the training data: kept, not used" in said
+    assert "plan: 2 rows have a category that was not seen in training ('gold' in 2)" in said
+    # With the class in the file there are metrics; without it, which is what a new file is like, there are none.
+    assert "metrics of 10 rows with a class" in said and "positive: auc_pr" in said
+    new.drop(columns=["churned", "note", "id"]).to_csv(tmp_path / "bare.csv", index=False)
+    output = tmp_path / "scores.csv"
+    printed, said = called(capsys, churn["path"], tmp_path / "bare.csv", "--output", output)
+    assert not printed and "metrics" not in said
+    bare = table_of(output.read_text())
+    assert list(bare) == ["row", "p_no", "p_yes", "decision"]
+    assert (bare["p_yes"] == whole["p_yes"]).all()
+
+
+def test_metrics_are_those_of_the_record(churn, customers, capsys, tmp_path):
+    saved = arrays(churn, "predictions.npz")
+    mine = saved["sample_id"][saved["run"] == 0]
+    pd.read_csv(customers, dtype=str).iloc[mine].to_csv(tmp_path / "new.csv", index=False)
+    said = called(capsys, churn["path"], tmp_path / "new.csv", "--run", 0)[1]
+    with (churn["path"] / "metrics.csv").open() as file:
+        found = {
+            row["metric"]: float(row["value"])
+            for row in csv.DictReader(file)
+            if (row["run"], row["iterate"], row["class_group"], row["part"]) == ("0", "last", "positive", "test")
+        }
+    assert f"positive: auc_pr {found['auc_pr']:.4f}, auc_roc {found['auc_roc']:.4f}, f1 {found['f1']:.4f}" in said
+
+
+def test_a_model_may_be_moved_and_its_card_says_how_it_is_used(churn, copied, customers, capsys):
+    assert called(capsys, copied, customers)[0] == called(capsys, churn["path"], customers)[0]
+    card = (copied / "model.md").read_text()
+    assert "| no |" in card and "| auc_pr | 0." in card and "t interval over runs" in card
+    assert f"python scripts/predict.py {churn['path']} new.csv --output scores.csv" in card
+    assert "60 rows: " in card and churn["id"] in card
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t.drop(columns=["spent", "zip"]).rename(columns={"plan": "plans"}),
+         "lacks 3 of the 3 columns that the model was trained with: 'spent', 'plan', 'zip'; it has also .*'plans'"),
+        (lambda t: t.drop(columns="zip"), "lacks 1 of the 3 .*: 'zip'"),
+        (lambda t: t.assign(spent=["n. a.", *t["spent"][1:]]),
+         "column 'spent' holds numbers in the training data, and here 'n. a.' .* in 1 of 60 rows, the first is row 0"),
+        (lambda t: t.assign(spent="inf"), "60 infinite values, the first in column 'spent'"),
+        (lambda t: t.assign(spent="1e300"), "numbers that are too large, the first is row 0"),
+        (lambda t: t[:0], "is empty: it has a header and no rows"),
+    ],
+)  # fmt: skip
+def test_a_table_that_is_not_like_the_training_data_is_named(churn, customers, capsys, tmp_path, change, words):
+    path = tmp_path / "new.csv"
+    change(pd.read_csv(customers, dtype=str)).to_csv(path, index=False)
+    said = called(capsys, churn["path"], path, status=1)[1]
+    assert said.startswith("error: ") and len(said.splitlines()) == 1
+    assert pd.Series([said]).str.contains(words, regex=True)[0], said
+    assert "dataset.path" not in said
+    if "n. a." in said:  # the advice reads it
+        assert called(capsys, churn["path"], path, "dataset.missing=['n. a.']")[0]
+
+
+def test_files_that_cannot_be_read_are_named(churn, customers, capsys, tmp_path):
+    (tmp_path / "nothing.csv").write_text("")
+    for name, words in (("absent.csv", "cannot be read: No such file"), ("nothing.csv", "is empty")):
+        assert words in called(capsys, churn["path"], tmp_path / name, status=1)[1]
+    semicolons = tmp_path / "new.csv"
+    semicolons.write_text(customers.read_text().replace(",", ";"))
+    assert "set dataset.separator=semicolon" in called(capsys, churn["path"], semicolons, status=1)[1]
+    assert called(capsys, churn["path"], semicolons, "dataset.separator=semicolon")[0]
+    wrong = called(capsys, churn["path"], customers, "dataset.positive=no", status=1)[1]
+    assert "dataset.positive does not say how a new file is read" in wrong
+    assert "is the file of the rows" in called(capsys, churn["path"], customers, "--output", customers, status=1)[1]
+    assert "there is no folder" in called(capsys, churn["path"], customers, "--output", "no/s.csv", status=1)[1]
+    assert "the model has runs 0, 1" in called(capsys, churn["path"], customers, "--run", 7, status=1)[1]
+    assert "has last, best" in called(capsys, churn["path"], customers, "--readout", "knn", status=1)[1]
+
+
+def edited(folder: Path, name: str, change: Any, **record: Any) -> None:
+    """Changes a file of a model and the record as somebody might who can compute sums."""
+    content = change((folder / name).read_bytes())
+    (folder / name).write_bytes(content)
+    whole = json.loads((folder / "record.json").read_text())
+    whole["files"][name] = hashlib.sha256(content).hexdigest()
+    (folder / "record.json").write_text(json.dumps(whole | record))
+
+
+def test_what_is_wrong_with_a_model_is_said(churn, copied, customers, capsys, tmp_path):
+    def said(folder=copied):
+        text = called(capsys, folder, customers, status=1)[1]
+        assert len(text.splitlines()) == 1
+        return text
+
+    assert "there is no such folder" in said(tmp_path / "absent")
+    assert "holds no record.json" in said(tmp_path)
+    facts = (copied / "model.json").read_bytes()
+    (copied / "model.json").write_bytes(facts.replace(b"minmax", b"zscore").replace(b"plus", b"plum"))
+    assert "model.json is damaged (not what the run wrote): train the cell again with save=true" in said()
+    (copied / "model.json").unlink()
+    assert "model.json is missing" in said()
+    (copied / "model.json").write_bytes(facts)
+    arrays_of = (copied / "model.safetensors").read_bytes()
+    edited(copied, "model.safetensors", lambda content: content[:-8])
+    assert "is damaged" in said()
+    edited(copied, "model.safetensors", lambda content: arrays_of, model={"schema": 99})
+    assert "has a model of schema 99, and this version of imbalance_bench reads 1: use the version" in said()
+    edited(copied, "model.json", lambda content: content.replace(b'"network"', b'"wonder"'), model={"schema": 1})
+    assert "has a part of kind 'wonder', which is unknown here" in said()
+    edited(copied, "model.json", lambda content: b"{}")
+    assert "model.json is damaged" in said()
+
+
+def test_a_new_record_leaves_no_file_of_an_earlier_model():
+    assert {*models.FILES, CARD} <= set(FILES)
+
+
+def test_a_record_without_a_model_says_so_when_one_is_asked_for(customers, tmp_path, capsys):
+    table = ("dataset=csv", f"dataset.path={customers}", *TABLE)
+    without = run_cell(cell(tmp_path, *QUICK, *table, "save=false"))
+    asked = run_cell(cell(tmp_path, *QUICK, *table))
+    assert asked.status == "skipped" and asked.path == without.path  # the same cell
+    assert "without a model: cache=overwrite trains it again and keeps one" in asked.line()
+    said = called(capsys, asked.path, customers, status=1)[1]
+    assert "trained without save=true" in said and "save=true cache=overwrite" in said
+    assert run_cell(cell(tmp_path, *QUICK, *table, "cache=overwrite")).status == "done"
+    assert called(capsys, asked.path, customers)[0]
+    assert "without a model" not in run_cell(cell(tmp_path, *QUICK, *table)).line()
+    run_cell(cell(tmp_path, *QUICK, *table, "cache=overwrite", "save=false"))
+    assert not list(asked.path.glob("model*"))
+
+
+def test_estimators_made_of_unknown_types_are_neither_written_nor_read():
+    io = pytest.importorskip("skops.io")
+    from fractions import Fraction
+
+    from imbalance_bench.models import ESTIMATORS, NotKept, State, packed, unpacked
+
+    with pytest.raises(NotKept, match="made of fractions.Fraction"):
+        packed({"run0": State(estimators={"it": Fraction(1, 2)}, kind="trees")}, {})
+    files = packed({"run0": State(kind="trees")}, {})
+    strange = io.dumps({"run0/it": Fraction(1, 2)})
+    with pytest.raises(predict.BenchError, match="asks for fractions.Fraction, and only classes of sklearn"):
+        unpacked(files | {ESTIMATORS: strange})
