@@ -46,6 +46,7 @@ ON_HOST = {
     "estimator": "scikit-learn, or the package of the estimator",
     "iml": "a metric for each test row, by numpy",
     "mesa": "decision trees",
+    "self_paced_ensemble": "decision trees, or another estimator",
     "weob2": "networks of its own, on the CPU",
 }
 # Of a method with more steps than those of the trainer: the option that says how many epochs they have, the option that

@@ -218,7 +218,8 @@ class Task:
     ``withdrawn.x`` may be used; their labels are for oracles (``potential``). ``minority_classes``: those that the
     ratio calls so; what methods treat apart and what the class group "minority" is a mean over. ``seed`` drives
     whatever is random in this run; equal (fold, repeat) give equal seeds whichever other runs a cell has.
-    ``vocabulary``: what token ids mean, where the rows are token ids.
+    ``vocabulary``: what token ids mean, where the rows are token ids. ``categories``: which columns of the rows stand
+    for one category each, first and one past the last, where the data set says so.
     """
 
     train: Part
@@ -232,6 +233,7 @@ class Task:
     synthetic: tuple[np.ndarray, np.ndarray] | None = None
     minority_classes: tuple[int, ...] = ()
     vocabulary: Vocabulary | None = None
+    categories: tuple[tuple[int, int], ...] = ()
 
     @cached_property
     def counts(self) -> np.ndarray:

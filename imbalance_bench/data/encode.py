@@ -25,9 +25,10 @@ MISSING = "(missing)"
 class ArrayEncoder:
     """For numeric arrays (n, d) without missing values. ``minmax``: training rows to [0, 1]; ``zscore``: training rows
     to mean 0 and standard deviation 1. Other rows may lie outside; a column that is constant in training becomes 0
-    there."""
+    there. ``blocks``: columns that stand for one category each, first and one past the last."""
 
     scale: Scale
+    blocks: tuple[tuple[int, int], ...] = ()
 
     def __call__(self, x: np.ndarray, fit_rows: np.ndarray) -> np.ndarray:
         return self.fitted(x, fit_rows)(x)
@@ -66,6 +67,27 @@ class FittedArray:
     @classmethod
     def restored(cls, state: State, around: Surroundings) -> FittedArray:
         return cls(**state.arrays)
+
+
+def one_hot_blocks(x: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """The runs of two or more neighbouring columns of 0 and 1, of which each row (n, d) has exactly one 1: categories
+    that were coded before the data were published. First and one past the last column of each."""
+    binary = ((x == 0) | (x == 1)).all(axis=0)
+    found: list[tuple[int, int]] = []
+    start = 0
+    while start < x.shape[1]:
+        ones, end = np.zeros(len(x)), start
+        while end < x.shape[1] and binary[end] and not (ones == 1).all():
+            ones += x[:, end]
+            end += 1
+            if ones.max() > 1:
+                break
+        if end - start > 1 and (ones == 1).all():
+            found.append((start, end))
+            start = end
+        else:
+            start += 1
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -118,6 +140,12 @@ class TableEncoder:
         """Names of the columns after one-hot coding; none after PCA."""
         coded = (f"{column}={name}" for column, names in self.categories.items() for name in names)
         return () if self.pca is not None else (*self.numeric, *coded)
+
+    @property
+    def blocks(self) -> tuple[tuple[int, int], ...]:
+        """The columns of each category after one-hot coding, first and one past the last; none after PCA."""
+        ends = np.cumsum([len(self.numeric), *map(len, self.categories.values())]).tolist()
+        return () if self.pca is not None else tuple(zip(ends, ends[1:]))
 
     @property
     def width(self) -> int:

@@ -74,6 +74,7 @@ def make_runs(dataset: Dataset, ratio: Ratio, protocol: Protocol, seed: int) -> 
                 synthetic=dataset.synthetic,
                 minority_classes=minority,
                 vocabulary=vocabulary(dataset.x, split.train),
+                categories=getattr(dataset.encode, "blocks", ()),
             )
             runs.append(Run(task, test))
     return runs

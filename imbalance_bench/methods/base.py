@@ -171,10 +171,14 @@ def resampling_info(task: Task, rows: Part) -> dict[str, Any]:
         distances = []
         for c in np.unique(rows.y[made]):
             flat = lambda x: x.reshape(len(x), -1).astype(np.float32)  # noqa: E731
-            near = NearestNeighbors(n_neighbors=1).fit(flat(rows.x[~made & (rows.y == c)]))
+            if not (given := ~made & (rows.y == c)).any():  # centroids stand in their place
+                continue
+            near = NearestNeighbors(n_neighbors=1).fit(flat(rows.x[given]))
             distances.append(near.kneighbors(flat(rows.x[made & (rows.y == c)]))[0][:, 0])
-        d = np.concatenate(distances)
-        info["synthetic"] = {"rows": int(made.sum()), "distance_mean": float(d.mean()), "distance_max": float(d.max())}
+        info["synthetic"] = {"rows": int(made.sum())}
+        if distances:
+            d = np.concatenate(distances)
+            info["synthetic"] |= {"distance_mean": float(d.mean()), "distance_max": float(d.max())}
         if share := _between_categories(rows.x, made):
             info["synthetic"]["between_categories"] = round(share, 4)
             log.info(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from imbalance_bench.data.base import Dataset, Facts, Source
-from imbalance_bench.data.encode import ArrayEncoder, Scale
+from imbalance_bench.data.encode import ArrayEncoder, Scale, one_hot_blocks
 from imbalance_bench.data.fetch import fetch_archive
 from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.registry import DATASETS
@@ -62,7 +62,8 @@ SETS = {
 @DATASETS.register("imblearn")
 @dataclass(frozen=True)
 class ImblearnSource(Source):
-    """``set``: imbalanced-learn's name of it. All features are numeric; label -1 is the majority, 1 the minority."""
+    """``set``: imbalanced-learn's name of it. All features are numeric, some of them one-hot codes of categories;
+    label -1 is the majority, 1 the minority."""
 
     set: str
     scale: Scale
@@ -96,7 +97,7 @@ class ImblearnSource(Source):
                 "will be fetched again"
             )
         y = (label == 1).astype(np.int64)
-        return Dataset(self.set, x, y, ("majority", "minority"), ArrayEncoder(self.scale))
+        return Dataset(self.set, x, y, ("majority", "minority"), ArrayEncoder(self.scale, one_hot_blocks(x)))
 
     def paths(self, folder: Path) -> list[Path] | None:
         path = self.find(folder)

@@ -7,9 +7,11 @@ the majority; ``balanced`` fills every class up to the majority.
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -22,6 +24,8 @@ from imbalance_bench.options import Count
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine
 
+log = logging.getLogger("imbalance_bench")
+
 Amount = Literal["doubled", "balanced"]
 
 
@@ -31,6 +35,29 @@ def target_counts(labels: np.ndarray, amount: Amount) -> dict[int, int]:
     most = counts.max()
     wanted = counts * 0 + most if amount == "balanced" else np.minimum(2 * counts, most)
     return {int(c): int(w) for c, n, w in zip(classes, counts, wanted) if w > n}
+
+
+def with_made(rows: Part, x: np.ndarray, y: np.ndarray) -> Part:
+    """``rows``, and after them the made rows ``x`` (m, d) of classes ``y`` (m,); bytes are rounded."""
+    made = x.reshape(-1, *rows.x.shape[1:])
+    if made.dtype != rows.x.dtype and rows.x.dtype == np.uint8:
+        made = np.rint(made)
+    return Part(
+        np.concatenate([rows.x, made.astype(rows.x.dtype)]),
+        np.concatenate([rows.y, y]),
+        np.concatenate([rows.ids, np.full(len(made), -1)]),
+    )
+
+
+@cache
+def warn_of_fractions(method: str, categories: tuple[tuple[int, int], ...]) -> None:
+    """Once a process: what interpolation makes of one-hot columns."""
+    columns = sum(end - start for start, end in categories)
+    log.warning(
+        "method=%s interpolates, and %d columns are one-hot codes of %d categories: the rows that it makes have "
+        "fractions of several values of one (method=smotenc makes whole values)",
+        *(method, columns, len(categories)),
+    )
 
 
 @dataclass(frozen=True)
@@ -53,18 +80,20 @@ class OverSampler(Method):
         if self.reads == "vectors" and flat.dtype == np.uint8:
             flat = flat.astype(np.float32)
         try:
-            x, y = self.make(targets, task.seed % 2**32).fit_resample(flat, rows.y)
+            x, y = self.sampled(task, flat, rows.y, targets)
         except (ValueError, RuntimeError) as error:
             raise BenchError(f"method={self.name} could not resample fold {task.fold}: {error}") from error
         # imbalanced-learn keeps the given rows first and in order, and appends.
-        made = x[len(rows) :].reshape(-1, *rows.x.shape[1:])
-        if made.dtype != rows.x.dtype and rows.x.dtype == np.uint8:
-            made = np.rint(made)
-        return Part(
-            np.concatenate([rows.x, made.astype(rows.x.dtype)]),
-            np.concatenate([rows.y, y[len(rows) :]]),
-            np.concatenate([rows.ids, np.full(len(made), -1)]),
-        )
+        return with_made(rows, x[len(rows) :], y[len(rows) :])
+
+    def sampled(
+        self, task: Task, x: np.ndarray, y: np.ndarray, targets: dict[int, int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows (n, d) and labels (n,), and after them what was made of them."""
+        if task.categories and self.reads == "vectors":
+            warn_of_fractions(self.name, task.categories)
+        found: tuple[np.ndarray, np.ndarray] = self.make(targets, task.seed % 2**32).fit_resample(x, y)
+        return found
 
     def check(self, counts: np.ndarray, targets: dict[int, int]) -> None:
         """Errors for sets that the sampler cannot work on."""
