@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.objective import Objective
 from imbalance_bench.options import Betas, Count, Interval, NonNegative, Positive, Seed, Share, Text, Whole, check
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.registry import BACKBONES, DATASETS, GROUPS, METHODS, PROTOCOLS, RATIOS, TRACKERS, build
@@ -38,6 +39,7 @@ LONGEST_LABEL = 100  # bytes: file systems take 255 for the name of a folder
 TOP_LEVEL: dict[str, Any] = {
     "seed": Seed,
     "device": Annotated[Text, "auto, cpu, cuda, or cuda:1 for one of several"],
+    "objective": Annotated[Text, "what a sweeper is given: valid/<metric>, valid/<class group>/<metric>, test/..."],
     "cache": Literal["reuse", "overwrite"],
     "on_error": Literal["continue", "stop"],
     "checkpoint_minutes": Annotated[NonNegative, "between checkpoints of a long cell; 0: at a signal only"],
@@ -53,8 +55,10 @@ TOP_LEVEL: dict[str, Any] = {
 
 
 CHECKPOINT_MINUTES = 5.0
+OBJECTIVE = "valid/auc_pr"
 # Of these keys those that configurations lack which were saved before there were any.
 LATER = {"calibration": [], "slices": [], "save": False, "cost": COST, "checkpoint_minutes": CHECKPOINT_MINUTES}
+LATER |= {"objective": OBJECTIVE}
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,7 @@ class Config:
     checkpoint_minutes: float = CHECKPOINT_MINUTES
     calibration: tuple[str, ...] = ()
     save: bool = False
+    objective: str = OBJECTIVE
 
     @property
     def labels(self) -> dict[str, str]:
@@ -146,6 +151,7 @@ class Config:
             "tracker": self.tracker,
             "device": self.device,
             "cache": "reuse",
+            "objective": self.objective,
             "on_error": "continue",
             "checkpoint_minutes": self.checkpoint_minutes,
             "save": self.save,
@@ -225,6 +231,7 @@ def from_omegaconf(cfg: Any) -> Config:
         raise BenchError("no tracker was chosen: add tracker=none, or leave ~tracker out")
     import_plugins(plain["plugins"])
     plain |= {key: check(hint, plain[key], key) for key, hint in TOP_LEVEL.items()}
+    Objective.parse(plain["objective"])
     return Config(
         plain=plain_of(plain),
         tracker=plain["tracker"],
@@ -234,6 +241,7 @@ def from_omegaconf(cfg: Any) -> Config:
         cost=plain["cost"],
         calibration=plain["calibration"],
         save=plain["save"],
+        objective=plain["objective"],
         device=plain["device"],
         cache=plain["cache"],
         checkpoint_minutes=plain["checkpoint_minutes"],

@@ -140,6 +140,18 @@ def parts_of(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray
     return {"test": test, "valid": valid} if valid else {"test": test}
 
 
+def without_validation(record: Mapping[str, Any]) -> str:
+    """Why a record has no scores of validation rows that may be chosen by, and what to do; "" where it has."""
+    role = record.get("validation")
+    if role is None:
+        return "its record has no validation scores: train it again with cache=overwrite"
+    if role == "trained on":
+        return "its validation rows were trained on: set trainer.rows=train"
+    if role not in TUNED_ON:
+        return "it has no validation rows: choose a protocol that has, or protocol.valid_fraction above 0"
+    return ""
+
+
 def own_metrics(names: Iterable[str], kind: str) -> dict[str, dict[str, Any]]:
     """Metrics of the user's own in a record: name → its module, and a hash of each file that it is computed by. None
     of a regression, whose errors have no classes."""

@@ -23,13 +23,13 @@ MAY = {
     "thresholds": "", "calibration": "",
     "errors": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "", "arguments": "",
     "progress": "tally",
-    "options": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
+    "options": "errors", "objective": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
     "neighbours": "errors", "models": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
     "metrics": "errors plugins",
     "registry": "errors options", "scoring": "calibration metrics origin thresholds",
     "store": "errors locks registry",
     "kept": "", "checkpoints": "errors interrupts kept",
-    "config": "errors options plugins registry thresholds",
+    "config": "errors objective options plugins registry thresholds",
     "identity": "config metrics origin pretrained registry store",
     "reference": "conf_files config options plugins registry",
     "select": "config errors",
@@ -48,8 +48,8 @@ MAY = {
         "rounding scoring seeds slices"
     ),
     "run": (
-        "checkpoints config data devices engine errors identity metrics models origin plugins progress registry "
-        "scoring slices store tally trackers"
+        "checkpoints config data devices engine errors identity metrics models objective origin plugins progress "
+        "registry scoring slices store tally trackers"
     ),
     "predict": "arguments config data engine errors identity metrics models origin plugins registry store",
     "report": (

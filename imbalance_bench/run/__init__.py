@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
 import sys
 import time
@@ -17,10 +19,11 @@ from imbalance_bench import checkpoints, identity, metrics, models, origin, prog
 from imbalance_bench.checkpoints import Checkpoints, going_on
 from imbalance_bench.config import Config, cell_name
 from imbalance_bench.errors import BenchError, Declined
+from imbalance_bench.objective import ON_TEST, Objective
 from imbalance_bench.plugins import in_own_code
 from imbalance_bench.run.recipe import Data, Prepared, data_of, fit, prepare, score
 from imbalance_bench.run.saving import CARD, card, model_files
-from imbalance_bench.store import NEW_LOG, Record, Store, atomic_write
+from imbalance_bench.store import NEW_LOG, CellFolder, Record, Store, atomic_write, file_of
 from imbalance_bench.trackers import Live, Subject
 
 log = logging.getLogger("imbalance_bench")
@@ -71,6 +74,30 @@ def run_cell(config: Config) -> Outcome:
             work.finish(cell)
     assert work.outcome is not None
     return work.outcome
+
+
+def objective_of(config: Config, outcome: Outcome) -> float:
+    """What a finished cell gives back to a sweeper. That it was of test rows is kept in the record, as a warning.
+
+    Raises:
+        BenchError: the cell has no such number, or is not done.
+    """
+    objective = Objective.parse(config.objective)
+    folder = CellFolder(outcome.path)
+    record = folder.record()
+    if record is None or record["status"] != "done":
+        raise BenchError(f"objective={objective.text}: {outcome.line()}")
+    if objective.part == "valid" and (reason := scoring.without_validation(record)):
+        raise BenchError(f"objective={objective.text}: {cell_name(outcome.labels)}: {reason}")
+    text = file_of(record, "metrics.csv").decode()
+    value = objective.of(list(csv.DictReader(io.StringIO(text))), record["headline"]["class_group"])
+    warning = ON_TEST.format(objective=objective.text)
+    if objective.part == "test" and warning not in (warnings := record.get("warnings", [])):
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
+        with folder.lock() as mine:
+            if mine:
+                folder.amend(record | {"warnings": [*warnings, warning]}, "metrics.csv", text)
+    return value
 
 
 class Work:

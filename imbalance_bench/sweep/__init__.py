@@ -21,6 +21,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.presets import check_paper, labels_in
 from imbalance_bench.tally import DeviceLost, StopSweep, Tally
 
+LISTED = ("Grid", "Basic", "BasicSweeper")  # sweepers that choose nothing
 SHOWN = 3  # cells that are named, of many that are trained together
 LOST = (
     "error: this process can compute on its GPU no longer, and ends; the same command goes on from there "
@@ -61,9 +62,14 @@ class Sweep:
         return f"training {'; '.join(names[:SHOWN])}{more}" if names else ""
 
     def job(self, cfg: DictConfig) -> float | None:
-        """Runs one cell, prints its line, and returns its headline (None when there is none)."""
+        """Runs one cell, prints its line, and returns its objective to a sweeper that asks for one (Hydra's own and
+        ours run what was listed).
+
+        Raises:
+            BenchError: it asks, and the cell has none.
+        """
         from imbalance_bench.config import from_omegaconf
-        from imbalance_bench.run import Outcome, run_cell
+        from imbalance_bench.run import Outcome, objective_of, run_cell
         from imbalance_bench.run.programs import OUTCOMES
 
         hydra = HydraConfig.get()
@@ -96,7 +102,8 @@ class Sweep:
             raise StopSweep
         if outcome.lost:
             raise DeviceLost
-        return outcome.headline["mean"] if outcome.headline else None
+        asks = hydra.mode == RunMode.MULTIRUN and hydra.sweeper["_target_"].rpartition(".")[2] not in LISTED
+        return objective_of(from_omegaconf(cfg), outcome) if asks else None
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from imbalance_bench.identity import NOT_IDENTITY
 from imbalance_bench.options import shown
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records.records import COLUMNS, LOWER_IS_BETTER, numbers
-from imbalance_bench.scoring import TUNED_ON
+from imbalance_bench.scoring import without_validation
 from imbalance_bench.store import Record
 
 SWEPT = ("method", "trainer", "backbone")  # whose options may be tuned
@@ -173,13 +173,8 @@ def _why_not(record: Record, valid: dict[Run, float], by: Head) -> str:
     """Why a record cannot be chosen by its validation rows; "" where it can."""
     if record["status"] != "done":
         return f"{record['status']}: {record.get('reason') or ''}"
-    role = record.get("validation")
-    if role is None:
-        return "its record has no validation scores: train it again with cache=overwrite"
-    if role == "trained on":
-        return "its validation rows were trained on: set trainer.rows=train"
-    if role not in TUNED_ON:
-        return "it has no validation rows: choose a protocol that has, or protocol.valid_fraction above 0"
+    if reason := without_validation(record):
+        return reason
     if not valid:
         return f"{by[0]} is not among its validation scores: choose by another metric, such as --by auc_pr"
     return ""
