@@ -26,7 +26,7 @@ from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.index import entries_of
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.select import select
-from imbalance_bench.store import CellFolder, Damaged, Record, Store, arrays, file_of, remedy
+from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Record, Store, arrays, file_of, remedy
 
 Key = tuple[str, ...]
 
@@ -123,12 +123,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=_kinds,
         help=f"kinds of it, on validation rows, e.g. {','.join(calibration.KINDS)}; none (default: the records' own)",
     )
-    parser.add_argument("--outputs", default="outputs", help="the folder that holds runs/ (paths.outputs)")
+    parser.add_argument("--outputs", default=OUTPUTS, help="the folder that holds runs/ (paths.outputs)")
     arguments = parser.parse_args(argv)
     asked = {key: value for key in ("cost", "calibration") if (value := getattr(arguments, key)) is not None}
     counts = {"changed": 0, "unchanged": 0, "failed": 0}
-    every, damaged = entries_of(Store(arguments.outputs))
     try:
+        every, damaged = entries_of(Store.named(arguments.outputs))
         wanted, plugins = plugins_of(arguments.wanted)
         import_plugins(plugins)
         if plugins and not metrics.METRICS:

@@ -17,7 +17,7 @@ from imbalance_bench.conf_files import own_folder
 from imbalance_bench.errors import BenchError
 from imbalance_bench.index import Index
 from imbalance_bench.select import select
-from imbalance_bench.store import CellFolder, Damaged, Store
+from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Store
 
 EVERY = 2.0  # seconds between two looks of --watch
 TAIL = 4  # lines of a traceback that --failed shows
@@ -153,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from argparse import RawDescriptionHelpFormatter
 
     parser = ArgumentParser(description=HELP, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("--outputs", default="outputs", help="the folder of paths.outputs (default: outputs)")
+    parser.add_argument("--outputs", default=OUTPUTS, help="the folder of paths.outputs (default: outputs)")
     parser.add_argument("--all", action="store_true", help="list finished cells too")
     parser.add_argument("--failed", action="store_true", help="list what failed, with the end of each traceback")
     parser.add_argument("--json", action="store_true", help="all of it, for programs")
@@ -163,8 +163,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_intermixed_args(argv)
     if arguments.watch and arguments.json:
         parser.error("--watch shows a page, and --json is for programs: choose one")
-    index = Index(Store(arguments.outputs))
     try:
+        index = Index(Store.named(arguments.outputs))
         own = own_folder(arguments.config_dir)
         while True:
             cells = survey(index, arguments.wanted, own)

@@ -28,6 +28,8 @@ SCHEMA = 2
 
 Record = dict[str, Any]
 
+OUTPUTS = "outputs"  # the default of paths.outputs
+
 # The files of a finished cell, beside record.json, which holds their sums.
 FILES = (
     *("config.yaml", "metrics.csv", "predictions.npz", "history.csv", "artifacts.npz", "train.log"),
@@ -113,6 +115,13 @@ class Store:
 
     def __init__(self, outputs: str | Path) -> None:
         self.runs = Path(outputs) / "runs"
+
+    @classmethod
+    def named(cls, outputs: str) -> Store:
+        """The one that a command line names. Raises BenchError where there is none; the default may be yet to come."""
+        if outputs != OUTPUTS and not Path(outputs).is_dir():
+            raise BenchError(f"--outputs {outputs}: there is no such folder; it is the paths.outputs of the runs")
+        return cls(outputs)
 
     def cell(self, labels: dict[str, str], cell_id: str) -> CellFolder:
         # A label may be anything that a user wrote; a folder lies below the one before it.

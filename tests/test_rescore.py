@@ -230,6 +230,8 @@ def test_no_records(tmp_path, capsys):
     assert "0 finished cells" in capsys.readouterr().out
     assert run(tmp_path, "method=smote") == 1
     assert "no cell has method=smote: there is no cell" in capsys.readouterr().err
+    assert run(tmp_path / "nowhere") == 1
+    assert f"--outputs {tmp_path / 'nowhere'}: there is no such folder" in capsys.readouterr().err
 
 
 def cut(cell):

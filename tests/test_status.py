@@ -107,10 +107,13 @@ def test_of_a_preset_it_says_what_is_missing(store, capsys):
         (["+paper=miso/table33"], "unknown preset miso/table33: did you mean table3"),
         (["metod=focal"], "no group 'metod' to select by: did you mean method"),
         (["method=focla"], "no cell has method=focla: did you mean focal"),
+        (["method=focal", "dataset=oil"], "no cell has all of method=focal dataset=oil"),
+        (["--outputs", "nowhere"], "--outputs nowhere: there is no such folder"),
     ],
 )
 def test_a_mistyped_word_is_one_message(store, capsys, arguments, message):
     write(store.runs.parent, cell("focal"), [0.5, 0.6])
+    write(store.runs.parent, cell("smote", dataset="oil"), [0.5, 0.6])
     assert status.main(["--outputs", str(store.runs.parent), *arguments]) == 1
     assert message in capsys.readouterr().err
 

@@ -26,6 +26,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("what", nargs="*", metavar="|".join(SECTIONS), help="what to measure (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; the median is shown (default 5)")
     parser.add_argument("--images", type=int, help="how many LeNet and Deep Over-sampling train on (MNIST: 50000)")
+    parser.add_argument(
+        "--records", type=int, default=10_000, help="of scale: up to so many (default 10000; 100000: an hour and 6 GB)"
+    )
     arguments = parser.parse_args()
     if unknown := set(arguments.what) - set(SECTIONS):
         parser.error(f"unknown {', '.join(sorted(unknown))}: choose from {', '.join(SECTIONS)}")
@@ -43,6 +46,6 @@ def main() -> int:
     for name, place in SECTIONS.items():
         if not arguments.what or name in arguments.what:
             module, _, printer = place.partition(".")
-            sizes = {"images": arguments.images} if name == "images" else {}
+            sizes = {"images": {"images": arguments.images}, "scale": {"records": arguments.records}}.get(name, {})
             getattr(importlib.import_module(f"imbalance_bench.bench.{module}"), printer)(arguments.rounds, **sizes)
     return 0

@@ -14,7 +14,7 @@ from typing import Any
 
 from imbalance_bench.conf_files import CONF
 from imbalance_bench.identity import digest
-from imbalance_bench.index import NAME
+from imbalance_bench.index import NAME, SETTLED
 from imbalance_bench.store import Record, Store
 
 SIZES = (1_000, 10_000, 100_000)
@@ -88,25 +88,30 @@ def show(what: str, found: tuple[float, float, float]) -> None:
     print(f"  {what:48s}{clock:10.1f} s{spent:10.1f} s{most:10.0f} MB", flush=True)
 
 
-def main(_: int, sizes: Sequence[int] = SIZES) -> None:
-    """Prints a block a size. Files are in the memory of the machine or not, as it comes."""
+def measure(outputs: Path, rescored: bool) -> None:
+    """Prints what the commands take over a folder; ``rescored``: what all of it takes to score again, too."""
+    place = ["--outputs", str(outputs)]
+    some = ["dataset=set_1", "ratio=ir_1"]
+    (outputs / "runs" / NAME).unlink(missing_ok=True)
+    show("status.py, no index yet", called("status", *place))
+    show("status.py", called("status", *place))
+    show(f"status.py {' '.join(some)}", called("status", *place, *some))
+    show(f"report.py {' '.join(some)}", called("report", *place, *some))
+    show("report.py", called("report", *place))
+    show(f"rescore.py {' '.join(some)}", called("rescore", *place, *some))
+    if rescored:
+        show("rescore.py", called("rescore", *place))
+
+
+def main(_: int, records: int) -> None:
+    """Prints a block a size, up to ``records``. Files are in the memory of the machine or not, as it comes."""
     print(f"Commands over many records of 2 runs\n  {'':48s}{'clock':>12s}{'processor':>12s}{'memory':>13s}")
     with tempfile.TemporaryDirectory() as folder:
         of, outputs, start = trained(Path(folder, "trained")), Path(folder, "outputs"), 0
-        place = ["--outputs", str(outputs)]
-        some = ["dataset=set_1", "ratio=ir_1"]
-        for size in sizes:
+        for size in [size for size in SIZES if size <= records]:
             begun = time.perf_counter()
             grow(outputs, of, start, size)
             start = size
             print(f"{size:,} records ({time.perf_counter() - begun:.0f} s to write)")
-            (outputs / "runs" / NAME).unlink(missing_ok=True)
-            time.sleep(3)  # files that were just written are read again
-            show("status.py, no index yet", called("status", *place))
-            show("status.py", called("status", *place))
-            show(f"status.py {' '.join(some)}", called("status", *place, *some))
-            show(f"report.py {' '.join(some)}", called("report", *place, *some))
-            show(f"rescore.py {' '.join(some)}", called("rescore", *place, *some))
-            show("report.py", called("report", *place))
-            if start == sizes[0]:  # whose time is that of its cells, however many there are
-                show("rescore.py", called("rescore", *place))
+            time.sleep(SETTLED)  # younger ones would be read again
+            measure(outputs, size == SIZES[0])  # whose time is that of its cells, however many there are

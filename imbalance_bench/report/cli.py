@@ -22,14 +22,13 @@ from imbalance_bench.report.records.records import NothingRun, readout_title
 from imbalance_bench.report.sheet import Sheet
 from imbalance_bench.report.writing.formats import markdown
 from imbalance_bench.report.writing.page import FORMATS, STORED, rendered
-from imbalance_bench.store import Store, atomic_write
+from imbalance_bench.store import OUTPUTS, Store, atomic_write
 
 if TYPE_CHECKING:
     from imbalance_bench.presets import Preset
     from imbalance_bench.report.sheet import Drawing
 
 T = TypeVar("T")
-OUTPUTS = "outputs"
 LONGEST = 120  # characters of overrides in a file's name, which file systems limit to 255
 
 DESCRIPTION = """\
