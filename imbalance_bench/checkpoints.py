@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from imbalance_bench import interrupts, kept
+from imbalance_bench import interrupts, kept, models
 from imbalance_bench.errors import BenchError
 
 log = logging.getLogger("imbalance_bench")
@@ -33,6 +33,7 @@ FORMAT = 1
 WARM = 2.0  # seconds: a cell that is done sooner keeps nothing, and what it did until then is done again
 LONG = 0.5  # seconds: turns that take longer are kept in memory too, since a signal may come in the middle of one
 LARGE = 2**26  # bytes that are not
+END = 60.0  # seconds since the last checkpoint after which there is one at the end, before the cell is scored
 
 
 T = TypeVar("T")
@@ -115,6 +116,7 @@ class Checkpoints:
     def begin(self) -> None:
         """Nothing is kept yet."""
         self.begun = self.written = self.passed = self.now()
+        self.off, self.warned, self.rested = False, False, 0.0
         self.stored: dict[str, Entry] = {}  # of an earlier process, and not come to again yet
         self.through: dict[str, tuple[Entry, bytes]] = {}  # of loops that were; b"" once a file has it
         self.open: list[Loop] = []
@@ -227,7 +229,10 @@ class Checkpoints:
         if loop.key not in self.through and (inner or (loop.done and self.now() - self.begun >= WARM)):
             entry = Entry(loop.key, loop.done, inside=False, through=True)
             own = self._own(loop, loop.leaves)
-            self.through[loop.key] = (entry, kept.as_bytes(own) if own else b"")
+            try:
+                self.through[loop.key] = (entry, kept.as_bytes(own) if own else b"")
+            except models.NotKept as error:
+                self._give_up(error)
         self.open.pop()
         self.scopes.pop()
 
@@ -249,21 +254,32 @@ class Checkpoints:
     def point(self) -> None:
         """All that is kept is whole here. As often as you like: nearly always it looks at the clock and is done."""
         now = self.now()
-        long, self.passed = now - self.passed >= LONG, now
-        if now - self.begun < WARM:
+        before, self.passed = self.passed, now
+        if now - self.begun < WARM or self.off:
             interrupts.heed()
         elif interrupts.asked is not None:
             interrupts.no_hurry()
-            self.write(self.present())
-            self.latest = {}
+            self.save()
             interrupts.heed()
         elif now - self.written >= self.every:
-            self.write(self.present())
-            self.latest = {}
-        elif long:
+            self.save()
+        elif now - before >= LONG and now >= self.rested:
+            self._remember(now)
+
+    def _remember(self, now: float) -> None:
+        """Where all loops are, in memory; so seldom that it costs a hundredth of the time."""
+        try:
             self.latest = self.present()
-            if sum(len(content) for _, content in self.latest.values()) > LARGE:
-                self.latest = {}
+        except models.NotKept as error:
+            self._give_up(error)
+        if sum(len(content) for _, content in self.latest.values()) > LARGE:
+            self.latest, self.rested = {}, float("inf")
+        self.passed = self.now()
+        self.rested = max(self.rested, now + 100 * (self.passed - now))
+
+    def _give_up(self, error: Exception) -> None:
+        self.off = True
+        log.warning("no more checkpoints of this cell: %s", error)
 
     def present(self) -> dict[str, tuple[Entry, bytes]]:
         """Where all loops are, those that are through among them."""
@@ -274,36 +290,63 @@ class Checkpoints:
             found[loop.key] = Entry(loop.key, loop.done, inside=loop is not self.between, through=False), content
         return found
 
+    def save(self) -> None:
+        """A checkpoint of where all loops are. What cannot be written costs a warning."""
+        try:
+            self.write(self.present())
+        except models.NotKept as error:
+            self._give_up(error)
+        except (OSError, BenchError) as error:
+            if not self.warned:  # there may be room again later
+                log.warning("no checkpoint could be written: %s", error)
+            self.warned = True
+        self.latest = {}
+        self.written = self.passed = self.now()
+
+    def end(self) -> None:
+        """All loops are through; what comes now may take long, too."""
+        if self.every < float("inf") and self.now() - self.written >= min(self.every, END):
+            self.save()
+
+    def interrupted(self) -> None:
+        """By a signal, in the middle of a turn or between two loops."""
+        states = self.latest if self.open else self.present()
+        if any(content for _, content in states.values()):
+            with suppress(OSError, BenchError):
+                self.write(states)
+
     def write(self, states: Mapping[str, tuple[Entry, bytes]]) -> None:
-        """A checkpoint that takes the place of the last one as a whole. A disk that does not take it: a warning."""
-        self.written = self.now()
-        entries = []
+        """A checkpoint that takes the place of the last one as a whole. Raises OSError and BenchError where the disk
+        does not take it; the last one is there then."""
+        entries, count = [], self.files
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for key, (entry, content) in states.items():
+            for entry, content in states.values():
                 if content:
-                    self.files += 1
-                    entry = replace(entry, file=f"{self.files}.safetensors", sum=_sum(content))
+                    count += 1
+                    entry = replace(entry, file=f"{count}.safetensors", sum=_sum(content))
                     self.write_file(self.folder / entry.file, content)
-                    if entry.through and key in self.through:
-                        self.through[key] = entry, b""
-                entries.append(vars(entry))
+                entries.append(entry)
             text = json.dumps(
                 {
                     "format": FORMAT,
                     "of": self.of(),
                     "time": time.strftime("%Y-%m-%d %H:%M:%S"),
-                    "seconds": self.spent + self.written - self.begun,
-                    "files": self.files,
-                    "entries": entries,
+                    "seconds": self.spent + self.now() - self.begun,
+                    "files": count,
+                    "entries": [vars(entry) for entry in entries],
                 }
             )
             self.write_file(self.folder / LIST, text)
-        except (OSError, BenchError) as error:
-            self.every = float("inf")
-            log.warning("no more checkpoints of this cell: %s", error)
-            return
-        named = {LIST, *(entry["file"] for entry in entries)}
+        except (OSError, BenchError):
+            for number in range(self.files, count):
+                (self.folder / f"{number + 1}.safetensors").unlink(missing_ok=True)
+            raise
+        self.files = count
+        for entry in entries:
+            if entry.key in self.through:
+                self.through[entry.key] = entry, b""
+        named = {LIST, *(entry.file for entry in entries)}
         for path in self.folder.iterdir():
             if path.name not in named:
                 path.unlink(missing_ok=True)
@@ -331,10 +374,10 @@ def keeping(checkpoints: Checkpoints) -> Iterator[None]:
     try:
         with interrupts.at_safe_points():
             yield
+            checkpoints.end()
     except (SystemExit, KeyboardInterrupt):
-        if checkpoints.latest:  # a signal in the middle of a turn
-            interrupts.no_hurry()
-            checkpoints.write(checkpoints.latest)
+        interrupts.no_hurry()
+        checkpoints.interrupted()
         raise
     finally:
         _CURRENT.reset(token)

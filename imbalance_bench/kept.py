@@ -1,6 +1,6 @@
 """The state of objects as bytes, and back into them: safetensors for numbers, JSON for the rest; never a pickle.
 
-An object says what of it is kept by ``kept``, the names of attributes: numbers, texts, None, lists and dicts of such,
+An object says what of it is kept by ``kept``, the names of attributes: numbers, texts, bytes, None, lists and dicts,
 arrays, tensors, generators of random numbers, modules and optimisers of torch, and objects that say so themselves.
 """
 
@@ -55,6 +55,8 @@ def _taken(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         return {"tuple": [_taken(one, arrays) for one in value]}
     if isinstance(value, dict):
         return {"dict": [[_taken(key, arrays), _taken(one, arrays)] for key, one in value.items()]}
+    if isinstance(value, bytes):
+        return {"bytes": _named(np.frombuffer(value, np.uint8), arrays)}
     if isinstance(value, np.ndarray):
         return {"array": _named(value, arrays)}
     if isinstance(value, np.random.Generator):
@@ -65,7 +67,7 @@ def _taken(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, torch.Tensor):
         kind = "tensor" if value.device.type == "cpu" else "on_device"
         return {kind: _named(value.detach().cpu().numpy(), arrays)}
-    if isinstance(value, torch.Generator):
+    if hasattr(value, "get_state"):  # a generator of random numbers
         return {"torch": _named(value.get_state().numpy(), arrays)}
     if isinstance(value, (torch.nn.Module, torch.optim.Optimizer)):
         return {"loaded": _taken(dict(value.state_dict()), arrays)}
@@ -75,7 +77,7 @@ def _taken(value: Any, arrays: dict[str, np.ndarray]) -> Any:
 def _named(array: np.ndarray, arrays: dict[str, np.ndarray]) -> list[str]:
     """Under which name an array is written, and in which order it lies in memory: other orders, other last digits."""
     name, by_columns = str(len(arrays)), array.flags.f_contiguous and not array.flags.c_contiguous
-    arrays[name] = np.array(array, order="C")
+    arrays[name] = array if array.flags.c_contiguous else np.array(array, order="C")
     return [name, "F" if by_columns else "C"]
 
 
@@ -122,6 +124,9 @@ class _Puts:
     def _array(self, _: Any, content: Any) -> Any:
         name, order = content
         return np.array(self.arrays[name], order=order)
+
+    def _bytes(self, _: Any, content: Any) -> Any:
+        return self._array(None, content).tobytes()
 
     def _numpy(self, current: Any, content: Any) -> Any:
         current.bit_generator.state = content

@@ -19,9 +19,12 @@ hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
 
 
+SIMULATED = {"test_device.py", "test_backbones_contract.py", "test_checkpoints_contract.py", "test_graph.py"}
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """The simulated device must be there before any other test makes a backward pass."""
-    if {"test_device.py", "test_backbones_contract.py", "test_graph.py"} & {item.path.name for item in session.items}:
+    if SIMULATED & {item.path.name for item in session.items}:
         from tests import simgpu
 
         simgpu.register()

@@ -1,31 +1,34 @@
 """Every method goes on from a checkpoint to the numbers that it has without one, bit for bit.
 
-A fit is stopped at its first, at a middle and at its last point, each time gone on with by fresh objects from what lies
-on the disk.
+A fit is stopped at its first, at a middle and at its last point (in the quick form: at a middle one), each time gone on
+with by fresh objects from what lies on the disk.
 """
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
+import torch
 from omegaconf import OmegaConf
 
-from imbalance_bench import checkpoints
+from imbalance_bench import checkpoints, devices
 from imbalance_bench.checkpoints import Checkpoints, keeping
 from imbalance_bench.config import label_of
+from imbalance_bench.engine import Engine, graph
 from imbalance_bench.methods import weob2
 from imbalance_bench.registry import METHODS
 from imbalance_bench.store import atomic_write
+from tests import simgpu
 from tests.tasks import CONF, options_of
 from tests.test_methods_contract import TASKS, built, declines, network, pair
 
-# Methods with a training of their own, one of each way; all others are seen by ``make test-slow``.
+# One of each way of training; all methods are seen by ``make test-slow``.
 QUICK = (
-    "cross_entropy", "crt", "cwgan", "dos", "explicit_gradient", "iml", "lmle", "mesa", "meta_weight_net", "miso",
-    "selectnet", "setconv", "weob2",
+    "cross_entropy", "crt", "cwgan", "dos", "explicit_gradient", "iml", "lmle", "logistic_regression", "mesa",
+    "meta_weight_net", "miso", "selectnet", "setconv", "weob2",
 )  # fmt: skip
-# Fits of a second or less a run, by libraries that show nothing of their state.
-AT_ONCE = {"logistic_regression"}
 
 
 class Stop(BaseException):
@@ -42,10 +45,11 @@ class Stopping(Checkpoints):
     def point(self):
         self.points += 1
         if self.points == self.at:
-            self.write(self.present())
+            self.save()
             raise Stop
 
 
+@cache
 def one_of_each() -> dict[str, str]:
     """Registered name → an option of it."""
     found: dict[str, str] = {}
@@ -54,42 +58,68 @@ def one_of_each() -> dict[str, str]:
         if name not in found or option == name:
             found[name] = label_of(option)
     assert set(METHODS.names()) <= set(found)
-    return {name: found[name] for name in METHODS.names() if name not in AT_ONCE}
+    return {name: found[name] for name in METHODS.names()}
 
 
-def results(label, made, of):
+def results(label, made, of, device="cpu"):
     """The scores of what a method makes, and the rest of it."""
     method, engine = built(label)
     with keeping(of):
-        classifiers = method.fit(pair(made), network(made), engine)
+        classifiers = method.fit(pair(made), network(made), Engine(engine.trainer, device))
     x = TASKS[made](5).valid.x
     scores = [c.scores(x, readout) for c in classifiers for readout in c.readouts]
     return scores, [(c.history, c.info, c.failure, c.readouts) for c in classifiers]
 
 
-@pytest.mark.parametrize(
-    "label",
-    [
-        pytest.param(label, id=name, marks=() if name in QUICK else pytest.mark.slow)
-        for name, label in one_of_each().items()
-    ],
-)
-def test_a_method_goes_on_where_it_stood(label, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoints, "WARM", 0.0)
-    monkeypatch.setattr(weob2, "CHUNK", 16)
+def check(label, folder, device="cpu", often=True):
     made = next((made for made in TASKS if not declines(label, made)), None)
     if made is None:
         pytest.skip("for regression")
-    whole = Stopping(tmp_path / "none")
-    scores, others = results(label, made, whole)
+    whole = Stopping(folder / "none")
+    scores, others = results(label, made, whole, device)
     taken = 0
-    for at in sorted({1, whole.points // 2, whole.points - 1}):
-        stopped = Stopping(tmp_path / "checkpoint", at - taken)
+    for at in sorted({1, whole.points // 2, whole.points - 1} if often else {max(1, whole.points // 2)}):
+        stopped = Stopping(folder / "checkpoint", at - taken)
         with pytest.raises(Stop):
-            results(label, made, stopped)
+            results(label, made, stopped, device)
         taken = at
-    last = Stopping(tmp_path / "checkpoint")
-    again, rest = results(label, made, last)
+    last = Stopping(folder / "checkpoint")
+    again, rest = results(label, made, last, device)
     assert last.points == whole.points - taken < whole.points
     assert all(np.array_equal(a, b) for a, b in zip(scores, again, strict=True))
     assert rest == others
+
+
+@pytest.fixture(autouse=True)
+def every_turn_counts(monkeypatch):
+    monkeypatch.setattr(checkpoints, "WARM", 0.0)
+    monkeypatch.setattr(weob2, "CHUNK", 16)
+
+
+@pytest.mark.parametrize("label", QUICK)
+def test_a_method_goes_on_where_it_stood(label, tmp_path):
+    check(label, tmp_path, often=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS.names())
+def test_every_method_goes_on_wherever_it_stood(name, tmp_path):
+    if name == "estimator":
+        pytest.importorskip("skops")
+    check(one_of_each()[name], tmp_path)
+
+
+@pytest.fixture
+def simulated(monkeypatch):
+    real = devices.choose_device
+    monkeypatch.setattr(devices, "choose_device", lambda name: torch.device("sim", 0) if name == "sim" else real(name))
+    with simgpu.installed():
+        yield "sim"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fixed", [False, True], ids=["by steps", "as graphs"])
+@pytest.mark.parametrize("label", sorted({*QUICK} - {"logistic_regression", "mesa"}))
+def test_so_it_does_on_a_device(label, fixed, tmp_path, monkeypatch, simulated):
+    monkeypatch.setattr(graph, "wanted", lambda *_: fixed)
+    check(label, tmp_path, simulated)

@@ -28,7 +28,7 @@ MAY = {
     "metrics": "errors plugins",
     "registry": "errors options", "scoring": "calibration metrics origin thresholds",
     "store": "errors locks registry",
-    "kept": "", "checkpoints": "errors interrupts kept",
+    "kept": "", "checkpoints": "errors interrupts kept models",
     "config": "errors objective options plugins registry thresholds",
     "identity": "config metrics origin pretrained registry store",
     "reference": "conf_files config options plugins registry",

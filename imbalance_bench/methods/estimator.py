@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from imbalance_bench import progress
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
@@ -91,11 +90,10 @@ class Estimator(Resampled):
         return super().declines(task)
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
-        made: list[Classifier] = []
-        for task, rows in zip(tasks, self.training_sets(tasks, engine)):
-            made.append(self.fit_one(task, rows))
-            progress.report("fitting", len(made), len(tasks), "runs")
-        return made
+        from imbalance_bench.methods.shared.one_by_one import one_by_one
+
+        runs = list(zip(tasks, self.training_sets(tasks, engine)))
+        return one_by_one(lambda run: self.fit_one(*run), runs, engine)
 
     def fit_one(self, task: Task, rows: Part) -> Classifier:
         """One run on its training set; its history is one row."""

@@ -36,7 +36,10 @@ class LogisticRegression(Resampled):
     class_weight: Literal["balanced"] | None
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
-        return [self.fit_one(task, rows) for task, rows in zip(tasks, self.training_sets(tasks, engine))]
+        from imbalance_bench.methods.shared.one_by_one import one_by_one
+
+        runs = list(zip(tasks, self.training_sets(tasks, engine)))
+        return one_by_one(lambda run: self.fit_one(*run), runs, engine)
 
     def fit_one(self, task: Task, rows: Part) -> Classifier:
         """One run on its training set; its history is one row."""

@@ -148,8 +148,6 @@ class Work:
         except Exception as error:
             message = in_own_code(error, self.config.plugins)
             self.folder.fail(message, traceback.format_exc())
-            if not (devices.lost(error) or devices.out_of_memory(error) or isinstance(error, (OSError, MemoryError))):
-                checkpoints.remove(self.folder.path)  # whoever repairs what it is begins with nothing of it
             kept = "; the earlier record is kept" if (self.folder.path / "record.json").exists() else ""
             self.outcome = replace(self._ended("failed", message + kept), lost=devices.lost(error))
         finally:
@@ -175,8 +173,19 @@ class Work:
     def fit_alone(self, cell: Prepared) -> None:
         """Trains the cell's runs, in a program of their own."""
         of_cell = checkpoints_of([self])
-        self.do(partial(going_on, of_cell, partial(fit, cell)))
+        self.do(partial(self._fit, cell, of_cell))
         self.seconds += of_cell.spent
+
+    def _fit(self, cell: Prepared, of_cell: Checkpoints) -> None:
+        from imbalance_bench import devices
+
+        try:
+            going_on(of_cell, partial(fit, cell))
+        except Exception as error:
+            # Where the machine was not at fault, whoever repairs what was begins with nothing of it.
+            if not (devices.lost(error) or devices.out_of_memory(error) or isinstance(error, (OSError, MemoryError))):
+                of_cell.remove()
+            raise
 
     def finish(self, cell: Prepared) -> None:
         """Scores a trained cell and writes its record. Raises BenchError where the disk does not take it."""
