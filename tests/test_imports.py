@@ -51,7 +51,10 @@ MAY = {
         "checkpoints config data devices engine errors identity metrics models objective origin plugins progress "
         "registry scoring slices store tally trackers"
     ),
-    "predict": "arguments config data engine errors identity metrics models origin plugins registry store",
+    "predict": (
+        "arguments calibration config data engine errors identity metrics models origin plugins registry scoring store "
+        "thresholds"
+    ),
     "report": (
         "arguments calibration conf_files config data errors identity index metrics options origin presets registry "
         "scoring select store"

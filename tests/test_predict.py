@@ -6,6 +6,8 @@ import csv
 import hashlib
 import io
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from imbalance_bench import models, predict
+from imbalance_bench import calibration, models, predict, scoring
 from imbalance_bench.predict.model import Model
 from imbalance_bench.run import run_cell
 from imbalance_bench.run.saving import CARD
 from imbalance_bench.store import FILES, CellFolder, arrays
 from tests.cells import cell
+from tests.commands import shared
+from tests.tasks import CONF
 
 ROWS = 60
 
@@ -160,7 +164,9 @@ def test_the_runs_of_a_cell_are_averaged(churn, customers, capsys, tmp_path):
     assert whole["id"].tolist() == new["id"].tolist() and whole["row"].tolist() == list(range(10))
     one = [table_of(called(capsys, churn["path"], tmp_path / "new.csv", "--run", i)[0]) for i in (0, 1)]
     np.testing.assert_allclose(whole["p_yes"], (one[0]["p_yes"] + one[1]["p_yes"]) / 2, rtol=1e-12)
-    assert (whole["decision"] == np.where(whole["p_yes"] > whole["p_no"], "yes", "no")).all()
+    plain = table_of(called(capsys, churn["path"], tmp_path / "new.csv", "--decide", "probability")[0])
+    assert (plain["p_yes"] == whole["p_yes"]).all()
+    assert (plain["decision"] == np.where(plain["p_yes"] > plain["p_no"], "yes", "no")).all()
     assert "10 rows scored by the mean of 2 runs (0, 1)" in said
     assert "'note' was not in the training data: kept, not used" in said
     assert "plan: 2 rows have a category that was not seen in training ('gold' in 2)" in said
@@ -175,18 +181,48 @@ def test_the_runs_of_a_cell_are_averaged(churn, customers, capsys, tmp_path):
     assert (bare["p_yes"] == whole["p_yes"]).all()
 
 
-def test_metrics_are_those_of_the_record(churn, customers, capsys, tmp_path):
+def test_metrics_and_decisions_are_those_of_the_record(churn, customers, capsys, tmp_path):
     saved = arrays(churn, "predictions.npz")
     mine = saved["sample_id"][saved["run"] == 0]
     pd.read_csv(customers, dtype=str).iloc[mine].to_csv(tmp_path / "new.csv", index=False)
-    said = called(capsys, churn["path"], tmp_path / "new.csv", "--run", 0)[1]
     with (churn["path"] / "metrics.csv").open() as file:
         found = {
             row["metric"]: float(row["value"])
             for row in csv.DictReader(file)
-            if (row["run"], row["iterate"], row["class_group"], row["part"]) == ("0", "last", "positive", "test")
+            if (row["run"], row["iterate"], row["part"]) == ("0", "last", "test")
+            and row["class_group"] == ("macro" if "balanced" in row["metric"] else "positive")
         }
-    assert f"positive: auc_pr {found['auc_pr']:.4f}, auc_roc {found['auc_roc']:.4f}, f1 {found['f1']:.4f}" in said
+    said = called(capsys, churn["path"], tmp_path / "new.csv", "--run", 0)[1]
+    assert f"positive: auc_pr {found['auc_pr']:.4f}, auc_roc {found['auc_roc']:.4f}" in said
+    assert f"best for f1 on validation rows ({found['threshold_f1']:.3g})" in said
+    for objective in ("f1", "g_mean", "balanced_accuracy"):
+        said = called(capsys, churn["path"], tmp_path / "new.csv", "--run", 0, "--decide", objective)[1]
+        assert f"{objective} {found[f'{objective}_tuned']:.4f}" in said.splitlines()[-1]
+        assert f"best for {objective} on" in said
+    said = called(capsys, churn["path"], tmp_path / "new.csv", "--run", 0, "--decide", "probability")[1]
+    assert f"f1 {found['f1']:.4f}" in said.splitlines()[-1] and "decisions by the highest probability: " in said
+
+
+def test_probabilities_are_calibrated_where_asked(churn, customers, capsys):
+    saved = scoring.parts_of(arrays(churn, "predictions.npz"))["valid"]
+    plain = table_of(called(capsys, churn["path"], customers, "--run", 1)[0])
+    given = np.log(plain[["p_no", "p_yes"]].to_numpy())
+    mine = saved["run"] == 1
+    made = calibration.fitted("platt", saved["label"][mine], saved["scores_last"][mine])
+    found = table_of(called(capsys, churn["path"], customers, "--run", 1, "--calibration", "platt")[0])
+    np.testing.assert_allclose(found["p_yes"], np.exp(made(given))[:, 1], rtol=1e-5)
+    assert not np.allclose(found["p_yes"], plain["p_yes"])
+    # Two classes: a rising map of probabilities changes no tuned decision.
+    assert (found["decision"] == plain["decision"]).all()
+
+
+def test_what_needs_validation_rows_says_so_where_there_are_none(churn, copied, customers, capsys):
+    edited(copied, "model.json", lambda content: content, validation="trained on")
+    said = called(capsys, copied, customers)[1]
+    assert "decisions by the highest probability (those of this record were trained on: train with" in said
+    for words in (("--decide", "cost"), ("--calibration", "prior")):
+        said = called(capsys, copied, customers, *words, status=1)[1]
+        assert f"{' '.join(words)} needs validation rows that nothing was trained on, and those of this" in said
 
 
 def test_a_model_may_be_moved_and_its_card_says_how_it_is_used(churn, copied, customers, capsys):
@@ -302,3 +338,28 @@ def test_estimators_made_of_unknown_types_are_neither_written_nor_read():
     strange = io.dumps({"run0/it": Fraction(1, 2)})
     with pytest.raises(predict.BenchError, match="asks for fractions.Fraction, and only classes of sklearn"):
         unpacked(files | {ESTIMATORS: strange})
+
+
+@pytest.mark.parametrize(("page", "method"), [("README.md", "smote"), ("docs/models.md", "focal")])
+def test_the_commands_of_the_page_work(page, method, customers, tmp_path):
+    lines = re.findall(r"^ *(python scripts/.*(?:save=true|new\.csv).*)$", (CONF.parent / page).read_text(), re.M)
+    lines = [line for line in lines if "<record folder>" not in line]
+    assert len(lines) == {"README.md": 2, "docs/models.md": 4}[page]
+    table = pd.read_csv(customers, dtype=str)
+    table.to_csv(tmp_path / "customers.csv", index=False)
+    table[:9].drop(columns="churned").to_csv(tmp_path / "new.csv", index=False)
+    if page == "README.md":  # which leaves no column out
+        table.drop(columns="id").to_csv(tmp_path / "customers.csv", index=False)
+    for line in lines:
+        _, script, *words = shlex.split(line)
+        words = [
+            found for word in words for found in (map(str, tmp_path.glob(word)) if word.endswith("/*") else [word])
+        ]
+        quick = ["trainer.epochs=2", "device=cpu"] if "train.py" in script else []
+        done = shared().call(tmp_path, [str(CONF.parent / script), *words, *quick])
+        assert done.returncode == 0, done.stderr
+        if quick:
+            folder = tmp_path / done.stdout.strip().partition("its model: ")[2]
+            assert f"/{method}/" in str(folder) and (folder / "model.md").exists(), done.stdout
+    scores = table_of((tmp_path / "scores.csv").read_text())
+    assert len(scores) == 9 and {"id", "p_yes", "decision"} <= set(scores)

@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench.arguments import ArgumentParser
+from imbalance_bench.calibration import KINDS
 from imbalance_bench.errors import BenchError
+from imbalance_bench.predict.deciding import PLAIN, costs_of, decided
+from imbalance_bench.thresholds import OBJECTIVES, of_decisions
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from imbalance_bench.data.new_rows import NewRows
+    from imbalance_bench.predict.deciding import Decided
     from imbalance_bench.predict.model import Model
 
 SHOWN = {
-    "positive": ("auc_pr", "auc_roc", "f1", "precision", "recall"),
-    "macro": ("auc_pr", "auc_roc", "f1", "g_mean", "balanced_accuracy"),
-    "all": ("accuracy", "log_loss", "mse"),
+    "positive": ("auc_pr", "auc_roc"),
+    "macro": ("auc_pr", "auc_roc"),
+    "all": ("log_loss", "ece"),
 }
 
 
@@ -37,6 +41,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--output", type=Path, help="the CSV file to write (default: to the terminal)")
     parser.add_argument("--run", type=int, action="append", help="one run of the cell (default: the mean of all)")
+    parser.add_argument(
+        "--decide",
+        choices=(*OBJECTIVES, PLAIN),
+        help="decide at the threshold that is best for this on validation rows (default: f1 where there are any); "
+        f"{PLAIN}: for the class of the highest one",
+    )
+    parser.add_argument(
+        "--calibration", choices=KINDS, help="calibrate the probabilities on validation rows (default: not)"
+    )
     parser.add_argument("--readout", default="last", help="last (default), best, or another of the method's")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1")
     parser.add_argument("--data", default=os.environ.get("IMBALANCE_BENCH_DATA", "data"), help="paths.data")
@@ -64,7 +77,7 @@ def predicted(arguments: Any) -> tuple[str, list[str]]:
     changes = dict(map(_change, arguments.reading))
     model = Model.load(arguments.record, arguments.run, arguments.data, arguments.device)
     rows = new_rows(arguments.rows, model.trained, next(iter(model.encoders.values())), changes)
-    outputs = np.mean([_outputs(one, model) for one in model.scores(rows.x, arguments.readout).values()], axis=0)
+    scores = model.scores(rows.x, arguments.readout)
     runs = ", ".join(map(str, model.runs))
     labels = model.record["labels"]
     averaged = f"the mean of {len(model.runs)} runs ({runs})" if len(model.runs) > 1 else f"run {runs}"
@@ -75,30 +88,26 @@ def predicted(arguments: Any) -> tuple[str, list[str]]:
         *_unseen(model, rows),
     ]
     if model.classes:
-        counts = np.bincount(outputs.argmax(axis=1), minlength=len(model.classes))
-        told.append("decisions: " + ", ".join(f"{n:,} {name}" for n, name in zip(counts, model.classes)))
-    if rows.labels is not None:
-        told += _metrics(outputs, rows.labels, model)
-    return table(rows.beside, outputs, model.classes).to_csv(index_label="row", lineterminator="\n"), told
+        made = decided(model.record, scores, arguments.readout, arguments.decide, arguments.calibration)
+        counts = np.bincount(made.decisions, minlength=len(model.classes))
+        each = ", ".join(f"{n:,} {name}" for n, name in zip(counts, model.classes))
+        told.append(f"decisions by {made.how}: {each}")
+        columns: dict[str, Any] = {f"p_{name}": made.probabilities[:, c] for c, name in enumerate(model.classes)}
+        columns["decision"] = np.array(model.classes, object)[made.decisions]
+        if rows.labels is not None:
+            told += _metrics(made, rows.labels, model)
+    else:
+        columns = {"prediction": np.mean([one[:, 0] for one in scores.values()], axis=0, dtype=np.float64)}
+    return table(rows.beside, columns).to_csv(index_label="row", lineterminator="\n"), told
 
 
-def table(beside: pd.DataFrame, outputs: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
-    """The columns of the file that are no features, then probabilities (n, C) and the decision (regression: the
-    prediction). Columns of the file that have the name of one of these are put behind \"given_\"."""
+def table(beside: pd.DataFrame, made: dict[str, Any]) -> pd.DataFrame:
+    """The columns of the file that are no features, then what was ``made``. Those of the file that have the name of one
+    of these are put behind "given_"."""
     import pandas as pd
 
-    made: dict[str, Any] = {f"p_{name}": outputs[:, c] for c, name in enumerate(classes)}
-    if classes:
-        made["decision"] = np.array(classes, object)[outputs.argmax(axis=1)]
-    else:
-        made["prediction"] = outputs[:, 0]
     kept = beside.rename(columns=lambda name: f"given_{name}" if name in made or name == "row" else name)
     return pd.concat([kept, pd.DataFrame(made, index=kept.index)], axis=1)
-
-
-def _outputs(scores: np.ndarray, model: Model) -> np.ndarray:
-    """Probabilities (n, C) of a run's scores; regression: its predictions."""
-    return np.exp(scores.astype(np.float64)) if model.classes else scores.astype(np.float64)
 
 
 def _unseen(model: Model, rows: NewRows) -> list[str]:
@@ -118,18 +127,21 @@ def _unseen(model: Model, rows: NewRows) -> list[str]:
     return said
 
 
-def _metrics(outputs: np.ndarray, labels: np.ndarray, model: Model) -> list[str]:
-    """The metrics of the rows whose class is known."""
+def _metrics(made: Decided, labels: np.ndarray, model: Model) -> list[str]:
+    """The metrics of the rows whose class is known: of the probabilities, and of the decisions."""
     from imbalance_bench import metrics
 
     known = labels >= 0
+    labels = labels[known]
     with np.errstate(divide="ignore"):
-        values = metrics.evaluate(labels[known], np.log(outputs[known]), model.classes, own={})
+        values = metrics.evaluate(labels, np.log(made.probabilities[known]), model.classes, own={})
     found = {(row["class_group"], row["metric"]): row["value"] for row in values}
-    said = [f"metrics of {known.sum():,} rows with a class:"]
+    said = [f"metrics of {len(labels):,} rows with a class:"]
     for group, names in SHOWN.items():
         if shown := [f"{name} {found[group, name]:.4f}" for name in names if (group, name) in found]:
             said.append(f"  {group}: {', '.join(shown)}")
+    tuned = of_decisions(labels, made.decisions[known], costs_of(model.record, min(model.runs)))
+    said.append("  decisions: " + ", ".join(f"{name} {value:.4f}" for name, value in tuned.items()))
     return said
 
 

@@ -35,7 +35,8 @@ T = TypeVar("T")
 class Outcome:
     """How a cell ended. ``status``: done | skipped (done before) | busy (another process works on it) |
     declined | failed; ``headline`` as in record.json; ``message``: why it was declined or failed; ``note``: what to
-    know of a cell that was done before; ``lost``: it failed since this process can compute on its GPU no longer."""
+    know of a cell that was done before, or of its model; ``lost``: it failed since this process can compute on its GPU
+    no longer."""
 
     status: str
     labels: dict[str, str]
@@ -57,7 +58,7 @@ class Outcome:
                 return f"{name}: {figures}  (done before: {self.path}{self.note})"
             note = f"\n  {self.message}" if self.message else ""
             pace = f"{self.runs} runs in {self.seconds:.2f} s, {self.runs / self.seconds:.2f} runs/s"
-            return f"{name}: {figures}  {pace}{note}"
+            return f"{name}: {figures}  {pace}{self.note}{note}"
         return f"{name}: {self.status}" + (f": {self.message}{self.note}" if self.message else "")
 
 
@@ -203,7 +204,10 @@ class Work:
         runs = record["runs"]
         failures = [f"fold {r['fold']} repeat {r['repeat']} diverged: {r['failure']}" for r in runs if r["failure"]]
         outcome = self._ended("done", "\n  ".join(failures))
-        self.outcome = replace(outcome, runs=len(runs), seconds=record["seconds"], headline=record["headline"])
+        model = f"; its model: {self.folder.path}" if "model" in record else ""
+        self.outcome = replace(
+            outcome, runs=len(runs), seconds=record["seconds"], headline=record["headline"], note=model
+        )
 
     def _scored(self, cell: Prepared) -> tuple[dict[str, Any], dict[str, bytes | str]]:
         facts, files, rows = score(cell)
