@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib
 import io
 import json
 import re
@@ -324,6 +325,16 @@ def test_a_record_without_a_model_says_so_when_one_is_asked_for(customers, tmp_p
     assert "without a model" not in run_cell(cell(tmp_path, *QUICK, *table)).line()
     run_cell(cell(tmp_path, *QUICK, *table, "cache=overwrite", "save=false"))
     assert not list(asked.path.glob("model*"))
+
+
+def test_a_cell_whose_classifiers_cannot_be_saved_is_recorded_all_the_same(customers, tmp_path, monkeypatch, capsys):
+    importlib.import_module("imbalance_bench.engine")
+    monkeypatch.delitem(models.KINDS, "network")
+    outcome = run_cell(cell(tmp_path, *QUICK, "dataset=csv", f"dataset.path={customers}", *TABLE))
+    assert outcome.status == "done" and "its model" not in outcome.line()
+    said = capsys.readouterr().err
+    assert "save=true: no model is kept: imbalance_bench.engine.NetworkClassifier does not say what to save" in said
+    assert "model" not in CellFolder(outcome.path).record()
 
 
 def test_estimators_made_of_unknown_types_are_neither_written_nor_read():

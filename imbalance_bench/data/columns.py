@@ -274,5 +274,7 @@ def _decides(column: pd.Series, y: np.ndarray, numeric: bool) -> bool:
         return False
     if len(kinds) * 2 <= len(column):
         return True
+    if not numeric or column.isna().any():  # words and gaps have no order
+        return False
     ordered = y[np.argsort(column.to_numpy())]
-    return bool(numeric and not column.isna().any() and (ordered[1:] != ordered[:-1]).sum() == classes - 1)
+    return bool((ordered[1:] != ordered[:-1]).sum() == classes - 1)

@@ -73,7 +73,7 @@ def new_rows(path: Path, trained: Trained, fitted: Any, changes: Mapping[str, An
 def _table(path: Path, trained: Trained, fitted: Any, changes: Mapping[str, Any]) -> NewRows:
     reader = _reader(PLAIN_TABLE, trained.source, path, changes)
     read = reader.read()
-    reader.need(read.table)
+    replace(reader, group=None, time=None).need(read.table)
     target = reader.target if reader.target is not None else read.output or "class"
     own = (target, *(c for c in (reader.group, reader.time) if c is not None), *map(str, reader.drop))
     numeric, categorical = _features(trained, fitted, read.table, own)
@@ -137,7 +137,7 @@ def _category(read: Read, name: str, known: set[str]) -> pd.Series:
 def _texts(path: Path, trained: Trained, changes: Mapping[str, Any]) -> NewRows:
     reader = _reader(PLAIN_TEXTS, trained.source, path, changes)
     table = read_table(reader.content(), reader.file, reader.encoding, reader.separator)
-    reader.need(table, text=[reader.text])
+    replace(reader, group=None, time=None).need(table, text=[reader.text])
     full, dropped = reader.full(table)
     remarks = [f"{dropped} rows without a text left out"] if dropped else []
     target = reader.target or "class"

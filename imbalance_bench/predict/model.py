@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,9 @@ class Model:
             unfitted = RawPixels()
         elif trained.modality == "text" and any(state.kind == "unfitted" for state in states.values()):
             unfitted = backbone.text_encoder(facts["language"], Path(data), device)
-        around = Surroundings(Engine(config.component("trainer"), device), backbone, unfitted)
+        # What makes training fast is of no use here, or not to be had on this device.
+        trainer = replace(config.component("trainer"), compile=False, graph="auto")
+        around = Surroundings(Engine(trainer, device), backbone, unfitted)
         return cls(
             record,
             facts,
