@@ -156,7 +156,7 @@ def write(
 
 def preset(paper: str, name: str) -> FakePreset:
     """A preset and its grid by their labels, read off the files: composing the cells takes seconds (test_conf.py)."""
-    content = yaml.safe_load((CONF / "paper" / paper / f"{name}.yaml").read_text())
+    content = _written(f"{paper}/{name}")
     chosen = _options(yaml.safe_load((CONF / "config.yaml").read_text())["defaults"]) | _options(content["defaults"])
     fixed = {group: label_of(chosen[group]) for group in GROUPS}
     cells = []
@@ -173,8 +173,18 @@ def preset(paper: str, name: str) -> FakePreset:
 
 def axes_of(paper: str, name: str) -> list[str]:
     """The keys of a preset's blocks."""
-    blocks = yaml.safe_load((CONF / "paper" / paper / f"{name}.yaml").read_text())["paper"].get("cells", [])
+    blocks = _written(f"{paper}/{name}")["paper"].get("cells", [])
     return list(dict.fromkeys(key for block in blocks for key in block))
+
+
+def _written(name: str) -> dict[str, Any]:
+    """What the file of a preset says, and that which it is based on."""
+    content = yaml.safe_load((CONF / "paper" / f"{name}.yaml").read_text())
+    for base in (b for b in content.get("defaults", []) if isinstance(b, str) and b != "_self_"):
+        under = _written(base)
+        content["defaults"] = under["defaults"] + content["defaults"]
+        content["paper"] = under["paper"] | content["paper"]
+    return content
 
 
 def _options(defaults: list[Any]) -> dict[str, str]:
