@@ -66,7 +66,9 @@ class SelfPacedEnsemble(Method):
         return Recipe(self.estimator, self.options)
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
-        return [self.fit_one(task, engine.rows_of(task)) for task in tasks]
+        from imbalance_bench.methods.shared.one_by_one import one_by_one
+
+        return one_by_one(lambda task: self.fit_one(task, engine.rows_of(task)), tasks, engine)
 
     def fit_one(self, task: Task, rows: Part) -> Classifier:
         """One run; its history is one row."""
@@ -94,7 +96,7 @@ class SelfPacedEnsemble(Method):
             info |= fitted(made, x[subset], y[subset], f"method={self.name}, fold {task.fold}")
             members.append(made)
             sums += np.exp(class_scores(made, x))
-            progress.report("fitting", i + 1, self.members + 1, "members")
+            progress.report("members", i + 1, self.members + 1, "members")
         classifier = EstimatorClassifier(members[1:], known, task.classes, info=info)
         loss = -float(classifier.scores(rows.x)[np.arange(len(rows)), rows.y].mean())
         classifier.history.append({"epoch": 1, "train_loss": loss} | valid_score(classifier, task))
