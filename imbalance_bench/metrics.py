@@ -169,9 +169,9 @@ def ranking_scores(log_probs: np.ndarray, c: int) -> np.ndarray:
     elsewhere).
     """
     log_probs = np.asarray(log_probs, dtype=np.float64)
+    if log_probs.shape[1] == 2:
+        return log_probs[:, c] - log_probs[:, 1 - c]
     own, rest = log_probs[:, c], np.delete(log_probs, c, axis=1)
-    if rest.shape[1] == 1:
-        return own - rest[:, 0]
     not_own = np.where(
         own > SATURATED, np.logaddexp.reduce(rest, axis=1), np.log(-np.expm1(np.minimum(own, SATURATED)))
     )
@@ -371,8 +371,8 @@ def _mean_over(table: Sequence[dict[str, float]]) -> dict[str, float]:
 
 
 def _mean_of_defined(values: Sequence[float]) -> float:
-    defined = [v for v in values if not np.isnan(v)]
-    return float(np.mean(defined)) if defined else float("nan")
+    defined = [v for v in values if not math.isnan(v)]
+    return float(np.add.reduce(defined) / len(defined)) if defined else float("nan")  # np.mean, at a third of its time
 
 
 def _regression(targets: np.ndarray, predictions: np.ndarray) -> list[dict[str, Any]]:

@@ -18,6 +18,9 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
 from typing import Annotated, Any
 
 from annotated_types import Ge, GroupedMetadata, Gt, Interval, Le, Len, Lt, MaxLen, MinLen, MultipleOf
@@ -58,10 +61,11 @@ class Wrong(Exception):
         self.value, self.at = value, at
 
 
-def hints(cls: type) -> dict[str, Any]:
+@cache
+def hints(cls: Any) -> Mapping[str, Any]:
     """The annotations of a dataclass's options, in their order."""
     known = typing.get_type_hints(cls, include_extras=True)
-    return {f.name: known[f.name] for f in dataclasses.fields(cls) if f.init}
+    return MappingProxyType({f.name: known[f.name] for f in dataclasses.fields(cls) if f.init})
 
 
 def check(hint: Any, value: Any, key: str) -> Any:

@@ -221,9 +221,10 @@ def selection_score(labels: np.ndarray, log_probs: np.ndarray, kind: str) -> flo
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows as CSV text; the columns are the keys in order of first appearance."""
-    columns = list(dict.fromkeys(key for row in rows for key in row))
+    kinds = dict.fromkeys(map(tuple, rows))  # rows of one kind have the same keys
+    columns = list(dict.fromkeys(key for keys in kinds for key in keys))
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([row.get(column, "") for column in columns] for row in rows)
     return text.getvalue()
