@@ -112,7 +112,9 @@ def like(label: str) -> str:
         return "crt"
     if issubclass(kind, CAG):
         return "miso"
-    hooks = all(getattr(kind, hook) is getattr(Method, hook) for hook in ("batch_loss", "loss", "initialise"))
+    hooks = all(
+        getattr(kind, hook) is getattr(Method, hook) for hook in ("batch_loss", "loss", "initialise", "change_fresh")
+    )
     plain = hooks and kind.fit in (Method.fit, NeighbourSampler.fit) and kind.head == "linear"
     return "cross_entropy" if plain else kind.name
 

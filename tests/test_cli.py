@@ -377,17 +377,17 @@ def test_a_sweep_goes_on_without_a_worker_that_was_killed(own):
 def test_cells_are_trained_together_and_fail_alone(own):
     """The first process is killed by one of them; a program of those that are left goes on, one by one."""
     sweep = ["-m", *QUICK, "plugins=[my_method]", "--config-dir", "my_conf", "hydra/launcher=together"]
-    first = call(own, "train.py", *sweep, "method=cross_entropy,fails,ldam,focal")
+    first = call(own, "train.py", *sweep, "method=cross_entropy,fails,mixup,focal")
     assert first.returncode == 1
     runs_alone, failed = failures(first)
-    assert runs_alone == "runs alone: method=ldam has a training of its own"
+    assert runs_alone == "runs alone: method=mixup has a training of its own"
     assert "fails breast_cancer native: failed: TypeError: " in failed
     *lines, summary = first.stdout.splitlines()
-    assert [line.partition("] ")[2].split()[0] for line in lines] == ["cross_entropy", "focal", "ldam"]
+    assert [line.partition("] ")[2].split()[0] for line in lines] == ["cross_entropy", "focal", "mixup"]
     assert summary.startswith("4 of 4 cells: 3 done, 0 skipped (done before), 1 failed; ")
     together = {r["labels"]["method"]: r["cells_together"] for r in Store(own / "outputs").records()}
-    assert together == {"cross_entropy": 2, "focal": 2, "ldam": 1}
-    second = call(own, "train.py", *sweep, "method=cross_entropy,class_weighted,dies,ldam")
+    assert together == {"cross_entropy": 2, "focal": 2, "mixup": 1}
+    second = call(own, "train.py", *sweep, "method=cross_entropy,class_weighted,dies,mixup")
     assert second.returncode == 1
     _, again, died = failures(second)
     assert again == "the process that trained 2 cells together was killed (SIGKILL): they are trained one by one"

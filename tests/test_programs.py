@@ -147,6 +147,21 @@ def test_several_classes_samplers_and_losses(tmp_path):
         assert_same(member.work.config, member.cell)
 
 
+def test_methods_that_begin_or_predict_otherwise(tmp_path):
+    """One sigmoid a class begins at its share; margins have cosines, and logits that are scaled in the loss."""
+    base = cell(tmp_path, *EXACT, "dataset=wine")
+    balanced, margins = option("method", "class_balanced"), option("method", "ldam")
+    chosen = [balanced, balanced | {"objective": "focal"}, option("method", "focal")]
+    ldam = [varied(base, method=margins | {"max_margin": m}) for m in (0.3, 0.5)]
+    for configs in ([varied(base, method=method) for method in chosen], ldam):
+        assert len({key(config) for config in configs}) == 1 and not any(map(alone, configs))
+        group = members(configs)
+        assert fit_together(group)
+        for member in group:
+            assert_same(member.work.config, member.cell)
+    assert key(varied(base, method=margins | {"scale": 10.0})) != key(ldam[0]) != key(base)
+
+
 # How cells end
 
 
@@ -308,9 +323,17 @@ def test_who_shares_a_program(tmp_path):
 
 def test_who_runs_alone(tmp_path):
     one = cell(tmp_path)
-    for label in ("cross_entropy", "smote", "focal", "logit_adjustment", "random_undersampling", "balanced_batches"):
+    for label in (
+        "cross_entropy",
+        "smote",
+        "focal",
+        "logit_adjustment",
+        "random_undersampling",
+        "balanced_batches",
+        "ldam",
+    ):
         assert alone(varied(one, method=option("method", label))) == "", label
-    for label in ("explicit_gradient", "ldam", "dice", "mixup", "crt", "tau_norm", "smote_features", "cs_dmlp"):
+    for label in ("explicit_gradient", "dice", "mixup", "crt", "tau_norm", "smote_features", "cs_dmlp"):
         reason = alone(varied(one, method=option("method", label) | {"label": label}))
         assert reason == f"method={label} has a training of its own"
     assert "sequential" in alone(varied(one, trainer={"backend": "sequential"}))

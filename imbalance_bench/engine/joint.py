@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import accumulate, cycle
 from typing import Protocol
 
@@ -20,6 +20,11 @@ class OfSamples(Protocol):
     @property
     def graphed(self) -> bool: ...
 
+    @property
+    def logit_scale(self) -> float: ...
+
+    def change_fresh(self, params: Mapping[str, torch.Tensor], task: Task) -> None: ...
+
     def phase(self, state: TrainState) -> Hashable: ...
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor: ...
@@ -27,8 +32,8 @@ class OfSamples(Protocol):
 
 class Joint:
     """Plain training of runs side by side: one forward pass of all, then to each its own loss of its slice of the
-    logits. ``methods``: a method and how many runs have its loss, in the order of the runs; ``samplers``: one a run;
-    ``cross_entropy``: whether the loss of all is that, whose gradient is at hand."""
+    logits. ``methods``, of one ``logit_scale``: each, and how many runs have its loss, in the order of the runs;
+    ``samplers``: one a run; ``cross_entropy``: whether the loss of all is that, whose gradient is at hand."""
 
     name, stages = "several", False
 
@@ -63,7 +68,11 @@ class Joint:
         return batch.mean(torch.cat(losses))
 
     def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
-        """The networks stay as their seeds have made them."""
+        """Each run begins as its own method has it."""
+        stack.scale = self.methods[0][0].logit_scale
+        for one, runs in self.methods:
+            for run in range(len(tasks))[runs]:
+                one.change_fresh(stack.of_run(run), tasks[run])
 
     def phase(self, state: TrainState) -> Hashable:
         phases = tuple(one.phase(state) for one, _ in self.methods)

@@ -168,6 +168,10 @@ class Stack:
     def __len__(self) -> int:
         return len(self.flat)
 
+    def of_run(self, run: int) -> Params:
+        """The parameters of a run, which change with what is written into these."""
+        return {name: view[run].detach() for name, view in self.params.items()}
+
     @property
     def pad(self) -> int | None:
         """The id that fills rows of token ids up, where the networks read such (``Network.pad``)."""

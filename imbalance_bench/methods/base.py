@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -65,6 +65,11 @@ class Method:
         then its runs may share a program with runs of other such methods."""
         hooks = ("fit", "batch_loss", "initialise")
         return not self.stages and all(getattr(type(self), hook) is getattr(Method, hook) for hook in hooks)
+
+    @property
+    def logit_scale(self) -> float:
+        """What predictions multiply logits by, where ``loss`` does so itself."""
+        return 1.0
 
     @property
     def own_loss(self) -> bool:
@@ -136,8 +141,14 @@ class Method:
         """What of ``state.epoch`` the loss depends on: while it is the same, so are the steps; None: on nothing."""
         return None
 
+    def change_fresh(self, params: Mapping[str, torch.Tensor], task: Task) -> None:
+        """Changes the freshly initialised parameters of a run, in place."""
+
     def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
         """Changes freshly initialised networks, in place."""
+        stack.scale = self.logit_scale
+        for run, task in enumerate(tasks):
+            self.change_fresh(stack.of_run(run), task)
 
     def posthoc(self, classifier: Classifier, task: Task) -> Classifier:
         """The decision made of the trained network, e.g. logit adjustment."""

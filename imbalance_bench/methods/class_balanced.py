@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from imbalance_bench.engine import NetworkClassifier
     from imbalance_bench.engine.loop import TrainState
-    from imbalance_bench.engine.stack import Stack
 
 
 @METHODS.register("class_balanced")
@@ -44,14 +43,11 @@ class ClassBalanced(Method):
     objective: Literal["softmax", "focal"]
     gamma: NonNegative
 
-    def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
-        import torch
-
+    def change_fresh(self, params: Mapping[str, torch.Tensor], task: Task) -> None:
         from imbalance_bench.methods.shared.heads import head_of
 
         if self.objective == "focal":
-            with torch.no_grad():
-                head_of(stack.params, self.name)[1].fill_(-math.log(tasks[0].classes - 1))
+            head_of(params, self.name)[1].fill_(-math.log(task.classes - 1))
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor:
         from imbalance_bench.engine.losses import cross_entropy, effective_number_weights, of_label

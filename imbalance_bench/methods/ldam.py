@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from imbalance_bench.data.base import Task
 from imbalance_bench.methods.base import Method
 from imbalance_bench.options import BelowOne, Fraction, NonNegative, Positive
 from imbalance_bench.registry import METHODS
@@ -15,7 +13,6 @@ if TYPE_CHECKING:
     import torch
 
     from imbalance_bench.engine.loop import TrainState
-    from imbalance_bench.engine.stack import Stack
 
 
 @METHODS.register("ldam")
@@ -36,8 +33,9 @@ class LDAM(Method):
     drw_from: Annotated[Fraction | None, "a share of trainer.epochs; null: never"]
     drw_beta: BelowOne
 
-    def initialise(self, stack: Stack, tasks: Sequence[Task]) -> None:
-        stack.scale = self.scale
+    @property
+    def logit_scale(self) -> float:
+        return self.scale
 
     def phase(self, state: TrainState) -> bool | None:
         """Whether samples are weighted."""

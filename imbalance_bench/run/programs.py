@@ -59,7 +59,8 @@ def key(config: Config) -> str:
     """Equal for cells that may share a program. Raises BenchError where an option is wrong."""
     trainer = {k: config.plain["trainer"].get(k) for k in OF_ALL}
     groups = {group: config.plain[group] for group in ("dataset", "backbone")}
-    rest = [config.component("method").head, config.device, config.paths.data, list(config.plugins)]
+    method = config.component("method")
+    rest = [method.head, method.logit_scale, config.device, config.paths.data, list(config.plugins)]
     return identity.digest(groups | {"trainer": trainer, "rest": rest})
 
 

@@ -65,7 +65,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     P + "methods.focal:Focal.loss": METHODS,
     P + "methods.ldam:LDAM.margins": METHODS,
     P + "methods.ldam:LDAM.loss": METHODS,
-    P + "methods.class_balanced:ClassBalanced.initialise": METHODS,
+    P + "methods.class_balanced:ClassBalanced.change_fresh": METHODS,
     P + "methods.class_balanced:ClassBalanced.loss": METHODS,
     P + "methods.class_balanced:sigmoid_focal": METHODS,
     P + "methods.balanced_softmax:BalancedSoftmax.loss": METHODS,

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 
 def head_of(params: Mapping[str, torch.Tensor], method: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Weights (R, outputs, d) and biases (R, outputs) of the last layers among the parameters of a stack."""
+    """Weights (R, outputs, d) and biases (R, outputs) of the last layers among the parameters of a stack; without the
+    first axis those of a run."""
     try:
         return params["head.weight"], params["head.bias"]
     except KeyError:
