@@ -1,7 +1,8 @@
-"""Sweeps of small cells: one after the other, in a process a core, and together as programs of many runs."""
+"""Sweeps of small cells: what each launcher takes; and what composing many jobs takes, which are not trained."""
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import statistics
@@ -26,6 +27,33 @@ METHODS = ("cross_entropy", "random_oversampling", "smote", "adasyn", "borderlin
 SHORT = "defaults: [explicit_gradient, _self_]\nlabel: explicit_gradient_short\nmeta_epochs: {epochs}\n"
 GRID = ["dataset=ecoli", "method=focal", "method.gamma=0,0.25,0.5,1,1.5,2,3,5"]
 RATES = "trainer.lr=1e-4,2e-4,3e-4,5e-4,1e-3,2e-3,3e-3,5e-3"
+
+# scripts/train.py -m, but each job is composed and typed and not trained; prints seconds and megabytes.
+COMPOSED = """
+import json, resource, runpy, sys, time
+from hydra.core.utils import JobReturn, JobStatus
+from imbalance_bench.sweep.launchers import Basic, cell_of
+
+def start(self, number):
+    cell_of(self.composed(number))
+    return JobReturn(status=JobStatus.COMPLETED)
+
+Basic.start = start
+before, sys.argv = time.process_time(), sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+finally:
+    spent, memory = time.process_time() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps({"seconds": round(spent, 1), "megabytes": memory}), flush=True)
+"""
+# Jobs of a grid of values, and of options.
+VALUES = ["dataset=ecoli", "method=focal", "method.gamma=range(50)", "trainer.lr=1e-4,1e-3"]
+OPTIONS = [
+    f"dataset={','.join(SMALLEST[:5])}",
+    f"method={','.join(METHODS[:5])}",
+    "ratio=native,ir_20",
+    "trainer=adam,sgd",
+]
 
 
 def sweep(launcher: Sequence[str], overrides: Sequence[str], epochs: int) -> tuple[float, float, int]:
@@ -61,11 +89,30 @@ def show(title: str, overrides: Sequence[str], epochs: int, rounds: int) -> None
         print(f"{name:28s}{pace:>18s}{spent:>24s}")
 
 
+def composed(overrides: Sequence[str]) -> str:
+    """Seconds of a processor and megabytes that the jobs of a sweep take to be composed and typed."""
+    with tempfile.TemporaryDirectory() as folder:
+        train = [str(CONF.parent / "scripts/train.py"), "-m", *overrides, f"paths.outputs={folder}"]
+        command = [sys.executable, "-c", COMPOSED, *train]
+        said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=CONF.parent).stdout
+    took = next(json.loads(line) for line in said.splitlines() if line.startswith("{"))
+    return f"{took['seconds']} s, {took['megabytes']} MB"
+
+
+def composing(sizes: Sequence[int] = (1000, 10_000)) -> None:
+    """Prints what composing sweeps of such sizes takes."""
+    print(f"\nComposing the jobs of a sweep, nothing trained\n{'jobs':>10s}{'of values':>24s}{'of options':>24s}")
+    for jobs in sizes:
+        found = [composed([*grid, f"seed=range({jobs // 100})"]) for grid in (VALUES, OPTIONS)]
+        print(f"{jobs:>10,d}" + "".join(f"{took:>24s}" for took in found), flush=True)
+
+
 def main(rounds: int, epochs: int = 50) -> None:
     """Prints every comparison; starting the command, composing and recording count."""
     rounds = min(rounds, 3)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     print(f"Sweeps on {cores} cores, medians of {rounds} interleaved rounds")
+    composing()
     table = [f"dataset={','.join(SMALLEST)}", f"method={','.join(METHODS)}"]
     plain = [table[0], f"method={','.join(METHODS[:-1])}"]
     show("focal loss, gamma x rate on ecoli", [*GRID, RATES], epochs, rounds)
