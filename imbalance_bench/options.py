@@ -18,10 +18,10 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from functools import cache
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from annotated_types import Ge, GroupedMetadata, Gt, Interval, Le, Len, Lt, MaxLen, MinLen, MultipleOf
 
@@ -61,9 +61,13 @@ class Wrong(Exception):
         self.value, self.at = value, at
 
 
-@cache
-def hints(cls: Any) -> Mapping[str, Any]:
+def hints(cls: type) -> Mapping[str, Any]:
     """The annotations of a dataclass's options, in their order."""
+    return _hints(cast(Hashable, cls))
+
+
+@cache
+def _hints(cls: Any) -> Mapping[str, Any]:
     known = typing.get_type_hints(cls, include_extras=True)
     return MappingProxyType({f.name: known[f.name] for f in dataclasses.fields(cls) if f.init})
 

@@ -137,7 +137,7 @@ def build(cls: type[T], options: Mapping[str, Any], where: str) -> T:
         raise BenchError(
             f"missing key {where}.{missing[0]}: write it into the option's YAML file, or on the command line"
         )
-    known = hints(cls)  # type: ignore[arg-type]
+    known = hints(cls)
     return cls(**{k: check(known[k], v, f"{where}.{k}") for k, v in options.items()})
 
 
