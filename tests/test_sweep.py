@@ -122,6 +122,7 @@ def test_a_sweep_composes_each_option_once_not_each_job():
     kept = Grid(None)._covering(jobs, files)
     # every data set, and every method with its key
     assert [" ".join(o[-1] for o in job) for job in kept] == ["a x 1", "a y 1", "a z 1", "b x 1", "c x 1"]
+    assert Grid(None)._covering([[f"seed={seed}"] for seed in range(9)], files) == [["seed=0"]]
 
 
 def test_a_long_sweep_says_what_it_does_before_the_first_cell(monkeypatch, capsys):

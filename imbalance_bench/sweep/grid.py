@@ -78,8 +78,10 @@ class Grid(basic_sweeper.BasicSweeper):
         covering: list[Sequence[str]] = []
         for job in jobs:
             named = dict(override.lstrip("+~").partition("=")[::2] for override in job)
+            groups = {key: key.partition(".")[0] for key in named}
             parts = {
-                (key, value if files.options(key) else named.get(key.partition(".")[0])) for key, value in named.items()
+                (key, value if files.options(key) else named.get(groups[key]) if groups[key] != key else None)
+                for key, value in named.items()
             }
             if not covering or not parts <= seen:
                 covering.append(job)
