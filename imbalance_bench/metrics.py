@@ -56,7 +56,7 @@ def metric(name: str) -> Callable[[OneVsRest], OneVsRest]:
     """
     if not isinstance(name, str):
         raise BenchError('a metric has a name: write @metric("my_metric") above the function')
-    if name in _built_in():
+    if name in built_in():
         raise BenchError(f"a metric {name} exists already: give yours another name")
     if not name.isidentifier() or name.endswith("_pct"):
         raise BenchError(f"metric {name!r}: a name is of letters, digits and _, and does not end with _pct (100 times)")
@@ -342,7 +342,7 @@ def _own(name: str, function: OneVsRest, positive: np.ndarray, predicted: np.nda
 
 
 @cache
-def _built_in() -> set[str]:
+def built_in() -> set[str]:
     """The names of the metrics that are here."""
     half = np.log(np.full((2, 2), 0.5))
     groups = evaluate(np.arange(2), half, ("no", "yes"), own={})

@@ -17,6 +17,7 @@ VALID = "valid_"  # before the names of arrays of validation rows in predictions
 # Of what a record says of its validation rows, that with which it has their scores: nothing was trained on them, or
 # the method learned from them in a way of its own. Else they are "trained on", or there are "none".
 TUNED_ON = ("held out", "guided training")
+OF_PROBABILITIES = ("brier", "brier_minority", "log_loss", "ece_mass")  # ``metrics.of_probabilities``
 NO_DECISIONS: dict[str, Any] = {"predicted_classes": [], "few_classes": False, "collapsed": False}
 
 
@@ -150,6 +151,20 @@ def without_validation(record: Mapping[str, Any]) -> str:
     if role not in TUNED_ON:
         return "it has no validation rows: choose a protocol that has, or protocol.valid_fraction above 0"
     return ""
+
+
+def why_absent(record: Mapping[str, Any], metric: str) -> str:
+    """Why a record that was scored has not got a metric of ours, and what to do; "" where it is none of ours."""
+    tuned = [f"{objective}_tuned" for objective in thresholds.OBJECTIVES]
+    tuned += [f"threshold_{objective}" for objective in thresholds.OBJECTIVES]
+    base, _, kind = metric.rpartition("_")
+    calibrated = base in OF_PROBABILITIES and kind in calibration.KINDS
+    if (calibrated or metric in tuned) and (reason := without_validation(record)):
+        return reason
+    if calibrated:
+        return f"`python scripts/rescore.py --calibration {kind}` computes it, without training"
+    ours = metric in (*tuned, "cost") or metric in metrics.built_in()
+    return "`python scripts/rescore.py` computes it, where the cell has it, without training" if ours else ""
 
 
 def own_metrics(names: Iterable[str], kind: str) -> dict[str, dict[str, Any]]:

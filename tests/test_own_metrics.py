@@ -292,6 +292,50 @@ def test_a_metric_of_no_record_is_named_with_its_nearest(tmp_path, capsys):
     assert "--metric is for the summary" in capsys.readouterr().err
 
 
+def test_several_metrics_are_several_tables_of_one_class_group(tmp_path, capsys):
+    more = {("last", "minority", "f1"): [0.4], ("last", "minority", "recall"): [0.7], ("last", "positive", "f1"): [0.3]}
+    records.write(tmp_path, records.cell("smote"), [0.5], more=more)
+    assert report(tmp_path, "--metric", "f1,recall", "--group", "minority", "--write") == 0
+    printed = capsys.readouterr().out
+    assert "F1 (minority), native" in printed and "recall (minority), native" in printed and "0.300" not in printed
+    written = (tmp_path / "tables/summary/summary_f1_minority.md").read_text()
+    assert "--metric f1,recall --group minority" in written and "0.400" in written
+    assert (tmp_path / "tables/summary/summary_recall_minority.csv").exists()
+    assert report(tmp_path, "--metric", "f1", "--group", "minor") == 1
+    assert "no record has f1 of the class group minor: did you mean minority?" in capsys.readouterr().err
+    assert report(tmp_path, "--group", "minority") == 1
+    assert "no record has the headline of the class group minority: did you mean" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("metric", "validation", "says"),
+    [
+        ("f1_tuned", None, "its record has no validation scores: train it again with cache=overwrite"),
+        ("brier_platt", "trained on", "its validation rows were trained on"),
+        ("threshold_f1", "none", "it has no validation rows"),
+        ("log_loss_prior", "held out", "rescore.py --calibration prior` computes it"),
+        ("cost", "held out", "rescore.py` computes it"),
+    ],
+)
+def test_a_metric_that_a_record_could_have_says_what_it_lacks(tmp_path, capsys, metric, validation, says):
+    """Of a record that no other has it beside, and in its cell's footnote where one has."""
+    path = records.write(tmp_path, records.cell("smote"), [0.5])
+    records.edit(path, **({"validation": validation} if validation else {}))
+    assert report(tmp_path, "--metric", metric) == 1
+    assert f"no record has the metric {metric}: " in (said := capsys.readouterr().err) and says in said
+    records.write(tmp_path, records.cell("focal"), [0.5], more={("last", "all", metric): [0.9]})
+    assert report(tmp_path, "--metric", metric) == 0
+    assert says in capsys.readouterr().out.replace("\\`", "`")
+
+
+def test_costs_that_differ_are_told(tmp_path, capsys):
+    for method, cost in (("smote", 10.0), ("focal", 3.0)):
+        path = records.write(tmp_path, records.cell(method), [0.5], more={("last", "all", "cost"): [0.9]})
+        records.edit(path, cost=cost)
+    assert report(tmp_path, "--metric", "cost") == 0
+    assert "a missed positive costs 3, 10 false alarms in these records" in capsys.readouterr().out
+
+
 def test_a_metric_of_different_code_in_two_records_is_told(tmp_path):
     for method, code in (("smote", "1"), ("focal", "2")):
         folder = records.write(tmp_path, records.cell(method), {"mine": [0.5]})

@@ -37,6 +37,8 @@ Tables, figures and pages from the records under outputs/runs; nothing is traine
   report.py                                       a summary of everything that was run
   report.py method=focal,smote dataset='e*'       ... of some of it
   report.py --metric f1                           ... by another metric, one of your own too
+  report.py --metric f1_tuned,brier --group minority
+                                                  ... by several, a table each, of a group of classes
   report.py --tuned                               each run with the option that is best on its validation rows
   report.py --paper explicit_gradient             the paper's claims, tested, and its tables
   report.py --paper explicit_gradient --table 2   ours, the paper's, and the difference
@@ -58,7 +60,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--readout", "--iterate", help="last, best, knn, lr or post_<rows> (default: the preset's own, which is last)"
     )
-    made.add_argument("--metric", help="of the summary, in place of the one that heads each row, e.g. f1 or your own")
+    made.add_argument(
+        "--metric",
+        metavar="NAME[,NAME]",
+        help="of the summary, a table each, in place of the one that heads each row, e.g. f1 or your own",
+    )
+    made.add_argument("--group", help="of classes: positive, macro, minority, class:<name> (default: the headline's)")
     made.add_argument(
         "--tuned", action="store_true", help="of cells that differ in swept options, each run's own choice"
     )
@@ -86,8 +93,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = Report(options)
         if options.readout:
             readout_title(options.readout)  # an unknown one is an error before anything else
-        if options.paper and options.metric:
-            raise BenchError("--metric is for the summary; what a paper's table shows is paper.metrics of its preset")
+        if options.paper and (options.metric or options.group):
+            what = "--metric" if options.metric else "--group"
+            raise BenchError(f"{what} is for the summary; what a paper's table shows is paper.metrics of its preset")
+        if options.tuned and options.group:
+            raise BenchError("--tuned shows the class group of the headline: leave out --group")
         if options.by and not options.tuned:
             raise BenchError(f"--by {options.by} says what --tuned chooses by: add --tuned")
         if options.paper and options.tuned:
@@ -128,25 +138,32 @@ class Report:
         from imbalance_bench.report.sheets.summary import scores_of, summary
 
         options, command = self.options, self._report_command()
-        sheet = summary(self.store, options.overrides, options.readout, command, options.metric)
-        if self.options.write:
-            drawing = bars(scores_of(sheet), sheet.title, sheet.provenance)
-            print(markdown(sheet))
-            self._write("summary", [sheet], [drawing])
-        else:
-            print(rendered(sheet, self.options.format or "md"))
+        for metric in self._metrics():
+            sheet = summary(self.store, options.overrides, options.readout, command, metric, options.group)
+            if options.write:
+                drawing = bars(scores_of(sheet), sheet.title, sheet.provenance)
+                print(markdown(sheet))
+                self._write("summary", [sheet], [replace(drawing, name=sheet.name)])
+            else:
+                print(rendered(sheet, options.format or "md"))
+
+    def _metrics(self) -> list[str | None]:
+        """Those of --metric; None: the one that heads each row."""
+        named = [name.strip() for name in (self.options.metric or "").split(",")]
+        return list(dict.fromkeys(filter(None, named))) or [None]
 
     def tuned(self) -> None:
         """The table of tuned methods; with --write its csv is the list of what each run chose."""
         from imbalance_bench.report.sheets.tuned import tuned_table
 
         options, command = self.options, self._report_command()
-        sheet = tuned_table(self.store, options.overrides, options.readout, command, options.metric, options.by)
-        if options.write:
-            print(markdown(sheet))
-            self._write("summary", [sheet], [])
-        else:
-            print(rendered(sheet, options.format or "md"))
+        for metric in self._metrics():
+            sheet = tuned_table(self.store, options.overrides, options.readout, command, metric, options.by)
+            if options.write:
+                print(markdown(sheet))
+                self._write("summary", [sheet], [])
+            else:
+                print(rendered(sheet, options.format or "md"))
 
     def paper(self) -> None:
         """One table, one figure, or claims and all tables; --all also draws all figures and writes the page."""
@@ -255,7 +272,8 @@ class Report:
         options = self.options
         data = options.data if options.data != default_data() else None
         said = {
-            "--paper": options.paper, kind: name, "--metric": options.metric, "--by": options.by,
+            "--paper": options.paper, kind: name, "--metric": options.metric, "--group": options.group,
+            "--by": options.by,
             "--readout": readout if kind else options.readout,
             "--format": options.format, "--outputs": options.outputs if options.outputs != OUTPUTS else None,
             "--data": data, "--config-dir": options.config_dir,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench import calibration, origin
+from imbalance_bench import calibration, origin, scoring
 from imbalance_bench.errors import BenchError
 from imbalance_bench.index import Entry, entries_of
 from imbalance_bench.store import CellFolder, Damaged, Record, Store, file_of, remedy
@@ -31,10 +31,9 @@ COLUMNS = (
 KEY = slice(COLUMNS.index("iterate"), COLUMNS.index("value"))
 VALUE = COLUMNS.index("value")
 Values = dict[tuple[str, str, str], list[float]]  # (readout, class group, metric) → a number a run
-OF_PROBABILITIES = ("brier", "brier_minority", "log_loss", "ece_mass")
 LOWER_IS_BETTER = {
-    "mse", "mae", "ece", "cost", "cost_tuned", *OF_PROBABILITIES,
-    *(f"{metric}_{kind}" for metric in OF_PROBABILITIES for kind in calibration.KINDS),
+    "mse", "mae", "ece", "cost", "cost_tuned", *scoring.OF_PROBABILITIES,
+    *(f"{metric}_{kind}" for metric in scoring.OF_PROBABILITIES for kind in calibration.KINDS),
 }  # fmt: skip
 READOUTS = {
     "last": "last epoch",

@@ -31,6 +31,7 @@ def summary(
     readout: str | None = None,
     command: str = "",
     metric: str | None = None,
+    group: str | None = None,
 ) -> Sheet:
     """One block for each setting (ratio, protocol, backbone, metric); records under one label that were run with
     other options have those options appended (``focal gamma=5``).
@@ -39,6 +40,7 @@ def summary(
         filters: as of ``select``, e.g. ``dataset=ecoli,oil`` or ``method=smote*``.
         readout: ``last`` (also for None) or ``best``.
         metric: any of the records, in place of the one that heads each row.
+        group: of classes, in place of the headline's.
 
     Raises:
         BenchError: there is no record, or none has the metric; a filter names no label; cells of one row were trained
@@ -50,7 +52,7 @@ def summary(
     shown: dict[str, Shown] = {}
 
     def note(record: Record) -> None:
-        if head := head_of(record, metric):
+        if head := head_of(record, metric, group):
             shown[record["id"]] = head, frames.average(frames.values_of(record), *head, readout)
 
     records, damaged = surveyed(store, filters, note)
@@ -58,8 +60,8 @@ def summary(
     records, superseded = newest(records, places)
     comparable.refuse_mixed_rows(records, lambda r: places[r["id"]][:2])
     shown = {r["id"]: shown[r["id"]] for r in records if r["id"] in shown}
-    if metric is not None and not shown:
-        raise no_such_metric(records, metric)
+    if (metric or group) and not shown:
+        raise no_such_metric(records, metric, group)
     scores = _scores(records, places, readout, shown, metric or "")
     footnotes = Footnotes()
     blocks, notes = [], [explain(scores)]
@@ -71,7 +73,7 @@ def summary(
         blocks.append(replace(block, summary=mean_rows.rows(heads)))
         notes += [f"{heading}: {note}" for note in mean_rows.notes()]
     return Sheet(
-        name="summary" if metric is None else f"summary_{metric}",
+        name="_".join(["summary", *(re.sub(r"[^\w.-]", "_", part) for part in (metric, group) if part)]),
         title=f"Summary ({readout_title(readout)})",
         blocks=blocks,
         notes=[
@@ -112,10 +114,18 @@ def scores_of(sheet: Sheet) -> list[Score]:
     return [Score(**row) for row in frame.to_dict("records")]
 
 
-def no_such_metric(records: Sequence[Record], metric: str) -> BenchError:
-    """The error where no record has a metric; names the nearest that some have."""
+def no_such_metric(records: Sequence[Record], metric: str | None, group: str | None = None) -> BenchError:
+    """The error where no record has a metric, or not of a class group; names the nearest that some have."""
     copies = (dict(record) for record in records if record["status"] == "done")  # numbers stay in what they are read of
-    known = {name for record in copies for name, _ in _named_numbers(record)}
+    heads = [head for record in copies for head in _named_numbers(record)]
+    known = {name for name, _ in heads}
+    if metric is None or metric in known:
+        groups = {of for name, of in heads if metric in (None, name)}
+        what = f"{metric} of the class group" if metric else "the headline of the class group"
+        return BenchError(f"no record has {what} {group}: {suggestion(group or '', groups)}")
+    done = [record for record in records if record["status"] == "done"]
+    if reason := next(filter(None, (scoring.why_absent(record, metric) for record in done)), ""):
+        return BenchError(f"no record has the metric {metric}: {reason}")
     return BenchError(
         f"no record has the metric {metric}: {suggestion(metric, known)}\n  one of your own: `python "
         "scripts/rescore.py 'plugins=[<its module>]'` computes it for every cell, without training"
@@ -221,13 +231,16 @@ Head = tuple[str, str]  # the metric of a row, and of which class group
 Shown = tuple[Head, dict[str, Any]]  # the head of a record, and ``records.average`` of it
 
 
-def head_of(record: Record, metric: str | None) -> Head | None:
+def head_of(record: Record, metric: str | None, group: str | None = None) -> Head | None:
     """The headline of a record; or ``metric``, of the same class group, or else of all classes, or of the first that
-    has it. None where none has."""
+    has it; or of ``group``. None where none has."""
     head = record["headline"]
-    if metric is None:
+    if metric is None and group is None:
         return head["metric"], head["class_group"]
-    groups = [group for name, group in _named_numbers(record) if name == metric]
+    metric = metric or head["metric"]
+    groups = [of for name, of in _named_numbers(record) if name == metric]
+    if group is not None:
+        return (metric, group) if group in groups else None
     return (metric, next(g for g in (head["class_group"], "all", "macro", *groups) if g in groups)) if groups else None
 
 
@@ -238,7 +251,14 @@ def _named_numbers(record: Record) -> dict[Head, None]:
 
 
 def _metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
-    """Whether a metric of the user's own was computed by one and the same code in all records."""
+    """Whether a metric was computed in the same way in all records: of one cost; one of the user's own, by one code."""
+    costs = sorted({r["cost"] for r in records if "cost" in r})
+    if metric in ("cost", "cost_tuned", "threshold_cost") and len(costs) > 1:
+        counted = ", ".join(f"{cost:g}" for cost in costs)
+        return [
+            f"{metric}: a missed positive costs {counted} false alarms in these records: `python scripts/rescore.py "
+            f"--cost {costs[-1]:g}` counts it alike in all, without training."
+        ]
     sources = [source for r in records if (source := r.get("own_metrics", {}).get(metric))]
     if len({digest(source) for source in sources}) < 2:
         return []
@@ -281,10 +301,12 @@ def _scores(
         if made.state == "done" and made.mean is None:
             of = f" of class group {class_group}" if class_group else ""
             what = f"{metric}{of} by {readout_title(readout)}"
-            made = replace(made, state="n/a", reason=f"{what} is not in the record, or in no run defined")
+            absent = all(name != metric for name, _ in _named_numbers(record))
+            why = f": {reason}" if absent and (reason := scoring.why_absent(record, metric)) else ""
+            made = replace(made, state="n/a", reason=f"{what} is not in the record, or in no run defined{why}")
         scores.append(made)
     scores.sort(key=lambda s: (natural(s.section), natural(s.dataset), natural(s.method)))
-    return mark_best(scores, lambda s: (s.section, s.dataset))
+    return mark_best(scores, lambda s: None if s.metric.startswith("threshold_") else (s.section, s.dataset))
 
 
 def heading_of(metric: str, class_group: str) -> str:
