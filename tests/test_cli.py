@@ -131,7 +131,7 @@ def test_a_saved_configuration_runs_again_by_its_relative_path(tmp_path):
     assert cut.returncode == 1 and "a file of the configuration is not YAML" in cut.stderr
 
 
-@pytest.mark.parametrize("script, arguments", [("train.py", ["--help"]), ("status.py", [])])
+@pytest.mark.parametrize("script, arguments", [("train.py", ["--help"]), ("status.py", []), ("predict.py", ["--help"])])
 def test_looking_costs_no_torch(tmp_path, script, arguments):
     watch = (
         "import runpy, sys; path = sys.argv[1]; sys.argv = sys.argv[1:]\n"

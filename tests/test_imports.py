@@ -52,8 +52,8 @@ MAY = {
         "registry scoring slices store tally trackers"
     ),
     "predict": (
-        "arguments calibration config data engine errors identity metrics models origin plugins registry scoring store "
-        "thresholds"
+        "arguments calibration config data engine errors identity metrics models origin plugins pretrained registry "
+        "scoring store thresholds"
     ),
     "report": (
         "arguments calibration conf_files config data errors identity index metrics options origin presets registry "

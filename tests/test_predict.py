@@ -37,7 +37,7 @@ def customers(tmp_path_factory) -> Path:
     churned = rng.random(ROWS) < 0.3
     table = pd.DataFrame(
         {
-            "id": [f"c{i:03}" for i in range(ROWS)],
+            "id": [f"{i:03}" for i in range(ROWS)],
             "spent": np.where(rng.random(ROWS) < 0.1, np.nan, rng.normal(5, 2, ROWS).round(2) + 3 * churned),
             "plan": rng.choice(["basic", "plus", "pro"], ROWS),
             "zip": rng.choice(["0123", "0456", "9000"], ROWS),
@@ -53,9 +53,9 @@ TABLE = ("dataset.target=churned", "dataset.drop=[id]", "dataset.categorical=[zi
 QUICK = ("protocol=stratified_kfold", "protocol.folds=2", "trainer.epochs=3", "trainer.validate_every=1", "save=true")
 
 
-def kept(outputs: Path, *overrides: str) -> dict[str, Any]:
+def kept(outputs: Path, *overrides: str, quick: tuple[str, ...] = QUICK) -> dict[str, Any]:
     """The record of a cell that was trained with save=true."""
-    outcome = run_cell(cell(outputs, *QUICK, *overrides))
+    outcome = run_cell(cell(outputs, *quick, *overrides))
     assert outcome.status == "done", outcome.message
     record = CellFolder(outcome.path).record()
     assert record is not None and record["model"] == {"schema": 1}
@@ -232,6 +232,9 @@ def test_a_model_may_be_moved_and_its_card_says_how_it_is_used(churn, copied, cu
     assert "| no |" in card and "| auc_pr | 0." in card and "t interval over runs" in card
     assert f"python scripts/predict.py {churn['path']} new.csv --output scores.csv" in card
     assert "60 rows: " in card and churn["id"] in card
+    assert (
+        re.search(r"^\| f1 \| 0\.\d+( to 0\.\d+)? \|$", card, re.M) and "'yes' where its probability is above" in card
+    )
 
 
 @pytest.mark.parametrize(
@@ -325,6 +328,30 @@ def test_a_record_without_a_model_says_so_when_one_is_asked_for(customers, tmp_p
     assert "without a model" not in run_cell(cell(tmp_path, *QUICK, *table)).line()
     run_cell(cell(tmp_path, *QUICK, *table, "cache=overwrite", "save=false"))
     assert not list(asked.path.glob("model*"))
+
+
+def test_several_classes_of_a_built_in_set(capsys, tmp_path):
+    from sklearn.datasets import load_wine
+
+    record = kept(tmp_path, "dataset=wine", "method=logistic_regression")
+    x, y = load_wine(return_X_y=True)
+    table = pd.DataFrame(x, columns=[f"x{i}" for i in range(13)])
+    table.assign(**{"class": [record["data"]["class_names"][c] for c in y]}).to_csv(tmp_path / "new.csv", index=False)
+    printed, said = called(capsys, record["path"], tmp_path / "new.csv")
+    assert list(table_of(printed)) == ["row", "class", "p_class_0", "p_class_1", "p_class_2", "decision"]
+    assert "offsets that are best for f1 on validation rows" in said and "metrics of 178 rows" in said
+    assert "By offsets of the classes" in (record["path"] / "model.md").read_text()
+
+
+def test_a_regression(capsys, tmp_path):
+    sine = ("dataset=sine", "method=squared_error", "protocol=official_test", "backbone=mlp_sine")
+    record = kept(tmp_path, *sine, quick=("save=true",))
+    saved = arrays(record, "predictions.npz")
+    artifacts = arrays(record, "artifacts.npz")
+    pd.DataFrame({"x0": artifacts["run0_test_x"][:, 0].astype(float)}).to_csv(tmp_path / "new.csv", index=False)
+    found = table_of(called(capsys, record["path"], tmp_path / "new.csv")[0])
+    np.testing.assert_allclose(found["prediction"], saved["scores_last"][:, 0], rtol=1e-6)
+    assert "Decisions" not in (record["path"] / "model.md").read_text()
 
 
 def test_a_cell_whose_classifiers_cannot_be_saved_is_recorded_all_the_same(customers, tmp_path, monkeypatch, capsys):

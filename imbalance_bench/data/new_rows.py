@@ -90,6 +90,8 @@ def _table(path: Path, trained: Trained, fitted: Any, changes: Mapping[str, Any]
         if gaps := int(np.isnan(x).any(axis=1).sum()):
             raise BenchError(f"{path}: {gaps} rows have gaps, and the model was trained on data without any: fill them")
     beside = read.table.drop(columns=[*numeric, *categorical])
+    if read.words is not None:  # as they are written: an id of 007 is not 7
+        beside = beside.assign(**{name: read.words(name) for name in beside})
     if new := [str(c) for c in beside if c not in own]:
         remarks.append(f"{_some(new)} {'were' if len(new) > 1 else 'was'} not in the training data: kept, not used")
     labels = None

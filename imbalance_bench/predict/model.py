@@ -16,6 +16,7 @@ from imbalance_bench.data.new_rows import Trained
 from imbalance_bench.errors import BenchError
 from imbalance_bench.models import State, Surroundings, restored, unpacked
 from imbalance_bench.plugins import import_plugins
+from imbalance_bench.pretrained import fingerprint
 from imbalance_bench.registry import METHODS
 from imbalance_bench.store import CellFolder, Damaged, Record, file_of, remedy
 
@@ -59,6 +60,7 @@ class Model:
             diverged = " (it diverged)" if 0 <= unknown[0] < len(record["runs"]) else ""
             raise BenchError(f"--run {unknown[0]}: the model has runs {kept}{diverged}")
         config = Config(record["config"], {}, device, "reuse", Paths(data, ""), tuple(facts["plugins"]))
+        check_weights(record)
         backbone, source = config.component("backbone"), config.component("dataset")
         trained = Trained(source, facts["modality"], tuple(facts["shape"]), tuple(record["data"]["class_names"]))
         unfitted: Any = None
@@ -115,6 +117,9 @@ class Model:
         said = [f"made with {', '.join(others)}: scores may differ"] if others else []
         if modules := origin.changed(self.record.get("code", {})):
             said.append(f"made by other code ({origin.named(modules)} changed since): scores may differ")
+        plugins = self.facts["plugins"]
+        if plugins and origin.plugin_code(plugins) != self.record.get("contents", {}).get("plugins"):
+            said.append(f"made by other code of the plug-ins {', '.join(plugins)}: scores may differ")
         return said
 
 
@@ -128,6 +133,15 @@ def record_in(folder: Path) -> Record:
     if record["status"] != "done":
         raise BenchError(f"{folder} is of a cell that was {record['status']}: {record.get('reason', '')}")
     return record
+
+
+def check_weights(record: Record) -> None:
+    """Raises BenchError where the pretrained network of the cell is another one here."""
+    model, weights = record["config"]["backbone"].get("model"), record.get("contents", {}).get("weights")
+    if isinstance(model, str) and weights is not None and fingerprint(model) != weights:
+        raise BenchError(
+            f"backbone.model={model} has other weights than in training: put those of training there, or train again"
+        )
 
 
 def read(record: Record) -> tuple[dict[str, Any], dict[str, State]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from imbalance_bench import scoring
 from imbalance_bench.models import NotKept, State, packed, state_of
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
 log = logging.getLogger("imbalance_bench")
 
 CARD = "model.md"
-SHOWN = ("auc_pr", "auc_roc", "f1", "precision", "recall", "g_mean", "balanced_accuracy", "log_loss", "mse")
+SHOWN = (
+    *("auc_pr", "auc_roc", "f1", "f1_tuned", "precision", "recall", "g_mean", "g_mean_tuned", "balanced_accuracy"),
+    *("balanced_accuracy_tuned", "log_loss", "brier", "mse"),
+)
 
 
 def model_files(cell: Prepared) -> dict[str, bytes | str]:
@@ -104,11 +108,7 @@ def card(record: Mapping[str, Any], metrics: str) -> str:
         "",
         *_scores(metrics),
         "",
-        "## Decisions",
-        "",
-        "The class of the highest probability"
-        + (" (of two classes: a threshold of 0.5)." if data["classes"] == 2 else "."),
-        "",
+        *_decisions(record, metrics),
         "## Use",
         "",
         f"    python scripts/predict.py {folder} new.csv --output scores.csv",
@@ -128,14 +128,45 @@ def card(record: Mapping[str, Any], metrics: str) -> str:
     return "\n".join(lines)
 
 
+def _decisions(record: Mapping[str, Any], metrics: str) -> list[str]:
+    """What predict.py decides by."""
+    if record["kind"] != "classification":
+        return []
+    plain = "The class of the highest probability"
+    lines = ["## Decisions", ""]
+    if record.get("validation") not in scoring.TUNED_ON:
+        return [
+            *lines,
+            f"{plain}: there are no validation rows that nothing was trained on, to tune a threshold on.",
+            "",
+        ]
+    if record["data"]["classes"] > 2:
+        return [*lines, "By offsets of the classes that are best for F1 on the validation rows of each run.", ""]
+    positive = record["data"]["class_names"][1]
+    lines += [f"{positive!r} where its probability is above the threshold that is best on the validation rows:", ""]
+    lines += ["| for | threshold of a run |", "| --- | --- |"]
+    for (metric, _), values in _of_runs(metrics).items():
+        if metric.startswith("threshold_") and np.isfinite(values).any():
+            low, high = np.nanmin(values), np.nanmax(values)
+            between = f"{low:.3g}" if low == high else f"{low:.3g} to {high:.3g}"
+            lines.append(f"| {metric.removeprefix('threshold_')} | {between} |")
+    return [*lines, "", "Without `--decide` that for f1. `--decide probability` takes 0.5.", ""]
+
+
+def _of_runs(metrics: str) -> dict[tuple[str, str], list[float]]:
+    """(metric, class group) → its values of the runs, at the last epoch on test rows."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in csv.DictReader(io.StringIO(metrics)):
+        if row["iterate"] == "last" and row["part"] == "test":
+            found.setdefault((row["metric"], row["class_group"]), []).append(float(row["value"]))
+    return found
+
+
 def _scores(metrics: str) -> list[str]:
     """A table of the metrics in ``SHOWN``, of the class groups that there are."""
     from scipy.stats import t
 
-    found: dict[tuple[str, str], list[float]] = {}
-    for row in csv.DictReader(io.StringIO(metrics)):
-        if row["iterate"] == "last" and row.get("part", "test") == "test" and row["metric"] in SHOWN:
-            found.setdefault((row["metric"], row["class_group"]), []).append(float(row["value"]))
+    found = {key: values for key, values in _of_runs(metrics).items() if key[0] in SHOWN}
     groups = [g for g in ("positive", "macro", "all") if any(group == g for _, group in found)]
     lines = [f"| metric | {' | '.join(groups)} |", "| --- |" + " --- |" * len(groups)]
     for metric in SHOWN:
