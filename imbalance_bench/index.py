@@ -59,6 +59,7 @@ class Index:
         self.path = of.runs / NAME
         self._above = len(str(of.runs)) + 1
         self.store = of
+        self._version = _version()  # as it is now, whatever becomes of the files meanwhile
         self._rows: dict[str, list[Any]] = {}
         self._tables: dict[int, list[Any]] = {LABELS: [], CODE: [], FILES: []}
         self._read()
@@ -121,7 +122,7 @@ class Index:
         rows = {key: row for key, row in self._rows.items() if key in self._keys}
         body = json.dumps({"tables": list(self._tables.values()), "rows": rows}, separators=(",", ":")).encode()
         try:
-            atomic_write(self.path, f"{_version()} {hashlib.sha256(body).hexdigest()}\n".encode() + body)
+            atomic_write(self.path, f"{self._version} {hashlib.sha256(body).hexdigest()}\n".encode() + body)
         except BenchError as error:
             reason = getattr(error.__cause__, "strerror", "")
             if self.renewed >= MANY:
@@ -134,7 +135,7 @@ class Index:
             head, _, body = self.path.read_bytes().partition(b"\n")
         except OSError:
             return
-        if head.decode(errors="replace") == f"{_version()} {hashlib.sha256(body).hexdigest()}":
+        if head.decode(errors="replace") == f"{self._version} {hashlib.sha256(body).hexdigest()}":
             content = json.loads(body)
             self._tables = dict(zip(self._tables, content["tables"]))
             self._rows = content["rows"]
