@@ -67,9 +67,9 @@ class Index:
             column: {_text(value): number for number, value in enumerate(values)}
             for column, values in self._tables.items()
         }
-        self._stale: dict[int, list[str]] = {}
+        self._stale: dict[int, str] = {}
         self._keys: set[str] = set()
-        self.renewed = 0
+        self._renewed: set[str] = set()
 
     def cells(self) -> list[CellFolder]:
         """Every cell of the folder as it is now."""
@@ -109,15 +109,15 @@ class Index:
         labels, code = (self._tables[column][row[column]] for column in (LABELS, CODE))
         return Entry(cell, row[STATUS], labels, code, files, row[FEW_CLASSES], row[DIVERGED])
 
-    def stale(self, entry: Entry) -> list[str]:
-        """``origin.changed`` of the code of an entry."""
-        if id(entry.code) not in self._stale:
-            self._stale[id(entry.code)] = origin.changed(entry.code)
+    def stale(self, entry: Entry) -> str:
+        """The modules behind an entry that have changed since, as a reader knows them; "" where none has."""
+        if id(entry.code) not in self._stale:  # a table's, which all cells of this code share
+            self._stale[id(entry.code)] = origin.named(origin.changed(entry.code))
         return self._stale[id(entry.code)]
 
     def save(self) -> None:
         """Writes what was read since, where that is worth it. An outputs folder that cannot be written has no index."""
-        if len(self._keys) < FEW or self.renewed <= len(self._keys) // 100:
+        if len(self._keys) < FEW or len(self._renewed) <= len(self._keys) // 100:
             return
         rows = {key: row for key, row in self._rows.items() if key in self._keys}
         body = json.dumps({"tables": list(self._tables.values()), "rows": rows}, separators=(",", ":")).encode()
@@ -125,9 +125,9 @@ class Index:
             atomic_write(self.path, f"{self._version} {hashlib.sha256(body).hexdigest()}\n".encode() + body)
         except BenchError as error:
             reason = getattr(error.__cause__, "strerror", "")
-            if self.renewed >= MANY:
+            if len(self._renewed) >= MANY:
                 print(f"note: cannot write {self.path} ({reason}): each command reads all records", file=sys.stderr)
-        self.renewed = 0
+        self._renewed.clear()
 
     def _read(self) -> None:
         """Takes what the file holds, where it is whole and of this code."""
@@ -145,7 +145,7 @@ class Index:
         return str(cell.path)[self._above :]
 
     def _keep(self, key: str, row: list[Any], age: float) -> None:
-        self.renewed += 1
+        self._renewed.add(key)
         if age > SETTLED:
             self._rows[key] = row
         else:

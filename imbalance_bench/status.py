@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from imbalance_bench import origin, progress
+from imbalance_bench import progress
 from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.conf_files import own_folder
 from imbalance_bench.errors import BenchError
@@ -70,7 +70,7 @@ def look(index: Index, cell: CellFolder) -> Seen:
     if entry and state == "done":
         if modules := index.stale(entry):
             state = "stale"
-            why = f"made by other code ({origin.named(modules)}): cache=overwrite trains it again"
+            why = f"made by other code ({modules}): cache=overwrite trains it again"
         notes += [("kept", f"training it again failed: {first}")] if error else []
         notes += [("note", entry.few)] if entry.few else []
         notes += [("diverged", run) for run in entry.diverged]

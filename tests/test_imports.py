@@ -59,7 +59,7 @@ MAY = {
         "arguments calibration conf_files config data errors identity index metrics options origin presets registry "
         "scoring select store"
     ),
-    "status": "arguments conf_files errors index origin presets progress select store",
+    "status": "arguments conf_files errors index presets progress select store",
     "sweep": "conf_files config errors interrupts presets progress reference registry run store tally",
     "bench": "conf_files config data devices engine identity index methods neighbours registry run store",
     "train": "conf_files sweep",
