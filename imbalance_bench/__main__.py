@@ -20,6 +20,11 @@ VERBS = {  # verb: (module, what it does, how to go on after an interrupt)
     "report": ("imbalance_bench.report.cli", "tables, figures and pages of what was run", interrupts.AGAIN),
     "status": ("imbalance_bench.status", "what is done, running or missing, what failed and why", interrupts.AGAIN),
     "rescore": ("imbalance_bench.rescore", "metrics again from saved predictions", interrupts.AGAIN),
+    "search": (
+        "imbalance_bench.search.cli",
+        "options that are good on validation rows, by studies of Optuna",
+        "the same command goes on from there (trials that are done stay)",
+    ),
     "predict": ("imbalance_bench.predict", "scores of new rows by a model that was saved", interrupts.AGAIN),
     "data": ("imbalance_bench.data.catalogue", "list, download and check data sets", interrupts.AGAIN),
     "bench": ("imbalance_bench.bench.cli", "the speed of the engine beside loops that people write", interrupts.AGAIN),

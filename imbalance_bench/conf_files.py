@@ -156,7 +156,7 @@ class ConfFiles:
         if not group:
             return None, [str(k) for k in cfg if k != "hydra"] + [f"paths.{k}" for k in cfg.get("paths") or {}]
         node = OmegaConf.select(cfg, group)
-        keys = [str(k) for k in node if k not in ("name", "label")] if OmegaConf.is_dict(node) else []
+        keys = [str(k) for k in node if k not in ("name", "label", "search")] if OmegaConf.is_dict(node) else []
         return cfg.hydra.runtime.choices.get(group), keys
 
 
@@ -188,9 +188,14 @@ def own_folder(name: str | None) -> Path | None:
     return Path(name) if name else None
 
 
+def search_defaults() -> dict[str, Any]:
+    """The keys of scripts/search.py."""
+    return _read(CONF / "search.yaml")
+
+
 def keys_of(group: str, option: str) -> set[str]:
     """The keys of an option of conf/ and of what it is based on."""
-    return set(content_of(group, option)) - {"name", "label", group}
+    return set(content_of(group, option)) - {"name", "label", "search", group}
 
 
 def content_of(group: str, option: str) -> dict[str, Any]:

@@ -10,7 +10,17 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.objective import Objective
 from imbalance_bench.options import Betas, Count, Interval, NonNegative, Positive, Seed, Share, Text, Whole, check
 from imbalance_bench.plugins import import_plugins
-from imbalance_bench.registry import BACKBONES, DATASETS, GROUPS, METHODS, PROTOCOLS, RATIOS, TRACKERS, build
+from imbalance_bench.registry import (
+    BACKBONES,
+    DATASETS,
+    GROUPS,
+    METHODS,
+    PROTOCOLS,
+    RATIOS,
+    SEARCH,
+    TRACKERS,
+    build,
+)
 from imbalance_bench.thresholds import COST, MOST
 
 # Keys that every option of a group has (``Registry.shared``), at the value that changes nothing: left out there, so
@@ -195,12 +205,23 @@ def plain_of(cfg: dict[str, Any]) -> dict[str, Any]:
                 f"{group}={cfg[group]} is not an option here: a saved config has no options, it holds all keys of its "
                 f"{group}. Change one of those ({group}.<key>=<value>), or leave out -cp and -cn"
             )
+        cfg[group] = _without_search(cfg[group])
         cfg[group].setdefault("label", cfg[group].get("name", group))
         _check_label(group, cfg[group]["label"])
         for key, unchanged in SHARED.get(group, {}).items():
             if cfg[group].get(key) == unchanged:
                 del cfg[group][key]
     return {**{group: cfg[group] for group in GROUPS}, "seed": cfg["seed"]}
+
+
+def _without_search(options: dict[str, Any]) -> dict[str, Any]:
+    """Options without the values that scripts/search.py tries, which determine no result; those of a component within
+    (method.resampler) too."""
+    return {
+        key: _without_search(value) if isinstance(value, dict) and "name" in value else value
+        for key, value in options.items()
+        if key != SEARCH
+    }
 
 
 def _check_label(group: str, label: Any) -> None:

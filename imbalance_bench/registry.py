@@ -28,6 +28,8 @@ NEUTRAL: dict[str, dict[str, Any]] = {
     },
 }
 
+SEARCH = "search"  # beside the keys of an option: the values of each that scripts/search.py tries
+
 
 class Registry:
     """One kind of component, e.g. ``Registry("method", "imbalance_bench.methods")``.
@@ -125,10 +127,11 @@ def build(cls: type[T], options: Mapping[str, Any], where: str) -> T:
     """A dataclass from a mapping; unknown and missing keys and values that ``options`` refuses are errors that name the
     override.
 
-    ``label`` is for people (rows of tables, folders) and belongs to no class unless it declares it.
+    ``label`` is for people (rows of tables, folders) and belongs to no class unless it declares it; ``search`` is for
+    scripts/search.py and no class's.
     """
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}  # type: ignore[arg-type]
-    options = {k: v for k, v in mapping(options, where).items() if k != "label" or k in fields}
+    options = {k: v for k, v in mapping(options, where).items() if k != SEARCH and (k != "label" or k in fields)}
     for key in options:
         if key not in fields:
             raise BenchError(f"unknown key {where}.{key}: {suggestion(str(key), fields)}")

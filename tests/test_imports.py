@@ -61,6 +61,9 @@ MAY = {
     ),
     "status": "arguments conf_files errors index presets progress select store",
     "sweep": "conf_files config errors interrupts presets progress reference registry run store tally",
+    "search": (
+        "conf_files config errors identity locks options presets registry report run store tally"
+    ),
     "bench": "conf_files config data devices engine identity index methods neighbours registry run store",
     "train": "conf_files sweep",
     "__main__": "errors interrupts",

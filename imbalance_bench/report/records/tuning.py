@@ -145,7 +145,7 @@ def tuned(records: Sequence[Record], by: Head, of: Head, readout: str) -> Tuned:
     for i, name in names.items():
         record = by_id[i]
         valid = scores_of(record, "valid", by, readout) if record["status"] == "done" else {}
-        if reason := _why_not(record, valid, by):
+        if reason := why_not(record, valid, by):
             left_out.append((name, reason))
             continue
         test, counted = (scores_of(record, "test", head, readout) for head in (by, of))
@@ -169,7 +169,7 @@ def _first_best(options: Sequence[Option], score: dict[int, float], lower: bool)
     return (min if lower else max)(options, key=lambda option: score[id(option)])
 
 
-def _why_not(record: Record, valid: dict[Run, float], by: Head) -> str:
+def why_not(record: Record, valid: dict[Run, float], by: Head) -> str:
     """Why a record cannot be chosen by its validation rows; "" where it can."""
     if record["status"] != "done":
         return f"{record['status']}: {record.get('reason') or ''}"

@@ -1,0 +1,1 @@
+"""Searching good options: studies of Optuna whose trials are ordinary cells (scripts/search.py)."""

@@ -1,0 +1,120 @@
+"""scripts/search.py: a study for each combination of the command line, one batch after the other."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from imbalance_bench.conf_files import ConfFiles, hydra_started, own_folder, search_defaults
+from imbalance_bench.errors import BenchError
+from imbalance_bench.presets import jobs_of
+from imbalance_bench.registry import GROUPS, build
+from imbalance_bench.search.study import Options, Study
+from imbalance_bench.tally import DeviceLost
+
+DESCRIPTION = """\
+Searches good options: the search: keys of the method, its trainer and its backbone (conf/) say what is tried, the
+validation rows say what is best. Trials are ordinary cells under outputs/runs, studies lie under outputs/studies.
+
+  search.py method=focal dataset=ecoli                       40 trials
+  search.py method=focal dataset=ecoli search.trials=100     ... goes on to 100
+  search.py -m method=focal,smote dataset=ecoli,oil          a study each
+  search.py method=focal 'method.search.gamma=[1,2,5]' method.search.alpha=null     another space
+  search.py method=focal 'trainer.search.epochs=[50,100,200]'                       ... and a wider one
+"""
+# A change of a search space: Hydra would not put a list in the place of a range.
+SPACE = re.compile(r"(method|trainer|backbone)(\..+)?\.search(\.\w+)?")
+WAIT = 1.0  # seconds between two looks at what other processes train
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser("search.py", description=DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter)
+    made.add_argument("-m", "--multirun", action="store_true", help="a study for each combination of the values given")
+    made.add_argument("--config-dir", metavar="FOLDER", help="options of your own, as for train.py")
+    made.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="as of train.py, and the keys of conf/search.yaml"
+    )
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 1 where a study ended with an error (the others went on)."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    given = parser().parse_intermixed_args(arguments)
+    try:
+        own = own_folder(given.config_dir)
+        with hydra_started(own) as loader:
+            files = ConfFiles(loader, given.overrides)
+            try:
+                studies = _studies(files, given.overrides, given.multirun)
+            except (HydraException, OmegaConfBaseException) as error:
+                raise BenchError(files.explain(error)) from error
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return _search(studies)
+
+
+def _studies(files: ConfFiles, words: Sequence[str], several: bool) -> list[tuple[Study, dict[str, str]]]:
+    """Each study with the options chosen in its groups."""
+    from hydra import compose
+    from omegaconf import open_dict
+
+    asked, settings, space = [], search_defaults(), {}
+    for word in words:
+        if word.lstrip("+~").startswith("hydra"):
+            raise BenchError(f"{word}: search.py trains in this process; start it again elsewhere for a second one")
+    for override in files.parsed(words):
+        key = override.get_key_element().lstrip("+~")
+        if override.is_sweep_override() and not several:
+            raise BenchError(f"{override.input_line} has several values: -m makes a study of each")
+        if SPACE.fullmatch(key):
+            space[key] = override.value()
+        elif key.startswith("search."):
+            settings[key.removeprefix("search.")] = override.value()
+        else:
+            asked.append(override)
+    options = build(Options, settings, "search")
+    studies = []
+    for job in jobs_of(None, asked):
+        cfg: Any = compose("config", job, return_hydra_config=True)
+        choices = {group: cfg.hydra.runtime.choices[group] for group in GROUPS}
+        with open_dict(cfg):
+            del cfg["hydra"]
+        studies.append((Study(cfg, options, space, job), choices))
+    return studies
+
+
+def _search(studies: Sequence[tuple[Study, dict[str, str]]]) -> int:
+    waiting, failed, busy = deque(studies), False, 0
+    opened: set[int] = set()
+    while waiting:
+        study, choices = waiting[0]
+        try:
+            if id(study) not in opened:
+                opened.add(id(study))
+                print(f"{study.title}: {study.open()}", flush=True)
+            state = study.advance()
+            if state == "done":
+                print(study.finish(choices), flush=True)
+        except BenchError as error:
+            print(f"error: {study.title}: {error}", file=sys.stderr, flush=True)
+            failed, state = True, "done"
+        except DeviceLost:
+            print("error: this process can compute on its GPU no longer; the same command goes on", file=sys.stderr)
+            return 1
+        busy = busy + 1 if state == "busy" else 0
+        if state == "done":
+            waiting.popleft()
+        elif state == "busy":
+            waiting.rotate(-1)
+            if busy >= len(waiting):
+                time.sleep(WAIT)
+    return int(failed)

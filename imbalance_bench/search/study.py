@@ -1,0 +1,427 @@
+"""One study: a search space, a metric of validation rows, and trials that are ordinary cells.
+
+Trials come in batches. What the k-th trial tries is a function of the study's seed, of k, and of the trials of the
+batches before, and of nothing else: it is asked of a sampler made for that trial alone. So a study that was killed, or
+that several processes work on, has the trials of one that was not; the lock of a cell says who trains it, and a trial
+enters the study, in the order of the numbers, once its cell is done. There is no pruning: the folds of a cell are
+trained as one program and end together.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import numpy as np
+
+from imbalance_bench.config import Config, cell_name, from_omegaconf
+from imbalance_bench.errors import BenchError
+from imbalance_bench.identity import cell_id, digest
+from imbalance_bench.locks import lock_file
+from imbalance_bench.options import Count, Seed, Text, shown
+from imbalance_bench.registry import GROUPS
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_title
+from imbalance_bench.report.records.tuning import scores_of, why_not
+from imbalance_bench.report.sheets.summary import head_of
+from imbalance_bench.search.space import Range, Space, space_of
+from imbalance_bench.store import CellFolder, Record, Store, atomic_write
+
+if TYPE_CHECKING:
+    import optuna
+
+    from imbalance_bench.run import Outcome
+
+Values = dict[str, Any]
+"""Key of an override → its value."""
+
+DATABASE, SAID, BEST = "optuna.db", "study.json", "study/best.yaml"
+DIVERGED = "a run diverged"
+
+
+@dataclass(frozen=True)
+class Options:
+    """conf/search.yaml."""
+
+    trials: Count
+    batch: Count
+    sampler: Literal["tpe", "random"]
+    seed: Seed
+    metric: Annotated[Text | None, "null: the one that heads the record"]
+    readout: Text
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One that has ended: ``value`` of validation rows (None: it failed, for ``reason``)."""
+
+    number: int
+    values: Values
+    value: float | None
+    id: str
+    reason: str = ""
+
+    @property
+    def name(self) -> str:
+        return " ".join(f"{key}={shown(value)}" for key, value in self.values.items())
+
+
+class Study:
+    """``cfg``: the composed configuration that trials change; ``space``: changes of its search space, by key;
+    ``overrides``: of the command, for what it prints."""
+
+    def __init__(
+        self, cfg: Any, options: Options, space: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
+    ) -> None:
+        from omegaconf import OmegaConf
+
+        readout_title(options.readout)
+        self.cfg, self.options, self.overrides = cfg, options, list(overrides)
+        self.config: Config = from_omegaconf(cfg)
+        whole: Any = OmegaConf.to_container(cfg, resolve=True)
+        self.space: Space = space_of(whole, space or {})
+        if self.config.plain["trainer"].get("rows") == "train_valid":
+            raise BenchError("trials are chosen by validation rows, which are trained on: set trainer.rows=train")
+        base = cell_id(self.config.plain, self.config.plugins)
+        asked = {k: getattr(options, k) for k in ("batch", "sampler", "seed", "metric", "readout")}
+        self.said = {"base": base, "space": _plain(self.space), **asked}
+        labels = self.config.labels
+        parts = [re.sub(r"[^\w.-]", "_", labels[group]) for group in ("method", "dataset")]
+        self.name = "-".join([*parts, digest(self.said)])
+        self.folder = Path(self.config.paths.outputs) / "studies" / self.name
+        self.trials: list[Trial] = []
+        self._study: optuna.Study | None = None
+
+    @property
+    def title(self) -> str:
+        return cell_name(self.config.labels)
+
+    # Its state on the disk
+
+    def open(self) -> str:
+        """Makes the study's folder where there is none; says which it is, and how far.
+
+        Raises:
+            BenchError: the folder holds a study of something else.
+        """
+        with self._locked():
+            path = self.folder / SAID
+            if not path.exists():
+                atomic_write(path, json.dumps(self.said, indent=1) + "\n")
+                prefix = self.name.rpartition("-")[0]
+                others = sorted(p.parent.name for p in self.folder.parent.glob(f"{prefix}-*/{SAID}") if p != path)
+                other = f"; of another space, metric or configuration: {', '.join(others[:3])}" if others else ""
+                return f"a new study, {self.folder}{other}"
+            if path.read_text() != json.dumps(self.said, indent=1) + "\n":
+                raise BenchError(
+                    f"{path} says that the study is of another space or metric than its name: delete {self.folder}, or "
+                    "put back what it said"
+                )
+            self._read()
+        return f"study {self.folder}, {len(self.trials)} of {self.options.trials} trials done"
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            file = lock_file(self.folder / ".lock")
+        except OSError as error:
+            raise BenchError(f"cannot write {self.folder} ({error.strerror}): set paths.outputs=<another>") from error
+        with file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def _read(self) -> None:
+        """``trials`` as they are in the database."""
+        if self._study is None and (self.folder / DATABASE).exists():
+            self._study = self._opened()
+        self.trials = [self._trial(frozen) for frozen in self._study.get_trials()] if self._study else []
+
+    def _opened(self, direction: str | None = None) -> optuna.Study:
+        optuna = _optuna()
+        storage = optuna.storages.RDBStorage(f"sqlite:///{self.folder / DATABASE}")
+        if direction is None:
+            return optuna.load_study(study_name=self.name, storage=storage)
+        return optuna.create_study(study_name=self.name, storage=storage, direction=direction, load_if_exists=True)
+
+    def _trial(self, frozen: optuna.trial.FrozenTrial) -> Trial:
+        values = {key: self._value(key, frozen.params[key]) for key in self.space}
+        attributes = frozen.user_attrs
+        return Trial(frozen.number, values, frozen.value, attributes["id"], attributes["reason"])
+
+    # What is tried
+
+    def proposed(self, number: int, history: Sequence[Trial]) -> Values:
+        """What a trial tries, by those of the batches before it; the first trial tries the defaults."""
+        optuna = _optuna()
+        distributions = {key: _distribution(values) for key, values in self.space.items()}
+        if number == 0 and (defaults := self._defaults(distributions)):
+            return defaults
+        seed = int(np.random.SeedSequence([self.options.seed, number]).generate_state(1)[0])
+        samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
+        study = optuna.create_study(sampler=samplers[self.options.sampler](seed=seed), direction=self._direction())
+        study.add_trials([self._frozen(trial, distributions) for trial in history if trial.value is not None])
+        params = study.ask(distributions).params
+        return {key: self._value(key, params[key]) for key in self.space}
+
+    def _defaults(self, distributions: Mapping[str, Any]) -> Values | None:
+        """The options as they stand; None where one of them is not in the space."""
+        from omegaconf import OmegaConf
+
+        whole = OmegaConf.to_container(self.cfg, resolve=True)
+        values = {}
+        for key, allowed in self.space.items():
+            value: Any = whole
+            for part in key.split("."):
+                value = value[part]
+            if value not in allowed:
+                return None
+            values[key] = value if isinstance(allowed, Range) else allowed[allowed.index(value)]
+        return values
+
+    def _frozen(self, trial: Trial, distributions: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
+        optuna = _optuna()
+        failed = trial.value is None
+        return optuna.trial.create_trial(
+            state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
+            value=trial.value,
+            params={key: _param(self.space[key], value) for key, value in trial.values.items()},
+            distributions=dict(distributions),
+            user_attrs={"id": trial.id, "reason": trial.reason},
+        )
+
+    def _value(self, key: str, param: Any) -> Any:
+        """The value of an option from Optuna's parameter."""
+        allowed = self.space[key]
+        if isinstance(allowed, Range):
+            return allowed.rounded(param)
+        return next(value for value in allowed if _choice(value) == param and type(_choice(value)) is type(param))
+
+    def _direction(self) -> str:
+        return "minimize" if self._study and self._study.direction.name == "MINIMIZE" else "maximize"
+
+    # Trials as cells
+
+    def cell(self, values: Values) -> Config:
+        """The cell of a trial, as its overrides give it on the command line."""
+        from omegaconf import OmegaConf
+
+        cfg = self.cfg.copy()
+        for key, value in values.items():
+            OmegaConf.update(cfg, key, value)
+        return from_omegaconf(cfg)
+
+    def advance(self) -> Literal["done", "more", "busy"]:
+        """Trains a batch of trials and enters them. "busy": another process trains those that are next."""
+        with self._locked():
+            self._read()
+        options, begun = self.options, len(self.trials)
+        if begun >= options.trials:
+            return "done"
+        first = begun - begun % options.batch
+        numbers = range(begun, min(first + options.batch, options.trials))
+        proposals = [self.proposed(number, self.trials[:first]) for number in numbers]
+        ended = trained([self.cell(values) for values in proposals])
+        found = [self._ended(*parts) for parts in zip(numbers, proposals, ended)]
+        if begun == 0 and all(trial is not None and trial.value is None for trial in found):
+            raise BenchError(f"no trial gave a score; the first: {found[0].reason if found[0] else ''}")
+        return self._enter(found)
+
+    def _enter(self, found: Sequence[Trial | None]) -> Literal["more", "busy"]:
+        """Enters trials up to the first that another process is still training (None)."""
+        with self._locked():
+            self._read()
+            if self._study is None:
+                scored = next((trial for trial in found if trial is not None and trial.value is not None), None)
+                if scored is None:  # nobody knows yet which metric it is
+                    return "busy"
+                lower = self.head(scored)[0] in LOWER_IS_BETTER
+                self._study = self._opened("minimize" if lower else "maximize")
+            for trial in found:
+                if trial is None:
+                    return "busy"
+                if trial.number < len(self.trials):  # another process has entered it
+                    continue
+                distributions = {key: _distribution(values) for key, values in self.space.items()}
+                self._study.add_trial(self._frozen(trial, distributions))
+                self.trials.append(trial)
+                print(f"[{trial.number + 1}/{self.options.trials}] {self.title} {self._line(trial)}", flush=True)
+        return "more"
+
+    def _ended(self, number: int, values: Values, outcome: Outcome | BenchError) -> Trial | None:
+        """A trial by how its cell ended; None while another process works on it."""
+        if isinstance(outcome, BenchError):
+            return Trial(number, values, None, "", str(outcome))
+        if outcome.status == "busy":
+            return None
+        place = outcome.path.name
+        if outcome.status == "declined":
+            raise BenchError(f"{self.title}: declined: {outcome.message}")
+        if outcome.status == "failed":
+            return Trial(number, values, None, place, outcome.message)
+        record = CellFolder(outcome.path).record()
+        assert record is not None
+        if any(run["failure"] for run in record["runs"]):
+            return Trial(number, values, None, place, DIVERGED)
+        scores = self.scores(record)
+        return Trial(number, values, fmean(scores) if scores else None, place, "" if scores else "no score is defined")
+
+    def scores(self, record: Record, part: str = "valid") -> list[float]:
+        """The metric of each run of a record, of one of its parts.
+
+        Raises:
+            BenchError: the record has none of validation rows.
+        """
+        head = self._head(record)
+        scores = scores_of(record, part, head, self.options.readout)
+        if part == "valid" and (reason := why_not(record, scores, head)):
+            raise BenchError(f"{self.title} ({record['path']}): {reason}".replace("--by ", "search.metric="))
+        return [score for score in scores.values() if np.isfinite(score)]
+
+    def _head(self, record: Record) -> tuple[str, str]:
+        head = head_of(record, self.options.metric)
+        if head is None:
+            raise BenchError(f"search.metric={self.options.metric} is not in {record['path']}: choose another")
+        return head
+
+    def head(self, trial: Trial) -> tuple[str, str]:
+        """Metric and class group that trials are compared by."""
+        return self._head(self.record(trial))
+
+    def record(self, trial: Trial) -> Record:
+        """The record of a trial's cell."""
+        config = self.cell(trial.values)
+        record = Store(config.paths.outputs).cell(config.labels, trial.id).record() if trial.id else None
+        if record is None:
+            raise BenchError(f"the record of trial {trial.number} ({trial.name}) is gone: the same command trains it")
+        return record
+
+    # What came of it
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial of the best validation score, the first of equal ones; None where all failed."""
+        scored = [trial for trial in self.trials if trial.value is not None]
+        choose = min if self._direction() == "minimize" else max
+        return choose(scored, key=lambda trial: trial.value or 0.0) if scored else None
+
+    def _line(self, trial: Trial) -> str:
+        if trial.value is None:
+            return f"{trial.name}: failed: {trial.reason}"
+        return f"{trial.name}: {trial.value:.4f} on validation"
+
+    def finish(self, choices: Mapping[str, str]) -> str:
+        """Writes the file of the best options, and says what was found. ``choices``: group → option of the command."""
+        best = self.best
+        if best is None:
+            return f"{self.title}: none of {len(self.trials)} trials has a score; the last: {self.trials[-1].reason}"
+        record = self.record(best)
+        metric, group = self._head(record)
+        test = self.scores(record, "test")
+        spread = f" ± {float(np.std(test, ddof=1)):.4f}" if len(test) > 1 else ""
+        path = self.folder / BEST
+        atomic_write(path, self._best_yaml(best, choices, f"{metric} ({group})"))
+        failed = sum(trial.value is None for trial in self.trials)
+        outputs = self.config.paths.outputs
+        place = "" if outputs == "outputs" else f" --outputs {outputs}"
+        labels = self.config.labels
+        lines = [
+            f"{self.title}: best of {len(self.trials)} trials"
+            + (f", {failed} of which failed" if failed else "")
+            + f": {best.name}",
+            f"{metric} ({group}): {best.value:.4f} on validation, {fmean(test):.4f}{spread} on test ({record['path']})",
+            f"again, here or on other data: {self._again()}",
+            f"each run with its own choice: python scripts/report.py --tuned{place} method={labels['method']} "
+            f"dataset={labels['dataset']}",
+        ]
+        return "\n  ".join(lines)
+
+    def _again(self) -> str:
+        """The command that trains with the best options."""
+        rest = [o for o in self.overrides if o.partition("=")[0] not in GROUPS]
+        return shlex.join(["python", "scripts/train.py", "--config-dir", str(self.folder), "+study=best", *rest])
+
+    def _best_yaml(self, best: Trial, choices: Mapping[str, str], metric: str) -> str:
+        """An option of the group ``study`` that puts the best options in the place of the defaults."""
+        import yaml
+
+        values: dict[str, Any] = {}
+        for key, value in best.values.items():
+            *groups, last = key.split(".")
+            node = values
+            for group in groups:
+                node = node.setdefault(group, {})
+            node[last] = value
+        head = (
+            f"# @package _global_\n# Trial {best.number} of {self.name}: {metric} {best.value:.4f} on validation.\n"
+            f"# Again: {self._again()}\n"
+        )
+        defaults = [{f"override /{group}": option} for group, option in choices.items()]
+        return head + yaml.safe_dump({"defaults": defaults, **values}, sort_keys=False)
+
+
+def trained(configs: Sequence[Config]) -> list[Outcome | BenchError]:
+    """How cells ended, in their order; those that can share a program are trained together."""
+    from imbalance_bench.run import run_cell
+    from imbalance_bench.run.programs import alone, key, run_cells
+
+    ended: dict[int, Outcome | BenchError] = {}
+    kinds: dict[str, list[int]] = {}
+    for place, config in enumerate(configs):
+        try:
+            kind = f"alone {place}" if alone(config) else key(config)
+        except BenchError:  # which the cell tells
+            kind = f"alone {place}"
+        kinds.setdefault(kind, []).append(place)
+    for places in kinds.values():
+        if len(places) > 1:
+            for some in run_cells(len(places), [configs[place] for place in places].__getitem__):
+                ended |= {places[i]: outcome for i, outcome in some}
+            continue
+        try:
+            ended[places[0]] = run_cell(configs[places[0]])
+        except BenchError as error:
+            ended[places[0]] = error
+    return [ended[place] for place in range(len(configs))]
+
+
+def _distribution(values: Range | list[Any]) -> Any:
+    """Optuna's, of the values of a key."""
+    d = _optuna().distributions
+    if not isinstance(values, Range):
+        return d.CategoricalDistribution([_choice(value) for value in values])
+    if values.whole:
+        return d.IntDistribution(int(values.low), int(values.high), log=values.log)
+    return d.FloatDistribution(float(values.low), float(values.high), log=values.log)
+
+
+def _choice(value: Any) -> Any:
+    """A value of a list as Optuna takes it: lists are none of its types."""
+    return shown(value) if isinstance(value, (list, dict)) else value
+
+
+def _param(allowed: Range | list[Any], value: Any) -> Any:
+    return value if isinstance(allowed, Range) else _choice(value)
+
+
+def _plain(space: Space) -> dict[str, Any]:
+    return {key: vars(values) if isinstance(values, Range) else values for key, values in space.items()}
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise BenchError(
+            "scripts/search.py needs Optuna: pip install -c constraints.txt -e '.[search]'; a grid needs nothing: "
+            "train.py -m method.gamma=1,2,5, then report.py --tuned"
+        ) from error
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna

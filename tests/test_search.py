@@ -1,0 +1,245 @@
+"""Searches: spaces beside the defaults, and studies that go on as if nothing had happened. No cell is trained."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import sys
+from functools import cache, partial
+
+import pytest
+
+from imbalance_bench.conf_files import content_of, search_defaults
+from imbalance_bench.config import Config
+from imbalance_bench.errors import BenchError
+from imbalance_bench.identity import cell_id
+from imbalance_bench.registry import build
+from imbalance_bench.run import Outcome
+from imbalance_bench.search import study as studies
+from imbalance_bench.search.cli import main
+from imbalance_bench.search.space import Range, space_of
+from imbalance_bench.search.study import Options, Study
+from imbalance_bench.store import Store
+from tests import records
+from tests.cells import composed
+from tests.tasks import options_of
+
+# Spaces
+
+
+content = cache(content_of)
+
+
+def whole(method="cross_entropy", trainer="adam", backbone="mlp"):
+    chosen = {"method": method, "trainer": trainer, "backbone": backbone}
+    return {group: content(group, option) for group, option in chosen.items()}
+
+
+@cache
+def found(group, option):
+    return space_of(whole(**{group: option}), {})
+
+
+@pytest.mark.parametrize("group", ["method", "trainer", "backbone"])
+def test_every_space_of_conf_is_of_options_and_of_values_that_they_take(group):
+    spaces = {option: found(group, option) for option in options_of(group)}
+    if group == "method":
+        assert sum(any(key.startswith("method") for key in space) for space in spaces.values()) > 40
+        own = {"method.c", "method.resampler.clusters", "method.resampler.k_neighbors"}
+        assert set(spaces["kmeans_smote"]) == own  # of a component within too, and not of a trainer that plays no part
+        assert spaces["focal"]["method.gamma"] == Range(0.5, 5, log=True)
+        assert spaces["setconv"].keys() == {"trainer.lr", "trainer.weight_decay"}
+
+
+def test_the_defaults_are_in_the_spaces():
+    for option in options_of("method"):
+        keys = content("method", option)
+        for key, values in found("method", option).items():
+            group, _, name = key.partition(".")
+            if group == "method" and "/" not in option and name in keys:
+                assert keys[name] in values, f"{option}: {name}={keys[name]} is not in {values}"
+
+
+def test_whole_numbers_where_the_option_is_one_and_short_ones_elsewhere():
+    space = space_of(whole("smote"), {"method.search.k_neighbors": {"low": 1, "high": 9}})
+    assert space["method.k_neighbors"] == Range(1, 9, whole=True)
+    assert Range(0.5, 5).rounded(1.23456) == 1.23 and Range(0.5004, 5).rounded(0.50041) == 0.5004
+    assert not space_of(whole("focal"), {"method.search.gamma": {"low": 1, "high": 5}})["method.gamma"].whole
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        ({"method.search.gamma": [1, "high"]}, "method.search.gamma='high' must be a number, at least 0"),
+        ({"method.search.gama": [1]}, "method.search.gama: method has no such option: did you mean gamma"),
+        ({"method.search.gamma": []}, "must be a list of values"),
+        ({"method.search.gamma": 3}, "must be a list of values"),
+        ({"method.search.gamma": {"low": 1}}, "must be a list of values"),
+        ({"method.search.gamma": {"low": 5, "high": 1}}, "must be numbers with low < high"),
+        ({"method.search.gamma": {"low": 0, "high": 1, "log": True}}, "must be numbers with 0 < low < high"),
+        ({"method.search": [1, 2]}, "must be a mapping of keys"),
+        ({"method.search": None, "trainer.search": None}, "nothing to search: method=focal has no search: keys"),
+    ],
+)
+def test_a_space_that_is_none(changes, says):
+    with pytest.raises(BenchError, match=says):
+        space_of(whole("focal"), changes)
+
+
+# Studies
+
+
+def fake(configs, fail=(), die=None, busy=(), lower=False, **more):
+    """``trained`` without training: cells whose validation score is a function of gamma, and whose test score is
+    another. ``die``: the cell at which the process is killed."""
+    ended = []
+    for place, config in enumerate(configs):
+        plain = config.plain
+        made = records.FakeCell(config.labels, plain, cell_id(plain))
+        gamma, path = plain["method"]["gamma"], Store(config.paths.outputs).cell(config.labels, made.id).path
+        if die is not None and len(list(Store(config.paths.outputs).runs.glob("*/*/*/*/*"))) >= die:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if gamma in fail:
+            ended.append(Outcome("failed", config.labels, path, message="needs more rows"))
+        elif place in busy:
+            ended.append(Outcome("busy", config.labels, path))
+        else:
+            if not path.exists():
+                score = -abs(math.log(gamma / 2)) * (-1 if lower else 1)
+                metric = "mse" if lower else "auc_pr"
+                group = "all" if lower else "positive"
+                values = {metric: [gamma, gamma + 1]}
+                records.write(
+                    config.paths.outputs, made, values, class_group=group, **{"valid": {metric: [score, score]}} | more
+                )
+            ended.append(Outcome("done", config.labels, path))
+    return ended
+
+
+def a_study(outputs, trials=6, batch=2, space=None, **more):
+    pytest.importorskip("optuna")
+    cfg = composed("method=focal", "device=cpu", f"paths.outputs={outputs}")
+    options = build(Options, search_defaults() | {"trials": trials, "batch": batch, **more}, "search")
+    return Study(cfg, options, space or {}, ["method=focal"])
+
+
+def search(monkeypatch, outputs, how=fake, **more):
+    monkeypatch.setattr(studies, "trained", how)
+    made = a_study(outputs, **more)
+    made.open()
+    while made.advance() != "done":
+        pass
+    return made
+
+
+def tried(study):
+    return [(trial.number, trial.values, trial.value) for trial in study.trials]
+
+
+def test_a_study_that_is_killed_goes_on_with_the_trials_that_it_would_have_had(tmp_path, monkeypatch):
+    undisturbed = search(monkeypatch, tmp_path / "a", trials=14, batch=4)
+    assert [trial.number for trial in undisturbed.trials] == list(range(14))
+    assert undisturbed.trials[0].values["method.gamma"] == 2.0  # the defaults
+    assert len({trial.name for trial in undisturbed.trials}) == 14
+    if not (child := os.fork()):
+        search(monkeypatch, tmp_path / "b", partial(fake, die=6), trials=14, batch=4)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    seen = a_study(tmp_path / "b", trials=14, batch=4)
+    seen.open()
+    assert len(seen.trials) == 4  # the second batch had begun
+    resumed = search(monkeypatch, tmp_path / "b", trials=14, batch=4)
+    assert tried(resumed) == tried(undisturbed)
+    longer = search(monkeypatch, tmp_path / "c", trials=6, batch=4)
+    assert tried(longer) == tried(undisturbed)[:6]
+    assert tried(search(monkeypatch, tmp_path / "c", trials=8, batch=4)) == tried(undisturbed)[:8]
+    other = search(monkeypatch, tmp_path / "a", trials=2, batch=4, seed=1)
+    assert other.name != undisturbed.name and tried(other)[1] != tried(undisturbed)[1]
+
+
+def test_what_another_process_trains_is_waited_for_and_nothing_enters_twice(tmp_path, monkeypatch):
+    monkeypatch.setattr(studies, "trained", partial(fake, busy=[1]))
+    one, two = (a_study(tmp_path / "a", trials=4, batch=4) for _ in range(2))
+    one.open(), two.open()
+    assert one.advance() == "busy" and len(one.trials) == 1
+    monkeypatch.setattr(studies, "trained", fake)
+    assert two.advance() == "more" and two.advance() == "done"
+    assert one.advance() == "done"
+    assert tried(one) == tried(two) == tried(search(monkeypatch, tmp_path / "b", trials=4, batch=4))
+    assert one._enter(list(two.trials)) == "more" and len(one.trials) == 4
+
+
+def test_the_best_is_that_of_validation_rows_and_its_file_makes_its_cell(tmp_path, monkeypatch):
+    made = search(monkeypatch, tmp_path / "a")
+    best = max(made.trials, key=lambda trial: trial.value)
+    assert made.best == best and best.value == -abs(math.log(best.values["method.gamma"] / 2))
+    choices = {"dataset": "breast_cancer", "method": "focal"}
+    said = made.finish(choices)
+    assert f"{best.value:.4f} on validation" in said and "+study=best" in said and "report.py --tuned" in said
+    text = (made.folder / "study/best.yaml").read_text()
+    assert text.startswith("# @package _global_\n") and "- override /method: focal" in text
+    assert f"gamma: {best.values['method.gamma']}" in text
+    assert made.record(best)["id"] == best.id == cell_id(made.cell(best.values).plain)
+
+
+def test_of_an_error_the_lowest_is_best(tmp_path, monkeypatch):
+    made = search(monkeypatch, tmp_path, partial(fake, lower=True))
+    assert made.best.value == min(trial.value for trial in made.trials)
+    assert made._direction() == "minimize"
+
+
+def test_a_trial_that_fails_counts_and_is_not_the_best(tmp_path, monkeypatch):
+    space = {"method.search.gamma": [1, 2], "method.search.alpha": None, "trainer.search": None}
+    made = search(monkeypatch, tmp_path / "a", partial(fake, fail=[2.0]), space=space, trials=8, batch=4)
+    failed = [trial for trial in made.trials if trial.value is None]
+    assert 0 < len(failed) < 8 and made.best.values == {"method.gamma": 1}
+    assert {trial.reason for trial in failed} == {"needs more rows"}
+    assert f"{len(failed)} of which failed" in made.finish({})
+    with pytest.raises(BenchError, match="no trial gave a score; the first: needs more rows"):
+        search(monkeypatch, tmp_path / "b", partial(fake, fail=[1, 2]), space=space)
+
+
+@pytest.mark.parametrize(
+    "more, remedy",
+    [
+        ({"valid": None}, "cache=overwrite"),
+        ({"valid": None, "validation": "none"}, "protocol.valid_fraction"),
+    ],
+)
+def test_without_validation_scores_nothing_is_searched(tmp_path, monkeypatch, more, remedy):
+    with pytest.raises(BenchError, match=remedy):
+        search(monkeypatch, tmp_path, partial(fake, **more))
+
+
+def test_a_study_of_something_else_in_its_place_is_refused(tmp_path, monkeypatch):
+    made = search(monkeypatch, tmp_path, trials=2)
+    (made.folder / "study.json").write_text("{}\n")
+    with pytest.raises(BenchError, match="is of another space or metric than its name: delete"):
+        made.open()
+    other = a_study(tmp_path, space={"method.search.alpha": None})
+    assert "of another space, metric or configuration: focal-breast_cancer-" in other.open()
+
+
+def test_the_command_line_says_what_is_wrong(tmp_path, capsys, monkeypatch):
+    for words, says in (
+        (["method=focal,smote"], "-m makes a study of each"),
+        (["hydra/launcher=processes"], "start it again elsewhere"),
+        (["search.trials=0"], "search.trials=0 must be a whole number, at least 1"),
+        (["search.trails=3"], "did you mean trials"),
+        (["trainer.rows=train_valid"], "set trainer.rows=train"),
+        (["method=focall"], "did you mean focal"),
+    ):
+        assert main([*words, f"paths.outputs={tmp_path}"]) == 1
+        assert says in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert main(["method=focal", f"paths.outputs={tmp_path}"]) == 1
+    assert "pip install -c constraints.txt -e '.[search]'" in capsys.readouterr().err
+
+
+def test_the_space_is_no_part_of_a_cell():
+    config = studies.from_omegaconf(composed("method=kmeans_smote"))
+    assert isinstance(config, Config)
+    assert "search" not in config.plain["method"] and "search" not in config.plain["trainer"]
+    assert "search" not in config.plain["method"]["resampler"]
+    assert config.component("method").resampling is not None
