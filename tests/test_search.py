@@ -31,7 +31,7 @@ from tests.tasks import options_of
 content = cache(content_of)
 
 
-def whole(method="cross_entropy", trainer="adam", backbone="mlp"):
+def whole(method="focal", trainer="adam", backbone="mlp"):
     chosen = {"method": method, "trainer": trainer, "backbone": backbone}
     return {group: content(group, option) for group, option in chosen.items()}
 
@@ -59,6 +59,17 @@ def test_the_defaults_are_in_the_spaces():
             group, _, name = key.partition(".")
             if group == "method" and "/" not in option and name in keys:
                 assert keys[name] in values, f"{option}: {name}={keys[name]} is not in {values}"
+
+
+def test_keys_of_a_mapping_are_searched_too():
+    """Those of another library's estimator, of which nothing is known here."""
+    change = {"method.search.options.max_depth": {"low": 1, "high": 9}}
+    space = space_of(whole("random_forest", "none", "none"), change)
+    assert space["method.options.max_depth"] == Range(1, 9, whole=True)
+    assert space["method.options.max_features"] == ["sqrt", 0.3, 1.0]
+    assert not any(key.startswith("trainer") for key in space)
+    with pytest.raises(BenchError, match="method has no such option"):
+        space_of(whole("focal"), {"method.search.gamma.of": [1]})
 
 
 def test_whole_numbers_where_the_option_is_one_and_short_ones_elsewhere():

@@ -28,7 +28,7 @@ validation rows say what is best. Trials are ordinary cells under outputs/runs, 
   search.py method=focal 'trainer.search.epochs=[50,100,200]'                       ... and a wider one
 """
 # A change of a search space: Hydra would not put a list in the place of a range.
-SPACE = re.compile(r"(method|trainer|backbone)(\..+)?\.search(\.\w+)?")
+SPACE = re.compile(r"(method|trainer|backbone)(\.\w+)*?\.search(\.[\w.]+)?")
 WAIT = 1.0  # seconds between two looks at what other processes train
 
 

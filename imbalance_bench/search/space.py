@@ -57,12 +57,11 @@ def space_of(cfg: Mapping[str, Any], changes: Mapping[str, Any]) -> Space:
     """
     cfg = copy.deepcopy(dict(cfg))
     for key, values in changes.items():
-        *groups, last = key.split(".")
+        where, _, of = key.partition(f".{SEARCH}")
         node: Any = cfg
-        for group in groups:
-            node[group] = node.get(group) or {}
-            node = node[group]
-        node[last] = values
+        for part in where.split("."):
+            node = node[part]
+        node[SEARCH] = (node.get(SEARCH) or {}) | {of[1:]: values} if of else values
     space = dict(_keys("method", cfg["method"], METHODS))
     own = cfg["method"].get(SEARCH) or {}
     if own.get("trainer", ...) is not None:
@@ -88,9 +87,10 @@ def _keys(where: str, options: Any, registry: Any) -> Iterator[tuple[str, Range 
     for key, values in asked.items():
         if values is None:
             continue
-        if key not in known:
-            raise BenchError(f"{where}.search.{key}: {where} has no such option: {suggestion(str(key), known)}")
-        yield f"{where}.{key}", _values(f"{where}.search.{key}", values, known[key])
+        first, _, within = str(key).partition(".")  # of a mapping: options.max_depth
+        if first not in known or (within and not isinstance(options.get(first), dict)):
+            raise BenchError(f"{where}.search.{key}: {where} has no such option: {suggestion(first, known)}")
+        yield f"{where}.{key}", _values(f"{where}.search.{key}", values, Any if within else known[first])
     for key, value in options.items():
         if key != SEARCH and isinstance(value, dict) and "name" in value:
             yield from _keys(f"{where}.{key}", value, registry)
@@ -107,7 +107,7 @@ def _values(where: str, values: Any, hint: Any) -> Range | list[Any]:
             check(hint, end, where)
         numbers = all(isinstance(end, (int, float)) and not isinstance(end, bool) for end in (low, high))
         if numbers and isinstance(log, bool) and low < high and (low > 0 or not log):
-            return Range(low, high, log, whole=_whole(hint, low))
+            return Range(low, high, log, whole=_whole(hint, low, high))
         need = "0 < low < high" if log else "low < high"
         raise BenchError(f"{where}={shown(values)} must be numbers with {need}, and log true or false")
     raise BenchError(
@@ -116,7 +116,10 @@ def _values(where: str, values: Any, hint: Any) -> Range | list[Any]:
     )
 
 
-def _whole(hint: Any, low: float) -> bool:
+def _whole(hint: Any, low: Any, high: Any) -> bool:
+    """Whether numbers between these are whole; of an option that takes anything, where the ends are."""
+    if hint is Any:
+        return isinstance(low, int) and isinstance(high, int)
     try:
         coerce(hint, math.floor(low) + 0.5)
     except Wrong:

@@ -180,7 +180,7 @@ class Study:
         for key, allowed in self.space.items():
             value: Any = whole
             for part in key.split("."):
-                value = value[part]
+                value = value.get(part, ...) if isinstance(value, dict) else ...
             if value not in allowed:
                 return None
             values[key] = value if isinstance(allowed, Range) else allowed[allowed.index(value)]
@@ -215,7 +215,7 @@ class Study:
 
         cfg = self.cfg.copy()
         for key, value in values.items():
-            OmegaConf.update(cfg, key, value)
+            OmegaConf.update(cfg, key, value, force_add=True)
         return from_omegaconf(cfg)
 
     def advance(self) -> Literal["done", "more", "busy"]:

@@ -39,13 +39,14 @@ def fixed(record: Record) -> Record:
 
 
 def named_options(records: Sequence[Record]) -> dict[str, str]:
-    """Id → the overrides in which it differs from the others, in the order of the options: by their values, in the
-    order of the keys, null first, then numbers from the lowest, then text."""
+    """Id → the overrides in which it differs from the others ("without" where it has none of their keys), in the order
+    of the options: by their values, in the order of the keys, null first, then numbers from the lowest, then text."""
     flat = {r["id"]: _options(r) for r in records}
     keys = dict.fromkeys(key for options in flat.values() for key in options)
     differing = [key for key in keys if len({repr(options.get(key, ...)) for options in flat.values()}) > 1]
-    names = {i: " ".join(f"{k}={shown(options.get(k))}" for k in differing) for i, options in flat.items()}
-    return {i: names[i] for i in sorted(names, key=lambda i: [_ordered(flat[i].get(key)) for key in differing])}
+    names = {i: " ".join(f"{k}={shown(o[k])}" for k in differing if k in o) for i, o in flat.items()}
+    order = sorted(names, key=lambda i: [_ordered(flat[i].get(key)) for key in differing])
+    return {i: names[i] or ("without" if differing else "") for i in order}
 
 
 def _options(record: Record) -> dict[str, Any]:
