@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,13 +61,15 @@ class Loop:
     """``for i in Loop("training", 200, training): ...``: as ``range(200)``, and a cell that was killed goes on in it.
 
     ``keeps``: all objects (``kept``) that one turn leaves to the next, or to what comes after the loop; ``leaves``:
-    those that what comes after needs, where that is less. ``inside``: the present turn was begun before: ``keeps`` hold
-    what it had done by then, up to the inner ``Loop`` or the ``point`` that it stood at; there may be one such in a
-    turn. A loop that ends early says so by ``stop`` (the present turn is the last): ``break`` and ``return`` would
-    leave open whether it is through."""
+    those that what comes after needs, where that is less; ``settled``: it does not change them. ``inside``: the present
+    turn was begun before: ``keeps`` hold what it had done by then, up to the inner ``Loop`` or the ``point`` that it
+    stood at; there may be one such in a turn. A loop that ends early says so by ``stop`` (the present turn is the
+    last): ``break`` and ``return`` would leave open whether it is through."""
 
-    def __init__(self, name: str, turns: int, *keeps: Any, leaves: Sequence[Any] | None = None) -> None:
-        self.name, self.turns, self.keeps = name, turns, keeps
+    def __init__(
+        self, name: str, turns: int, *keeps: Any, leaves: Sequence[Any] | None = None, settled: bool = False
+    ) -> None:
+        self.name, self.turns, self.keeps, self.settled = name, turns, keeps, settled
         self.leaves = keeps if leaves is None else leaves
         self.key, self.done, self.inside = "", 0, False
         self._begun = False
@@ -118,11 +121,13 @@ class Checkpoints:
         self.begun = self.written = self.passed = self.now()
         self.off, self.warned, self.rested = False, False, 0.0
         self.stored: dict[str, Entry] = {}  # of an earlier process, and not come to again yet
-        self.through: dict[str, tuple[Entry, bytes]] = {}  # of loops that were; b"" once a file has it
+        # Of loops that were; what gives it where nothing changes it; b"" once a file has it.
+        self.through: dict[str, tuple[Entry, bytes | Callable[[], bytes]]] = {}
         self.open: list[Loop] = []
         self.between: Loop | None = None  # that which is between two turns: the others are within one
         self.scopes: list[tuple[str, Counter[str]]] = [("", Counter())]
         self.latest: dict[str, tuple[Entry, bytes]] = {}  # in memory, of turns that take long
+        self.heavy = 0  # bytes of loops that are through in memory
         self.files, self.spent = 0, 0.0
 
     def read(self) -> None:
@@ -228,11 +233,12 @@ class Checkpoints:
         inner = self.open[0] is not loop
         if loop.key not in self.through and (inner or (loop.done and self.now() - self.begun >= WARM)):
             entry = Entry(loop.key, loop.done, inside=False, through=True)
-            own = self._own(loop, loop.leaves)
-            try:
-                self.through[loop.key] = (entry, kept.as_bytes(own) if own else b"")
-            except models.NotKept as error:
-                self._give_up(error)
+            content = partial(_content, self._own(loop, loop.leaves))
+            if loop.settled:
+                self.through[loop.key] = entry, content
+            else:
+                self.through[loop.key] = entry, made = entry, content()
+                self.heavy += len(made)
         self.open.pop()
         self.scopes.pop()
 
@@ -261,7 +267,7 @@ class Checkpoints:
             interrupts.no_hurry()
             self.save()
             interrupts.heed()
-        elif now - self.written >= self.every:
+        elif now - self.written >= self.every or self.heavy > LARGE:
             self.save()
         elif now - before >= LONG and now >= self.rested:
             self._remember(now)
@@ -283,11 +289,12 @@ class Checkpoints:
 
     def present(self) -> dict[str, tuple[Entry, bytes]]:
         """Where all loops are, those that are through among them."""
-        found = {key: (entry, b"") for key, entry in self.stored.items()} | self.through
+        found = {key: (entry, b"") for key, entry in self.stored.items()}
+        for key, (entry, content) in self.through.items():
+            found[key] = entry, content() if callable(content) else content
         for loop in self.open:
-            own = self._own(loop, loop.keeps)
-            content = kept.as_bytes(own) if own else b""
-            found[loop.key] = Entry(loop.key, loop.done, inside=loop is not self.between, through=False), content
+            entry = Entry(loop.key, loop.done, inside=loop is not self.between, through=False)
+            found[loop.key] = entry, _content(self._own(loop, loop.keeps))
         return found
 
     def save(self) -> None:
@@ -300,19 +307,21 @@ class Checkpoints:
             if not self.warned:  # there may be room again later
                 log.warning("no checkpoint could be written: %s", error)
             self.warned = True
-        self.latest = {}
+        self.latest, self.heavy = {}, 0
         self.written = self.passed = self.now()
 
     def end(self) -> None:
         """All loops are through; what comes now may take long, too."""
+        if any(callable(content) for _, content in self.through.values()):  # which may take long itself
+            return
         if self.every < float("inf") and self.now() - self.written >= min(self.every, END):
             self.save()
 
     def interrupted(self) -> None:
         """By a signal, in the middle of a turn or between two loops."""
-        states = self.latest if self.open else self.present()
-        if any(content for _, content in states.values()):
-            with suppress(OSError, BenchError):
+        with suppress(OSError, BenchError):
+            states = self.latest if self.open else self.present()
+            if any(content for _, content in states.values()):
                 self.write(states)
 
     def write(self, states: Mapping[str, tuple[Entry, bytes]]) -> None:
@@ -398,6 +407,10 @@ def remove(folder: Path) -> None:
     """Removes the checkpoints of the cell in ``folder``, and those that were set aside."""
     for name in (NAME, ASIDE):
         shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _content(objects: Sequence[Any]) -> bytes:
+    return kept.as_bytes(objects) if objects else b""
 
 
 def _sum(content: bytes) -> str:

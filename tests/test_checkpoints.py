@@ -378,17 +378,21 @@ class Dies(Method):
                 time.sleep(2.2)  # what is short keeps nothing
             if asked == 11:
                 Path("died").touch()
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), int(Path("number").read_text()))
         return super().sampler(labels, batch_size, generator)
 """
 
 
-def test_after_kill_9_the_same_command_goes_on_to_the_same_numbers(tmp_path):
+@pytest.mark.parametrize(
+    "number, status, minutes, left",
+    [(signal.SIGKILL, -9, 1e-9, 5), (signal.SIGTERM, 143, 0, 4)],  # a signal is heeded after the step that it came in
+)
+def test_after_a_kill_the_same_command_goes_on_to_the_same_numbers(tmp_path, number, status, minutes, left):
     (tmp_path / "my_method.py").write_text(DIES)
     (tmp_path / "my_conf/method").mkdir(parents=True)
     (tmp_path / "my_conf/method/dies.yaml").write_text("{name: dies, label: dies}")
     options = ["method=dies", "plugins=[my_method]", "--config-dir", "my_conf", *QUICK]
-    command = [str(SCRIPTS / "train.py"), *options, "trainer.epochs=10", "checkpoint_minutes=1e-9"]
+    command = [str(SCRIPTS / "train.py"), *options, "trainer.epochs=10", f"checkpoint_minutes={minutes}"]
 
     def asked(*more):
         """The exit status, and for how many epochs the two runs asked for batches."""
@@ -398,8 +402,9 @@ def test_after_kill_9_the_same_command_goes_on_to_the_same_numbers(tmp_path):
         assert "Traceback" not in done.stderr
         return done.returncode, calls / 2
 
-    assert asked() == (-signal.SIGKILL, 5.5)
-    assert asked() == (0, 5)
+    (tmp_path / "number").write_text(str(int(number)))
+    assert asked() == (status, 6 if number == signal.SIGTERM else 5.5)
+    assert asked() == (0, left)
     assert asked("paths.outputs=unbroken") == (0, 10)
     (folder,) = Store(tmp_path / "outputs").cells()
     (unbroken,) = Store(tmp_path / "unbroken").cells()

@@ -22,17 +22,18 @@ class Made:
     def __init__(self, engine: Engine) -> None:
         self.around = Surroundings(engine)
         self.classifiers: list[Classifier] = []
+        self._states: list[tuple[Any, ...]] = []  # of the first ones: forests take seconds
 
     @property
     def states(self) -> tuple[tuple[Any, ...], ...]:
-        return tuple(
-            (packed({"run": state_of(c)}, {}), c.info, c.history, c.artifacts, c.failure, c.readouts)
-            for c in self.classifiers
-        )
+        for c in self.classifiers[len(self._states) :]:
+            files = packed({"run": state_of(c)}, {})
+            self._states.append((files, c.info, c.history, c.artifacts, c.failure, c.readouts))
+        return tuple(self._states)
 
     @states.setter
     def states(self, states: tuple[tuple[Any, ...], ...]) -> None:
-        self.classifiers = []
+        self.classifiers, self._states = [], list(states)
         for files, *rest in states:
             classifier: Classifier = restored(unpacked(files)[1]["run"], self.around)
             classifier.info, classifier.history, classifier.artifacts, classifier.failure, classifier.readouts = rest
@@ -42,7 +43,7 @@ class Made:
 def one_by_one(fit: Callable[[T], Classifier], runs: Sequence[T], engine: Engine) -> list[Classifier]:
     """What ``fit`` makes of each of ``runs``; a run that was fitted before the process was killed is not again."""
     made = Made(engine)
-    for r in Loop("fitting", len(runs), made):
+    for r in Loop("fitting", len(runs), made, settled=True):
         made.classifiers.append(fit(runs[r]))
         progress.report("fitting", r + 1, len(runs), "runs")
     return made.classifiers
