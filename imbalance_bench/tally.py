@@ -11,11 +11,12 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+NAMED = ("method", "dataset", "ratio")  # what the name of a cell says itself
 VARIABLE = "IMBALANCE_BENCH_TALLY"  # tells the processes of a sweep where its tally is
 
 
@@ -37,19 +38,24 @@ class Tally:
         self.total, self.begun_at = 0, time.time()
         self.remedy = ""
         self.costs: list[float] = []
+        self.differing: set[str] = set()
         self.left = self.trained = 0.0  # what the jobs cost that have not ended, and those that were trained
         self.running: dict[int, str] = {}
         self.ended: list[dict[str, Any]] = []
         self._read = 0
 
     @classmethod
-    def start(cls, folder: Path, total: int, remedy: str, costs: Sequence[float] = ()) -> Tally:
-        """``remedy``: the command that shows why cells failed; ``costs``: seconds of each job (none: alike)."""
+    def start(
+        cls, folder: Path, total: int, remedy: str, costs: Sequence[float] = (), differing: Collection[str] = ()
+    ) -> Tally:
+        """``remedy``: the command that shows why cells failed; ``costs``: seconds of each job (none: alike);
+        ``differing``: as the function of that name says."""
         tally = cls(folder.absolute() / "outcomes.jsonl")
         tally.remedy = remedy
         tally.path.parent.mkdir(parents=True, exist_ok=True)
         tally.path.write_text("")
-        tally._enter({"total": total, "time": time.time(), "costs": [round(cost, 3) for cost in costs]})
+        said = {"costs": [round(cost, 3) for cost in costs], "differing": sorted(differing)}
+        tally._enter({"total": total, "time": time.time(), **said})
         os.environ[VARIABLE] = str(tally.path)
         Tally.current = tally
         return tally
@@ -59,7 +65,12 @@ class Tally:
         """That of the sweep that started this process; None outside of sweeps."""
         if Tally.current is None and VARIABLE in os.environ:
             Tally.current = cls(Path(os.environ[VARIABLE]))
+            Tally.current._update()
         return Tally.current
+
+    def named(self, name: str, overrides: Sequence[str]) -> str:
+        """The name of a cell, with those of its job's overrides that tell it from others of the sweep."""
+        return " ".join([name, *(override for override in overrides if _key(override) in self.differing)])
 
     def begin(self, job: int, name: str) -> None:
         self._enter({"job": job, "name": name})
@@ -147,6 +158,7 @@ class Tally:
             self.total, self.begun_at = int(line["total"]), float(line["time"])
             self.costs = [float(cost) for cost in line.get("costs", [])]
             self.left = sum(self.costs) or float(self.total)
+            self.differing = set(line.get("differing", []))
         elif "name" in line:
             self.running[line["job"]] = str(line["name"])
         else:
@@ -156,6 +168,19 @@ class Tally:
             cost = self.cost(line["job"])
             self.left -= cost
             self.trained += cost if line["seconds"] else 0.0
+
+
+def differing(jobs: Sequence[Sequence[str]]) -> set[str]:
+    """The keys of overrides in which the jobs of a sweep differ, but for what the name of a cell says itself."""
+    values: dict[str, Counter[str]] = {}
+    for job in jobs:
+        for override in job:
+            values.setdefault(_key(override), Counter())[override] += 1
+    return {key for key, found in values.items() if key not in NAMED and (len(found) > 1 or found.total() < len(jobs))}
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def clock(seconds: float) -> str:

@@ -24,7 +24,7 @@ SHOWN = {
     "A loss": ["poly1 epsilon=2", "cross_entropy"],
     "A method of several stages": ["two_phase breast_cancer ir_20: auc_pr", "2 cells: 2 done"],
     "A data set": ["bearings: 400 rows, 6 features, IR 9.00", "smote bearings native: auc_pr"],
-    "A network": ["crt breast_cancer native: auc_pr", "4 cells: 4 done"],
+    "A network": ["crt breast_cancer native backbone=residual: auc_pr", "4 cells: 4 done"],
     "A metric": [
         "added positive recall_in_top_tenth",
         "recall in top tenth (positive), ir_20",

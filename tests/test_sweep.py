@@ -14,7 +14,8 @@ import pytest
 
 from imbalance_bench.conf_files import CONF, keys_of
 from imbalance_bench.report.cli import main
-from imbalance_bench.tally import VARIABLE, Tally, clock
+from imbalance_bench.run import Outcome
+from imbalance_bench.tally import VARIABLE, Tally, clock, differing
 
 
 def test_keys_are_those_of_the_option_with_its_bases():
@@ -91,6 +92,27 @@ def test_the_tally_counts_what_became_of_the_jobs(tally):
     assert tally.summary().startswith("3 of 3 cells: 1 done, 1 skipped (done before), 1 failed; ")
     assert tally.summary().endswith("; status.py shows why")
     assert tally.failures == 1
+
+
+def test_cells_of_a_grid_are_told_apart_by_what_differs(tmp_path, monkeypatch):
+    """In every process of the sweep."""
+    jobs = [["method=focal", "trainer=sgd", f"trainer.lr={lr}", "+method.k=1"] for lr in (0.1, 0.01)]
+    assert differing(jobs) == {"trainer.lr"}
+    assert differing([*jobs, ["method=smote", "trainer=adam", "trainer.lr=0.1"]]) == {
+        "trainer",
+        "trainer.lr",
+        "method.k",
+    }
+    assert differing([["method=a", "dataset=x"], ["method=b", "dataset=y"]]) == set()
+    monkeypatch.setattr(Tally, "current", None)
+    monkeypatch.setenv(VARIABLE, "")
+    Tally.start(tmp_path, 2, "status.py", differing=differing(jobs))
+    Tally.current = None
+    assert Tally.find().named("focal ecoli native", jobs[1]) == "focal ecoli native trainer.lr=0.01"
+    assert (
+        Outcome("declined", {}, tmp_path, message="no").line("focal trainer.lr=0.1")
+        == "focal trainer.lr=0.1: declined: no"
+    )
 
 
 def test_a_tally_that_is_damaged_or_gone_costs_no_more_than_what_it_held(tally):

@@ -48,9 +48,9 @@ class Outcome:
     note: str = ""
     lost: bool = False
 
-    def line(self) -> str:
-        """The one line that a user sees of a cell."""
-        name = cell_name(self.labels)
+    def line(self, name: str = "") -> str:
+        """The one line that a user sees of a cell. ``name``: what it is called there ("": by its labels)."""
+        name = name or cell_name(self.labels)
         if self.status in ("done", "skipped") and self.headline:
             h = self.headline
             figures = f"{h['metric']} {h['mean']:.4f} ± {h['sd']:.4f}"

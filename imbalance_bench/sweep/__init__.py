@@ -75,8 +75,9 @@ class Sweep:
         hydra = HydraConfig.get()
         os.chdir(hydra.runtime.cwd)  # whence relative paths count, also where hydra.job.chdir=true has moved away
         labels = labels_in(cfg)
-        self.running = cell_name(labels)
         tally = Tally.find() if hydra.mode == RunMode.MULTIRUN else None
+        name = cell_name(labels)
+        self.running = tally.named(name, hydra.overrides.task) if tally else name
         trained = OUTCOMES.pop(hydra.job.num, None) if tally else None  # in a program with others
         if tally and trained is None:
             tally.begin(hydra.job.num, self.running)
@@ -91,10 +92,10 @@ class Sweep:
             outcome = trained or run_cell(from_omegaconf(cfg))
         except (BenchError, OmegaConfBaseException) as error:  # before there is a cell to record it in
             outcome = Outcome("failed", labels, Path(), message=str(error))
-            unrecorded = outcome.line()
+            unrecorded = outcome.line(self.running)
         failed = outcome.status == "failed" or bool(outcome.headline and outcome.message)
         self.failed |= failed
-        line, progress = outcome.line(), ""
+        line, progress = outcome.line(self.running), ""
         if tally:
             progress = tally.end(hydra.job.num, outcome.status, outcome.seconds, failed, unrecorded, line)
         print(progress + line, file=sys.stderr if outcome.status == "failed" else sys.stdout, flush=True)

@@ -28,7 +28,7 @@ from imbalance_bench.sweep.costs import costs
 from imbalance_bench.sweep.jobs import JobLoader
 from imbalance_bench.sweep.launchers import Basic, Gpu, Processes, Together
 from imbalance_bench.sweep.queues import Ray, SubmititLocal, SubmititSlurm
-from imbalance_bench.tally import Tally, clock
+from imbalance_bench.tally import Tally, clock, differing
 
 Plugins.instance()  # reads Hydra's own plugins, which it would otherwise do after the next line and make other classes
 from hydra._internal.core_plugins import basic_sweeper  # noqa: E402
@@ -65,7 +65,7 @@ class Grid(basic_sweeper.BasicSweeper):
         outputs = (self.config.get("paths") or {}).get("outputs", "outputs")
         status = "python scripts/status.py" + ("" if outputs == "outputs" else f" --outputs {outputs}")
         known = costs(jobs, self.config.hydra.runtime.choices, Path(outputs)) if len(jobs) > 1 else []
-        Tally.start(Path(self.config.hydra.sweep.dir), len(jobs), status, known)
+        Tally.start(Path(self.config.hydra.sweep.dir), len(jobs), status, known, differing(jobs))
         return list(self.split_overrides_to_chunks(jobs, max_batch_size))  # type: ignore[arg-type]
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:

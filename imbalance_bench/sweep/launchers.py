@@ -300,7 +300,7 @@ class Together(Processes):
             self.known[number] = super(Together, self).composed(number)  # until it is run
             config = cell_of(self.known[number])
             if tally:
-                tally.begin(number, cell_name(config.labels))
+                tally.begin(number, tally.named(cell_name(config.labels), self.overrides[number]))
             return config
 
         for ended in run_cells(len(jobs), cell, self.most_runs):

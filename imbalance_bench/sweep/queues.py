@@ -28,7 +28,7 @@ from omegaconf import OmegaConf
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.sweep.launchers import Processes
-from imbalance_bench.tally import StopSweep, Tally
+from imbalance_bench.tally import StopSweep, Tally, differing
 
 STATE = "state.pkl"  # what every job needs to compose and run its cells
 STOP = "stop"  # exists once on_error=stop has ended the sweep
@@ -56,6 +56,7 @@ class Piece:
         processes = Processes(1)
         vars(processes).update(state)
         Tally.current = tally = Tally(self.entries)
+        tally.differing = differing(list(processes.overrides.values()))
         ended = {entry.get("job") for entry in tally.added() if "status" in entry}
         for _, returned in processes.work([number for number in self.numbers if number not in ended]):
             if returned is None or processes.lost or (self.folder / STOP).exists():
