@@ -52,6 +52,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     P + "methods.explicit_gradient:meta_step": EXPLICIT_GRADIENT,
     P + "methods.shared.oversampling:target_counts": METHODS,
     P + "methods.shared.oversampling:OverSampler.resample": METHODS,
+    P + "methods.shared.oversampling:with_made": METHODS,
     P + "methods.random_undersampling:RandomUnderSampling.resample": METHODS,
     P + "methods.kmeans_smote:kept_clusters": VECTORS,
     P + "methods.kmeans_smote:log_sparsity": VECTORS,
@@ -252,7 +253,12 @@ EQUIVALENT: list[tuple[str, str, str]] = [
             (
                 "methods.shared.oversampling:OverSampler.resample",
                 "numpy takes any negative length as the one to find",
-                [("-1", "-2 (1 of 3)"), ("-1", "-2 (2 of 3)")],
+                [("-1", "-2")],
+            ),
+            (
+                "methods.shared.oversampling:with_made",
+                "numpy takes any negative length as the one to find",
+                [("-1", "-2 (1 of 2)")],
             ),
             (
                 "data.dividing:dealt",
