@@ -11,6 +11,7 @@ import importlib
 import json
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -31,13 +32,14 @@ T = TypeVar("T", bound=type)
 class State:
     """All that is needed to make an object again. ``facts``: a JSON object; ``arrays``: numbers, also tensors;
     ``estimators``: fitted ones of scikit-learn's contract; ``parts``: states of objects within it; ``kind``: what its
-    class is registered under, which ``state_of`` fills in."""
+    class is registered under, and ``module``: where that is, which ``state_of`` fills in."""
 
     facts: dict[str, Any] = field(default_factory=dict)
     arrays: Mapping[str, Any] = field(default_factory=dict)
     estimators: Mapping[str, Any] = field(default_factory=dict)
     parts: Mapping[str, State] = field(default_factory=dict)
     kind: str = ""
+    module: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,14 @@ def state_of(thing: Any) -> State:
             f"{cls.__module__}.{cls.__qualname__} does not say what to save: give it state(self) and "
             "restored(cls, state, around), under @kept(...) of imbalance_bench.models"
         )
-    return replace(thing.state(), kind=kind)
+    return replace(thing.state(), kind=kind, module=cls.__module__)
 
 
 def restored(state: State, around: Surroundings) -> Any:
     """The object that a state is of. Raises BenchError where this version knows no such kind."""
+    if state.kind not in KINDS and state.module.startswith(f"{__package__}."):  # plug-ins are imported by their names
+        with suppress(ImportError):
+            importlib.import_module(state.module)
     if state.kind not in KINDS:
         raise BenchError(
             f"{FACTS} has a part of kind {state.kind!r}, which is unknown here: it was made by a plug-in that is not "
@@ -118,6 +123,7 @@ def packed(states: Mapping[str, State], facts: Mapping[str, Any]) -> dict[str, b
         estimators.update({f"{name}/{key}": value for key, value in state.estimators.items()})
         return {
             "kind": state.kind,
+            "module": state.module,
             "facts": state.facts,
             "arrays": list(state.arrays),
             "columns": columns,
@@ -162,6 +168,7 @@ def _state(name: str, tree: Any, arrays: Mapping[str, np.ndarray], estimators: M
         {key: estimators[f"{name}/{key}"] for key in tree["estimators"]},
         {key: _state(f"{name}/{key}", part, arrays, estimators) for key, part in tree["parts"].items()},
         tree["kind"],
+        tree["module"],
     )
 
 

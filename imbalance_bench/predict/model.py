@@ -17,7 +17,6 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.models import State, Surroundings, restored, unpacked
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.pretrained import fingerprint
-from imbalance_bench.registry import METHODS
 from imbalance_bench.store import CellFolder, Damaged, Record, file_of, remedy
 
 
@@ -52,7 +51,6 @@ class Model:
         record = record_in(folder)
         facts, states = read(record)
         import_plugins(facts["plugins"])
-        METHODS.names()  # registers what their classifiers are restored by
         encoders = {int(run): name for run, name in facts["encoders"].items()}
         wanted = sorted(encoders) if runs is None else list(dict.fromkeys(runs))
         if unknown := [run for run in wanted if run not in encoders]:

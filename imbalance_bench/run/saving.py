@@ -25,6 +25,7 @@ SHOWN = (
     *("auc_pr", "auc_roc", "f1", "f1_tuned", "precision", "recall", "g_mean", "g_mean_tuned", "balanced_accuracy"),
     *("balanced_accuracy_tuned", "log_loss", "brier", "mse"),
 )
+UNBOUNDED = ("log_loss", "mse")  # the others are between 0 and 1
 
 
 def model_files(cell: Prepared) -> dict[str, bytes | str]:
@@ -177,7 +178,8 @@ def _scores(metrics: str) -> list[str]:
             cell = f"{values.mean():.4f}" if len(values) else ""
             if len(values) > 1:
                 reach = float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-                cell += f" [{values.mean() - reach:.4f}, {values.mean() + reach:.4f}]"
+                low, high = max(0.0, values.mean() - reach), values.mean() + reach
+                cell += f" [{low:.4f}, {high if metric in UNBOUNDED else min(1.0, high):.4f}]"
             cells.append(cell)
         if any(cells):
             lines.append(f"| {metric} | {' | '.join(cells)} |")
