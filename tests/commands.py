@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import os
 import runpy
@@ -23,16 +24,19 @@ class Commands:
     def __init__(self, process: subprocess.Popen[str], environment: Mapping[str, str]) -> None:
         self.process, self.environment = process, environment
 
-    def call(self, folder: Path, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    def call(
+        self, folder: Path, arguments: Sequence[str], fault: Sequence[Any] = ()
+    ) -> subprocess.CompletedProcess[str]:
+        """``fault``: a function of tests/faults/inject.py and its arguments, called in the command's process first."""
         assert self.process.stdin and self.process.stdout
         with tempfile.TemporaryDirectory() as place:
             print(
-                json.dumps([str(folder), list(arguments), place, dict(self.environment)]),
+                json.dumps([str(folder), list(arguments), place, dict(self.environment), list(fault)]),
                 file=self.process.stdin,
                 flush=True,
             )
             status = int(self.process.stdout.readline())
-            out, error = ((Path(place) / name).read_text() for name in ("out", "error"))
+            out, error = ((Path(place) / name).read_text(errors="replace") for name in ("out", "error"))
         return subprocess.CompletedProcess(list(arguments), status, out, error)
 
 
@@ -68,6 +72,7 @@ def _serve() -> None:
 
     for registry in REGISTRIES.values():
         registry.names()
+    sys.path.append(str(Path(__file__).parents[1]))
     for line in sys.stdin:
         child = os.fork()
         if not child:
@@ -75,7 +80,7 @@ def _serve() -> None:
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 
-def _run(folder: str, arguments: list[str], place: str, environment: dict[str, str]) -> Any:
+def _run(folder: str, arguments: list[str], place: str, environment: dict[str, str], fault: list[Any]) -> Any:
     os.environ.clear()
     os.environ.update(environment)
     for number, name in ((1, "out"), (2, "error")):
@@ -85,6 +90,10 @@ def _run(folder: str, arguments: list[str], place: str, environment: dict[str, s
     sys.path[0] = str(Path(arguments[0]).absolute().parent)
     status: Any = 1
     try:
+        if fault:
+            os.setsid()
+            name, *words = fault
+            getattr(importlib.import_module("tests.faults.inject"), name)(*words)
         runpy.run_path(arguments[0], run_name="__main__")
         status = 0
     except SystemExit as end:

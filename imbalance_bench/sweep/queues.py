@@ -6,6 +6,7 @@ lose lines); the process that submits the jobs reads these files, prints each ce
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -387,6 +388,8 @@ class Ray(Queue):
 
         for task, _ in handles:
             ray.cancel(task, force=True)
+        if isinstance(sys.exception(), SystemExit):  # Ray's processes end with this one, sooner than it would end them
+            atexit.unregister(ray.shutdown)
 
 
 def log_of(piece: Piece) -> Path:
