@@ -74,7 +74,7 @@ class Session(ABC):
 def require(tracker: str, *packages: str) -> None:
     """Raises BenchError where a package is not installed: before anything is trained."""
     if missing := [package for package in packages if find_spec(package) is None]:
-        what = f"the package{'s' * (len(missing) > 1)} {' and '.join(missing)}"
+        what = f"the package{'s' * (len(missing) > 1)} {', '.join(missing)}"
         raise BenchError(f"tracker={tracker} needs {what}: pip install -c constraints.txt -e '.[{tracker}]'")
 
 

@@ -159,6 +159,18 @@ def test_processes_that_are_ended_keep_what_they_have(folder, monkeypatch):
     assert not multiprocessing.active_children()
 
 
+def test_a_process_whose_parent_was_killed_ends_with_its_job(folder, capfd):
+    """And says nothing."""
+    launcher = type("N", (Noted, Processes), {"folder": folder})(1)
+    launcher.overrides = {0: ["fine"], 1: ["fine"]}
+    worker = launcher._worker([])
+    worker.take([0])
+    worker.pipe.close()
+    worker.process.join(60)
+    assert worker.process.exitcode == 0 and not capfd.readouterr().err
+    assert [path.name for path in folder.glob("*.txt")] == ["0.txt"]
+
+
 def test_a_group_is_divided_among_the_processes():
     for n, parts in ((7, 2), (3, 4), (8, 3)):
         pieces = [launchers._part(list(range(n)), i, parts) for i in range(parts)]

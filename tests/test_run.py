@@ -7,6 +7,7 @@ import errno
 import json
 import math
 import os
+import platform
 import re
 import sys
 from collections.abc import Sequence
@@ -29,6 +30,7 @@ from imbalance_bench.data.tasks import make_runs, subset_hash
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.methods.base import Method
+from imbalance_bench.progress import NAME, Progress
 from imbalance_bench.registry import METHODS
 from imbalance_bench.run import Outcome, run_cell
 from imbalance_bench.store import NEW_LOG, CellFolder, Store
@@ -608,6 +610,10 @@ def test_a_cell_that_another_process_works_on_is_left_to_it(tmp_path):
         outcome = run_cell(config)
     assert (outcome.status, outcome.message) == ("busy", "another process is working on it")
     assert contents(held.path) == {}
+    Progress("", [held.path / NAME], now=iter(range(0, 99, 9)).__next__).report("training", 1, 2, "epochs", {})
+    with held.lock():
+        outcome = run_cell(config)
+    assert outcome.message == f"another process is working on it (process {os.getpid()} on {platform.node()})"
 
 
 def test_a_damaged_record_is_named_and_not_overwritten(tmp_path):

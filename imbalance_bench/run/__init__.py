@@ -120,7 +120,9 @@ class Work:
         """The lock of the cell. It has ended at once where it is done, or where another process holds the lock."""
         with self.folder.lock() as mine:
             if not mine:
-                self.outcome = self._ended("busy", "another process is working on it")
+                state = progress.read(self.folder.path)
+                who = f" (process {state['process']} on {state['host']})" if state else ""
+                self.outcome = self._ended("busy", f"another process is working on it{who}")
             elif self.config.cache != "overwrite" and (record := self.folder.record()) is not None:
                 self.outcome = _done_before(self.config, record)
             elif self.config.cache == "overwrite":

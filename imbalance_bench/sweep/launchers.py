@@ -165,11 +165,11 @@ class Processes(Launcher):
                     pipe.send(told)
                     if told[1] is None:
                         break
-            except DeviceLost:
+                if self.lost:
+                    return
+                pipe.send(None)
+            except (DeviceLost, ConnectionError):  # or the parent has been killed
                 return
-            if self.lost:
-                return
-            pipe.send(None)
 
     def composed(self, number: int) -> DictConfig:
         """The configuration of a job, as Hydra's own launchers have it."""

@@ -145,14 +145,21 @@ def tally_and_index(world: World) -> None:
 def caches(world: World) -> None:
     """What was made of data once, and is read again."""
     row = world.row("damaged caches of data")
-    words = ["dataset=texts", "dataset.path=t.csv", "dataset.text=a", "dataset.target=y", "backbone=textcnn"]
+    words = [
+        "dataset=texts",
+        "dataset.path=t.csv",
+        "dataset.text=a",
+        "dataset.target=y",
+        "backbone=textcnn",
+        "backbone.stop_words=false",
+    ]
     own = [*words, "paths.data=data", "method=cross_entropy", "trainer.epochs=1"]
     draw = random.Random(0)
     table = "a,y\n" + "".join(
         f"{' '.join(draw.choices(['good', 'bad', 'fine', 'worse', 'so'], k=6))},{int(i % 5 == 0)}\n" for i in range(60)
     )
     whole: dict[str, dict[str, str]] = {}
-    for damage in (lambda content: content, *KINDS):
+    for damage in (bytes, *KINDS):  # the first: none
         sweep = world.sweep(row, own)
         (sweep.folder / "t.csv").write_text(table)
         done = sweep.train()

@@ -3,6 +3,7 @@ renames or removes before that happens, so that a fault can strike at any of the
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import itertools
 import os
@@ -12,8 +13,8 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
-NOBODY = 65534
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
@@ -113,11 +114,25 @@ def jumping_clock() -> None:
     time.time = lambda: look() + next(days)
 
 
-def not_root() -> None:
-    """Permissions count."""
-    os.environ["HOME"] = "/nonexistent"
-    os.setgid(NOBODY)
-    os.setuid(NOBODY)
+def permissions_count() -> None:
+    """For root too: without its capabilities it may write no more than the modes of its files say."""
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    if ctypes.CDLL(None, use_errno=True).capset(header, (ctypes.c_uint32 * 6)()):
+        raise OSError(ctypes.get_errno(), "capset")
+
+
+def kill_worker(marker: str) -> None:
+    """As the kernel does for lack of memory: the first process of a sweep that is about to write a cell's predictions,
+    once."""
+    parent = os.getpid()
+
+    def hook(event: str, arguments: tuple) -> None:
+        if event == "open" and ".predictions.npz." in str(arguments[0]) and os.getpid() != parent:
+            with suppress(FileExistsError):
+                os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(hook)
 
 
 def nothing() -> None:

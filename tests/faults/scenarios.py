@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import errno
-import os
 import random
 import shutil
 import signal
@@ -93,18 +92,13 @@ def worker_killed(world: World) -> None:
     row = world.row("out of memory: a worker is killed")
     for launcher in ("processes", "together"):
         sweep = world.sweep(row, LAUNCHERS[launcher])
-        (sweep.folder / "eats.py").write_text(
-            "import os, pathlib, signal\n"
-            "if not pathlib.Path('ate').exists():\n"
-            "    pathlib.Path('ate').touch(); os.kill(os.getpid(), signal.SIGKILL)\n"
-        )
-        done = sweep.train("plugins=[eats]", fault=["nothing"])
+        done = sweep.train(fault=["kill_worker", str(sweep.folder / "killed")])
         failed = sum("failed: its process was killed (SIGKILL)" in line for line in done.stderr.splitlines())
         one_by_one = "they are trained one by one" in done.stderr
         if not (failed >= 1 or one_by_one) or done.returncode not in (0, 1):
             row.told.append(f"{launcher}: {done.stdout}{done.stderr}")
         row.led_to["named, the others trained" if failed else "the cells trained one by one"] += 1
-        sweep.finish(world.whole, "plugins=[eats]")
+        sweep.finish(world.whole)
 
 
 @contextmanager
@@ -177,27 +171,26 @@ def clock(world: World) -> None:
 
 
 def read_only(world: World) -> None:
-    """Folders that this user may not write to."""
+    """Folders that may not be written to."""
     row = world.row("outputs or data for reading only")
-    if os.getuid():
-        row.led_to["left out: only root can become a user who may not"] += 1
-        return
+    fault = ["permissions_count"]
     sweep = world.sweep(row)
-    (sweep.folder / "outputs").mkdir()
-    fails_with_a_line(sweep, sweep.train(fault=["not_root"]), "no permission", "Permission denied")
+    outputs = sweep.folder / "outputs"
+    outputs.mkdir()
+    outputs.chmod(0o555)
+    fails_with_a_line(sweep, sweep.train(fault=fault), "no permission", "Permission denied")
+    outputs.chmod(0o755)
     sweep.finish(world.whole)
-    for script in ("status.py", "report.py", "rescore.py"):
-        done = sweep.call(script, fault=["not_root"])
+    folders = [outputs, *(path for path in outputs.rglob("*") if path.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    for script, *words in (["status.py"], ["report.py", "--write"], ["rescore.py"], ["train.py", "-m", *sweep.words]):
+        done = sweep.call(script, *words, fault=fault)
         if done.returncode and "ermission" not in done.stderr:
             row.told.append(f"{script}: {done.stdout}{done.stderr}")
         row.led_to[f"{script} {'says so' if done.returncode else 'does without'}"] += 1
-    texts = world.sweep(row)
-    data = texts.folder / "data"
-    data.mkdir()
-    (texts.folder / "outputs").mkdir()
-    (texts.folder / "outputs").chmod(0o777)
-    done = texts.train(f"paths.data={data}", fault=["not_root"])
-    row.led_to["data: does without" if done.returncode == 0 else "data: says so"] += 1
+    for folder in folders:
+        folder.chmod(0o755)
 
 
 def network(world: World) -> None:
