@@ -40,6 +40,7 @@ Tables, figures and pages from the records under outputs/runs; nothing is traine
   report.py --metric f1_tuned,brier --group minority
                                                   ... by several, a table each, of a group of classes
   report.py --tuned                               each run with the option that is best on its validation rows
+  report.py --advise dataset=ecoli                which method for these data, in ten lines
   report.py --paper explicit_gradient             the paper's claims, tested, and its tables
   report.py --paper explicit_gradient --table 2   ours, the paper's, and the difference
   report.py --paper explicit_gradient --table 2 dataset=ecoli --write
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--tuned", action="store_true", help="of cells that differ in swept options, each run's own choice"
     )
+    made.add_argument("--advise", action="store_true", help="which method for one data set, by what was run on it")
     made.add_argument("--by", metavar="METRIC", help="of validation rows, which --tuned chooses by (default: as shown)")
     made.add_argument("--outputs", default=OUTPUTS, help="paths.outputs of the runs (default: outputs)")
     made.add_argument(
@@ -96,16 +98,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.paper and (options.metric or options.group):
             what = "--metric" if options.metric else "--group"
             raise BenchError(f"{what} is for the summary; what a paper's table shows is paper.metrics of its preset")
-        if options.tuned and options.group:
-            raise BenchError("--tuned shows the class group of the headline: leave out --group")
-        if options.by and not options.tuned:
+        chooses = "--advise" if options.advise else "--tuned"
+        if options.advise or options.tuned:
+            if options.group:
+                raise BenchError(f"{chooses} shows the class group of the headline: leave out --group")
+            if options.paper:
+                raise BenchError(f"{chooses} is over all records: leave out --paper, and say which by dataset=...")
+        elif options.by:
             raise BenchError(f"--by {options.by} says what --tuned chooses by: add --tuned")
-        if options.paper and options.tuned:
-            raise BenchError("--tuned is over all records: leave out --paper, and say which by method=... dataset=...")
         if options.paper:
             report.paper()
         elif options.table or options.figure or options.all:
             raise BenchError(f"--table, --figure and --all need --paper: {suggestion('', papers())}")
+        elif options.advise:
+            report.advise()
         elif options.tuned:
             report.tuned()
         else:
@@ -164,6 +170,14 @@ class Report:
                 self._write("summary", [sheet], [])
             else:
                 print(rendered(sheet, options.format or "md"))
+
+    def advise(self) -> None:
+        """Lines on which method to take."""
+        from imbalance_bench.report.sheets.advice import advice
+
+        options = self.options
+        for metric in self._metrics():
+            print(advice(self.store, options.overrides, options.readout, metric, options.by), end="")
 
     def paper(self) -> None:
         """One table, one figure, or claims and all tables; --all also draws all figures and writes the page."""

@@ -17,7 +17,7 @@ from imbalance_bench.identity import digest
 from imbalance_bench.report.records import comparable, tuning
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
-from imbalance_bench.report.records.tuning import Head, Tuned
+from imbalance_bench.report.records.tuning import Head, Run, Tuned
 from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet, mean_sd, number
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import Score, decimals, mark_best, metric_title
@@ -26,13 +26,14 @@ from imbalance_bench.report.sheets.summary import (
     heading_of,
     locate,
     natural,
+    network_notes,
     newest,
     no_such_metric,
     surveyed,
 )
 
 if TYPE_CHECKING:
-    from imbalance_bench.store import Store
+    from imbalance_bench.store import Damaged, Store
 
 COLUMNS = ("chosen on validation", "chosen on test", "optimism", "best single option on test")
 
@@ -49,11 +50,60 @@ class Row:
     tuned: Tuned | None = None
 
     @property
+    def done(self) -> list[Record]:
+        return [record for record in self.records if record["status"] == "done"]
+
+    @property
+    def by_run(self) -> dict[Run, float]:
+        """The test score of each run that has one."""
+        if self.tuned is not None:
+            return dict(zip(self.tuned.runs, self.tuned.scores))
+        scores = tuning.scores_of(self.done[0], "test", self.of, self.score.iterate)
+        return {run: score for run, score in scores.items() if np.isfinite(score)}
+
+    @property
     def name(self) -> str:
         if self.tuned is None:
             return f"{self.score.method}, not tuned"
         chosen_among, cells = len(self.tuned.options), len(self.records)
         return f"{self.score.method}, tuned over {chosen_among}" + (f" of {cells}" if chosen_among < cells else "")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of the table, in their order, with the records behind them, why others do not count, and ``notes``."""
+
+    rows: list[Row]
+    records: list[Record]
+    damaged: list[Damaged]
+    notes: list[str]
+
+    @property
+    def several(self) -> list[Row]:
+        """Those of several cells."""
+        return [row for row in self.rows if row.tuned is not None]
+
+
+def tuned_rows(store: Store, filters: Sequence[str], readout: str, metric: str | None, by: str | None) -> Rows:
+    """The rows of ``tuned_table``, which has the same arguments and errors."""
+    records, damaged = surveyed(store, filters)
+    records, places, superseded = _placed(records)
+    for asked in filter(None, (metric, by)):
+        if not any(r["status"] == "done" and head_of(r, asked) for r in records):
+            raise no_such_metric(records, asked)
+    groups: dict[tuple[str, str, str], list[Record]] = {}
+    for record in records:
+        groups.setdefault(places[record["id"]], []).append(record)
+    made = {place: _row(place, mine, readout, metric, by) for place, mine in groups.items()}
+    rows = [row for row in made.values() if row is not None]
+    absent = [f"Left out, {_absent(place, groups[place], metric)}." for place, row in made.items() if row is None]
+    several = [row for row in rows if row.tuned is not None]
+    if several and not any(row.tuned.options for row in several if row.tuned):
+        raise BenchError("\n  ".join(["no options can be chosen by validation rows:", *_left_out(several)]))
+    rows.sort(key=lambda row: [natural(text) for text in (row.score.section, row.score.dataset, row.score.method)])
+    best = mark_best([row.score for row in rows], lambda s: (s.section, s.dataset))
+    rows = [replace(row, score=score) for row, score in zip(rows, best)]
+    return Rows(rows, records, damaged, [*network_notes(records, places), *absent, *superseded])
 
 
 def tuned_table(
@@ -77,23 +127,8 @@ def tuned_table(
     import pandas as pd
 
     readout = readout or "last"
-    records, damaged = surveyed(store, filters)
-    records, places, superseded = _placed(records)
-    for asked in filter(None, (metric, by)):
-        if not any(r["status"] == "done" and head_of(r, asked) for r in records):
-            raise no_such_metric(records, asked)
-    groups: dict[tuple[str, str, str], list[Record]] = {}
-    for record in records:
-        groups.setdefault(places[record["id"]], []).append(record)
-    made = {place: _row(place, mine, readout, metric, by) for place, mine in groups.items()}
-    rows = [row for row in made.values() if row is not None]
-    absent = [_absent(place, groups[place], metric) for place, row in made.items() if row is None]
-    several = [row for row in rows if row.tuned is not None]
-    if several and not any(row.tuned.options for row in several if row.tuned):
-        raise BenchError("\n  ".join(["no options can be chosen by validation rows:", *_left_out(several)]))
-    rows.sort(key=lambda row: [natural(text) for text in (row.score.section, row.score.dataset, row.score.method)])
-    best = mark_best([row.score for row in rows], lambda s: (s.section, s.dataset))
-    rows = [replace(row, score=score) for row, score in zip(rows, best)]
+    found = tuned_rows(store, filters, readout, metric, by)
+    rows, records, several = found.rows, found.records, found.several
     footnotes = Footnotes()
     blocks, notes = [], [_explain(rows, by)]
     for section in dict.fromkeys(row.score.section for row in rows):
@@ -111,12 +146,12 @@ def tuned_table(
         blocks=blocks,
         notes=[
             *notes,
-            *(f"Left out, {note}." for note in (*_left_out(several), *absent)),
+            *(f"Left out, {note}." for note in _left_out(several)),
             *_of_training(several),
             *([] if several else [NOTHING_SWEPT]),
-            *superseded,
+            *found.notes,
             *frames.code_notes(records),
-            *frames.left_out(damaged),
+            *frames.left_out(found.damaged),
             *footnotes.lines(),
         ],
         provenance=frames.provenance_lines(done, command),

@@ -1,0 +1,223 @@
+"""Which method for these data: what the records of one data set say, in ten plain lines with their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imbalance_bench.conf_files import CONF, content_of
+from imbalance_bench.config import label_of
+from imbalance_bench.errors import BenchError
+from imbalance_bench.report.records import statistics, tuning
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
+from imbalance_bench.report.sheet import number
+from imbalance_bench.report.sheets.scores import decimals
+from imbalance_bench.report.sheets.tuned import Row, tuned_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imbalance_bench.store import Store
+
+CHANCE = 0.05  # adjusted p below which a difference counts
+DEFAULT = "cross_entropy"
+STRONG = (
+    "cross_entropy", "logistic_regression", "random_forest", "balanced_random_forest", "hist_gradient_boosting",
+    "lightgbm", "easy_ensemble", "self_paced_ensemble", "smote", "focal", "balanced_softmax", "logit_adjustment",
+)  # fmt: skip
+
+
+def advice(
+    store: Store,
+    filters: Sequence[str] = (),
+    readout: str | None = None,
+    metric: str | None = None,
+    by: str | None = None,
+) -> str:
+    """Lines of text; the arguments as of ``tuned_table``.
+
+    Raises:
+        BenchError: the records are of several data sets or settings, or no method has a number.
+    """
+    found = tuned_rows(store, filters, readout or "last", metric, by)
+    rows = [row for row in found.rows if row.score.mean is not None]
+    places = list(dict.fromkeys((row.score.dataset, row.score.section) for row in rows))
+    if not places:
+        raise BenchError("no method has a number here: report.py --tuned says why")
+    if len(places) > 1:
+        several = "\n  ".join(f"{dataset}: {section}" for dataset, section in places[:6])
+        raise BenchError(
+            f"--advise is of one data set in one setting: add dataset=..., ratio=...; there are\n  {several}"
+        )
+    lower = rows[0].of[0] in LOWER_IS_BETTER
+    rows.sort(key=lambda row: (row.score.mean or 0.0) * (1 if lower else -1))
+    table = _table(rows)
+    lines = [
+        _what(rows, len(table), readout or "last"),
+        _best(rows),
+        *_beaten(rows, table),
+        _cheapest(rows, table),
+        _default(rows, table, lower),
+        *_gained(rows, lower),
+        _optimism(rows),
+        _not_tuned(rows),
+        _not_tried(found.records),
+        _next(rows, table),
+    ]
+    return "\n".join(f"{place}. {line}" for place, line in enumerate(filter(None, lines), 1)) + "\n"
+
+
+def _table(rows: Sequence[Row]) -> pd.DataFrame:
+    """Scores by run (fold, repeat) and method, of the runs that all methods have."""
+    import pandas as pd
+
+    return pd.DataFrame({row.score.method: pd.Series(row.by_run) for row in rows}).dropna()
+
+
+def _value(row: Row, value: float, signed: bool = False) -> str:
+    return number(value, decimals(row.of[0]), signed=signed)
+
+
+def _what(rows: Sequence[Row], runs: int, readout: str) -> str:
+    cells = sum(len(row.records) for row in rows)
+    return (
+        f"{rows[0].score.dataset}, {rows[0].score.section}, {readout_title(readout)}: {len(rows)} methods in {cells} "
+        f"cells, {runs} runs that all of them have; test scores, options chosen on validation rows."
+    )
+
+
+def _best(rows: Sequence[Row]) -> str:
+    shown = ", ".join(f"{row.name} {_value(row, row.score.mean or 0.0)}" for row in rows[:5])
+    return f"Best first: {shown}" + (f", and {len(rows) - 5} more." if len(rows) > 5 else ".")
+
+
+def unbeaten(table: pd.DataFrame, rows: Sequence[Row]) -> list[Row]:
+    """The best method, and those that it does not beat beyond chance (Wilcoxon over runs, Holm)."""
+    best = rows[0].score.method
+    p = statistics.wilcoxon_holm(table, best)["p_holm"] if len(rows) > 1 and len(table) else {}
+    return [row for row in rows if row.score.method == best or not p.get(row.score.method, 1.0) < CHANCE]
+
+
+def _beaten(rows: Sequence[Row], table: pd.DataFrame) -> list[str]:
+    if len(rows) == 1:
+        return ["One method alone: nothing to compare it with."]
+    kept = unbeaten(table, rows)
+    names = ", ".join(row.score.method for row in kept)
+    least = 2.0 ** (1 - len(table)) * (len(rows) - 1)
+    lines = [f"Nobody beats beyond chance: {names} (Wilcoxon over {len(table)} runs, Holm, p < {CHANCE:g})."]
+    if least >= CHANCE:
+        lines.append(
+            f"{len(table)} runs cannot tell {len(rows)} methods apart, whatever their scores (p is {min(least, 1):.2g} "
+            "or more): run all of them with more, such as protocol.seeds=5."
+        )
+    return lines
+
+
+def _seconds(row: Row) -> float:
+    """Of one run of one option, on the mean."""
+    return float(np.mean([record["seconds"] / max(1, len(record["runs"])) for record in row.done]))
+
+
+def _cheapest(rows: Sequence[Row], table: pd.DataFrame) -> str:
+    kept = sorted(unbeaten(table, rows), key=_seconds)
+    first, dearest = kept[0], kept[-1]
+    beside = f"; the dearest, {dearest.score.method}, {_seconds(dearest):.2g} s" if first is not dearest else ""
+    return f"Cheapest of these: {first.score.method}, {_seconds(first):.2g} s a run{beside}."
+
+
+def _default(rows: Sequence[Row], table: pd.DataFrame, lower: bool) -> str:
+    best = rows[0]
+    mine = next((row for row in rows if row.score.method == DEFAULT), None)
+    if mine is None:
+        return f"How far the default is behind is not known: {DEFAULT} was not run."
+    if mine is best:
+        return f"The default, {DEFAULT}, is the best."
+    gain = statistics.paired_difference(table[best.score.method].to_numpy(), table[DEFAULT].to_numpy())
+    wins, losses = (gain.losses, gain.wins) if lower else (gain.wins, gain.losses)
+    return (
+        f"The default, {DEFAULT}, is {_value(best, abs(gain.mean))} behind {best.score.method} (95 % interval "
+        f"{_value(best, gain.low, True)} to {_value(best, gain.high, True)}; better in {wins} runs, worse in {losses})."
+    )
+
+
+def _gained(rows: Sequence[Row], lower: bool) -> list[str]:
+    """What tuning gained over the options as they stand in conf/, of the methods of which these were run."""
+    gains = []
+    for row in rows:
+        record = next((r for r in row.done if row.tuned and _as_it_stands(r)), None)
+        if record is None or row.tuned is None:
+            continue
+        mine = tuning.scores_of(record, "test", row.of, row.score.iterate)
+        runs = [run for run in row.tuned.runs if np.isfinite(mine.get(run, np.nan))]
+        if runs:
+            gain = float(np.mean([row.by_run[run] - mine[run] for run in runs]))
+            gains.append(f"{row.score.method} {_value(row, gain, True)}")
+    return [f"Tuning gained over the defaults: {', '.join(gains)}" + (" (lower is better)." if lower else ".")] * bool(
+        gains
+    )
+
+
+def _as_it_stands(record: Record) -> bool:
+    """Whether a cell has the options of its method and trainer as conf/ has them."""
+    stated = {group: _content(group, record["labels"][group]) for group in ("method", "trainer")}
+    return all(content and _holds(record["config"][group], content) for group, content in stated.items())
+
+
+def _holds(options: Any, content: dict[str, Any]) -> bool:
+    """Whether options are those of a file of conf/."""
+    own = {key: value for key, value in content.items() if key not in ("search", "label", "method", "trainer")}
+    return all(
+        _holds(options.get(key), value) if isinstance(value, dict) else options.get(key, value) == value
+        for key, value in own.items()
+    )
+
+
+@cache
+def _content(group: str, label: str) -> dict[str, Any]:
+    """The file of an option by its label; empty where conf/ has none."""
+    return next((content_of(group, option) for option in _options(group) if label_of(option) == label), {})
+
+
+@cache
+def _options(group: str) -> list[str]:
+    return sorted(str(path.relative_to(CONF / group))[:-5] for path in (CONF / group).rglob("*.yaml"))
+
+
+def _optimism(rows: Sequence[Row]) -> str:
+    tuned = [row for row in rows if row.tuned is not None]
+    if not tuned:
+        return ""
+    added = ", ".join(
+        f"{row.score.method} {_value(row, float(np.mean(row.tuned.scores_on_test)) - (row.score.mean or 0.0), True)}"
+        for row in tuned
+        if row.tuned
+    )
+    return f"Choosing on the test rows would have added, falsely: {added}."
+
+
+def _not_tuned(rows: Sequence[Row]) -> str:
+    names = [row.score.method for row in rows if row.tuned is None]
+    return f"Not tuned, so perhaps better than shown: {_few(names)}." if names else ""
+
+
+def _not_tried(records: Sequence[Record]) -> str:
+    tried = {record["labels"]["method"] for record in records}
+    missing = [option for option in _options("method") if "/" not in option and option not in tried]
+    strong = [name for name in STRONG if name in missing]
+    return f"Not tried: {len(missing)} methods" + (f", strong ones among them: {', '.join(strong)}." if strong else ".")
+
+
+def _next(rows: Sequence[Row], table: pd.DataFrame) -> str:
+    kept = unbeaten(table, rows)
+    dull = next((row for row in kept if row.tuned is None), None)
+    if dull is not None:
+        labels = dull.done[0]["labels"]
+        return f"Next: python scripts/search.py method={labels['method']} dataset={labels['dataset']} (docs/tuning.md)."
+    return "Next: more seeds (protocol.seeds=5) for those that nobody beats, and the methods that were not tried."
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
