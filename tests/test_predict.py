@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from imbalance_bench import calibration, models, predict, scoring
+from imbalance_bench.predict.deciding import decided
 from imbalance_bench.predict.model import Model
 from imbalance_bench.run import run_cell
 from imbalance_bench.run.saving import CARD
@@ -224,6 +225,9 @@ def test_what_needs_validation_rows_says_so_where_there_are_none(churn, copied, 
     for words in (("--decide", "cost"), ("--calibration", "prior")):
         said = called(capsys, copied, customers, *words, status=1)[1]
         assert f"{' '.join(words)} needs validation rows that nothing was trained on, and those of this" in said
+    record = CellFolder(churn["path"]).record()
+    made = decided(record, {0: np.log([[0.6, 0.4]])}, "knn", None, None)
+    assert made.decisions.tolist() == [0] and "has no scores of them for --readout knn" in made.how
 
 
 def test_a_model_may_be_moved_and_its_card_says_how_it_is_used(churn, copied, customers, capsys):
@@ -269,6 +273,8 @@ def test_files_that_cannot_be_read_are_named(churn, customers, capsys, tmp_path)
     semicolons.write_text(customers.read_text().replace(",", ";"))
     assert "set dataset.separator=semicolon" in called(capsys, churn["path"], semicolons, status=1)[1]
     assert called(capsys, churn["path"], semicolons, "dataset.separator=semicolon")[0]
+    semicolons.write_text(customers.read_text().replace(",", "|"))
+    assert called(capsys, churn["path"], semicolons, "dataset.separator=|")[0]
     wrong = called(capsys, churn["path"], customers, "dataset.positive=no", status=1)[1]
     assert "dataset.positive does not say how a new file is read" in wrong
     assert "is the file of the rows" in called(capsys, churn["path"], customers, "--output", customers, status=1)[1]

@@ -108,7 +108,9 @@ def _features(trained: Trained, fitted: Any, table: pd.DataFrame, own: Sequence[
     a table with none of these and as many columns is taken in its order."""
     if isinstance(fitted, FittedTable):
         return list(fitted.numeric), list(fitted.categories)
-    (width,) = trained.shape
+    if len(trained.shape) != 1:
+        raise BenchError(f"rows of the shape {trained.shape} are not read from a table")
+    width = trained.shape[0]
     names = [f"x{i}" for i in range(width)]
     others = [str(c) for c in table.columns if c not in own]
     return (others if len(others) == width and not set(others) & set(names) else names), []

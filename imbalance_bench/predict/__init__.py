@@ -123,7 +123,8 @@ def _unseen(model: Model, rows: NewRows) -> list[str]:
             values = rows.x[column][strange].astype(object).fillna("(missing)").value_counts()
             some = ", ".join(f"{value!r} in {n}" for value, n in values.head(3).items())
             more = f" and {len(values) - 3} more" if len(values) > 3 else ""
-            said.append(f"{column}: {strange.sum()} rows have a category that was not seen in training ({some}{more})")
+            rows_have = "1 row has" if strange.sum() == 1 else f"{strange.sum():,} rows have"
+            said.append(f"{column}: {rows_have} a category that was not seen in training ({some}{more})")
     return said
 
 
@@ -153,7 +154,7 @@ def _change(word: str) -> tuple[str, Any]:
     if not sign or not key.startswith("dataset."):
         raise BenchError(f"{word}: beside the record and the rows only dataset.<key>=<value> is understood")
     try:
-        return key.removeprefix("dataset."), yaml.safe_load(value) if value not in (",", "|", "-") else value
+        return key.removeprefix("dataset."), value if len(value) == 1 and not value.isalnum() else yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise BenchError(f"{word} cannot be read: {' '.join(str(error).split())}") from error
 

@@ -38,13 +38,17 @@ def decided(
         BenchError: validation rows are needed, and the record has none, or none of two classes.
     """
     wanted = f"--decide {objective}" if objective not in (None, PLAIN) else f"--calibration {kind}" if kind else ""
-    why = "" if objective == PLAIN and kind is None else missing(record)
+    why, valid = "", {}
+    if objective != PLAIN or kind is not None:
+        why = missing(record)
+        valid = {} if why else scoring.parts_of(arrays(record, "predictions.npz")).get("valid", {})
+        if not why and f"scores_{readout}" not in valid:  # where some run of the cell lacks it
+            why = f"this record has no scores of them for --readout {readout}"
     if why and wanted:
         raise BenchError(f"{wanted} needs validation rows that nothing was trained on, and {why}")
     if why or (objective == PLAIN and kind is None):
         plain = _mean(list(scores.values()))
         return Decided(np.exp(plain), plain.argmax(axis=1), "the highest probability" + (f" ({why})" if why else ""))
-    valid = scoring.parts_of(arrays(record, "predictions.npz"))["valid"]
     calibrated, moved, found = [], [], []
     for run, new in scores.items():
         mine = valid["run"] == run
