@@ -581,7 +581,7 @@ def test_the_meta_set_is_balanced_and_taken_out_of_the_training_part():
     # A batch has as many rows of the small class as of the others.
     weighing, *_ = weighing_of([t], backbone())
     (labels,) = weighing.batches.rows.labels
-    assert np.bincount(labels[next(weighing.batches.plans[0])[0]]).tolist() == [10, 10, 10]
+    assert np.bincount(labels[weighing.batches.plans[0].next(1)[0]]).tolist() == [10, 10, 10]
 
 
 def test_a_class_of_one_row_is_an_error():

@@ -8,8 +8,8 @@ import pytest
 from imbalance_bench.scoring import decisions, headline, selection_score
 
 
-def row(value, metric="auc_pr", group="positive", iterate="last"):
-    return {"metric": metric, "class_group": group, "iterate": iterate, "value": value}
+def row(value, metric="auc_pr", group="positive", iterate="last", part="test"):
+    return {"metric": metric, "class_group": group, "iterate": iterate, "part": part, "value": value}
 
 
 @pytest.mark.parametrize(
@@ -21,10 +21,11 @@ def row(value, metric="auc_pr", group="positive", iterate="last"):
         (1, "regression", "mse", "all"),
     ],
 )
-def test_the_headline_is_the_mean_of_one_metric_at_the_last_epoch(classes, kind, metric, group):
+def test_the_headline_is_the_mean_of_one_metric_of_test_rows_at_the_last_epoch(classes, kind, metric, group):
     rows = [row(0.2, metric, group), row(0.6, metric, group)]
     others = [("auc_pr", "positive", "best"), ("f1", "macro", "last"), ("mse", "macro", "last")]
     others += [("auc_pr", "positive" if classes > 2 else "macro", "last")]
+    others += [(metric, group, "last", "valid")]
     found = headline(rows + [row(0.9, *other) for other in others], classes, kind)
     assert found == {
         "metric": metric, "class_group": group, "iterate": "last", "mean": pytest.approx(0.4),
