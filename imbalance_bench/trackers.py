@@ -242,7 +242,7 @@ class Live:
     """Sends a cell's numbers to its tracker while they come (it listens to the cell's progress). The first error of the
     tracker is a warning in the cell's log, and the last that the tracker hears of the cell."""
 
-    away: dict[Any, tuple[float, str]] = {}  # trackers that could not begin: when, and why
+    away: dict[str, tuple[float, str]] = {}  # trackers that could not begin: when, and why
 
     def __init__(self, tracker: Any, subject: Subject, tasks: Sequence[Task]) -> None:
         self.tracker, self.tasks = tracker, tasks
@@ -250,15 +250,15 @@ class Live:
         self.waiting: list[Point] = []
         self.session: Session | None = None
         self.sent = time.monotonic()
-        since, why = self.away.get(tracker, (-AGAIN, ""))
-        if time.monotonic() - since < AGAIN:
+        since, why = self.away.get(repr(tracker), (-AGAIN, ""))
+        if why and time.monotonic() - since < AGAIN:
             self._warn(why)
             return
         try:
             self.session = tracker.open(subject)
         except Exception as error:
             why = _first_line(error)
-            self.away[tracker] = time.monotonic(), why
+            self.away[repr(tracker)] = time.monotonic(), why
             self._warn(why)
 
     @property
