@@ -216,7 +216,7 @@ def _read(path: Path) -> dict[str, Any]:
     """A YAML file as Hydra reads it: 1e-3 is a number, which PyYAML alone takes for text."""
     import yaml
 
-    class Loader(yaml.SafeLoader):
+    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
         pass
 
     exponent = re.compile(r"[-+]?\d[\d_]*(\.[\d_]*)?[eE][-+]?\d+")

@@ -128,7 +128,7 @@ def fake(configs, fail=(), die=None, busy=(), lower=False, **more):
     return ended
 
 
-def a_study(outputs, trials=6, batch=2, space=None, **more):
+def a_study(outputs, trials=4, batch=4, space=None, **more):
     pytest.importorskip("optuna")
     cfg = composed("method=focal", "device=cpu", f"paths.outputs={outputs}")
     options = build(Options, search_defaults() | {"trials": trials, "batch": batch, **more}, "search")
@@ -162,11 +162,8 @@ def test_a_study_that_is_killed_goes_on_with_the_trials_that_it_would_have_had(t
     assert len(seen.trials) == 4  # the second batch had begun
     resumed = search(monkeypatch, tmp_path / "b", trials=14, batch=4)
     assert tried(resumed) == tried(undisturbed)
-    longer = search(monkeypatch, tmp_path / "c", trials=6, batch=4)
-    assert tried(longer) == tried(undisturbed)[:6]
-    assert tried(search(monkeypatch, tmp_path / "c", trials=8, batch=4)) == tried(undisturbed)[:8]
-    other = search(monkeypatch, tmp_path / "a", trials=2, batch=4, seed=1)
-    assert other.name != undisturbed.name and tried(other)[1] != tried(undisturbed)[1]
+    other = a_study(tmp_path / "a", trials=14, batch=4, seed=1)
+    assert other.name != undisturbed.name and other.proposed(1, []) != undisturbed.trials[1].values
 
 
 def test_what_another_process_trains_is_waited_for_and_nothing_enters_twice(tmp_path, monkeypatch):
@@ -195,7 +192,7 @@ def test_the_best_is_that_of_validation_rows_and_its_file_makes_its_cell(tmp_pat
 
 
 def test_of_an_error_the_lowest_is_best(tmp_path, monkeypatch):
-    made = search(monkeypatch, tmp_path, partial(fake, lower=True))
+    made = search(monkeypatch, tmp_path, partial(fake, lower=True), trials=4, batch=4)
     assert made.best.value == min(trial.value for trial in made.trials)
     assert made._direction() == "minimize"
 
@@ -232,20 +229,27 @@ def test_a_study_of_something_else_in_its_place_is_refused(tmp_path, monkeypatch
     assert "of another space, metric or configuration: focal-breast_cancer-" in other.open()
 
 
+def test_a_damaged_database_is_named_and_made_again_of_the_records(tmp_path, monkeypatch):
+    made = search(monkeypatch, tmp_path, trials=4)
+    (made.folder / "optuna.db").write_bytes(b"nothing" * 999)
+    with pytest.raises(BenchError, match="optuna.db cannot be used .*: delete it"):
+        search(monkeypatch, tmp_path, trials=4)
+    (made.folder / "optuna.db").unlink()
+    assert tried(search(monkeypatch, tmp_path, trials=4)) == tried(made)
+
+
 def test_the_command_line_says_what_is_wrong(tmp_path, capsys, monkeypatch):
     for words, says in (
         (["method=focal,smote"], "-m makes a study of each"),
         (["hydra/launcher=processes"], "start it again elsewhere"),
-        (["search.trials=0"], "search.trials=0 must be a whole number, at least 1"),
         (["search.trails=3"], "did you mean trials"),
         (["trainer.rows=train_valid"], "set trainer.rows=train"),
-        (["method=focall"], "did you mean focal"),
     ):
         assert main([*words, f"paths.outputs={tmp_path}"]) == 1
         assert says in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "optuna", None)
-    assert main(["method=focal", f"paths.outputs={tmp_path}"]) == 1
-    assert "pip install -c constraints.txt -e '.[search]'" in capsys.readouterr().err
+    with pytest.raises(BenchError, match=r"pip install -c constraints.txt -e '.\[search\]'"):
+        studies._optuna()
 
 
 def test_the_space_is_no_part_of_a_cell():

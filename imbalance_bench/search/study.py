@@ -44,6 +44,7 @@ Values = dict[str, Any]
 
 DATABASE, SAID, BEST = "optuna.db", "study.json", "study/best.yaml"
 DIVERGED = "a run diverged"
+OF_DATABASE = ("optuna", "sqlalchemy", "sqlite3", "alembic")  # whose errors are of the database
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,11 @@ class Study:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
+        """Within it, this process alone reads and writes the study.
+
+        Raises:
+            BenchError: its folder cannot be written, or its database is none.
+        """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = lock_file(self.folder / ".lock")
@@ -136,7 +142,16 @@ class Study:
             raise BenchError(f"cannot write {self.folder} ({error.strerror}): set paths.outputs=<another>") from error
         with file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            try:
+                yield
+            except Exception as error:
+                if type(error).__module__.partition(".")[0] not in OF_DATABASE:
+                    raise
+                what = str(error).partition("\n")[0]
+                raise BenchError(
+                    f"{self.folder / DATABASE} cannot be used ({what}): delete it, and the same command makes it again "
+                    "of the trials' records"
+                ) from error
 
     def _read(self) -> None:
         """``trials`` as they are in the database."""
