@@ -72,6 +72,11 @@ def test_keys_of_a_mapping_are_searched_too():
         space_of(whole("focal"), {"method.search.gamma.of": [1]})
 
 
+def test_a_list_in_the_place_of_the_range_of_a_base():
+    merged = {"low": 0.5, "high": 5, "log": True, "values": [1, 2]}
+    assert space_of(whole("focal"), {"method.search.gamma": merged})["method.gamma"] == [1, 2]
+
+
 def test_whole_numbers_where_the_option_is_one_and_short_ones_elsewhere():
     space = space_of(whole("smote"), {"method.search.k_neighbors": {"low": 1, "high": 9}})
     assert space["method.k_neighbors"] == Range(1, 9, whole=True)
@@ -188,6 +193,9 @@ def test_the_best_is_that_of_validation_rows_and_its_file_makes_its_cell(tmp_pat
     text = (made.folder / "study/best.yaml").read_text()
     assert text.startswith("# @package _global_\n") and "- override /method: focal" in text
     assert f"gamma: {best.values['method.gamma']}" in text
+    assert "hydra.searchpath" not in said
+    made.own = tmp_path  # whose options the command finds, too
+    assert f"hydra.searchpath=[file://{tmp_path}]" in made.finish(choices)
     assert made.record(best)["id"] == best.id == cell_id(made.cell(best.values).plain)
 
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from imbalance_bench.conf_files import ConfFiles, hydra_started, own_folder, search_defaults
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with hydra_started(own) as loader:
             files = ConfFiles(loader, given.overrides)
             try:
-                studies = _studies(files, given.overrides, given.multirun)
+                studies = _studies(files, given.overrides, given.multirun, own)
             except (HydraException, OmegaConfBaseException) as error:
                 raise BenchError(files.explain(error)) from error
     except BenchError as error:
@@ -62,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _search(studies)
 
 
-def _studies(files: ConfFiles, words: Sequence[str], several: bool) -> list[tuple[Study, dict[str, str]]]:
+def _studies(
+    files: ConfFiles, words: Sequence[str], several: bool, own: Path | None
+) -> list[tuple[Study, dict[str, str]]]:
     """Each study with the options chosen in its groups."""
     from hydra import compose
     from omegaconf import open_dict
@@ -88,7 +91,7 @@ def _studies(files: ConfFiles, words: Sequence[str], several: bool) -> list[tupl
         choices = {group: cfg.hydra.runtime.choices[group] for group in GROUPS}
         with open_dict(cfg):
             del cfg["hydra"]
-        studies.append((Study(cfg, options, space, job), choices))
+        studies.append((Study(cfg, options, space, job, own), choices))
     return studies
 
 

@@ -7,7 +7,9 @@
       alpha: [null, 0.25, 0.5, 0.75]            # a list
       trainer: null                             # of a method: the trainer's options play no part in it
 
-``null`` takes a key out (method.search.alpha=null), ``method.search.<key>=[...]`` adds or changes one.
+``null`` takes a key out (method.search.alpha=null), ``method.search.<key>=[...]`` adds or changes one. An option that
+is based on another puts a list in the place of its range as ``gamma: {values: [1, 2, 5]}``: Hydra merges no list with a
+mapping.
 """
 
 from __future__ import annotations
@@ -97,6 +99,8 @@ def _keys(where: str, options: Any, registry: Any) -> Iterator[tuple[str, Range 
 
 
 def _values(where: str, values: Any, hint: Any) -> Range | list[Any]:
+    if isinstance(values, dict) and "values" in values:  # perhaps with a range below, of the option that it is based on
+        values = values["values"]
     if isinstance(values, list) and values:
         for value in values:
             check(hint, value, where)

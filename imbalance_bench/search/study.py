@@ -76,15 +76,20 @@ class Trial:
 
 class Study:
     """``cfg``: the composed configuration that trials change; ``space``: changes of its search space, by key;
-    ``overrides``: of the command, for what it prints."""
+    ``overrides`` and ``own``: of the command and its --config-dir, for what it prints."""
 
     def __init__(
-        self, cfg: Any, options: Options, space: Mapping[str, Any] | None = None, overrides: Sequence[str] = ()
+        self,
+        cfg: Any,
+        options: Options,
+        space: Mapping[str, Any] | None = None,
+        overrides: Sequence[str] = (),
+        own: Path | None = None,
     ) -> None:
         from omegaconf import OmegaConf
 
         readout_title(options.readout)
-        self.cfg, self.options, self.overrides = cfg, options, list(overrides)
+        self.cfg, self.options, self.overrides, self.own = cfg, options, list(overrides), own
         self.config: Config = from_omegaconf(cfg)
         whole: Any = OmegaConf.to_container(cfg, resolve=True)
         self.space: Space = space_of(whole, space or {})
@@ -361,6 +366,7 @@ class Study:
     def _again(self) -> str:
         """The command that trains with the best options."""
         rest = [o for o in self.overrides if o.partition("=")[0] not in GROUPS]
+        rest += [f"hydra.searchpath=[file://{self.own.absolute()}]"] if self.own else []
         return shlex.join(["python", "scripts/train.py", "--config-dir", str(self.folder), "+study=best", *rest])
 
     def _best_yaml(self, best: Trial, choices: Mapping[str, str], metric: str) -> str:
