@@ -41,15 +41,20 @@ def fixed(record: Record) -> Record:
 def named_options(records: Sequence[Record]) -> dict[str, str]:
     """Id → the overrides in which it differs from the others ("without" where it has none of their keys), in the order
     of the options: by their values, in the order of the keys, null first, then numbers from the lowest, then text."""
-    flat = {r["id"]: _options(r) for r in records}
-    keys = dict.fromkeys(key for options in flat.values() for key in options)
-    differing = [key for key in keys if len({repr(options.get(key, ...)) for options in flat.values()}) > 1]
+    flat, differing = {r["id"]: options_of(r) for r in records}, swept(records)
     names = {i: " ".join(f"{k}={shown(o[k])}" for k in differing if k in o) for i, o in flat.items()}
     order = sorted(names, key=lambda i: [_ordered(flat[i].get(key)) for key in differing])
     return {i: names[i] or ("without" if differing else "") for i in order}
 
 
-def _options(record: Record) -> dict[str, Any]:
+def swept(records: Sequence[Record]) -> list[str]:
+    """The keys of overrides in which records differ."""
+    flat = [options_of(record) for record in records]
+    keys = dict.fromkeys(key for options in flat for key in options)
+    return [key for key in keys if len({repr(options.get(key, ...)) for options in flat}) > 1]
+
+
+def options_of(record: Record) -> dict[str, Any]:
     """What may be tuned, by the key of its override."""
     options = _flat({part: record["config"][part] for part in SWEPT})
     return {key: value for key, value in options.items() if _last(key) not in FIXED | NEITHER}

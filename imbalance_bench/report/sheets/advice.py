@@ -11,7 +11,7 @@ import numpy as np
 from imbalance_bench.conf_files import CONF, content_of
 from imbalance_bench.config import label_of
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report.records import statistics, tuning
+from imbalance_bench.report.records import comparable, statistics, tuning
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
 from imbalance_bench.report.sheet import number
 from imbalance_bench.report.sheets.scores import decimals
@@ -84,8 +84,8 @@ def _value(row: Row, value: float, signed: bool = False) -> str:
 def _what(rows: Sequence[Row], runs: int, readout: str) -> str:
     cells = sum(len(row.records) for row in rows)
     return (
-        f"{rows[0].score.dataset}, {rows[0].score.section}, {readout_title(readout)}: {len(rows)} methods in {cells} "
-        f"cells, {runs} runs that all of them have; test scores, options chosen on validation rows."
+        f"{rows[0].score.dataset}, {rows[0].score.section}, {readout_title(readout)}: {_some(len(rows), 'method')} in "
+        f"{_some(cells, 'cell')}, {runs} runs that all of them have; test scores, options chosen on validation rows."
     )
 
 
@@ -147,8 +147,11 @@ def _gained(rows: Sequence[Row], lower: bool) -> list[str]:
     """What tuning gained over the options as they stand in conf/, of the methods of which these were run."""
     gains = []
     for row in rows:
-        record = next((r for r in row.done if row.tuned and _as_it_stands(r)), None)
-        if record is None or row.tuned is None:
+        if row.tuned is None:
+            continue
+        keys = tuning.swept(row.done)
+        record = next((r for r in row.done if _as_it_stands(r, keys)), None)
+        if record is None:
             continue
         mine = tuning.scores_of(record, "test", row.of, row.score.iterate)
         runs = [run for run in row.tuned.runs if np.isfinite(mine.get(run, np.nan))]
@@ -160,19 +163,13 @@ def _gained(rows: Sequence[Row], lower: bool) -> list[str]:
     )
 
 
-def _as_it_stands(record: Record) -> bool:
-    """Whether a cell has the options of its method and trainer as conf/ has them."""
-    stated = {group: _content(group, record["labels"][group]) for group in ("method", "trainer")}
-    return all(content and _holds(record["config"][group], content) for group, content in stated.items())
-
-
-def _holds(options: Any, content: dict[str, Any]) -> bool:
-    """Whether options are those of a file of conf/."""
-    own = {key: value for key, value in content.items() if key not in ("search", "label", "method", "trainer")}
-    return all(
-        _holds(options.get(key), value) if isinstance(value, dict) else options.get(key, value) == value
-        for key, value in own.items()
-    )
+def _as_it_stands(record: Record, keys: Sequence[str]) -> bool:
+    """Whether a cell has the values of these keys that conf/ has."""
+    config = tuning.options_of(record)
+    whole: dict[str, Any] = {}
+    for group in tuning.SWEPT:
+        whole |= comparable.flatten(_content(group, record["labels"][group]), f"{group}.")
+    return all(config.get(key) == whole.get(key) for key in keys)
 
 
 @cache
@@ -217,6 +214,10 @@ def _next(rows: Sequence[Row], table: pd.DataFrame) -> str:
         labels = dull.done[0]["labels"]
         return f"Next: python scripts/search.py method={labels['method']} dataset={labels['dataset']} (docs/tuning.md)."
     return "Next: more seeds (protocol.seeds=5) for those that nobody beats, and the methods that were not tried."
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
 def _few(names: Sequence[str]) -> str:
