@@ -123,7 +123,7 @@ def test_each_epoch_of_each_run_is_sent_as_it_comes_and_then_every_metric(tmp_pa
 def test_cells_that_are_trained_together_each_send_their_own_runs(tmp_path):
     own = ["tracker=none", "+tracker.fails=", "tracker.name=noting", "protocol.folds=2"]
     configs = [cell(tmp_path, *own, f"method={method}") for method in ("cross_entropy", "focal")]
-    ended = dict(pair for several in run_cells(configs) for pair in several)
+    ended = dict(pair for several in run_cells(2, configs.__getitem__) for pair in several)
     assert [ended[place].status for place in (0, 1)] == ["done", "done"]
     for place, notes in enumerate(OPENED):
         assert by_run(notes.points) == approximately(history(ended[place].path))
