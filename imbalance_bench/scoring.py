@@ -63,7 +63,7 @@ def score_predictions(
                 if kind == "classification":
                     costs = thresholds.costs_of(len(class_names), few, cost)
                     values += _decided(labels, scores[mine], costs, fitted.get((readout, run)))
-                    if part == "test" and (readout, run) in fitted:
+                    if part == "test" and calibrations and (readout, run) in fitted:
                         values += _calibrated(labels, scores[mine], few, fitted[readout, run])
                 rows += [{**where, **value} for value in values]
     return rows
@@ -93,7 +93,7 @@ def _fitted(
             scores = valid[f"scores_{readout}"][mine]
             costs = thresholds.costs_of(scores.shape[1], minority[run] if minority else (), cost)
             found[readout, run] = Fitted(
-                {o: thresholds.offsets(labels, scores, o, costs) for o in thresholds.OBJECTIVES},
+                thresholds.offsets_of_each(labels, scores, costs),
                 {kind: calibration.fitted(kind, labels, scores) for kind in calibrations},
             )
     return found
@@ -107,12 +107,14 @@ def _decided(
     binary = len(costs) == 2
     groups = {"f1": "positive", "g_mean": "positive"} if binary else {"f1": "macro", "g_mean": "macro"}
     groups |= {"balanced_accuracy": "macro", "cost": "all"}
-    plain = thresholds.of_decisions(labels, log_probs.argmax(axis=1), costs)
-    values = [("all", "cost", plain["cost"])]
-    for objective, found in (fitted.offsets if fitted else {}).items():
+    offsets = fitted.offsets if fitted else {}
+    tuned = [thresholds.decide(log_probs, found) for found in offsets.values() if found is not None]
+    of_each = thresholds.of_decisions(labels, np.stack([log_probs.argmax(axis=1), *tuned]), costs)
+    values = [("all", "cost", float(of_each["cost"][0]))]
+    for i, (objective, found) in enumerate(offsets.items(), 1):
         value = threshold = float("nan")
-        if found is not None:
-            value = thresholds.of_decisions(labels, thresholds.decide(log_probs, found), costs)[objective]
+        if found is not None:  # of all objectives or of none: what is not defined is so by the labels
+            value = float(of_each[objective][i])
             threshold = thresholds.as_threshold(found) if binary else threshold
         values.append((groups[objective], f"{objective}_tuned", value))
         values += [(groups[objective], f"threshold_{objective}", threshold)] if binary else []

@@ -124,16 +124,17 @@ def test_saturated_probabilities_are_told_apart():
 
 @pytest.mark.parametrize("objective", thresholds.OBJECTIVES)
 @pytest.mark.parametrize("ties", [False, True])
-def test_offsets_of_several_classes_are_where_no_single_one_does_better(objective, ties):
+@pytest.mark.parametrize("classes", [3, 7])
+def test_offsets_of_several_classes_are_where_no_single_one_does_better(objective, ties, classes):
     rng = np.random.default_rng(3)
-    y, scores = draw(rng, 40, 3, ties)
-    costs = thresholds.costs_of(3, (2,), 10.0)
+    y, scores = draw(rng, 40, classes, ties)
+    costs = thresholds.costs_of(classes, (2,), 10.0)
     tuned = thresholds.offsets(y, scores, objective, costs)
     found = value(objective, y, thresholds.decide(scores, tuned), costs)
     assert found >= value(objective, y, scores.argmax(axis=1), costs) - 1e-9
-    for c in range(3):
+    for c in np.unique(y):
         for offset in np.linspace(-8, 8, 60):
-            moved = np.where(np.arange(3) == c, offset, tuned)
+            moved = np.where(np.arange(classes) == c, offset, tuned)
             assert value(objective, y, thresholds.decide(scores, moved), costs) <= found + 1e-9
 
 
@@ -153,6 +154,18 @@ def test_plain_decisions_score_as_metrics_do(classes):
     for name, where in (("f1", group), ("g_mean", group), ("balanced_accuracy", "macro")):
         assert found[name] == pytest.approx(rows[where, name]), name
     assert found["cost"] == pytest.approx(1 - rows["all", "accuracy"])
+
+
+@pytest.mark.parametrize("classes", [2, 12])
+def test_several_decisions_on_the_same_rows_score_as_each_of_them_does(classes):
+    rng = np.random.default_rng(6)
+    y, predicted = rng.integers(classes - 1, size=50), rng.integers(classes, size=(4, 50))
+    costs = thresholds.costs_of(classes, (2,))
+    found = thresholds.of_decisions(y, predicted, costs)
+    for i, decided in enumerate(predicted):
+        np.testing.assert_equal(
+            {name: values[i] for name, values in found.items()}, thresholds.of_decisions(y, decided, costs)
+        )
 
 
 # In metrics.csv

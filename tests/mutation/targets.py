@@ -77,7 +77,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     P + "methods.dice:Dice.coefficients": ("test_text_methods.py",),
     P + "metrics:evaluate": (*METRICS, "test_slices.py"),
     P + "metrics:ranking_scores": METRICS,
-    P + "metrics:precision_recall_curve": METRICS,
+    P + "metrics:_precision_recall": METRICS,
     P + "metrics:log_loss": METRICS,
     P + "metrics:expected_calibration_error": METRICS,
     P + "metrics:_counts": METRICS,
