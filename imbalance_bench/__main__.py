@@ -18,6 +18,7 @@ VERBS = {  # verb: (module, what it does, how to go on after an interrupt)
         "the same command goes on from there (finished cells are skipped)",
     ),
     "report": ("imbalance_bench.report.cli", "tables, figures and pages of what was run", interrupts.AGAIN),
+    "collect": ("imbalance_bench.report.collect", "records in one file, which report reads", interrupts.AGAIN),
     "status": ("imbalance_bench.status", "what is done, running or missing, what failed and why", interrupts.AGAIN),
     "rescore": ("imbalance_bench.rescore", "metrics again from saved predictions", interrupts.AGAIN),
     "search": (

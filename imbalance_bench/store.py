@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.locks import lock_file
@@ -64,6 +64,13 @@ class Damaged(BenchError):
         self.state = state
 
 
+class NotCollected(BenchError):
+    """A file of a run was asked for where only records and numbers are."""
+
+    def __init__(self, what: str, path: Path) -> None:
+        super().__init__(f"this needs {what}, and {path} holds numbers only: leave out --from where the runs are")
+
+
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Writes a file whole or not at all: to a temporary name beside it, to the disk, then renamed."""
     replace_files({path: content})
@@ -96,6 +103,25 @@ def replace_files(files: Mapping[Path, bytes | str], before: Path | None = None)
             with suppress(OSError):  # where it was never made, or is renamed already
                 temporary.unlink()
         raise BenchError(_why(path, error)) from error
+
+
+@contextmanager
+def replacement(path: Path) -> Iterator[BinaryIO]:
+    """A file that is written piece by piece and takes the place of ``path`` when all of it is on the disk; raises as
+    ``replace_files`` does."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise BenchError(_why(path, error)) from error
+    finally:
+        with suppress(OSError):  # where it is renamed, or was never made
+            temporary.unlink()
 
 
 def _why(path: Path, error: OSError) -> str:
@@ -181,13 +207,7 @@ class CellFolder:
             raise Damaged(path, f"is damaged ({error})", "delete its folder and run again") from error
         if record["id"] != self.path.name and not anywhere:
             raise Damaged(path, f"is that of cell {record['id']}", "a copied folder counts for nothing, delete it")
-        if record["schema"] != SCHEMA:
-            what = f"has schema {record['schema']}, numbers of this code have {SCHEMA}"
-            cure = "delete its folder and run again" if record["schema"] < SCHEMA else "it is of newer code: use that"
-            raise Damaged(path, what, cure, state="outdated")
-        # Labels that YAML read as numbers were written by earlier versions.
-        labels = {group: str(label) for group, label in record["labels"].items()}
-        return record | {"labels": labels, "path": self.path}
+        return counted(record, path)
 
     def state(self) -> str:
         """done | declined | failed | damaged | outdated | running | started (begun and never finished: its process
@@ -284,13 +304,31 @@ class CellFolder:
         return False
 
 
+def counted(record: Record, path: Path) -> Record:
+    """A record as readers have it, with its folder under "path"; ``path``: of its file.
+
+    Raises:
+        Damaged: it is of another schema.
+    """
+    if record["schema"] != SCHEMA:
+        what = f"has schema {record['schema']}, numbers of this code have {SCHEMA}"
+        cure = "delete its folder and run again" if record["schema"] < SCHEMA else "it is of newer code: use that"
+        raise Damaged(path, what, cure, state="outdated")
+    # Labels that YAML read as numbers were written by earlier versions.
+    labels = {group: str(label) for group, label in record["labels"].items()}
+    return record | {"labels": labels, "path": path.parent}
+
+
 def file_of(record: Record, name: str) -> bytes:
     """A file beside a record, as it was when the record was written.
 
     Raises:
         Damaged: it is missing, or is not what was written (records of earlier versions hold no sums and are believed).
+        NotCollected: the record was read from a file of collected ones.
     """
     path = record["path"] / name
+    if "collected" in record:
+        raise NotCollected(f"{name} of {record['id']}", path.parents[1])
     try:
         found = path.read_bytes()
     except OSError as error:

@@ -338,7 +338,7 @@ def test_a_command_that_is_told_to_end_does_not_take_its_modules_apart(tmp_path)
         assert (done.returncode, done.stdout) == (status, said)
 
 
-@pytest.mark.parametrize("script", ["report", "status", "data", "rescore", "bench"])
+@pytest.mark.parametrize("script", ["report", "collect", "status", "data", "rescore", "bench"])
 def test_every_script_says_that_it_was_interrupted(tmp_path, script):
     interrupted = (
         "import runpy, signal, sys, os, builtins\n"
@@ -408,7 +408,7 @@ def test_a_gpu_that_is_lost_ends_a_process_and_not_the_sweep_of_others(own):
     assert "2 of 2 cells: 1 done, 0 skipped (done before), 1 failed; " in second.stdout
 
 
-@pytest.mark.parametrize("script", ["report.py", "status.py", "rescore.py", "data.py"])
+@pytest.mark.parametrize("script", ["report.py", "collect.py", "status.py", "rescore.py", "data.py"])
 def test_an_override_for_a_folder_is_told_which_option_it_is_here(tmp_path, script):
     key = "data" if script == "data.py" else "outputs"
     done = call(tmp_path, script, *(["list"] if script == "data.py" else []), f"paths.{key}=here")

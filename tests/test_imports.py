@@ -79,6 +79,7 @@ REPORT = {
     "style": "records sheet sheets",
     "diagrams": "records style",
     "figures": "diagrams published records sheet sheets style",
+    "collect": "records",
     "cli": "figures published records sheet sheets writing",
 }  # fmt: skip
 FLOORS = 9  # with scripts/ on top

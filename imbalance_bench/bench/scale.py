@@ -1,4 +1,5 @@
-"""Commands over many records: seconds and memory of status.py, report.py and rescore.py by the size of the folder."""
+"""Commands over many records: seconds and memory of status.py, report.py, collect.py and rescore.py by the size of the
+folder."""
 
 from __future__ import annotations
 
@@ -98,6 +99,12 @@ def measure(outputs: Path, rescored: bool) -> None:
     show(f"status.py {' '.join(some)}", called("status", *place, *some))
     show(f"report.py {' '.join(some)}", called("report", *place, *some))
     show("report.py", called("report", *place))
+    file = outputs / "records/all.parquet"
+    file.unlink(missing_ok=True)
+    show("collect.py --name all", called("collect", *place, "--name", "all"))
+    show("collect.py --name all, again", called("collect", *place, "--name", "all"))
+    show(f"report.py --from all.parquet {' '.join(some)}", called("report", "--from", str(file), *some))
+    show("report.py --from all.parquet", called("report", "--from", str(file)))
     show(f"rescore.py {' '.join(some)}", called("rescore", *place, *some))
     if rescored:
         show("rescore.py", called("rescore", *place))

@@ -18,11 +18,12 @@ from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.identity import digest
 from imbalance_bench.presets import papers, presets, title_of
 from imbalance_bench.report import published
+from imbalance_bench.report.records.collected import Collection, Source
 from imbalance_bench.report.records.records import NothingRun, readout_title
 from imbalance_bench.report.sheet import Sheet
 from imbalance_bench.report.writing.formats import markdown
 from imbalance_bench.report.writing.page import FORMATS, STORED, rendered
-from imbalance_bench.store import OUTPUTS, Store, atomic_write
+from imbalance_bench.store import OUTPUTS, NotCollected, Store, atomic_write
 
 if TYPE_CHECKING:
     from imbalance_bench.presets import Preset
@@ -47,6 +48,7 @@ Tables, figures and pages from the records under outputs/runs; nothing is traine
                                                   stores a part of it, table2,dataset=ecoli, beside the whole
   report.py --paper explicit_gradient --figure 3  draws a figure (PNG and SVG)
   report.py --paper explicit_gradient --all       writes all of it, and one page that holds it
+  report.py --from outputs/records/mine.parquet   ... of what scripts/collect.py collected, without run folders
 """
 
 
@@ -73,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--advise", action="store_true", help="which method for one data set, by what was run on it")
     made.add_argument("--by", metavar="METRIC", help="of validation rows, which --tuned chooses by (default: as shown)")
     made.add_argument("--outputs", default=OUTPUTS, help="paths.outputs of the runs (default: outputs)")
+    made.add_argument("--from", dest="source", metavar="FILE", help="of scripts/collect.py, in place of outputs/runs")
     made.add_argument(
         "--data",
         default=default_data(),
@@ -134,7 +137,7 @@ class Report:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.outputs = Path(options.outputs)
-        self.store = Store(self.outputs)
+        self.store: Source = Collection(options.source) if options.source else Store(self.outputs)
         self.own = own_folder(options.config_dir)
         self._presets: dict[str, Preset] = {}
 
@@ -274,7 +277,9 @@ class Report:
         return [replace(sheet, notes=[*sheet.notes, *code_notes(done(results)), *damage_notes(results)])]
 
     def _command(self, kind: str, name: str, readout: str | None) -> str:
-        """The commands that make a file again, from training on."""
+        """The commands that make a file again, from training on, or from what was collected."""
+        if self.options.source:
+            return self._report_command(f"--{kind}", name, readout)
         place = [f"paths.outputs={self.options.outputs}"] if self.options.outputs != OUTPUTS else []
         own = ["--config-dir", self.options.config_dir] if self.own else []
         train = ["-m", *own, f"+paper={self.options.paper}/{name}", *self.options.overrides, *place]
@@ -290,7 +295,7 @@ class Report:
             "--by": options.by,
             "--readout": readout if kind else options.readout,
             "--format": options.format, "--outputs": options.outputs if options.outputs != OUTPUTS else None,
-            "--data": data, "--config-dir": options.config_dir,
+            "--from": options.source, "--data": data, "--config-dir": options.config_dir,
         }  # fmt: skip
         words = [word for key, value in said.items() if value for word in (key, value)]
         words += ["--tuned"] if options.tuned else []
@@ -317,12 +322,13 @@ class Report:
 
 
 def _those_run(make: Callable[[str], T], names: Sequence[str]) -> list[T]:
-    """Makes what has records; what lacks them is named on stderr and left out."""
+    """Makes what has records, and the files beside them that it needs; what lacks them is named on stderr and left
+    out."""
     made = []
     for name in names:
         try:
             made.append(make(name))
-        except NothingRun as error:
+        except (NothingRun, NotCollected) as error:
             print(f"left out: {error}", file=sys.stderr)
     return made
 

@@ -32,7 +32,7 @@ from imbalance_bench.store import Damaged
 
 if TYPE_CHECKING:
     from imbalance_bench.presets import Preset
-    from imbalance_bench.store import Store
+    from imbalance_bench.report.records.collected import Source
 
 __all__ = ["DRAWINGS", "bars", "figure"]
 
@@ -53,7 +53,7 @@ SCHEMATICS = tuple(f.__name__ for f in DIAGRAMS)  # no run stands behind them
 NO_READOUT = ("convergence", "added_samples", "over_iterates")
 
 
-def figure(preset: Preset, store: Store, readout: str | None = None, command: str = "") -> Drawing:
+def figure(preset: Preset, store: Source, readout: str | None = None, command: str = "") -> Drawing:
     """The figure of a preset, from records alone.
 
     Raises:

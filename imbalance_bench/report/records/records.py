@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -16,8 +14,10 @@ import numpy as np
 
 from imbalance_bench import calibration, origin, scoring
 from imbalance_bench.errors import BenchError
-from imbalance_bench.index import Entry, entries_of
-from imbalance_bench.store import CellFolder, Damaged, Record, Store, file_of, remedy
+from imbalance_bench.index import entries_of
+from imbalance_bench.report.records.collected import Collected, Collection, Source, numbers_of
+from imbalance_bench.select import select
+from imbalance_bench.store import CellFolder, Damaged, Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +30,7 @@ COLUMNS = (
 )  # fmt: skip
 KEY = slice(COLUMNS.index("iterate"), COLUMNS.index("value"))
 VALUE = COLUMNS.index("value")
+Cell = CellFolder | Collected
 Values = dict[tuple[str, str, str], list[float]]  # (readout, class group, metric) → a number a run
 LOWER_IS_BETTER = {
     "mse", "mae", "ece", "cost", "cost_tuned", *scoring.OF_PROBABILITIES,
@@ -124,27 +125,13 @@ def numbers(record: Record, part: str = "test") -> list[tuple[Any, ...]]:
 
 
 def _numbers(record: Record, part: str) -> list[tuple[Any, ...]]:
-    name = "metrics.csv"
     labels = [record["labels"][label] for label in LABELS]
     hashes = {run["run"]: run["subset_hash"] for run in record["runs"]}
     rows, places = [], {}
-    text = file_of(record, name)
-    try:
-        table = csv.reader(io.StringIO(text.decode(), newline=""))
-        header = next(table, [])
-        columns = ("run", "fold", "repeat", "iterate", "class_group", "metric", "value")
-        chosen = itemgetter(*map(header.index, columns))
-        of = header.index("part") if "part" in header else None  # earlier records do not say
-        for row in filter(None, table):
-            if (row[of] if of is not None else "test") != part:
-                continue
-            number, fold, repeat, readout, group, metric, value = chosen(row)
-            run = int(number)
-            place = (record["id"], *labels, run, int(fold), int(repeat), readout)
-            places[place] = run
-            rows.append((*place, group, metric, float(value or "nan"), hashes[run]))
-    except (IndexError, KeyError, ValueError, csv.Error) as error:
-        raise Damaged(record["path"] / name, f"is damaged ({error})", remedy(record, name)) from error
+    for _, run, fold, repeat, readout, group, metric, value in numbers_of(record, part):
+        place = (record["id"], *labels, run, fold, repeat, readout)
+        places[place] = run
+        rows.append((*place, group, metric, value, hashes[run]))
     if part != "test":
         return rows
     facts = {run["run"]: _generated(run.get("info") or {}) for run in record["runs"]}
@@ -156,14 +143,24 @@ def _numbers(record: Record, part: str) -> list[tuple[Any, ...]]:
 
 
 def survey(
-    store: Store, wanted: Callable[[list[Entry]], list[Entry]], note: Callable[[Record], object] | None = None
+    source: Source, filters: Sequence[str], note: Callable[[Record], object] | None = None
 ) -> tuple[list[Record], list[Damaged]]:
-    """The wanted records, each with whole numbers and one an id (the newest), and why others do not count. ``note`` is
-    told of each that is done, once; its numbers are then let go, since there may be many records (None: they are kept).
+    """The records that match ``filters``, each with whole numbers and one an id (the newest), and why others do not
+    count. ``note`` is told of each that is done, once; its numbers are then let go, since there may be many records
+    (None: they are kept).
     """
-    entries, damaged = entries_of(store)
-    records, more = _read((entry.cell for entry in wanted(entries)), note)
+    found, damaged = names_of(source)
+    chosen = select(found, filters, itemgetter(0)) if found else []
+    records, more = _read((cell for _, cell in chosen), note)
     return records, damaged + more
+
+
+def names_of(source: Source) -> tuple[list[tuple[dict[str, str], Cell]], list[Damaged]]:
+    """The cells that are done or declined, each after what it is selected by, and why others do not count."""
+    if isinstance(source, Collection):
+        return [(cell.names, cell) for cell in source.cells()], []
+    entries, damaged = entries_of(source)
+    return [(entry.names, entry.cell) for entry in entries], damaged
 
 
 def _sharing(record: Record, parts: dict[str, Any]) -> Record:
@@ -177,9 +174,7 @@ def _sharing(record: Record, parts: dict[str, Any]) -> Record:
     return record | {"config": config} | {key: shared(record[key]) for key in equal if key in record}
 
 
-def _read(
-    cells: Iterable[CellFolder], note: Callable[[Record], object] | None = None
-) -> tuple[list[Record], list[Damaged]]:
+def _read(cells: Iterable[Cell], note: Callable[[Record], object] | None = None) -> tuple[list[Record], list[Damaged]]:
     """The records of cells as ``survey`` has them; they share what is equal in them."""
     parts: dict[str, Any] = {}
     records: list[Record] = []
@@ -261,7 +256,7 @@ class CellState:
         return "not finished" if self.state in ("running", "started") else self.state
 
 
-def cell_states(cells: Iterable[PlannedCell], store: Store) -> list[CellState]:
+def cell_states(cells: Iterable[PlannedCell], store: Source) -> list[CellState]:
     """Looks every cell of a grid up in the store, in the grid's order."""
     cells = list(cells)
     ids = {cell.id for cell in cells}
@@ -271,7 +266,7 @@ def cell_states(cells: Iterable[PlannedCell], store: Store) -> list[CellState]:
     return [_state(cell, whole.get(cell.id), broken.get(cell.id), store) for cell in cells]
 
 
-def _state(cell: PlannedCell, record: Record | None, damaged: Damaged | None, store: Store) -> CellState:
+def _state(cell: PlannedCell, record: Record | None, damaged: Damaged | None, store: Source) -> CellState:
     if record is not None:
         return CellState(cell, record["status"], record, record.get("reason") or "")
     if damaged is not None:
@@ -318,10 +313,12 @@ def provenance_lines(records: Iterable[Record], command: str) -> list[str]:
     versions = [f"{name} {v}" for name, v in packages]
     versions += sorted({f"Python {p['python']}" for p in sources if p.get("python")})
     dates = sorted(str(p["date"])[:10] for p in sources if p.get("date"))
+    files = sorted({str(record["path"].parent) for record in records if "collected" in record})
     seconds = sum(record["seconds"] for record in records)
     runs = sum(len(record["runs"]) for record in records)
     return [
         f"command: {command}",
+        *(f"records: {file}" for file in files),
         f"hardware: {listed(p.get('hardware') for p in sources)}",
         f"device: {listed(r.get('device') for r in records)}",
         f"dates of the runs: {' to '.join(dict.fromkeys((dates[0], dates[-1]))) if dates else 'not recorded'}",

@@ -20,7 +20,7 @@ from imbalance_bench.report.sheets.tuned import Row, tuned_rows
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imbalance_bench.store import Store
+    from imbalance_bench.report.records.collected import Source
 
 CHANCE = 0.05  # adjusted p below which a difference counts
 DEFAULT = "cross_entropy"
@@ -31,7 +31,7 @@ STRONG = (
 
 
 def advice(
-    store: Store,
+    store: Source,
     filters: Sequence[str] = (),
     readout: str | None = None,
     metric: str | None = None,

@@ -18,7 +18,7 @@ from imbalance_bench.store import Damaged, arrays, has_file
 
 if TYPE_CHECKING:
     from imbalance_bench.presets import Preset
-    from imbalance_bench.store import Store
+    from imbalance_bench.report.records.collected import Source
 
 TEXTS = re.compile(r"run(\d+)_texts_class(\d+)")  # of artifacts: (n, 2) strings, source and what was made of it
 
@@ -45,7 +45,7 @@ class ExamplesSpec:
     readings: list | None = None
 
 
-def examples(preset: Preset, store: Store, command: str = "") -> Sheet:
+def examples(preset: Preset, store: Source, command: str = "") -> Sheet:
     """The examples of a preset whose ``paper`` node is an ``ExamplesSpec``: a block a cell.
 
     Raises:

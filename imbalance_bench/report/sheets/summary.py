@@ -17,16 +17,16 @@ from imbalance_bench.report.sheet import Footnotes, Sheet
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import Score, mark_best, metric_title
 from imbalance_bench.report.sheets.tables import explain, grid
-from imbalance_bench.select import select
 
 if TYPE_CHECKING:
-    from imbalance_bench.store import Damaged, Store
+    from imbalance_bench.report.records.collected import Source
+    from imbalance_bench.store import Damaged
 
 DATA = "data"  # beside the parts of a config: what the user's own data held
 
 
 def summary(
-    store: Store,
+    store: Source,
     filters: Sequence[str] = (),
     readout: str | None = None,
     command: str = "",
@@ -37,7 +37,7 @@ def summary(
     other options have those options appended (``focal gamma=5``).
 
     Args:
-        filters: as of ``select``, e.g. ``dataset=ecoli,oil`` or ``method=smote*``.
+        filters: as of ``select.select``, e.g. ``dataset=ecoli,oil`` or ``method=smote*``.
         readout: ``last`` (also for None) or ``best``.
         metric: any of the records, in place of the one that heads each row.
         group: of classes, in place of the headline's.
@@ -92,13 +92,11 @@ def summary(
 
 
 def surveyed(
-    store: Store, filters: Sequence[str], note: Callable[[Record], object] | None = None
+    store: Source, filters: Sequence[str], note: Callable[[Record], object] | None = None
 ) -> tuple[list[Record], list[Damaged]]:
     """The records that match ``filters``, and why others do not count; ``note`` as of ``records.survey``. Raises
     BenchError where there is none."""
-    records, damaged = frames.survey(
-        store, lambda found: select(found, filters, lambda entry: entry.names) if found else [], note
-    )
+    records, damaged = frames.survey(store, filters, note)
     if not records:
         raise BenchError(
             f"no records under {store.runs}{f' that match {chr(32).join(filters)}' if filters else ''}: run "

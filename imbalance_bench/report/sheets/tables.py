@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from imbalance_bench.presets import Preset
-    from imbalance_bench.store import Store
+    from imbalance_bench.report.records.collected import Source
 
 FLAG = "†"  # beside a printed number of another data set
 
@@ -107,7 +107,7 @@ class TableSpec:
 
 
 def table(
-    preset: Preset, store: Store, readout: str | None = None, command: str = "", data: Path = Path("data")
+    preset: Preset, store: Source, readout: str | None = None, command: str = "", data: Path = Path("data")
 ) -> Sheet:
     """The table of a preset, from records alone; one that is ``counted``, from the data sets under ``data``.
 

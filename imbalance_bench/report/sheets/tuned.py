@@ -33,7 +33,8 @@ from imbalance_bench.report.sheets.summary import (
 )
 
 if TYPE_CHECKING:
-    from imbalance_bench.store import Damaged, Store
+    from imbalance_bench.report.records.collected import Source
+    from imbalance_bench.store import Damaged
 
 COLUMNS = ("chosen on validation", "chosen on test", "optimism", "best single option on test")
 
@@ -84,7 +85,7 @@ class Rows:
         return [row for row in self.rows if row.tuned is not None]
 
 
-def tuned_rows(store: Store, filters: Sequence[str], readout: str, metric: str | None, by: str | None) -> Rows:
+def tuned_rows(store: Source, filters: Sequence[str], readout: str, metric: str | None, by: str | None) -> Rows:
     """The rows of ``tuned_table``, which has the same arguments and errors."""
     records, damaged = surveyed(store, filters)
     records, places, superseded = _placed(records)
@@ -107,7 +108,7 @@ def tuned_rows(store: Store, filters: Sequence[str], readout: str, metric: str |
 
 
 def tuned_table(
-    store: Store,
+    store: Source,
     filters: Sequence[str] = (),
     readout: str | None = None,
     command: str = "",

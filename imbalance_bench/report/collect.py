@@ -1,0 +1,131 @@
+"""scripts/collect.py: gathers records and their numbers in one file, which report.py --from reads."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from imbalance_bench.arguments import ArgumentParser
+from imbalance_bench.conf_files import own_folder
+from imbalance_bench.errors import BenchError
+from imbalance_bench.presets import load_preset, presets
+from imbalance_bench.report.records.collected import Collection, Row, numbers_of, text_of, write
+from imbalance_bench.report.records.records import Cell, date, left_out, names_of
+from imbalance_bench.select import select
+from imbalance_bench.store import OUTPUTS, Damaged, Record, Store
+
+DESCRIPTION = """\
+Gathers records and every number of their runs in one file, outputs/records/<name>.parquet, small enough to commit.
+
+  collect.py --paper dos                          the cells of all presets of a paper: outputs/records/dos.parquet
+  collect.py --name mine                          everything that was run
+  collect.py dataset=ecoli,oil --name mine        some of it
+  report.py --from outputs/records/dos.parquet --paper dos      the paper's claims and tables from there
+
+A file that is there is extended: its cells stay, and one that was run again, or scored again, is replaced. Predictions,
+training curves and models stay in the run folders.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0, or 1 after one message to stderr."""
+    made = ArgumentParser("collect.py", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--paper", help="a folder of conf/paper, or of FOLDER/paper: the cells of its presets")
+    made.add_argument("--name", help="of the file (default: the paper's)")
+    made.add_argument("--outputs", default=OUTPUTS, help="paths.outputs of the runs (default: outputs)")
+    made.add_argument("--config-dir", metavar="FOLDER", help="presets of your own, as for train.py")
+    made.add_argument("wanted", nargs="*", metavar="group=label|ID", help="cells, e.g. method=smote dataset=ecoli")
+    options = made.parse_intermixed_args(arguments)
+    try:
+        store = Store.named(options.outputs)
+        path = _path(options)
+        print(collect(store, path, options.wanted, _ids(options)))
+    except BenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _path(options: Any) -> Path:
+    name = options.name or options.paper
+    if not name:
+        raise BenchError("say what the file is to be called: --name mine, or --paper for the cells of a paper")
+    if not re.fullmatch(r"\w[\w.,=+-]*", name):
+        raise BenchError(f"--name {name}: of letters, digits and _ . , = + -; it lies under <outputs>/records")
+    return Path(options.outputs, "records", f"{name}.parquet")
+
+
+def _ids(options: Any) -> set[str] | None:
+    """The cells of a paper; None where none is asked for."""
+    if not options.paper:
+        return None
+    own = own_folder(options.config_dir)
+    return {
+        cell.id for name in presets(options.paper, own=own) for cell in load_preset(options.paper, name, [], own).cells
+    }
+
+
+def collect(store: Store, path: Path, wanted: Sequence[str] = (), ids: set[str] | None = None) -> str:
+    """Writes the cells that match ``wanted`` (and are of ``ids``) into a file, beside those that it has; a line that
+    says what became of it. Records that do not count are named on stderr, and what the file has of them stays.
+
+    Raises:
+        BenchError: there is no such record; the file cannot be read or written.
+    """
+    found, damaged = names_of(store)
+    if ids is not None:
+        found = [one for one in found if one[0]["id"] in ids]
+        damaged = [error for error in damaged if error.folder.name in ids]
+    new: dict[str, list[Cell]] = {}
+    for names, cell in select(found, wanted, itemgetter(0)) if found else []:
+        new.setdefault(names["id"], []).append(cell)
+    had = {cell.names["id"]: cell for cell in Collection(path).cells()} if new and path.exists() else {}
+    names_by_id = {cell_id: cell.names for cell_id, cell in had.items()} | {
+        n["id"]: n for n, _ in found if n["id"] in new
+    }
+    count = dict.fromkeys(("new", "replaced", "as before", "numbers"), 0)
+
+    def cells() -> Iterator[tuple[dict[str, str], list[Row]]]:
+        for cell_id in sorted(names_by_id, key=lambda one: store.cell(names_by_id[one], one).path.parts):
+            old = had.get(cell_id)
+            kept = _newest(new.get(cell_id, ()), damaged)
+            if old is not None and (kept is None or kept[0]["date"] < old.texts["date"]):
+                kept = old.texts | {"record": old.text()}, old.rows()
+            if kept is not None:
+                same = old is not None and kept[0]["record"] == old.text()
+                count["new" if old is None else "as before" if same else "replaced"] += 1
+                count["numbers"] += len(kept[1])
+                yield kept
+        if not count["new"] and not had:
+            notes = "".join(f"\n  {note}" for note in left_out(damaged))
+            raise BenchError(f"no records{' of these cells' if ids is not None else ''} under {store.runs}{notes}")
+
+    write(path, cells())
+    for note in left_out(damaged):
+        print(note, file=sys.stderr)
+    numbers = count.pop("numbers")
+    what = ", ".join(f"{many:,} {state}" for state, many in count.items() if many)
+    return f"{path}: {what}; {numbers:,} numbers, {path.stat().st_size / 1e3:,.0f} kB"
+
+
+def _newest(cells: Iterable[Cell], damaged: list[Damaged]) -> tuple[dict[str, str], list[Row]] | None:
+    """The newest of the records of one id as the file has it; why others do not count is added to ``damaged``."""
+    newest: tuple[Record, list[Row]] | None = None
+    for cell in cells:
+        try:
+            record = cell.record()
+            rows = numbers_of(record) if record is not None and record["status"] == "done" else []
+        except Damaged as error:
+            damaged.append(error)
+            continue
+        if record is not None and (newest is None or date(newest[0]) < date(record)):
+            newest = record, rows
+    if newest is None:
+        return None
+    record, rows = newest
+    return {**record["labels"], "id": record["id"], "date": date(record), "record": text_of(record)}, rows
