@@ -174,10 +174,10 @@ def ranking_scores(log_probs: np.ndarray, c: int) -> np.ndarray:
     log_probs = np.asarray(log_probs, dtype=np.float64)
     if log_probs.shape[1] == 2:
         return log_probs[:, c] - log_probs[:, 1 - c]
-    own, rest = log_probs[:, c], np.delete(log_probs, c, axis=1)
-    not_own = np.where(
-        own > SATURATED, np.logaddexp.reduce(rest, axis=1), np.log(-np.expm1(np.minimum(own, SATURATED)))
-    )
+    own = log_probs[:, c]
+    not_own = np.log(-np.expm1(np.minimum(own, SATURATED)))
+    near = own > SATURATED
+    not_own[near] = np.logaddexp.reduce(np.delete(log_probs[near], c, axis=1), axis=1)
     return own - not_own
 
 
@@ -206,7 +206,7 @@ def log_loss(labels: np.ndarray, log_probs: np.ndarray) -> float:
     """Mean of -log p(label) in nats; p clipped to [eps, 1 - eps], float64's eps, as scikit-learn does."""
     eps = np.finfo(np.float64).eps
     own = np.asarray(log_probs, dtype=np.float64)[np.arange(len(labels)), labels]
-    return float(-np.clip(own, np.log(eps), np.log1p(-eps)).mean())
+    return float(-np.minimum(np.maximum(own, math.log(eps)), math.log1p(-eps)).mean())
 
 
 def expected_calibration_error(labels: np.ndarray, log_probs: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
@@ -218,7 +218,7 @@ def expected_calibration_error(labels: np.ndarray, log_probs: np.ndarray, bins: 
     log_probs = np.asarray(log_probs, dtype=np.float64)
     confidence = np.exp(log_probs.max(axis=1))
     correct = log_probs.argmax(axis=1) == labels
-    edges = np.linspace(0, 1, bins + 1)
+    edges = _edges(bins)
     # rounding may push a probability just past 1: the clip keeps it in the last bin
     bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     gap = np.bincount(bin_of, weights=correct - confidence, minlength=bins)
@@ -272,11 +272,16 @@ def _equal_mass_errors(events: np.ndarray, p: np.ndarray) -> list[float]:
     return [float(error[some].sum() / p.shape[1]) for error, some in zip(each, rows > 0)]
 
 
+@cache
+def _edges(bins: int) -> np.ndarray:
+    return np.linspace(0, 1, bins + 1)
+
+
 def _bins_of_equal_mass(events: np.ndarray, p: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Rows, sums of probabilities, and events in each bin (k, bins) of each row of probabilities ``p`` (k, n)."""
     k, n = p.shape
     # As np.quantile has them, to the last digit, at a fraction of its time for few rows.
-    at = np.linspace(0, 1, bins + 1)[1:-1] * (n - 1)
+    at = _edges(bins)[1:-1] * (n - 1)
     below, ordered = at.astype(np.int64), np.sort(p, axis=1)
     t, low, high = at - below, ordered[:, below], ordered[:, np.minimum(below + 1, n - 1)]
     edges = np.where(t < 0.5, low + (high - low) * t, high - (high - low) * (1 - t))
@@ -340,14 +345,20 @@ def _precision_recall(tp: np.ndarray, fp: np.ndarray) -> tuple[np.ndarray, np.nd
 def _average_precision(tp: np.ndarray, fp: np.ndarray) -> float:
     if not tp[-1]:
         return float("nan")
-    return float(np.sum(np.diff(tp, prepend=0) * (tp / (tp + fp))) / tp[-1])
+    gained = tp - _before(tp)
+    return float(np.sum(gained * (tp / (tp + fp))) / tp[-1])
 
 
 def _auc_roc(tp: np.ndarray, fp: np.ndarray) -> float:
     if not tp[-1] or not fp[-1]:
         return float("nan")
-    heights = tp + np.append(0, tp[:-1])
-    return float(np.sum(np.diff(fp, prepend=0) * heights) / (2 * tp[-1] * fp[-1]))
+    widths, heights = fp - _before(fp), tp + _before(tp)
+    return float(np.sum(widths * heights) / (2 * tp[-1] * fp[-1]))
+
+
+def _before(counts: np.ndarray) -> np.ndarray:
+    """Cumulative counts one threshold earlier."""
+    return np.concatenate([[0], counts[:-1]])
 
 
 def _one_vs_rest(
@@ -415,7 +426,12 @@ def _curve_summaries(tp: np.ndarray, fp: np.ndarray) -> dict[str, float]:
 
 def _mean_over(table: Sequence[dict[str, float]]) -> dict[str, float]:
     """Each metric's mean over the classes (rows of ``table``) in which it is defined."""
-    return {metric: _mean_of_defined([row[metric] for row in table]) for metric in table[0]}
+    values = np.array([list(row.values()) for row in table]).T.copy()
+    means = np.add.reduce(values, axis=1) / len(table)  # nan where any of them is
+    return {
+        metric: _mean_of_defined(of_metric.tolist()) if math.isnan(mean) else mean
+        for metric, mean, of_metric in zip(table[0], means.tolist(), values)
+    }
 
 
 def _mean_of_defined(values: Sequence[float]) -> float:
