@@ -304,15 +304,16 @@ class CellFolder:
         return False
 
 
-def counted(record: Record, path: Path) -> Record:
-    """A record as readers have it, with its folder under "path"; ``path``: of its file.
+def counted(record: Record, path: Path, again: str = "delete its folder and run again") -> Record:
+    """A record as readers have it, with its folder under "path"; ``path``: of its file; ``again``: how to make an older
+    one anew.
 
     Raises:
         Damaged: it is of another schema.
     """
     if record["schema"] != SCHEMA:
         what = f"has schema {record['schema']}, numbers of this code have {SCHEMA}"
-        cure = "delete its folder and run again" if record["schema"] < SCHEMA else "it is of newer code: use that"
+        cure = again if record["schema"] < SCHEMA else "it is of newer code: use that"
         raise Damaged(path, what, cure, state="outdated")
     # Labels that YAML read as numbers were written by earlier versions.
     labels = {group: str(label) for group, label in record["labels"].items()}

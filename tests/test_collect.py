@@ -249,7 +249,7 @@ def test_records_that_do_not_count_are_named_and_what_was_collected_stays(tmp_pa
     assert len(summary(Collection(path)).frame) == 3
     shutil.rmtree(good)
     shutil.rmtree(old)
-    with pytest.raises(BenchError, match="no records under .*\n  Left out, damaged"):
+    with pytest.raises(BenchError, match="no records under .*: train.py runs them\n  Left out, damaged"):
         collect(Store(tmp_path), tmp_path / "new.parquet")
     assert not list(tmp_path.glob("*new.parquet*"))
 
@@ -258,7 +258,9 @@ def test_records_of_another_schema_in_a_file_are_left_out(tmp_path, monkeypatch)
     write(tmp_path, cell("focal"), [0.5])
     collect(Store(tmp_path), tmp_path / "a.parquet")
     monkeypatch.setattr("imbalance_bench.store.SCHEMA", SCHEMA + 1)
-    with pytest.raises(BenchError, match=r"no records under .*a\.parquet.*\n  Left out, outdated: .*has schema 2"):
+    with pytest.raises(
+        BenchError, match=r"no records under .*\n  Left out, outdated: .*schema 2.*: run and collect the"
+    ):
         summary(Collection(tmp_path / "a.parquet"))
 
 

@@ -103,7 +103,8 @@ def collect(store: Store, path: Path, wanted: Sequence[str] = (), ids: set[str] 
                 yield kept
         if not count["new"] and not had:
             notes = "".join(f"\n  {note}" for note in left_out(damaged))
-            raise BenchError(f"no records{' of these cells' if ids is not None else ''} under {store.runs}{notes}")
+            what = "no records of these cells" if ids is not None else "no records"
+            raise BenchError(f"{what} under {store.runs}: train.py runs them{notes}")
 
     write(path, cells())
     for note in left_out(damaged):

@@ -65,7 +65,7 @@ class Collected:
         """As of ``store.CellFolder``, with this cell under "collected". Raises Damaged where its schema is another."""
         with _reading(self.source.runs):
             record = json.loads(self.text())
-        return counted(record, self.path / "record.json") | {"collected": self}
+        return counted(record, self.path / "record.json", "run and collect the cell again") | {"collected": self}
 
     def rows(self) -> list[Row]:
         """Its numbers, of all parts."""
