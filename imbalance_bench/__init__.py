@@ -1,3 +1,27 @@
-"""Experiments on learning from imbalanced classes: see README.md for the command line."""
+"""Experiments on learning from imbalanced classes: see README.md for the command line. The names below are the same as
+functions; each is imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imbalance_bench.api import compare, records, run
+    from imbalance_bench.errors import BenchError
+    from imbalance_bench.estimator import ImbalanceClassifier
 
 __version__ = "0.1.0"
+__all__ = ["BenchError", "ImbalanceClassifier", "compare", "records", "run"]
+
+_PLACES = {"BenchError": "errors", "ImbalanceClassifier": "estimator", "compare": "api", "records": "api", "run": "api"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

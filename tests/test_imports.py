@@ -66,6 +66,8 @@ MAY = {
     ),
     "bench": "conf_files config data devices engine identity index methods neighbours registry run store",
     "train": "conf_files sweep",
+    "api": "conf_files config errors report run store",
+    "estimator": "api data engine errors seeds",
     "__main__": "errors interrupts",
     "scripts": "__main__ bench errors interrupts",
 }  # fmt: skip

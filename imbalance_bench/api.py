@@ -1,0 +1,111 @@
+"""The commands as functions: ``run``, ``records``, ``compare``. The package offers them by these names."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imbalance_bench.conf_files import hydra_started
+from imbalance_bench.errors import BenchError
+from imbalance_bench.store import CellFolder, Record, Store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imbalance_bench.config import Config
+
+
+def composed(*overrides: str, config_dir: str | Path | None = None) -> Config:
+    """The configuration of one cell, of the same words that ``train`` takes."""
+    from hydra import compose
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    from imbalance_bench.conf_files import ConfFiles
+    from imbalance_bench.config import from_omegaconf
+
+    with hydra_started(Path(config_dir) if config_dir else None) as loader:
+        files = ConfFiles(loader, overrides)
+        try:
+            files.parsed(overrides)
+            return from_omegaconf(compose("config", list(overrides)))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise BenchError(files.explain(error)) from error
+
+
+def run(*overrides: str, config_dir: str | Path | None = None) -> Record:
+    """Trains one cell, unless it is done, and returns its record.
+
+    Args:
+        overrides: as on the command line, ``"method=focal", "dataset=ecoli", "method.gamma=5"``.
+        config_dir: a folder of your own options.
+
+    Returns:
+        What record.json holds (labels, config, headline, runs, provenance), and its folder under "path".
+
+    Raises:
+        BenchError: an override is mistyped, the cell failed, or another process trains it.
+
+    >>> record = run("method=focal", "trainer.epochs=2", "device=cpu")
+    >>> record["labels"]["dataset"], record["headline"]["metric"], len(record["runs"])
+    ('breast_cancer', 'auc_pr', 4)
+    """
+    from imbalance_bench.run import run_cell
+
+    outcome = run_cell(composed(*overrides, config_dir=config_dir))
+    record = CellFolder(outcome.path).record() if outcome.status in ("done", "skipped", "declined") else None
+    if record is None:
+        raise BenchError(outcome.line())
+    return record
+
+
+def records(*wanted: str, outputs: str | Path = "outputs") -> pd.DataFrame:
+    """The numbers of finished cells, of test rows.
+
+    Args:
+        wanted: as for ``report``, ``"method=focal,ldam", "dataset=ecoli"``; nothing: all there are.
+        outputs: the folder that holds runs/.
+
+    Returns:
+        One row a number: labels (method, dataset, ...), run, fold, repeat, iterate, class_group, metric, value.
+
+    >>> record = run("method=focal", "trainer.epochs=2", "device=cpu")
+    >>> numbers = records("method=focal").query("metric == 'auc_pr' and class_group == 'positive'")
+    >>> numbers[["run", "iterate"]].drop_duplicates().groupby("iterate").size().to_dict()
+    {'best': 4, 'last': 4}
+    """
+    from imbalance_bench.report.records.records import tidy
+    from imbalance_bench.report.sheets.summary import surveyed
+
+    return tidy(surveyed(Store(outputs), wanted)[0])
+
+
+def compare(
+    *wanted: str, metric: str | None = None, readout: str = "last", outputs: str | Path = "outputs"
+) -> pd.DataFrame:
+    """What ``report`` prints of your own runs, as numbers: a row a cell with mean, sd, runs and whether it is the best
+    of its data set. Refuses to mix what is not comparable.
+
+    Args:
+        wanted, outputs: as of ``records``.
+        metric: any of the records; None: the one that heads each cell.
+        readout: "last" or "best".
+
+    >>> for method in ("cross_entropy", "focal"):
+    ...     record = run(f"method={method}", "trainer.epochs=2", "device=cpu")
+    >>> table = compare("dataset=breast_cancer", metric="f1")
+    >>> sorted(table["method"]), set(table["runs"])
+    (['cross_entropy', 'focal'], {4})
+    """
+    from imbalance_bench.report.sheets.summary import summary
+
+    return summary(Store(outputs), wanted, readout, metric=metric).frame
+
+
+@cache  # a grid search fits the same many times
+def parts_of_training(overrides: tuple[str, ...]) -> dict[str, Any]:
+    """The objects that words such as ``method=focal`` describe, by group, and the device."""
+    config = composed(*overrides)
+    groups = ("method", "backbone", "trainer", "ratio")
+    return {group: config.component(group) for group in groups} | {"device": config.device}

@@ -1,0 +1,102 @@
+"""The package as functions, and a method as a classifier of scikit-learn's."""
+
+from __future__ import annotations
+
+import doctest
+import pickle
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_classification
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
+
+import imbalance_bench
+from imbalance_bench import BenchError, ImbalanceClassifier, api, estimator
+
+QUICK = ("trainer.epochs=12", "trainer.lr=1e-2", "trainer.batch_size=64")
+
+
+def small(**options):
+    return ImbalanceClassifier(**{"overrides": QUICK, "device": "cpu"} | options)
+
+
+@pytest.fixture(scope="module")
+def rare():
+    """Rows of two classes, the first of which is the rarer, and named last."""
+    x, y = make_classification(300, 6, weights=[0.9], random_state=0, class_sep=2.0)
+    return x, np.where(y == 1, "a rare one", "other")
+
+
+def test_the_names_of_the_package():
+    assert set(imbalance_bench.__all__) <= set(dir(imbalance_bench))
+    assert all(callable(getattr(imbalance_bench, name)) for name in imbalance_bench.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'runs'"):
+        imbalance_bench.runs  # noqa: B018
+
+
+@pytest.mark.parametrize("module", [api, estimator])
+def test_the_examples_run_as_they_stand(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {name: getattr(imbalance_bench, name) for name in imbalance_bench.__all__}
+    found = doctest.testmod(module, extraglobs=names)
+    assert found.attempted > 2
+    assert not found.failed
+
+
+def test_a_cell_that_fails_is_an_error(tmp_path):
+    with pytest.raises(BenchError, match="did you mean focal"):
+        imbalance_bench.run("method=focall")
+    with pytest.raises(BenchError, match="method.gamma=-1 must be"):
+        imbalance_bench.run("method=focal", "method.gamma=-1", f"paths.outputs={tmp_path}")
+
+
+@pytest.mark.slow
+def test_scikit_learns_own_checks():
+    check_estimator(small(), on_skip=None)
+
+
+def test_some_of_scikit_learns_own_checks():
+    from sklearn.utils import estimator_checks as checks
+
+    for check in (
+        checks.check_estimators_nan_inf,
+        checks.check_estimators_overwrite_params,
+        checks.check_estimators_pickle,
+        checks.check_fit2d_1sample,
+        checks.check_classifiers_one_label,
+        checks.check_n_features_in_after_fitting,
+    ):
+        check("ImbalanceClassifier", small())
+
+
+@pytest.mark.parametrize("method", ["cross_entropy", "random_oversampling", "explicit_gradient", "random_forest"])
+def test_the_rarer_class_is_the_positive_one_and_names_come_back(method, rare):
+    x, y = rare
+    model = small(method=method).fit(x, y)
+    assert list(model.classes_) == ["a rare one", "other"]
+    assert model.score(x, y) > 0.9
+    assert model.predict_proba(x)[y == "a rare one", 0].mean() > model.predict_proba(x)[y == "other", 0].mean() + 0.3
+
+
+def test_in_a_pipeline_under_a_grid_search(rare):
+    x, y = rare
+    grid = {"imbalanceclassifier__method": ["cross_entropy", "balanced_softmax"]}
+    search = GridSearchCV(make_pipeline(StandardScaler(), small(scale="none")), grid, cv=2, scoring="balanced_accuracy")
+    assert search.fit(x, y).best_score_ > 0.8
+
+
+def test_a_model_is_pickled(rare):
+    x, y = rare
+    model = small().fit(x, y)
+    assert (pickle.loads(pickle.dumps(model)).predict_proba(x) == model.predict_proba(x)).all()
+
+
+def test_what_a_method_cannot_do(rare):
+    x, y = rare
+    with pytest.raises(BenchError, match="needs texts as token ids"):
+        small(method="word_augmentation").fit(x, y)
+    with pytest.raises(BenchError, match="readout='best': method=random_forest has last"):
+        small(method="random_forest", readout="best").fit(x, y)
