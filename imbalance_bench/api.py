@@ -51,7 +51,7 @@ def run(*overrides: str, config_dir: str | Path | None = None) -> Record:
     >>> record["labels"]["dataset"], record["headline"]["metric"], len(record["runs"])
     ('breast_cancer', 'auc_pr', 4)
     """
-    from imbalance_bench.run import run_cell
+    from imbalance_bench.cells import run_cell
 
     outcome = run_cell(composed(*overrides, config_dir=config_dir))
     record = CellFolder(outcome.path).record() if outcome.status in ("done", "skipped", "declined") else None

@@ -14,8 +14,8 @@ import torch
 from imbalance_bench import checkpoints, interrupts, kept
 from imbalance_bench.checkpoints import ASIDE, LIST, NAME, Checkpoints, Loop, going_on, part
 from imbalance_bench.errors import BenchError
-from imbalance_bench.run import run_cell
-from imbalance_bench.run.programs import run_cells
+from imbalance_bench.cells import run_cell
+from imbalance_bench.cells.programs import run_cells
 from imbalance_bench.store import Store, atomic_write
 from tests.cells import cell
 from tests.commands import shared
@@ -334,7 +334,7 @@ def test_a_cell_that_fails_begins_anew_unless_the_machine_was_at_fault(tmp_path,
     def fit(_):
         raise error
 
-    monkeypatch.setattr("imbalance_bench.run.fit", fit)
+    monkeypatch.setattr("imbalance_bench.cells.fit", fit)
     assert run_cell(cell(tmp_path)).status == "failed"
     assert bool(list(tmp_path.glob(f"runs/*/*/*/*/*/{NAME}"))) == left
 

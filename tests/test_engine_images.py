@@ -16,7 +16,7 @@ from imbalance_bench.engine.batches import Batch, Rows
 from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
-from imbalance_bench.run.recipe import fit_in_chunks
+from imbalance_bench.cells.recipe import fit_in_chunks
 from tests.tasks import backbone, method, task, trainer
 
 CPU = torch.device("cpu")

@@ -19,7 +19,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
 from imbalance_bench.methods.shared.estimators import Recipe
 from imbalance_bench.report.sheets.summary import summary
-from imbalance_bench.run import run_cell
+from imbalance_bench.cells import run_cell
 from imbalance_bench.store import Store
 from tests.cells import cell, composed
 from tests.tasks import method, task, trainer

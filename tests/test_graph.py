@@ -20,7 +20,7 @@ from imbalance_bench.engine.joint import Joint
 from imbalance_bench.engine.loop import Training
 from imbalance_bench.engine.monitor import Monitor
 from imbalance_bench.errors import BenchError
-from imbalance_bench.run import run_cell
+from imbalance_bench.cells import run_cell
 from imbalance_bench.store import Store
 from tests import simgpu
 from tests.cells import cell

@@ -47,7 +47,7 @@ MAY = {
         "backbones checkpoints config data engine errors identity metrics models neighbours options progress registry "
         "rounding scoring seeds slices"
     ),
-    "run": (
+    "cells": (
         "checkpoints config data devices engine errors identity metrics models objective origin plugins progress "
         "registry scoring slices store tally trackers"
     ),
@@ -60,13 +60,13 @@ MAY = {
         "scoring select store"
     ),
     "status": "arguments conf_files errors index presets progress select store",
-    "sweep": "conf_files config errors interrupts presets progress reference registry run store tally",
+    "sweep": "conf_files config errors interrupts presets progress reference registry cells store tally",
     "search": (
-        "conf_files config errors identity locks options presets registry report run store tally"
+        "conf_files config errors identity locks options presets registry report cells store tally"
     ),
-    "bench": "conf_files config data devices engine identity index methods neighbours registry run store",
+    "bench": "conf_files config data devices engine identity index methods neighbours registry cells store",
     "train": "conf_files sweep",
-    "api": "conf_files config errors report run store",
+    "api": "conf_files config errors report cells store",
     "estimator": "api data engine errors seeds",
     "__main__": "errors interrupts",
     "scripts": "__main__ bench errors interrupts",

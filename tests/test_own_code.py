@@ -16,7 +16,7 @@ from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.plugins import in_own_code
-from imbalance_bench.run import logged
+from imbalance_bench.cells import logged
 from tests.tasks import backbone, task, trainer
 
 TASKS = [task(0), task(1)]

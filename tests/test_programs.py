@@ -20,9 +20,9 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
 from imbalance_bench.methods.base import Method
 from imbalance_bench.registry import METHODS
-from imbalance_bench.run import Outcome, programs, run_cell
-from imbalance_bench.run.programs import Member, SharedData, alone, begun, fit_together, key, run_cells
-from imbalance_bench.run.recipe import Prepared, fit, prepare
+from imbalance_bench.cells import Outcome, programs, run_cell
+from imbalance_bench.cells.programs import Member, SharedData, alone, begun, fit_together, key, run_cells
+from imbalance_bench.cells.recipe import Prepared, fit, prepare
 from imbalance_bench.store import Store
 from imbalance_bench.tally import DeviceLost
 from tests.cells import cell

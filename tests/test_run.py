@@ -32,7 +32,7 @@ from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.methods.base import Method
 from imbalance_bench.progress import NAME, Progress
 from imbalance_bench.registry import METHODS
-from imbalance_bench.run import Outcome, run_cell
+from imbalance_bench.cells import Outcome, run_cell
 from imbalance_bench.store import NEW_LOG, CellFolder, Store
 from tests.cells import cell
 

@@ -15,7 +15,7 @@ from imbalance_bench.config import Config
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
 from imbalance_bench.registry import build
-from imbalance_bench.run import Outcome
+from imbalance_bench.cells import Outcome
 from imbalance_bench.search import study as studies
 from imbalance_bench.search.cli import main
 from imbalance_bench.search.space import Range, space_of

@@ -20,7 +20,7 @@ from imbalance_bench.methods import selectnet as module
 from imbalance_bench.methods.pool_controls import PoolAll
 from imbalance_bench.methods.selectnet import SelectionNetworks
 from imbalance_bench.methods.shared.self_training import Predicted, extended, figure2
-from imbalance_bench.run import run_cell
+from imbalance_bench.cells import run_cell
 from tests.cells import cell
 from tests.tasks import backbone, blobs, method, task, trainer
 

@@ -21,7 +21,7 @@ from imbalance_bench.data.text.reading import RawTexts
 from imbalance_bench.methods.miso.difficult import NEIGHBOURS, marked, share
 from imbalance_bench.registry import BACKBONES, METHODS
 from imbalance_bench.report.records.records import tidy
-from imbalance_bench.run import run_cell
+from imbalance_bench.cells import run_cell
 from imbalance_bench.store import CellFolder
 from tests.cells import cell
 from tests.tasks import CONF

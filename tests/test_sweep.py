@@ -14,7 +14,7 @@ import pytest
 
 from imbalance_bench.conf_files import CONF, keys_of
 from imbalance_bench.report.cli import main
-from imbalance_bench.run import Outcome
+from imbalance_bench.cells import Outcome
 from imbalance_bench.tally import VARIABLE, Tally, clock, differing
 
 

@@ -15,8 +15,8 @@ import pytest
 from imbalance_bench import trackers
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import TRACKERS
-from imbalance_bench.run import Outcome, run_cell
-from imbalance_bench.run.programs import run_cells
+from imbalance_bench.cells import Outcome, run_cell
+from imbalance_bench.cells.programs import run_cells
 from imbalance_bench.trackers import Live, Point, Session, Subject
 from tests.cells import cell, composed
 

@@ -37,7 +37,7 @@ from imbalance_bench.store import CellFolder, Record, Store, atomic_write
 if TYPE_CHECKING:
     import optuna
 
-    from imbalance_bench.run import Outcome
+    from imbalance_bench.cells import Outcome
 
 Values = dict[str, Any]
 """Key of an override → its value."""
@@ -390,8 +390,8 @@ class Study:
 
 def trained(configs: Sequence[Config]) -> list[Outcome | BenchError]:
     """How cells ended, in their order; those that can share a program are trained together."""
-    from imbalance_bench.run import run_cell
-    from imbalance_bench.run.programs import alone, key, run_cells
+    from imbalance_bench.cells import run_cell
+    from imbalance_bench.cells.programs import alone, key, run_cells
 
     ended: dict[int, Outcome | BenchError] = {}
     kinds: dict[str, list[int]] = {}

@@ -265,7 +265,7 @@ class Together(Processes):
     def pieces(self) -> Sequence[list[int]]:
         """Cells of one program's kind, at the place of the first; where there are fewer kinds than processes, divided
         among these."""
-        from imbalance_bench.run.programs import alone, key
+        from imbalance_bench.cells.programs import alone, key
 
         groups: dict[str, list[int]] = {}
         reasons: dict[str, None] = {}
@@ -291,7 +291,7 @@ class Together(Processes):
         if len(jobs) == 1:
             yield from super().work(jobs)
             return
-        from imbalance_bench.run.programs import OUTCOMES, run_cells
+        from imbalance_bench.cells.programs import OUTCOMES, run_cells
 
         tally = Tally.find()
 

@@ -16,7 +16,7 @@ from imbalance_bench.models import NotKept, State, packed, state_of
 
 if TYPE_CHECKING:
     from imbalance_bench.data.base import Dataset, Task
-    from imbalance_bench.run.recipe import Prepared
+    from imbalance_bench.cells.recipe import Prepared
 
 log = logging.getLogger("imbalance_bench")
 

@@ -21,8 +21,8 @@ from imbalance_bench.config import Config, cell_name
 from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.objective import ON_TEST, Objective
 from imbalance_bench.plugins import in_own_code
-from imbalance_bench.run.recipe import Data, Prepared, data_of, fit, prepare, score
-from imbalance_bench.run.saving import CARD, card, model_files
+from imbalance_bench.cells.recipe import Data, Prepared, data_of, fit, prepare, score
+from imbalance_bench.cells.saving import CARD, card, model_files
 from imbalance_bench.store import NEW_LOG, CellFolder, Record, Store, atomic_write, file_of
 from imbalance_bench.trackers import Live, Subject
 
