@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from imbalance_bench import interrupts
+from imbalance_bench.errors import PROGRAM, suggestion
 
-PROGRAM = "imbalance-bench"
 VERBS = {  # verb: (module, what it does, how to go on after an interrupt)
     "train": (
         "imbalance_bench.train",
@@ -63,8 +63,6 @@ def usage() -> str:
 
 def unknown(verb: str) -> str:
     """The message about a word that is no verb."""
-    from imbalance_bench.errors import suggestion
-
     return f"{PROGRAM} {verb}: {suggestion(verb, list(VERBS))}"
 
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from imbalance_bench.errors import command
+
 OPTIONS = {"paths.outputs": "--outputs", "paths.data": "--data"}
 
 
@@ -18,7 +20,7 @@ class ArgumentParser(argparse.ArgumentParser):
             key, _, value = word.partition("=")
             option = OPTIONS.get(key.lstrip("+"))
             if option in self._option_string_actions:
-                self.exit(1, f"error: {word} is for scripts/train.py; here it is {option} {value}\n")
+                self.exit(1, f"error: {word} is for {command('train')}; here it is {option} {value}\n")
         return super().parse_known_args(args, namespace)
 
 

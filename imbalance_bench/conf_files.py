@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imbalance_bench.errors import BenchError, suggestion
+from imbalance_bench.errors import BenchError, command, suggestion
 
 if TYPE_CHECKING:
     from hydra.core.config_loader import ConfigLoader
@@ -112,8 +112,8 @@ class ConfFiles:
         paper, _, name = option.rpartition("/")
         if (group, name) == ("paper", "claims"):
             return (
-                f"+paper={option} is not a grid of cells: name a table or a figure (scripts/train.py --help lists "
-                f"them); claims are tested by scripts/report.py --paper {paper}"
+                f"+paper={option} is not a grid of cells: name a table or a figure ({command('train')} --help lists "
+                f"them); claims are tested by {command('report')} --paper {paper}"
             )
         if group == "hydra/launcher" and option in PLUGINS:
             return (

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, command
 from imbalance_bench.objective import Objective
 from imbalance_bench.options import Betas, Count, Interval, NonNegative, Positive, Seed, Share, Text, Whole, check
 from imbalance_bench.plugins import import_plugins
@@ -199,7 +199,7 @@ def plain_of(cfg: dict[str, Any]) -> dict[str, Any]:
     """The part of a composed configuration that determines a result."""
     for group in GROUPS:
         if cfg.get(group) is None:
-            raise BenchError(f"no {group} was chosen: add {group}=<option> (scripts/train.py --help lists them)")
+            raise BenchError(f"no {group} was chosen: add {group}=<option> ({command('train')} --help lists them)")
         if not isinstance(cfg[group], dict):
             raise BenchError(
                 f"{group}={cfg[group]} is not an option here: a saved config has no options, it holds all keys of its "

@@ -1,7 +1,12 @@
 """The two exceptions that reach a user: each message says what is wrong, which value, which override to change."""
 
 import difflib
+import sys
 import typing
+from pathlib import Path
+
+PROGRAM = "imbalance-bench"
+_SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 
 
 class BenchError(Exception):
@@ -19,3 +24,10 @@ def suggestion(name: str, known: typing.Iterable[str]) -> str:
         return "there are none"
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(known)}"
+
+
+def command(verb: str) -> str:
+    """How a user calls a verb: as the script of a checkout, or as the installed program."""
+    if sys.argv[0].startswith(PROGRAM) or not _SCRIPTS.is_dir():
+        return f"{PROGRAM} {verb}"
+    return f"python scripts/{verb}.py"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from imbalance_bench import calibration, metrics, origin, thresholds
+from imbalance_bench.errors import command
 
 CHANCE = 0.55  # AUC-ROC up to which a ranking is called gone
 VALID = "valid_"  # before the names of arrays of validation rows in predictions.npz
@@ -164,9 +165,9 @@ def why_absent(record: Mapping[str, Any], metric: str) -> str:
     if (calibrated or metric in tuned) and (reason := without_validation(record)):
         return reason
     if calibrated:
-        return f"`python scripts/rescore.py --calibration {kind}` computes it, without training"
+        return f"`{command('rescore')} --calibration {kind}` computes it, without training"
     ours = metric in (*tuned, "cost") or metric in metrics.built_in()
-    return "`python scripts/rescore.py` computes it, where the cell has it, without training" if ours else ""
+    return f"`{command('rescore')}` computes it, where the cell has it, without training" if ours else ""
 
 
 def own_metrics(names: Iterable[str], kind: str) -> dict[str, dict[str, Any]]:

@@ -14,7 +14,7 @@ from typing import Any
 from imbalance_bench import progress
 from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.conf_files import own_folder
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, command
 from imbalance_bench.index import Index
 from imbalance_bench.select import select
 from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Store
@@ -95,7 +95,7 @@ def planned(store: Store, preset: str, overrides: Sequence[str], own: Any) -> li
 
     paper, _, name = preset.partition("/")
     if not name:
-        raise BenchError(f"+paper={preset} names no preset: +paper=<paper>/<table>, as for scripts/train.py")
+        raise BenchError(f"+paper={preset} names no preset: +paper=<paper>/<table>, as for {command('train')}")
     return [store.cell(cell.labels, cell.id) for cell in load_preset(paper, name, list(overrides), own).cells]
 
 
@@ -137,7 +137,7 @@ def lines(cells: Sequence[Seen], everything: bool = False, failed: bool = False)
         yield from (line for word, text in notes for line in (f"{word:9s} {cell.path}", f"          {text}"))
     count = Counter(cell.state for cell in cells)
     few = sum(cell.few_classes for cell in cells)
-    summary = ", ".join(f"{n} {state}" for state, n in sorted(count.items())) or "no cells yet: run scripts/train.py"
+    summary = ", ".join(f"{n} {state}" for state, n in sorted(count.items())) or f"no cells yet: run {command('train')}"
     yield summary + (f"; few classes predicted in {few} (--all lists them)" if few else "")
 
 

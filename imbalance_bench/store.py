@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, command
 from imbalance_bench.locks import lock_file
 from imbalance_bench.registry import GROUPS
 
@@ -361,7 +361,7 @@ def remedy(record: Record, name: str) -> str:
     """The remedy for a damaged file beside a record."""
     if name == "metrics.csv":
         outputs = record["path"].parents[5]
-        return f"`python scripts/rescore.py {record['id']} --outputs {outputs}` computes it from the predictions"
+        return f"`{command('rescore')} {record['id']} --outputs {outputs}` computes it from the predictions"
     kept = "save=true " if name.startswith("model.") else ""
     return f"train the cell again with {kept}cache=overwrite"
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from imbalance_bench.cells import run_cell
 from imbalance_bench.config import GROUPS, Config, Paths, from_omegaconf
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.presets import PlannedCell, load_preset
 from imbalance_bench.registry import DATASETS
-from imbalance_bench.cells import run_cell
 from tests import records
 from tests.tasks import CONF, option_of
 

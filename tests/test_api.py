@@ -48,9 +48,9 @@ def test_the_examples_run_as_they_stand(module, tmp_path, monkeypatch):
 
 def test_a_cell_that_fails_is_an_error(tmp_path):
     with pytest.raises(BenchError, match="did you mean focal"):
-        imbalance_bench.cells("method=focall")
+        imbalance_bench.run("method=focall")
     with pytest.raises(BenchError, match="method.gamma=-1 must be"):
-        imbalance_bench.cells("method=focal", "method.gamma=-1", f"paths.outputs={tmp_path}")
+        imbalance_bench.run("method=focal", "method.gamma=-1", f"paths.outputs={tmp_path}")
 
 
 @pytest.mark.slow

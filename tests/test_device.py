@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from imbalance_bench.cells import run_cell
 from imbalance_bench.data.base import Task
 from imbalance_bench.data.tasks import make_runs
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
-from imbalance_bench.cells import run_cell
 from tests import launches, simgpu
 from tests.cells import cell
 from tests.tasks import CONF, backbone, byte_image_task, method, option, task, trainer

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from imbalance_bench.backbones.network import BatchNorm
+from imbalance_bench.cells.recipe import fit_in_chunks
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.augment import CROP, crop_flip, shift_flip
@@ -16,7 +17,6 @@ from imbalance_bench.engine.batches import Batch, Rows
 from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
-from imbalance_bench.cells.recipe import fit_in_chunks
 from tests.tasks import backbone, method, task, trainer
 
 CPU = torch.device("cpu")

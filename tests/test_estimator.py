@@ -13,13 +13,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
+from imbalance_bench.cells import run_cell
 from imbalance_bench.config import from_omegaconf
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
 from imbalance_bench.methods.shared.estimators import Recipe
 from imbalance_bench.report.sheets.summary import summary
-from imbalance_bench.cells import run_cell
 from imbalance_bench.store import Store
 from tests.cells import cell, composed
 from tests.tasks import method, task, trainer

@@ -21,12 +21,12 @@ SCRIPTS = PACKAGE.parent / "scripts"
 # Each room, which is a module or a package of the house, and those that it may import, from the ground up.
 MAY = {
     "thresholds": "", "calibration": "",
-    "errors": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "", "arguments": "",
+    "errors": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "", "arguments": "errors",
     "progress": "tally",
     "options": "errors", "objective": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
     "neighbours": "errors", "models": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
     "metrics": "errors plugins",
-    "registry": "errors options", "scoring": "calibration metrics origin thresholds",
+    "registry": "errors options", "scoring": "calibration errors metrics origin thresholds",
     "store": "errors locks registry",
     "kept": "", "checkpoints": "errors interrupts kept models",
     "config": "errors objective options plugins registry thresholds",

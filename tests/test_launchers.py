@@ -218,5 +218,7 @@ def test_a_launcher_that_cannot(launcher, message, monkeypatch):
 
 def test_the_process_that_deals_out_the_cells_needs_no_torch():
     """A process that is forked must find CUDA_VISIBLE_DEVICES before torch looks."""
-    code = "import sys; import imbalance_bench.sweep.grid, imbalance_bench.cells.programs; print('torch' in sys.modules)"
+    code = (
+        "import sys; import imbalance_bench.sweep.grid, imbalance_bench.cells.programs; print('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -12,11 +12,11 @@ from torch import nn
 
 from imbalance_bench.backbones.base import Backbone
 from imbalance_bench.backbones.network import Network
+from imbalance_bench.cells import logged
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.plugins import in_own_code
-from imbalance_bench.cells import logged
 from tests.tasks import backbone, task, trainer
 
 TASKS = [task(0), task(1)]

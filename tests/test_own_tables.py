@@ -20,13 +20,13 @@ import pandas as pd
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from imbalance_bench.cells import run_cell
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.summary import summary
 from imbalance_bench.data.tasks import make_runs
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import resampling_info
 from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
-from imbalance_bench.cells import run_cell
 from tests.cells import cell
 from tests.tasks import method, option
 

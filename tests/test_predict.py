@@ -19,10 +19,10 @@ import pytest
 from PIL import Image
 
 from imbalance_bench import calibration, models, predict, scoring
-from imbalance_bench.predict.deciding import decided
-from imbalance_bench.predict.model import Model
 from imbalance_bench.cells import run_cell
 from imbalance_bench.cells.saving import CARD
+from imbalance_bench.predict.deciding import decided
+from imbalance_bench.predict.model import Model
 from imbalance_bench.store import FILES, CellFolder, arrays
 from tests.cells import cell
 from tests.commands import shared

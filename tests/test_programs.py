@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 
 from imbalance_bench.bench.compare import option
+from imbalance_bench.cells import Outcome, programs, run_cell
+from imbalance_bench.cells.programs import Member, SharedData, alone, begun, fit_together, key, run_cells
+from imbalance_bench.cells.recipe import Prepared, fit, prepare
 from imbalance_bench.config import Config, Paths
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import Engine
@@ -20,9 +23,6 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
 from imbalance_bench.methods.base import Method
 from imbalance_bench.registry import METHODS
-from imbalance_bench.cells import Outcome, programs, run_cell
-from imbalance_bench.cells.programs import Member, SharedData, alone, begun, fit_together, key, run_cells
-from imbalance_bench.cells.recipe import Prepared, fit, prepare
 from imbalance_bench.store import Store
 from imbalance_bench.tally import DeviceLost
 from tests.cells import cell

@@ -23,6 +23,7 @@ import torch
 from omegaconf import OmegaConf
 
 from imbalance_bench import devices, identity, metrics
+from imbalance_bench.cells import Outcome, run_cell
 from imbalance_bench.config import Config, plain_of
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.sources.sklearn import SklearnSource
@@ -32,7 +33,6 @@ from imbalance_bench.errors import BenchError, Declined
 from imbalance_bench.methods.base import Method
 from imbalance_bench.progress import NAME, Progress
 from imbalance_bench.registry import METHODS
-from imbalance_bench.cells import Outcome, run_cell
 from imbalance_bench.store import NEW_LOG, CellFolder, Store
 from tests.cells import cell
 

@@ -10,12 +10,12 @@ from functools import cache, partial
 
 import pytest
 
+from imbalance_bench.cells import Outcome
 from imbalance_bench.conf_files import content_of, search_defaults
 from imbalance_bench.config import Config
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
 from imbalance_bench.registry import build
-from imbalance_bench.cells import Outcome
 from imbalance_bench.search import study as studies
 from imbalance_bench.search.cli import main
 from imbalance_bench.search.space import Range, space_of

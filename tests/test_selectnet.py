@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from imbalance_bench.cells import run_cell
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.batches import shuffled
@@ -20,7 +21,6 @@ from imbalance_bench.methods import selectnet as module
 from imbalance_bench.methods.pool_controls import PoolAll
 from imbalance_bench.methods.selectnet import SelectionNetworks
 from imbalance_bench.methods.shared.self_training import Predicted, extended, figure2
-from imbalance_bench.cells import run_cell
 from tests.cells import cell
 from tests.tasks import backbone, blobs, method, task, trainer
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score
 
 from imbalance_bench import metrics
+from imbalance_bench.cells import run_cell
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
@@ -21,7 +22,6 @@ from imbalance_bench.methods.setconv.method import AgainstRest, against_rest
 from imbalance_bench.methods.setconv.network import SetConvNetwork
 from imbalance_bench.report.records.records import readout_title
 from imbalance_bench.rescore import rescore
-from imbalance_bench.cells import run_cell
 from imbalance_bench.scoring import score_predictions
 from imbalance_bench.seeds import POST_TRAINING, derived
 from imbalance_bench.store import CellFolder

@@ -15,13 +15,13 @@ import yaml
 from sklearn.metrics import f1_score, recall_score
 
 from imbalance_bench import metrics, rescore, slices
+from imbalance_bench.cells import run_cell
 from imbalance_bench.data.base import Dataset, Part
 from imbalance_bench.data.sources.sklearn import SklearnSource
 from imbalance_bench.data.text.reading import RawTexts
 from imbalance_bench.methods.miso.difficult import NEIGHBOURS, marked, share
 from imbalance_bench.registry import BACKBONES, METHODS
 from imbalance_bench.report.records.records import tidy
-from imbalance_bench.cells import run_cell
 from imbalance_bench.store import CellFolder
 from tests.cells import cell
 from tests.tasks import CONF

@@ -12,9 +12,9 @@ from unittest.mock import Mock
 
 import pytest
 
+from imbalance_bench.cells import Outcome
 from imbalance_bench.conf_files import CONF, keys_of
 from imbalance_bench.report.cli import main
-from imbalance_bench.cells import Outcome
 from imbalance_bench.tally import VARIABLE, Tally, clock, differing
 
 

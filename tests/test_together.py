@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from imbalance_bench.cells import run_cell
 from imbalance_bench.config import from_omegaconf
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import ArrayEncoder
@@ -15,7 +16,6 @@ from imbalance_bench.data.together import Copies, copies_together, copy_numbers,
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
 from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
-from imbalance_bench.cells import run_cell
 from tests.cells import cell, composed
 from tests.tasks import option
 

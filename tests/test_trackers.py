@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from imbalance_bench import trackers
-from imbalance_bench.errors import BenchError
-from imbalance_bench.registry import TRACKERS
 from imbalance_bench.cells import Outcome, run_cell
 from imbalance_bench.cells.programs import run_cells
+from imbalance_bench.errors import BenchError
+from imbalance_bench.registry import TRACKERS
 from imbalance_bench.trackers import Live, Point, Session, Subject
 from tests.cells import cell, composed
 

@@ -162,11 +162,11 @@ def overhead(rounds: int) -> tuple[float, int]:
     a whole cell less the same ``fit``."""
     from hydra import compose, initialize_config_dir
 
+    from imbalance_bench.cells import run_cell
+    from imbalance_bench.cells.recipe import loaded
     from imbalance_bench.conf_files import CONF
     from imbalance_bench.config import from_omegaconf
     from imbalance_bench.data.tasks import make_runs
-    from imbalance_bench.cells import run_cell
-    from imbalance_bench.cells.recipe import loaded
 
     with tempfile.TemporaryDirectory() as outputs, initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", [f"paths.outputs={outputs}", "trainer.epochs=1", "cache=overwrite"])

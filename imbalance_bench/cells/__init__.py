@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from imbalance_bench import checkpoints, identity, metrics, models, origin, progress, scoring
-from imbalance_bench.checkpoints import Checkpoints, going_on
-from imbalance_bench.config import Config, cell_name
-from imbalance_bench.errors import BenchError, Declined
-from imbalance_bench.objective import ON_TEST, Objective
-from imbalance_bench.plugins import in_own_code
 from imbalance_bench.cells.recipe import Data, Prepared, data_of, fit, prepare, score
 from imbalance_bench.cells.saving import CARD, card, model_files
+from imbalance_bench.checkpoints import Checkpoints, going_on
+from imbalance_bench.config import Config, cell_name
+from imbalance_bench.errors import BenchError, Declined, command
+from imbalance_bench.objective import ON_TEST, Objective
+from imbalance_bench.plugins import in_own_code
 from imbalance_bench.store import NEW_LOG, CellFolder, Record, Store, atomic_write, file_of
 from imbalance_bench.trackers import Live, Subject
 
@@ -312,6 +312,6 @@ def _done_before(config: Config, record: Record) -> Outcome:
     elif missing := scoring.stale_metrics(record):
         modules = sorted({metrics.METRICS[name].__module__ for name in missing})
         place = f" --outputs {config.paths.outputs}" if config.paths.outputs != "outputs" else ""
-        command = f"`python scripts/rescore.py 'plugins=[{','.join(modules)}]'{place}` computes it, without training"
-        note = f"; without {', '.join(missing)} as it is now: {command}"
+        remedy = f"`{command('rescore')} 'plugins=[{','.join(modules)}]'{place}` computes it, without training"
+        note = f"; without {', '.join(missing)} as it is now: {remedy}"
     return Outcome(status, config.labels, record["path"], headline=headline, message=reason, note=note)

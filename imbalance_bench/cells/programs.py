@@ -18,11 +18,11 @@ from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imbalance_bench import identity, progress
+from imbalance_bench.cells import Outcome, Work, checkpoints_of, logged
+from imbalance_bench.cells.recipe import Prepared, data_of, fit_in_chunks, say_once
 from imbalance_bench.checkpoints import going_on
 from imbalance_bench.config import OF_ALL, Config
 from imbalance_bench.errors import BenchError
-from imbalance_bench.cells import Outcome, Work, checkpoints_of, logged
-from imbalance_bench.cells.recipe import Prepared, data_of, fit_in_chunks, say_once
 from imbalance_bench.tally import DeviceLost
 
 if TYPE_CHECKING:

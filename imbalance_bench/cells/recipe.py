@@ -17,7 +17,7 @@ from imbalance_bench import checkpoints, metrics, progress, scoring, slices
 from imbalance_bench.config import Config
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.together import copies_together
-from imbalance_bench.errors import BenchError, Declined
+from imbalance_bench.errors import BenchError, Declined, command
 
 if TYPE_CHECKING:
     from imbalance_bench.data.base import Part, Task
@@ -206,7 +206,7 @@ def _scored(
     try:
         return score(own), own
     except metrics.MetricFailed as error:
-        log.warning("%s; it is left out, and scripts/rescore.py computes it once it is put right", error)
+        log.warning("%s; it is left out, and %s computes it once it is put right", error, command("rescore"))
         return _scored(score, {name: function for name, function in own.items() if name != error.name})
 
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench import scoring
+from imbalance_bench.errors import command
 from imbalance_bench.models import NotKept, State, packed, state_of
 
 if TYPE_CHECKING:
-    from imbalance_bench.data.base import Dataset, Task
     from imbalance_bench.cells.recipe import Prepared
+    from imbalance_bench.data.base import Dataset, Task
 
 log = logging.getLogger("imbalance_bench")
 
@@ -112,7 +113,7 @@ def card(record: Mapping[str, Any], metrics: str) -> str:
         *_decisions(record, metrics),
         "## Use",
         "",
-        f"    python scripts/predict.py {folder} new.csv --output scores.csv",
+        f"    {command('predict')} {folder} new.csv --output scores.csv",
         "",
         f"It averages the probabilities of {len(done)} run{'s' if len(done) != 1 else ''}; `--run N` takes one. The "
         "folder may be moved or copied.",
@@ -123,7 +124,7 @@ def card(record: Mapping[str, Any], metrics: str) -> str:
         "",
         "and made again by",
         "",
-        f"    python scripts/train.py -cp {folder} -cn config cache=overwrite",
+        f"    {command('train')} -cp {folder} -cn config cache=overwrite",
         "",
     ]
     return "\n".join(lines)

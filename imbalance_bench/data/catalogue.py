@@ -18,7 +18,7 @@ from imbalance_bench.arguments import ArgumentParser, plugins_of
 from imbalance_bench.conf_files import CONF, content_of, hydra_started, own_folder
 from imbalance_bench.data.base import Facts, Source
 from imbalance_bench.data.fetch import check_sum, recorded
-from imbalance_bench.errors import BenchError, suggestion
+from imbalance_bench.errors import BenchError, command, suggestion
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.registry import DATASETS
 
@@ -138,7 +138,7 @@ def verify(entry: Entry, folder: Path) -> str | None:
         if not expected and (first := known.get(os.path.relpath(path, folder))):
             expected = f"sha256:{first['sha256']}"
         if expected:
-            check_sum(path, expected, f"{path} changed: remove it and run scripts/data.py fetch {entry.name}")
+            check_sum(path, expected, f"{path} changed: remove it and run {command('data')} fetch {entry.name}")
         elif not entry.source.holds_to_sums:
             summed = "no sum on record"
     found, facts = Facts.of(entry.source.load(folder)), entry.facts

@@ -13,7 +13,7 @@ import numpy as np
 from imbalance_bench import models, origin
 from imbalance_bench.config import Config, Paths
 from imbalance_bench.data.new_rows import Trained
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, command
 from imbalance_bench.models import State, Surroundings, restored, unpacked
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.pretrained import fingerprint
@@ -148,7 +148,7 @@ def read(record: Record) -> tuple[dict[str, Any], dict[str, State]]:
     if "model" not in record:
         raise BenchError(
             f"{path} holds no model, it was trained without save=true: train it again with save=true cache=overwrite "
-            f"(python scripts/train.py -cp {path} -cn config save=true cache=overwrite)"
+            f"({command('train')} -cp {path} -cn config save=true cache=overwrite)"
         )
     if record["model"]["schema"] != models.SCHEMA:
         made = record["provenance"].get("packages", {}).get("imbalance_bench")

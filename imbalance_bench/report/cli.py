@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.conf_files import own_folder
-from imbalance_bench.errors import BenchError, suggestion
+from imbalance_bench.errors import BenchError, command, suggestion
 from imbalance_bench.identity import digest
 from imbalance_bench.presets import papers, presets, title_of
 from imbalance_bench.report import published
@@ -75,7 +75,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--advise", action="store_true", help="which method for one data set, by what was run on it")
     made.add_argument("--by", metavar="METRIC", help="of validation rows, which --tuned chooses by (default: as shown)")
     made.add_argument("--outputs", default=OUTPUTS, help="paths.outputs of the runs (default: outputs)")
-    made.add_argument("--from", dest="source", metavar="FILE", help="of scripts/collect.py, in place of outputs/runs")
+    made.add_argument(
+        "--from", dest="source", metavar="FILE", help=f"of {command('collect')}, in place of outputs/runs"
+    )
     made.add_argument(
         "--data",
         default=default_data(),
@@ -283,7 +285,7 @@ class Report:
         place = [f"paths.outputs={self.options.outputs}"] if self.options.outputs != OUTPUTS else []
         own = ["--config-dir", self.options.config_dir] if self.own else []
         train = ["-m", *own, f"+paper={self.options.paper}/{name}", *self.options.overrides, *place]
-        return f"python scripts/train.py {shlex.join(train)}; {self._report_command(f'--{kind}', name, readout)}"
+        return f"{command('train')} {shlex.join(train)}; {self._report_command(f'--{kind}', name, readout)}"
 
     def _report_command(self, kind: str = "", name: str = "", readout: str | None = None) -> str:
         """The command line that shows a sheet or, where it is being stored, stores it again; ``kind``: of the one asked
@@ -300,7 +302,7 @@ class Report:
         words = [word for key, value in said.items() if value for word in (key, value)]
         words += ["--tuned"] if options.tuned else []
         store = ["--write"] if (options.write or options.all) and kind != "--figure" else []
-        return shlex.join(["python", "scripts/report.py", *words, *store, *options.overrides])
+        return f"{command('report')} {shlex.join([*words, *store, *options.overrides])}".rstrip()
 
     def _write(self, folder: str, sheets: Sequence[Sheet], drawings: Sequence[Drawing]) -> None:
         """Stores sheets in the format asked for (or all), figures in theirs; prints where they lie."""

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from imbalance_bench.config import Config, cell_name, from_omegaconf
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, command
 from imbalance_bench.identity import cell_id, digest
 from imbalance_bench.locks import lock_file
 from imbalance_bench.options import Count, Seed, Text, shown
@@ -358,7 +358,7 @@ class Study:
             + f": {best.name}",
             f"{metric} ({group}): {best.value:.4f} on validation, {fmean(test):.4f}{spread} on test ({record['path']})",
             f"again, here or on other data: {self._again()}",
-            f"each run with its own choice: python scripts/report.py --tuned{place} method={labels['method']} "
+            f"each run with its own choice: {command('report')} --tuned{place} method={labels['method']} "
             f"dataset={labels['dataset']}",
         ]
         return "\n  ".join(lines)
@@ -367,7 +367,7 @@ class Study:
         """The command that trains with the best options."""
         rest = [o for o in self.overrides if o.partition("=")[0] not in GROUPS]
         rest += [f"hydra.searchpath=[file://{self.own.absolute()}]"] if self.own else []
-        return shlex.join(["python", "scripts/train.py", "--config-dir", str(self.folder), "+study=best", *rest])
+        return f"{command('train')} {shlex.join(['--config-dir', str(self.folder), '+study=best', *rest])}"
 
     def _best_yaml(self, best: Trial, choices: Mapping[str, str], metric: str) -> str:
         """An option of the group ``study`` that puts the best options in the place of the defaults."""
@@ -441,7 +441,7 @@ def _optuna() -> Any:
         import optuna
     except ImportError as error:
         raise BenchError(
-            "scripts/search.py needs Optuna: pip install -c constraints.txt -e '.[search]'; a grid needs nothing: "
+            f"{command('search')} needs Optuna: pip install -c constraints.txt -e '.[search]'; a grid needs nothing: "
             "train.py -m method.gamma=1,2,5, then report.py --tuned"
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)

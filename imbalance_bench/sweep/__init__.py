@@ -68,9 +68,9 @@ class Sweep:
         Raises:
             BenchError: it asks, and the cell has none.
         """
-        from imbalance_bench.config import from_omegaconf
         from imbalance_bench.cells import Outcome, objective_of, run_cell
         from imbalance_bench.cells.programs import OUTCOMES
+        from imbalance_bench.config import from_omegaconf
 
         hydra = HydraConfig.get()
         os.chdir(hydra.runtime.cwd)  # whence relative paths count, also where hydra.job.chdir=true has moved away

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, command
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.store import CellFolder, Damaged, Record, Store, counted, file_of, remedy, replacement
 
@@ -82,14 +82,16 @@ class Collection:
     def __init__(self, path: str | Path) -> None:
         self.runs = Path(path)
         if not self.runs.is_file():
-            raise BenchError(f"{path}: there is no such file of collected records; scripts/collect.py writes one")
+            raise BenchError(f"{path}: there is no such file of collected records; {command('collect')} writes one")
         with _reading(self.runs):
             import pyarrow.parquet as pq
 
             self._file = pq.ParquetFile(self.runs)
             found = (self._file.metadata.metadata or {}).get(b"imbalance_bench", b"").decode()
         if found != FORMAT:
-            what = f"is of format {found}, which newer code reads" if found else "was not written by scripts/collect.py"
+            what = (
+                f"is of format {found}, which newer code reads" if found else f"was not written by {command('collect')}"
+            )
             raise BenchError(f"{path} {what}")
         with _reading(self.runs), self.runs.open("rb") as file:
             start = _footer(file) - hashlib.sha256().digest_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, command
 from imbalance_bench.identity import digest
 from imbalance_bench.report.records.records import LABELS, CellState
 from imbalance_bench.store import Record
@@ -101,5 +101,5 @@ def refuse_equal_labels(cells: Iterable[Any]) -> None:
             differing = sorted(k for k in one.keys() | two.keys() if one.get(k) != two.get(k))
             raise BenchError(
                 f"two cells have the same labels and differ in {', '.join(differing)}: give one value of it here, "
-                f"or compare them with scripts/report.py without --paper"
+                f"or compare them with {command('report')} without --paper"
             )

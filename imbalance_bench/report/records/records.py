@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench import calibration, origin, scoring
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, command
 from imbalance_bench.index import entries_of
 from imbalance_bench.report.records.collected import Collected, Collection, Source, numbers_of
 from imbalance_bench.select import select
@@ -60,8 +60,7 @@ class NothingRun(BenchError):
 
     def __init__(self, paper: str, preset: str, so_far: str = "", damaged: Iterable[str] = ()) -> None:
         what = f"too little of {preset} was run yet ({so_far})" if so_far else f"nothing of {preset} was run yet"
-        command = f"python scripts/train.py -m +paper={paper}/{preset}"
-        super().__init__("\n  ".join([f"{what}: {command}", *damaged]))
+        super().__init__("\n  ".join([f"{what}: {command('train')} -m +paper={paper}/{preset}", *damaged]))
 
     def with_folder(self, own: str) -> NothingRun:
         """The same, whose command names the user's folder of configurations."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from imbalance_bench.conf_files import CONF, content_of
 from imbalance_bench.config import label_of
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, command
 from imbalance_bench.report.records import comparable, statistics, tuning
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
 from imbalance_bench.report.sheet import number
@@ -212,7 +212,7 @@ def _next(rows: Sequence[Row], table: pd.DataFrame) -> str:
     dull = next((row for row in kept if row.tuned is None), None)
     if dull is not None:
         labels = dull.done[0]["labels"]
-        return f"Next: python scripts/search.py method={labels['method']} dataset={labels['dataset']} (docs/tuning.md)."
+        return f"Next: {command('search')} method={labels['method']} dataset={labels['dataset']} (docs/tuning.md)."
     return "Next: more seeds (protocol.seeds=5) for those that nobody beats, and the methods that were not tried."
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imbalance_bench.data.text.words import segmenter
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, command
 from imbalance_bench.registry import DATASETS, RATIOS
 from imbalance_bench.report.records.records import CellState, Values
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from imbalance_bench.data.base import Dataset
     from imbalance_bench.presets import PlannedCell
 
-ABSENT = "the data set does not lie here: python scripts/data.py fetch <its name>, or by hand (docs/datasets.md)"
+ABSENT = f"the data set does not lie here: {command('data')} fetch <its name>, or by hand (docs/datasets.md)"
 
 
 def counts_of(cells: Iterable[PlannedCell], folder: Path) -> tuple[list[CellState], dict[str, Values]]:

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench import scoring
-from imbalance_bench.errors import BenchError, suggestion
+from imbalance_bench.errors import BenchError, command, suggestion
 from imbalance_bench.identity import digest
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
@@ -100,7 +100,7 @@ def surveyed(
     if not records:
         raise BenchError(
             f"no records under {store.runs}{f' that match {chr(32).join(filters)}' if filters else ''}: run "
-            f"`python scripts/train.py` or `make demo` first, or point --outputs at the folder that has them"
+            f"`{command('train')}` or `make demo` first, or point --outputs at the folder that has them"
             + "".join(f"\n  {note}" for note in frames.left_out(damaged))
         )
     return records, damaged
@@ -126,7 +126,7 @@ def no_such_metric(records: Sequence[Record], metric: str | None, group: str | N
         return BenchError(f"no record has the metric {metric}: {reason}")
     return BenchError(
         f"no record has the metric {metric}: {suggestion(metric, known)}\n  one of your own: `python "
-        "scripts/rescore.py 'plugins=[<its module>]'` computes it for every cell, without training"
+        f"{command('rescore')} 'plugins=[<its module>]'` computes it for every cell, without training"
     )
 
 
@@ -254,7 +254,7 @@ def _metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
     if metric in ("cost", "cost_tuned", "threshold_cost") and len(costs) > 1:
         counted = ", ".join(f"{cost:g}" for cost in costs)
         return [
-            f"{metric}: a missed positive costs {counted} false alarms in these records: `python scripts/rescore.py "
+            f"{metric}: a missed positive costs {counted} false alarms in these records: `{command('rescore')} "
             f"--cost {costs[-1]:g}` counts it alike in all, without training."
         ]
     sources = [source for r in records if (source := r.get("own_metrics", {}).get(metric))]
@@ -262,7 +262,7 @@ def _metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
         return []
     modules = ",".join(sorted({source["module"] for source in sources}))
     return [
-        f"{metric} was computed by different code in these records: `python scripts/rescore.py 'plugins=[{modules}]'` "
+        f"{metric} was computed by different code in these records: `{command('rescore')} 'plugins=[{modules}]'` "
         "computes it again, without training."
     ]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, command
 from imbalance_bench.identity import digest
 from imbalance_bench.report.records import comparable, tuning
 from imbalance_bench.report.records import records as frames
@@ -161,7 +161,7 @@ def tuned_table(
 
 
 NOTHING_SWEPT = (
-    "No method was run with several options: `python scripts/train.py -m method=focal method.gamma=1,2,5` and the like "
+    f"No method was run with several options: `{command('train')} -m method=focal method.gamma=1,2,5` and the like "
     "run some (docs/tuning.md)."
 )
 
