@@ -210,10 +210,10 @@ def test_a_harmed_file_is_one_message_whichever_byte_it_is(tmp_path, capsys):
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda path: None, "there is no such file of collected records; scripts/collect.py writes one"),
+        (lambda path: None, "there is no such file of collected records; python scripts/collect.py writes one"),
         (lambda path: path.mkdir(), "there is no such file"),
         (lambda path: path.write_text("a,b\n1,2\n"), "cannot be read .*: where it is damaged, take it from version"),
-        (lambda path: pd.DataFrame({"a": [1]}).to_parquet(path), "was not written by scripts/collect.py"),
+        (lambda path: pd.DataFrame({"a": [1]}).to_parquet(path), "was not written by python scripts/collect.py"),
         (
             lambda path: pq.write_table(
                 pa.table({"id": ["a"]}).replace_schema_metadata({"imbalance_bench": "9"}), path
