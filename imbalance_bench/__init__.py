@@ -7,14 +7,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imbalance_bench.api import compare, records, run
+    from imbalance_bench.api import compare, load_model, records, run
     from imbalance_bench.errors import BenchError
     from imbalance_bench.estimator import ImbalanceClassifier
 
 __version__ = "0.1.0"
-__all__ = ["BenchError", "ImbalanceClassifier", "compare", "records", "run"]
+__all__ = ["BenchError", "ImbalanceClassifier", "compare", "load_model", "records", "run"]
 
-_PLACES = {"BenchError": "errors", "ImbalanceClassifier": "estimator", "compare": "api", "records": "api", "run": "api"}
+_PLACES = {"BenchError": "errors", "ImbalanceClassifier": "estimator"} | dict.fromkeys(
+    ("compare", "load_model", "records", "run"), "api"
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The commands as functions: ``run``, ``records``, ``compare``. The package offers them by these names."""
+"""The commands as functions, which the package offers by their names."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from imbalance_bench.config import Config
+    from imbalance_bench.predict.model import Model
 
 
 def composed(*overrides: str, config_dir: str | Path | None = None) -> Config:
@@ -101,6 +102,30 @@ def compare(
     from imbalance_bench.report.sheets.summary import summary
 
     return summary(Store(outputs), wanted, readout, metric=metric).frame
+
+
+def load_model(folder: str | Path, device: str = "auto") -> Model:
+    """What the runs of a cell learned that was trained with ``save=true``.
+
+    Args:
+        folder: that of its record, or a copy.
+
+    Returns:
+        ``scores(x)`` gives, by run, log-probabilities (n, C) of rows as the data set has them before any preprocessing:
+        a table, an array, texts, images; ``classes`` are their names.
+
+    Raises:
+        BenchError: there is no model, it is damaged, or of another version.
+
+    >>> record = run("method=focal", "trainer.epochs=2", "device=cpu", "save=true", "cache=overwrite")
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> scores = load_model(record["path"]).scores(load_breast_cancer().data)
+    >>> sorted(scores), scores[0].shape
+    ([0, 1, 2, 3], (569, 2))
+    """
+    from imbalance_bench.predict.model import Model
+
+    return Model.load(Path(folder), device=device)
 
 
 @cache  # a grid search fits the same many times

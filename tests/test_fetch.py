@@ -156,7 +156,7 @@ def test_without_a_pinned_sum_the_content_must_be_checked(tmp_path, upstream):
     ("label", "path", "content"),
     [
         ("amazon_books", "/reviews_Books_5.json.gz", b"\x1f\x8b no gzip"),
-        ("amazon_books", "/reviews_Books_5.json.gz", gzip.compress(b'{"stars": 5}\n')),
+        ("amazon_books", "/reviews_Books_5.json.gz", gzip.compress(b'{"stars": 5}\n', mtime=0)),
         ("opinrank", "/kavgan/OpinRank/raw/master/OpinRankDatasetWithJudgments.zip", b"PK no zip"),
         ("toutiao", "/aceimnorstuvwxz/toutiao-text-classfication-dataset/raw/master/toutiao_cat_data.txt.zip", b"PK"),
     ],

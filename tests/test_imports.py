@@ -66,7 +66,7 @@ MAY = {
     ),
     "bench": "conf_files config data devices engine identity index methods neighbours registry cells store",
     "train": "conf_files sweep",
-    "api": "conf_files config errors report cells store",
+    "api": "cells conf_files config errors predict report store",
     "estimator": "api data engine errors seeds",
     "__main__": "errors interrupts",
     "scripts": "__main__ bench errors interrupts",
