@@ -4,12 +4,7 @@ functions; each is imported when it is asked for."""
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from imbalance_bench.api import compare, load_model, records, run
-    from imbalance_bench.errors import BenchError
-    from imbalance_bench.estimator import ImbalanceClassifier
+from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["BenchError", "ImbalanceClassifier", "compare", "load_model", "records", "run"]

@@ -209,7 +209,17 @@ def content_of(group: str, option: str) -> dict[str, Any]:
         if base[0] not in "_/":
             within = content_of(group, base)
             found |= within if place in ("", group) else {place: within}
-    return found | {key: value for key, value in content.items() if key != "defaults"}
+    return _merged(found, {key: value for key, value in content.items() if key != "defaults"})
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """``base`` with the keys of ``over``, those of nodes too, as Hydra merges them."""
+    both = {key: _merged(base[key], value) for key, value in over.items() if _nodes(base.get(key), value)}
+    return base | over | both
+
+
+def _nodes(one: Any, two: Any) -> bool:
+    return isinstance(one, dict) and isinstance(two, dict)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def test_some_of_scikit_learns_own_checks():
         check("ImbalanceClassifier", small())
 
 
-@pytest.mark.parametrize("method", ["cross_entropy", "random_oversampling", "explicit_gradient", "random_forest"])
+@pytest.mark.parametrize("method", ["cross_entropy", "smote", "random_forest"])
 def test_the_rarer_class_is_the_positive_one_and_names_come_back(method, rare):
     x, y = rare
     model = small(method=method).fit(x, y)

@@ -134,6 +134,7 @@ class Small(Backbone):
         return torch.nn.Sequential(*layers, torch.nn.Linear(2 * (shape[1] - 2) ** 2, classes))
 
 
+@pytest.mark.slow
 def test_a_compiled_stack_of_several_runs_changes_its_buffers_as_another_does(monkeypatch):
     """State of batch normalisation and dropout shares its storage with the parameters. Traced, not compiled to code."""
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="aot_eager"))

@@ -96,6 +96,7 @@ def test_over_sampling_is_measured_on_as_many_images_as_asked_for(monkeypatch, c
     assert "DOS +100 %, the CNN on as large a set +300 %" in shown
 
 
+@pytest.mark.slow
 def test_a_sweep_is_timed_whole(real_data, monkeypatch):
     """On the clock and of processors: the command, its start and its cells."""
     monkeypatch.setenv("IMBALANCE_BENCH_DATA", str(real_data("ecoli")))

@@ -26,6 +26,7 @@ def test_the_command_writes_every_number(tmp_path):
     assert "== lenet" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(main.SECTIONS) - set(FEW)))
 def test_section(name):
     found = main.main([name], "cpu", 1, True, None)[name]

@@ -385,7 +385,10 @@ class Dies(Method):
 
 @pytest.mark.parametrize(
     "number, status, minutes, left",
-    [(signal.SIGKILL, -9, 1e-9, 5), (signal.SIGTERM, 143, 0, 4)],  # a signal is heeded after the step that it came in
+    [
+        (signal.SIGKILL, -9, 1e-9, 5),
+        pytest.param(signal.SIGTERM, 143, 0, 4, marks=pytest.mark.slow),
+    ],  # a signal is heeded after the step that it came in
 )
 def test_after_a_kill_the_same_command_goes_on_to_the_same_numbers(tmp_path, number, status, minutes, left):
     (tmp_path / "my_method.py").write_text(DIES)

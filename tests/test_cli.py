@@ -233,7 +233,7 @@ def test_a_cell_that_fails_does_not_stop_the_others_and_status_says_why(tmp_path
 
 def test_status_without_cells_and_with_a_process_at_work(tmp_path):
     empty = call(tmp_path, "status.py")
-    assert (empty.returncode, empty.stdout.strip()) == (0, "no cells yet: run scripts/train.py")
+    assert (empty.returncode, empty.stdout.strip()) == (0, "no cells yet: run python scripts/train.py")
     labels = {"dataset": "oil", "ratio": "native", "backbone": "mlp", "method": "smote"}
     cell = Store(tmp_path / "outputs").cell(labels, "0123456789ab")
     with cell.lock():
@@ -309,7 +309,11 @@ def stopped(folder: Path, number: signal.Signals, *arguments: str) -> subprocess
 
 @pytest.mark.parametrize(
     "number, status, launcher",
-    [(signal.SIGINT, 130, "basic"), (signal.SIGTERM, 143, "processes"), (signal.SIGINT, 130, "together")],
+    [
+        (signal.SIGINT, 130, "basic"),
+        (signal.SIGTERM, 143, "processes"),
+        pytest.param(signal.SIGINT, 130, "together", marks=pytest.mark.slow),
+    ],
 )
 def test_a_signal_ends_a_sweep_with_one_line(own, number, status, launcher):
     sweep = ["-m", *QUICK, "method=waits,focal", f"hydra/launcher={launcher}", "hydra.launcher.n_jobs=1"]
@@ -374,6 +378,7 @@ def test_a_sweep_goes_on_without_a_worker_that_was_killed(own):
     assert len(finished(own)) == 2
 
 
+@pytest.mark.slow
 def test_cells_are_trained_together_and_fail_alone(own):
     """The first process is killed by one of them; a program of those that are left goes on, one by one."""
     sweep = ["-m", *QUICK, "plugins=[my_method]", "--config-dir", "my_conf", "hydra/launcher=together"]
@@ -413,4 +418,4 @@ def test_an_override_for_a_folder_is_told_which_option_it_is_here(tmp_path, scri
     key = "data" if script == "data.py" else "outputs"
     done = call(tmp_path, script, *(["list"] if script == "data.py" else []), f"paths.{key}=here")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: paths.{key}=here is for scripts/train.py; here it is --{key} here\n"
+    assert done.stderr == f"error: paths.{key}=here is for python scripts/train.py; here it is --{key} here\n"

@@ -179,6 +179,7 @@ def test_a_run_does_not_depend_on_which_runs_it_is_trained_with():
         np.testing.assert_allclose(alone.sample(0, 1, 4), together.sample(r, 1, 4), rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_generator_makes_rows_of_the_class_it_is_told():
     centres = np.array([[0.2, 0.8], [0.8, 0.2]])
     y = np.repeat([0, 1], [200, 160])

@@ -62,7 +62,13 @@ def test_every_table_and_figure_of_the_paper_has_a_preset(paper):
     assert set(IN_THE_PAPER[paper]) <= set(presets(paper))
 
 
-@pytest.mark.parametrize("paper, name", PRESETS)
+@pytest.mark.parametrize(
+    "paper, name",
+    [
+        pytest.param(*preset, marks=[pytest.mark.slow] if preset[1].endswith(("_short", "_cifar10_jpeg")) else [])
+        for preset in PRESETS
+    ],
+)
 def test_a_cell_of_every_preset_runs(paper, name, tmp_path, monkeypatch):
     """The last method of the preset's own section, which is the paper's."""
     own = next(iter(records.preset(paper, name).paper.get("sections", {}).values()), {})

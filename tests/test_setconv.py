@@ -395,7 +395,7 @@ def test_a_cell_records_sizes_and_ranks_and_is_scored_again_to_the_same(tmp_path
     turned = saved | {"ranks_last": -saved["ranks_last"]}
     names, splits = ["a", "b", "c"], [(0, 0), (1, 0)]
     rows = [score_predictions(arrays, splits, names, "classification") for arrays in (saved, turned)]
-    differ = {a["metric"] for a, b in zip(*rows) if a["iterate"] == "last" and a["value"] != b["value"]}
+    differ = {a["metric"] for a, b in zip(*rows) if a["iterate"] == "last" and a["value"] != b["value"] == b["value"]}
     assert differ == {"auc_pr", "auc_roc"}
     own = [
         r["value"] for r in rows[1] if (r["iterate"], r["class_group"], r["metric"]) == ("last", "class:b", "auc_roc")

@@ -84,6 +84,7 @@ def test_one_split_with_ten_seeds():
     assert (protocol.repeats, protocol.seeds, protocol.test_fraction) == (1, 10, 0.3)
 
 
+@pytest.mark.slow
 def test_figures_6_and_8_need_no_runs_but_those_of_the_others():
     """Their cells are the same cells: equal options, not only equal labels (one cell of each: composing takes time)."""
 

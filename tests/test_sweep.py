@@ -57,8 +57,8 @@ def test_a_preset_of_ones_own_trains_the_cells_of_its_blocks_and_reports(tmp_pat
     assert done.returncode == 0
     assert [line.partition(" rows: ")[0] for line in done.stderr.splitlines()] == ["breast_cancer: 569", "wine: 178"]
     first, second, summary = done.stdout.splitlines()
-    assert first.startswith("[1/2, ") and "cross_entropy breast_cancer native: auc_pr" in first
-    assert second.startswith("[2/2] cross_entropy wine native: auc_pr")
+    assert first.startswith("[1/2, ") and "cross_entropy breast_cancer native trainer=adam: auc_pr" in first
+    assert second.startswith("[2/2] cross_entropy wine native trainer=sgd: auc_pr")
     assert summary.startswith("2 of 2 cells: 2 done, 0 skipped")
     options = ["--config-dir", str(tmp_path / "conf"), "--outputs", str(tmp_path / "outputs")]
     assert main([*options, "--paper", "mine", "--table", "small"]) == 0

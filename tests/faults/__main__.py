@@ -49,11 +49,8 @@ def whole(kills: int) -> dict[str, Scenario]:
 
 
 def quick() -> dict[str, Scenario]:
-    """Of two kinds one."""
-    return {
-        "changes": partial(scenarios.killed_at_changes, at=[1, ".predictions.npz."]),  # its second is to be renamed
-        "full": partial(scenarios.disk_full, moments=[[0, ".metrics.csv."]]),
-    }
+    """One fault."""
+    return {"changes": partial(scenarios.killed_at_changes, at=[1, ".predictions.npz."])}  # its second is to be renamed
 
 
 def run(chosen: dict[str, Scenario], shells: list[Commands], folder: Path, methods: Sequence[str] = METHODS) -> int:
