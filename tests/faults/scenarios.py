@@ -43,7 +43,7 @@ def killed(world: World, launcher: str, times: int) -> None:
             row.led_to["went on" if done.returncode == -signal.SIGKILL else "was through before"] += 1
             if row.faults == times:
                 break
-        sweep.finish(world.whole)
+        sweep.finish(world.whole, near=world.first if launcher == "together" else None)
 
 
 def killed_at_changes(world: World, every: int = 1, at: Sequence[Any] = ()) -> None:
