@@ -20,19 +20,15 @@ if TYPE_CHECKING:
 def composed(*overrides: str, config_dir: str | Path | None = None) -> Config:
     """The configuration of one cell, of the same words that ``train`` takes."""
     from hydra import compose
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     from imbalance_bench.conf_files import ConfFiles
     from imbalance_bench.config import from_omegaconf
 
     with hydra_started(Path(config_dir) if config_dir else None) as loader:
         files = ConfFiles(loader, overrides)
-        try:
+        with files.explained():
             files.parsed(overrides)
             return from_omegaconf(compose("config", list(overrides)))
-        except (HydraException, OmegaConfBaseException) as error:
-            raise BenchError(files.explain(error)) from error
 
 
 def run(*overrides: str, config_dir: str | Path | None = None) -> Record:

@@ -51,6 +51,17 @@ class ConfFiles:
             _add(given.config_dir, places)
         return cls(ConfigLoaderImpl(places), given.overrides, given.config_name or "config")
 
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Within it, what Hydra and OmegaConf say against the overrides is a BenchError with ``explain``'s message."""
+        from hydra.errors import HydraException
+        from omegaconf.errors import OmegaConfBaseException
+
+        try:
+            yield
+        except (HydraException, OmegaConfBaseException) as error:
+            raise BenchError(self.explain(error)) from error
+
     def parsed(self, overrides: Sequence[str]) -> list[Override]:
         """Overrides as Hydra reads them; each option checked (``check``)."""
         from hydra.core.override_parser.overrides_parser import OverridesParser

@@ -89,17 +89,12 @@ def load_preset(paper: str, name: str, overrides: list[str], own: Path | None = 
 
     ``own``: the user's folder of configurations (--config-dir).
     """
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     if name not in presets(paper, own=own):
         raise BenchError(f"unknown preset {paper}/{name}: {suggestion(name, presets(paper, own=own))}")
     with hydra_started(own) as loader:
         files = ConfFiles(loader, [f"+paper={paper}/{name}", *overrides])
-        try:
+        with files.explained():
             return _grid(paper, name, files, overrides)
-        except (HydraException, OmegaConfBaseException) as error:
-            raise BenchError(files.explain(error)) from error
 
 
 def _grid(paper: str, name: str, files: ConfFiles, overrides: list[str]) -> Preset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 import venv
@@ -61,3 +62,9 @@ def test_a_wheel_trains_and_reports_from_an_empty_folder(tmp_path):
     assert "2 done" in call("status")
     assert "| breast_cancer |" in call("report")
     assert [path.name for path in empty.iterdir()] == ["outputs"]
+
+
+def test_a_message_names_a_command_once():
+    """``command`` begins with the interpreter: a literal before it must not end with that too."""
+    for path in Path(imbalance_bench.__file__).parent.rglob("*.py"):
+        assert not re.search(r"python (\"\s+f\")?\{command\(", path.read_text()), path

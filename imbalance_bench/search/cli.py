@@ -45,18 +45,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 1 where a study ended with an error (the others went on)."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
     given = parser().parse_intermixed_args(arguments)
     try:
         own = own_folder(given.config_dir)
         with hydra_started(own) as loader:
             files = ConfFiles(loader, given.overrides)
-            try:
+            with files.explained():
                 studies = _studies(files, given.overrides, given.multirun, own)
-            except (HydraException, OmegaConfBaseException) as error:
-                raise BenchError(files.explain(error)) from error
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

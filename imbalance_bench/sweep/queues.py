@@ -96,9 +96,9 @@ class Queue(Processes):
         self.stopped = False
 
     @property
-    @abstractmethod
     def most_jobs(self) -> int:
         """How many jobs are worth their start, or may be queued."""
+        return ARRAY
 
     @abstractmethod
     def submit(self, pieces: Sequence[Piece]) -> Sequence[Any]:
@@ -122,7 +122,7 @@ class Queue(Processes):
 
     def room(self) -> int:
         """How many jobs may be submitted and not over."""
-        return self.places()
+        return ARRAY
 
     def pieces(self) -> Sequence[list[int]]:
         numbers = list(self.overrides)
@@ -276,6 +276,9 @@ class SubmititLocal(Submitit):
     def most_jobs(self) -> int:
         return 8 * self.places()
 
+    def room(self) -> int:
+        return self.places()
+
     def submit(self, pieces: Sequence[Piece]) -> Sequence[Any]:
         with apart(pieces[0].folder / "controllers.log"):  # else an interrupt makes them print tracebacks
             return super().submit(pieces)
@@ -290,13 +293,6 @@ class SubmititSlurm(Submitit):
 
     name, cluster = "submitit_slurm", "slurm"
     look, check = 2.0, 10.0
-
-    @property
-    def most_jobs(self) -> int:
-        return ARRAY
-
-    def room(self) -> int:
-        return ARRAY
 
     def setup(self, **parts: Any) -> None:
         super().setup(**parts)
@@ -333,13 +329,6 @@ class Ray(Queue):
     def __init__(self, ray: Mapping[str, Mapping[str, Any]], cells_per_job: int | None) -> None:
         super().__init__(1, cells_per_job)
         self.init, self.remote = dict(ray["init"]), dict(ray["remote"])
-
-    @property
-    def most_jobs(self) -> int:
-        return ARRAY
-
-    def room(self) -> int:
-        return ARRAY
 
     def setup(self, **parts: Any) -> None:
         super().setup(**parts)

@@ -125,7 +125,7 @@ def no_such_metric(records: Sequence[Record], metric: str | None, group: str | N
     if reason := next(filter(None, (scoring.why_absent(record, metric) for record in done)), ""):
         return BenchError(f"no record has the metric {metric}: {reason}")
     return BenchError(
-        f"no record has the metric {metric}: {suggestion(metric, known)}\n  one of your own: `python "
+        f"no record has the metric {metric}: {suggestion(metric, known)}\n  one of your own: `"
         f"{command('rescore')} 'plugins=[<its module>]'` computes it for every cell, without training"
     )
 
