@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report import cli
+from imbalance_bench.report import cli, paper
 from imbalance_bench.report import collect as command
 from imbalance_bench.report.collect import collect
 from imbalance_bench.report.figures import figure
@@ -78,9 +78,9 @@ def test_the_summary_from_a_file_is_that_of_the_folders(tmp_path, capsys, words)
 def test_a_paper_from_a_file_is_that_of_the_folders(tmp_path, capsys, monkeypatch):
     """Table and claims; a figure of what the file has not is one message."""
     loaded = {name: preset("explicit_gradient", name) for name in ("table2", "convergence")}
-    monkeypatch.setattr(cli.Report, "_preset", lambda self, name: loaded[name])
+    monkeypatch.setattr("imbalance_bench.report.paper.PaperReport._preset", lambda self, name: loaded[name])
     few = {"table": ["table2"], "figure": ["convergence"]}
-    monkeypatch.setattr(cli, "presets", lambda paper, kind, own: few[kind])
+    monkeypatch.setattr("imbalance_bench.report.paper.presets", lambda paper, kind, own: few[kind])
     wanted = {"ecoli", "oil", "scene", "cross_entropy", "smote", "explicit_gradient"}
     some = [made for made in loaded["table2"].cells if {made.labels["dataset"], made.labels["method"]} <= wanted]
     for i, made in enumerate(some):
@@ -110,7 +110,7 @@ def test_what_needs_a_file_that_was_not_collected_is_left_out_of_all(capsys):
             raise NotCollected("predictions.npz of a cell", Path("dos.parquet"))
         return name
 
-    assert cli._those_run(made, ["table", "curves"]) == ["table"]
+    assert paper._those_run(made, ["table", "curves"]) == ["table"]
     assert capsys.readouterr().err.startswith("left out: this needs predictions.npz of a cell, and dos.parquet holds")
 
 

@@ -82,7 +82,11 @@ REPORT = {
     "diagrams": "records style",
     "figures": "diagrams published records sheet sheets style",
     "collect": "records",
-    "cli": "figures published records sheet sheets writing",
+    "arguments": "records writing",
+    "request": "arguments records sheet writing",
+    "own": "figures request sheets writing",
+    "paper": "figures published records request sheet sheets writing",
+    "cli": "arguments own paper records request",
 }  # fmt: skip
 FLOORS = 9  # with scripts/ on top
 

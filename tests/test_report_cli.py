@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 
 from imbalance_bench.presets import load_preset, papers, presets
-from imbalance_bench.report import cli
 from imbalance_bench.report.cli import main
 from tests.records import preset, write
 
@@ -235,10 +234,10 @@ def test_presets_say_their_command_and_their_runs():
 def test_all_writes_claims_tables_figures_and_one_page(capsys, outputs, monkeypatch):
     """Narrowed to a few cells, since composing every preset takes half a minute."""
     few = {"table": ["table2"], "figure": ["critical_difference", "convergence"]}
-    monkeypatch.setattr(cli, "presets", lambda paper, kind, own: few[kind])
+    monkeypatch.setattr("imbalance_bench.report.paper.presets", lambda paper, kind, own: few[kind])
     narrow = {"table2": NARROW, "critical_difference": NARROW[:1], "convergence": []}
     loaded = {name: load_preset("explicit_gradient", name, overrides) for name, overrides in narrow.items()}
-    monkeypatch.setattr(cli.Report, "_preset", lambda self, name: loaded[name])
+    monkeypatch.setattr("imbalance_bench.report.paper.PaperReport._preset", lambda self, name: loaded[name])
     status, out, err = run(capsys, outputs, "--paper", "explicit_gradient")
     assert status == 0
     assert out.index("claims, tested") < out.index("Table 2")

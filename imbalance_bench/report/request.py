@@ -1,0 +1,74 @@
+"""A command of scripts/report.py: what was asked for, where records and results lie, and how results are stored."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imbalance_bench.conf_files import own_folder
+from imbalance_bench.errors import command
+from imbalance_bench.identity import digest
+from imbalance_bench.report.arguments import default_data
+from imbalance_bench.report.records.collected import Collection, Source
+from imbalance_bench.report.sheet import Sheet
+from imbalance_bench.report.writing.page import STORED, rendered
+from imbalance_bench.store import OUTPUTS, Store, atomic_write
+
+if TYPE_CHECKING:
+    from imbalance_bench.report.sheet import Drawing
+
+LONGEST = 120  # characters of overrides in a file's name, which file systems limit to 255
+
+
+class Request:
+    """``options``: the parsed command line; ``store``: where its records are; ``own``: the user's folder of
+    configurations."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.outputs = Path(options.outputs)
+        self.store: Source = Collection(options.source) if options.source else Store(self.outputs)
+        self.own = own_folder(options.config_dir)
+
+    def command_line(self, kind: str = "", name: str = "", readout: str | None = None) -> str:
+        """The command line that shows a sheet or, where it is being stored, stores it again; ``kind``: of the one asked
+        for (a table of --all is one), else all that this command line asks for."""
+        options = self.options
+        data = options.data if options.data != default_data() else None
+        said = {
+            "--paper": options.paper, kind: name, "--metric": options.metric, "--group": options.group,
+            "--by": options.by,
+            "--readout": readout if kind else options.readout,
+            "--format": options.format, "--outputs": options.outputs if options.outputs != OUTPUTS else None,
+            "--from": options.source, "--data": data, "--config-dir": options.config_dir,
+        }  # fmt: skip
+        words = [word for key, value in said.items() if value for word in (key, value)]
+        words += ["--tuned"] if options.tuned else []
+        store = ["--write"] if (options.write or options.all) and kind != "--figure" else []
+        return f"{command('report')} {shlex.join([*words, *store, *options.overrides])}".rstrip()
+
+    def write(self, folder: str, sheets: Sequence[Sheet], drawings: Sequence[Drawing]) -> None:
+        """Stores sheets in the format asked for (or all), figures in theirs; prints where they lie."""
+        for sheet in sheets:
+            for form in [self.options.format] if self.options.format else STORED:
+                path = self.outputs / "tables" / folder / f"{self._file(sheet.name)}.{form}"
+                atomic_write(path, rendered(sheet, form))
+                print(path)
+        for drawing in drawings:
+            for path in replace(drawing, name=self._file(drawing.name)).write(self.outputs / "figures" / folder):
+                print(path)
+
+    def _file(self, name: str) -> str:
+        """Where the overrides narrow a grid, a name of its own: the file of the whole grid stays."""
+        said = re.sub(r"[^\w=,.-]", "_", ",".join(sorted(self.options.overrides)))
+        if len(said) > LONGEST:
+            said = digest(said)
+        return f"{name},{said}" if said else name
+
+    def show(self, sheet: Sheet) -> None:
+        print(rendered(sheet, self.options.format or "md"))
