@@ -73,7 +73,7 @@ def records(*wanted: str, outputs: str | Path = "outputs") -> pd.DataFrame:
     {'best': 4, 'last': 4}
     """
     from imbalance_bench.report.records.records import tidy
-    from imbalance_bench.report.sheets.summary import surveyed
+    from imbalance_bench.report.records.selection import surveyed
 
     return tidy(surveyed(Store(outputs), wanted)[0])
 

@@ -29,8 +29,8 @@ from imbalance_bench.locks import lock_file
 from imbalance_bench.options import Count, Seed, Text, shown
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_title
+from imbalance_bench.report.records.selection import head_of
 from imbalance_bench.report.records.tuning import scores_of, why_not
-from imbalance_bench.report.sheets.summary import head_of
 from imbalance_bench.search.space import Range, Space, space_of
 from imbalance_bench.store import CellFolder, Record, Store, atomic_write
 

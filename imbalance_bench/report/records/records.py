@@ -102,12 +102,17 @@ def average(values: Values | None, metric: str, class_group: str, readout: str) 
     nothing = {"iterate": readout, "mean": None, "sd": None, "runs": 0}
     if values is None:
         return nothing
-    met = "last" if readout == "best" and not any(key[0] == "best" for key in values) else readout
+    met = readout_met((key[0] for key in values), readout)
     defined = [value for value in values.get((met, class_group, metric), ()) if not math.isnan(value)]
     if not defined:
         return nothing
     sd = float(np.std(defined, ddof=1)) if len(defined) > 1 else None
     return {"iterate": met, "mean": float(np.mean(defined)), "sd": sd, "runs": len(defined)}
+
+
+def readout_met(found: Iterable[str], readout: str) -> str:
+    """The readout that is shown of a record that has some: "last" where there is no "best"."""
+    return "last" if readout == "best" and "best" not in found else readout
 
 
 def numbers(record: Record, part: str = "test") -> list[tuple[Any, ...]]:

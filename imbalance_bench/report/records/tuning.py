@@ -16,7 +16,7 @@ from typing import Any
 from imbalance_bench.identity import NOT_IDENTITY
 from imbalance_bench.options import shown
 from imbalance_bench.report.records import comparable
-from imbalance_bench.report.records.records import COLUMNS, LOWER_IS_BETTER, numbers
+from imbalance_bench.report.records.records import COLUMNS, LOWER_IS_BETTER, numbers, readout_met
 from imbalance_bench.scoring import without_validation
 from imbalance_bench.store import Record
 
@@ -133,7 +133,7 @@ def scores_of(record: Record, part: str, head: Head, readout: str) -> dict[Run, 
 def met(record: Record, readout: str) -> str:
     """The readout that a record has where ``readout`` is asked for."""
     place = COLUMNS.index("iterate")
-    return "last" if readout == "best" and not any(r[place] == "best" for r in numbers(record)) else readout
+    return readout_met((row[place] for row in numbers(record)), readout)
 
 
 def tuned(records: Sequence[Record], by: Head, of: Head, readout: str) -> Tuned:

@@ -17,13 +17,10 @@ from imbalance_bench.identity import digest
 from imbalance_bench.report.records import comparable, tuning
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
-from imbalance_bench.report.records.tuning import Head, Run, Tuned
-from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet, mean_sd, number
-from imbalance_bench.report.sheets.means import MeanRows
-from imbalance_bench.report.sheets.scores import Score, decimals, mark_best, metric_title
-from imbalance_bench.report.sheets.summary import (
+from imbalance_bench.report.records.selection import (
+    Head,
+    Place,
     head_of,
-    heading_of,
     locate,
     natural,
     network_notes,
@@ -31,6 +28,11 @@ from imbalance_bench.report.sheets.summary import (
     no_such_metric,
     surveyed,
 )
+from imbalance_bench.report.records.tuning import Run, Tuned
+from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet, mean_sd, number
+from imbalance_bench.report.sheets.means import MeanRows
+from imbalance_bench.report.sheets.scores import Score, decimals, mark_best, metric_title
+from imbalance_bench.report.sheets.summary import heading_of
 
 if TYPE_CHECKING:
     from imbalance_bench.report.records.collected import Source
@@ -166,7 +168,7 @@ NOTHING_SWEPT = (
 )
 
 
-def _placed(records: list[Record]) -> tuple[list[Record], dict[str, tuple[str, str, str]], list[str]]:
+def _placed(records: list[Record]) -> tuple[list[Record], dict[str, Place], list[str]]:
     """The records that count, and where each stands with its options; notes on those that others take the place of."""
     places = locate([tuning.fixed(record) for record in records])
     comparable.refuse_mixed_rows(records, lambda r: places[r["id"]][:2])
@@ -174,7 +176,7 @@ def _placed(records: list[Record]) -> tuple[list[Record], dict[str, tuple[str, s
     for record in records:
         groups.setdefault(places[record["id"]], []).append(record)
     names = {i: name for mine in groups.values() for i, name in tuning.named_options(mine).items()}
-    alone = {i: (setting, row, f"{method} {names[i]}".strip()) for i, (setting, row, method) in places.items()}
+    alone = {i: place._replace(column=f"{place.column} {names[i]}".strip()) for i, place in places.items()}
     kept, superseded = newest(records, alone)
     return kept, places, superseded
 

@@ -1,0 +1,321 @@
+"""A selection of records: those that filters choose, where each stands in a table or picture, and its numbers."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from imbalance_bench import scoring
+from imbalance_bench.errors import BenchError, command, suggestion
+from imbalance_bench.identity import digest
+from imbalance_bench.options import shown
+from imbalance_bench.report.records import comparable
+from imbalance_bench.report.records.records import COLUMNS, LABELS, date, left_out, numbers, readout_met, survey
+from imbalance_bench.store import Record
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from imbalance_bench.report.records.collected import Source
+    from imbalance_bench.store import Damaged
+
+DATA = "data"  # beside the parts of a config: what the user's own data held
+SETTING = ("ratio", "protocol", "backbone")
+Head = tuple[str, str]  # a metric, and of which class group
+RUNS = (
+    "id", "setting", "row", "column", "metric", "class_group", "iterate", "run", "fold", "repeat", "value"
+)  # fmt: skip
+
+
+class Place(NamedTuple):
+    """Where a record stands in tables and pictures: which of them, and where in it."""
+
+    setting: str
+    row: str
+    column: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is shown of records.
+
+    ``metrics``: None is the one that heads a record; ``groups`` of classes: None as of ``head_of``; ``readout`` as in
+    ``records.READOUTS``; ``part``: test or valid rows; ``rows`` and ``columns`` as of ``locate``.
+    """
+
+    metrics: tuple[str | None, ...] = (None,)
+    groups: tuple[str | None, ...] = (None,)
+    readout: str = "last"
+    part: str = "test"
+    rows: tuple[str, ...] = ("dataset",)
+    columns: tuple[str, ...] = ("method",)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Records that count, done and declined, and what is asked of them.
+
+    ``places``: id → where it stands; ``heads``: id → for each of the metrics and groups asked for, in their order, what
+    the record has of it (None: nothing); ``runs``: a row a number, columns ``RUNS``, in the order of the records, with
+    ``iterate`` the readout met (what has no best epoch stands with its last); ``damaged``: why other records do not
+    count; ``notes``: which records others take the place of.
+    """
+
+    asked: Asked
+    records: list[Record]
+    places: dict[str, Place]
+    heads: dict[str, list[Head | None]]
+    runs: pd.DataFrame
+    damaged: list[Damaged]
+    notes: list[str]
+
+    @property
+    def done(self) -> list[Record]:
+        return [record for record in self.records if record["status"] == "done"]
+
+
+def selection(store: Source, filters: Sequence[str] = (), asked: Asked = Asked()) -> Selection:
+    """The records that match ``filters`` (as of ``select.select``), each read once, and their numbers.
+
+    Raises:
+        BenchError: there is no record, or none has a metric or class group that is asked for; a filter or an axis is
+            unknown; records that would be compared were trained or tested on different rows.
+    """
+    import pandas as pd
+
+    pairs = list(itertools.product(asked.metrics, asked.groups))
+    heads: dict[str, list[Head | None]] = {}
+    found: dict[str, list[tuple[Any, ...]]] = {}
+
+    def note(record: Record) -> None:
+        mine = heads[record["id"]] = [head_of(record, *pair, asked.part) for pair in pairs]
+        found[record["id"]] = list(_runs_of(record, set(filter(None, mine)), asked))
+
+    records, damaged = surveyed(store, filters, note)
+    located = _located(records, asked.rows, asked.columns)
+    places = {i: place for i, (place, _) in located.items()}
+    records, superseded = newest(records, places)
+    comparable.refuse_mixed_rows(records, lambda r: located[r["id"]][1])
+    done = [r["id"] for r in records if r["status"] == "done"]
+    for number, pair in enumerate(pairs):
+        if pair != (None, None) and not any(heads[i][number] for i in done):
+            raise no_such_metric(records, *pair, asked.part)
+    rows = [(i, *places[i], *row) for i in done for row in found[i]]
+    runs = pd.DataFrame(rows, columns=list(RUNS))
+    kept = {i: heads[i] for i in done}
+    return Selection(asked, records, {r["id"]: places[r["id"]] for r in records}, kept, runs, damaged, superseded)
+
+
+def _runs_of(record: Record, heads: set[Head], asked: Asked) -> Iterator[tuple[Any, ...]]:
+    """The numbers of some metrics and class groups, from the column "metric" on of ``RUNS``."""
+    names = ("metric", "class_group", "iterate", "run", "fold", "repeat", "value")
+    metric, group, readout, *others = (COLUMNS.index(name) for name in names)
+    rows = numbers(record, asked.part)
+    met = readout_met((row[readout] for row in rows), asked.readout)
+    for row in rows:
+        if row[readout] == met and (row[metric], row[group]) in heads:
+            yield (row[metric], row[group], met, *(row[place] for place in others))
+
+
+def surveyed(
+    store: Source, filters: Sequence[str], note: Callable[[Record], object] | None = None
+) -> tuple[list[Record], list[Damaged]]:
+    """The records that match ``filters``, and why others do not count; ``note`` as of ``records.survey``. Raises
+    BenchError where there is none."""
+    records, damaged = survey(store, filters, note)
+    if not records:
+        raise BenchError(
+            f"no records under {store.runs}{f' that match {chr(32).join(filters)}' if filters else ''}: run "
+            f"`{command('train')}` or `make demo` first, or point --outputs at the folder that has them"
+            + "".join(f"\n  {note}" for note in left_out(damaged))
+        )
+    return records, damaged
+
+
+def no_such_metric(
+    records: Sequence[Record], metric: str | None, group: str | None = None, part: str = "test"
+) -> BenchError:
+    """The error where no record has a metric, or not of a class group; names the nearest that some have."""
+    copies = (dict(record) for record in records if record["status"] == "done")  # numbers stay in what they are read of
+    heads = [head for record in copies for head in heads_of(record, part)]
+    known = {name for name, _ in heads}
+    if metric is None or metric in known:
+        groups = {of for name, of in heads if metric in (None, name)}
+        what = f"{metric} of the class group" if metric else "the headline of the class group"
+        return BenchError(f"no record has {what} {group}: {suggestion(group or '', groups)}")
+    done = [record for record in records if record["status"] == "done"]
+    if reason := next(filter(None, (scoring.why_absent(record, metric) for record in done)), ""):
+        return BenchError(f"no record has the metric {metric}: {reason}")
+    return BenchError(
+        f"no record has the metric {metric}: {suggestion(metric, known)}\n  one of your own: `"
+        f"{command('rescore')} 'plugins=[<its module>]'` computes it for every cell, without training"
+    )
+
+
+def locate(
+    records: Sequence[Record], rows: Sequence[str] = ("dataset",), columns: Sequence[str] = ("method",)
+) -> dict[str, Place]:
+    """Record id → where it stands: labels, with the options appended that tell equal labels apart. A method that trains
+    no network stands beside those of the network, where its ratio and protocol have one.
+
+    Args:
+        rows, columns: axes, which are labels or keys of the configuration such as ``method.gamma``. The setting has the
+            labels of the others; options of the trainer stand with the method, unless it is an axis.
+    """
+    return {i: place for i, (place, _) in _located(records, rows, columns).items()}
+
+
+def _located(
+    records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]
+) -> dict[str, tuple[Place, tuple[str, ...]]]:
+    """As ``locate``, and of which data, ratio, protocol and network each record is."""
+    placed = [*rows, *columns]
+    keys = [axis for axis in placed if axis not in LABELS]
+    _refuse_unknown(records, keys)
+    flat = {r["id"]: comparable.flatten(r["config"]) for r in records}
+    names = {key: {i: shown(options[key]) if key in options else "–" for i, options in flat.items()} for key in keys}
+    for axis in SETTING:
+        names[axis] = _named(records, axis, (axis,), lambda r: "", keys)
+    if "backbone" not in placed:
+        _beside_networks(records, names)
+    within = {r["id"]: ", ".join(names[a][r["id"]] for a in SETTING if a not in placed) for r in records}
+    parts = {"dataset": ("dataset", DATA), "method": ("method", "trainer", "seed"), "trainer": ("trainer",)}
+    if "trainer" in placed:
+        parts["method"] = ("method", "seed")
+    for axis, options in parts.items():
+        names[axis] = _named(records, axis, options, lambda r: within[r["id"]], keys)
+    setting = [axis for axis in ("method", "dataset", *SETTING) if axis not in placed]
+
+    def joined(axes: Sequence[str], i: str) -> str:
+        return ", ".join(names[axis][i] for axis in axes)
+
+    return {
+        i: (
+            Place(joined(setting, i), joined(rows, i), joined(columns, i)),
+            tuple(names[a][i] for a in ("dataset", *SETTING)),
+        )
+        for i in flat
+    }
+
+
+def _refuse_unknown(records: Sequence[Record], keys: Sequence[str]) -> None:
+    known = dict.fromkeys(key for record in records for key in comparable.flatten(record["config"]))
+    for key in keys:
+        if key not in known:
+            raise BenchError(f"no record has the axis or option {key}: {suggestion(key, [*LABELS, *known])}")
+
+
+def _beside_networks(records: Sequence[Record], names: dict[str, dict[str, str]]) -> None:
+    ratios, protocols, networks = (names[axis] for axis in SETTING)
+    beside: dict[tuple[str, str], set[str]] = {}
+    for i in (r["id"] for r in records if not _networkless(r)):
+        beside.setdefault((ratios[i], protocols[i]), set()).add(networks[i])
+    for i in (r["id"] for r in records if _networkless(r)):
+        if len(others := beside.get((ratios[i], protocols[i]), set())) == 1:
+            (networks[i],) = others
+
+
+def _networkless(record: Record) -> bool:
+    return bool(record["config"]["backbone"].get("name") == "none")
+
+
+def network_notes(records: Sequence[Record], places: dict[str, Place]) -> list[str]:
+    """Which methods of a setting that names a network train none."""
+    found: dict[str, dict[str, None]] = {}
+    for record in records:
+        setting, _, column = places[record["id"]]
+        if _networkless(record) and not setting.endswith(f", {record['labels']['backbone']}"):
+            found.setdefault(setting, {})[column] = None
+    return [
+        f"{setting}: no network and no trainer of networks in {', '.join(sorted(columns, key=natural))}."
+        for setting, columns in found.items()
+    ]
+
+
+def _named(
+    records: Sequence[Record],
+    group: str,
+    parts: tuple[str, ...],
+    within: Callable[[Record], str],
+    but: Sequence[str] = (),
+) -> dict[str, str]:
+    """Record id → its label of ``group``, with those options of the config's ``parts`` appended, ``but`` for some, in
+    which the records of that label (and of equal ``within``) differ."""
+    pools: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        pools.setdefault((within(record), record["labels"][group]), []).append(record)
+    names = {}
+    for (_, label), pool in pools.items():
+        flat = {r["id"]: comparable.flatten({part: _options(r, part) for part in parts}) for r in pool}
+        keys = dict.fromkeys(k for options in flat.values() for k in options if k not in but)
+        differing = [k for k in keys if len({repr(options.get(k)) for options in flat.values()}) > 1]
+        for i, options in flat.items():
+            names[i] = " ".join([label, *(f"{k.removeprefix(f'{group}.')}={options.get(k)}" for k in differing)])
+    return names
+
+
+def _options(record: Record, part: str) -> Any:
+    """A part of a record's config; of ``DATA`` what tells versions of the user's own data apart."""
+    if part != DATA:
+        return record["config"][part]
+    own = record.get("contents", {}).get("fingerprint")
+    return digest(own)[:6] if own else "not recorded" if "path" in record["config"]["dataset"] else ""
+
+
+def data_notes(records: Sequence[Record], places: dict[str, Place]) -> list[str]:
+    """Which row is of the newest data, where a data set of the user's own was run in several versions."""
+    versions: dict[tuple[str, ...], dict[str, Record]] = {}
+    for record in sorted(records, key=date):
+        setting, row, _ = places[record["id"]]
+        if _options(record, DATA):
+            path = str(record["config"]["dataset"].get("path"))
+            versions.setdefault((setting, record["labels"]["dataset"], path), {})[row] = record
+    return [
+        f"dataset={label} was run on several versions of its data, a row each; the newest is "
+        f"{max(rows, key=lambda row: date(rows[row]))!r}."
+        for (_, label, _), rows in versions.items()
+        if len({_options(r, DATA) for r in rows.values()}) > 1
+    ]
+
+
+def newest(records: Sequence[Record], places: dict[str, Place]) -> tuple[list[Record], list[str]]:
+    """Of records in one place, whose labels and options are the same and whose plug-ins or weights were changed, the
+    newest; and a note on the others."""
+    here: dict[Place, list[Record]] = {}
+    for record in sorted(records, key=date):
+        here.setdefault(places[record["id"]], []).append(record)
+    notes = [
+        f"{column} on {row}: the newest of {len(found)} records with the same options, whose plug-ins, weights or data "
+        f"differ; left out {', '.join(str(r['path']) for r in found[:-1])}."
+        for (_, row, column), found in here.items()
+        if len(found) > 1
+    ]
+    kept = {found[-1]["id"] for found in here.values()}
+    return [record for record in records if record["id"] in kept], notes
+
+
+def head_of(record: Record, metric: str | None, group: str | None = None, part: str = "test") -> Head | None:
+    """The headline of a record; or ``metric``, of the same class group, or else of all classes, or of the first that
+    has it; or of ``group``. None where none has."""
+    head = record["headline"]
+    if metric is None and group is None:
+        return head["metric"], head["class_group"]
+    metric = metric or head["metric"]
+    groups = [of for name, of in heads_of(record, part) if name == metric]
+    if group is not None:
+        return (metric, group) if group in groups else None
+    return (metric, next(g for g in (head["class_group"], "all", "macro", *groups) if g in groups)) if groups else None
+
+
+def heads_of(record: Record, part: str = "test") -> dict[Head, None]:
+    """Metric and class group of each number of a record, in their order."""
+    name, group = COLUMNS.index("metric"), COLUMNS.index("class_group")
+    return dict.fromkeys((row[name], row[group]) for row in numbers(record, part))
+
+
+def natural(text: str) -> list[Any]:
+    """A key that sorts ir_50 before ir_100."""
+    return [(part.isdigit(), int(part) if part.isdigit() else part) for part in re.split(r"(\d+)", text)]

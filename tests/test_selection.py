@@ -1,0 +1,76 @@
+"""Records that filters choose, where they stand, and their numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.report.records.selection import Asked, selection
+from imbalance_bench.store import Store
+from tests.records import cell, decline, write
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    for dataset in ("ecoli", "oil"):
+        for gamma in (1, 2):
+            made = cell("focal", dataset, options={"method": {"gamma": gamma}})
+            write(folder, made, {"auc_pr": [0.1 * gamma, 0.2], "f1": [0.3, 0.4]}, best=[0.9, 0.8], valid=[0.5, 0.6])
+        write(folder, cell("smote", dataset, options={"backbone": {"name": "none"}}, backbone="none"), [0.7, 0.6])
+    decline(folder, cell("mesa", "oil"), "two classes only")
+    made = cell("focal", "oil", "ir_20", {"method": {"gamma": 1}})
+    write(folder, made, [0.5], subset="ir")
+    return Store(folder)
+
+
+def table(found):
+    """(setting, row, column, metric) → values by run."""
+    groups = found.runs.groupby(["setting", "row", "column", "metric"], sort=False)["value"]
+    return {key: list(values) for key, values in groups}
+
+
+def test_labels_say_where_a_record_stands(outputs):
+    found = selection(outputs, ["dataset=oil", "ratio=native"])
+    assert table(found) == {
+        ("native, holdout_kfold, mlp", "oil", "focal gamma=1", "auc_pr"): [0.1, 0.2],
+        ("native, holdout_kfold, mlp", "oil", "focal gamma=2", "auc_pr"): [0.2, 0.2],
+        ("native, holdout_kfold, mlp", "oil", "smote", "auc_pr"): [0.7, 0.6],
+    }
+    assert [r["labels"]["method"] for r in found.records if r["status"] == "declined"] == ["mesa"]
+    assert len(found.done) == 3 and set(found.heads) == {r["id"] for r in found.done}
+
+
+def test_any_axis_down_and_across(outputs):
+    places = set(table(selection(outputs, ["method=focal"], Asked(rows=("ratio",), columns=("dataset",)))))
+    assert ("focal gamma=1, holdout_kfold, mlp", "ir_20", "oil", "auc_pr") in places
+    of = ["method=focal", "ratio=native"]
+    found = table(selection(outputs, of, Asked(rows=("dataset",), columns=("method.gamma",))))
+    setting = "focal, native, holdout_kfold, mlp"
+    assert set(found) == {(setting, d, g, "auc_pr") for d in ("ecoli", "oil") for g in ("1", "2")}
+
+
+def test_metrics_groups_readout_and_part(outputs):
+    of = ["method=focal", "dataset=ecoli"]
+    found = selection(outputs, of, Asked(metrics=("f1", None), groups=("positive",)))
+    assert list(found.heads.values()) == [[("f1", "positive"), ("auc_pr", "positive")]] * 2
+    assert set(found.runs["metric"]) == {"f1", "auc_pr"}
+    best = selection(outputs, ["dataset=ecoli"], Asked(readout="best")).runs
+    assert set(best["iterate"]) == {"best", "last"}  # smote keeps no best epoch
+    assert set(best.loc[best["iterate"] == "best", "value"]) == {0.9, 0.8}
+    valid = selection(outputs, of, Asked(part="valid")).runs
+    assert list(valid["value"]) == [0.5, 0.6] * 2
+
+
+@pytest.mark.parametrize(
+    "asked, says",
+    [
+        (Asked(metrics=("f2",)), "no record has the metric f2: did you mean f1"),
+        (Asked(metrics=("f1",), groups=("negative",)), "f1 of the class group negative: "),
+        (Asked(columns=("method.gama",)), "no record has the axis or option method.gama: did you mean method.gamma"),
+        (Asked(rows=("datset",)), "no record has the axis or option datset: did you mean dataset"),
+    ],
+)
+def test_what_no_record_has(outputs, asked, says):
+    with pytest.raises(BenchError, match=says):
+        selection(outputs, [], asked)
