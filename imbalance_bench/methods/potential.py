@@ -18,9 +18,11 @@ class Potential(Method):
     withdrawn. An oracle: it sees data that no method has. Test rows are the same as everyone's."""
 
     def declines(self, task: Task) -> str | None:
+        if reason := super().declines(task):
+            return reason
         if task.withdrawn is None or not (task.withdrawn.y == task.minority).any():
             return "no minority rows were withdrawn: potential needs an induced ratio, e.g. ratio=ir_50"
-        return super().declines(task)
+        return None
 
     def resample(self, task: Task, rows: Part) -> Part:
         assert task.withdrawn is not None
