@@ -47,6 +47,7 @@ MAY = {
         "backbones checkpoints config data engine errors identity metrics models neighbours options progress registry "
         "rounding scoring seeds slices"
     ),
+    "support": "conf_files data methods options registry",
     "cells": (
         "checkpoints config data devices engine errors identity metrics models objective origin plugins progress "
         "registry scoring slices store tally trackers"
