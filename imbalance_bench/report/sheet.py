@@ -16,12 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Item:
-    """One printed cell: ``text`` is ours; ``aside`` is the paper's value and the difference, set small beside it."""
+    """One printed cell: ``text`` is ours; ``aside`` is the paper's value and the difference, set small beside it.
+
+    For pages, which sort, colour and link: ``value``: what ``text`` is rounded from; ``spreads``: the difference to the
+    paper's value in spreads (``scores.Score.spreads``); ``cell``: the id of the cell of one's own that it is of.
+    """
 
     text: str
     aside: str = ""
     bold: bool = False
     muted: bool = False
+    value: float | None = None
+    spreads: float | None = None
+    cell: str = ""
 
 
 @dataclass(frozen=True)

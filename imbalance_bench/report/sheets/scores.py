@@ -85,6 +85,13 @@ class Score:
     stand_in: bool = False
     chosen: str = ""
 
+    @property
+    def spreads(self) -> float | None:
+        """The difference to the paper's value in units of the standard deviation that it prints or, where it prints
+        none, of ours over runs; None without either."""
+        spread = float(self.published_sd) if self.published_sd else self.sd
+        return self.difference / spread if self.difference is not None and spread else None
+
 
 def score(
     result: CellState,

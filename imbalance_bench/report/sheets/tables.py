@@ -135,8 +135,34 @@ def table(
         comparable.refuse_mixed_rows(records)
         values, provenance = frames.by_cell(records), frames.provenance_lines(records, command)
     printed = PrintedTable(spec.name, spec.published, spec.published_as) if spec.published else None
-    compared = next(iter(spec.sections))
     scores = _scores(spec, results, values, printed, readout)
+    found = laid_out(spec, scores, readout, printed)
+    notes = [*found.notes, *([] if spec.counted else _unknown_metrics(spec, values))]
+    notes += [coverage(spec, results, printed), *frames.code_notes(records), *found.footnotes]
+    return Sheet(
+        name=spec.table if readout == spec.iterate else f"{spec.table}_{readout}",
+        title=spec.title if spec.counted else f"{spec.title} ({readout_title(readout)})",
+        blocks=found.blocks,
+        notes=notes,
+        provenance=provenance,
+        frame=_frame(found.scores, found.mean_rows),
+    )
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """The scores of a table as it is read; ``scores``: the best of each place marked."""
+
+    scores: list[Score]
+    blocks: list[Block]
+    notes: list[str]
+    footnotes: list[str]
+    mean_rows: MeanRows | None
+
+
+def laid_out(spec: TableSpec, scores: list[Score], readout: str, printed: PrintedTable | None) -> LaidOut:
+    """The blocks of a table, and the notes that go with them, from a score for each of its cells, run or not."""
+    compared = next(iter(spec.sections))
     rows, columns = _axes(spec, scores)
     sections = _sections(spec, scores)
     placed = [a for a in (spec.blocks, *rows, *columns) if a and a != "method"]
@@ -152,20 +178,11 @@ def table(
     else:
         parts = [grid(n, heads, scores, rows, columns, readout, footnotes, spec) for n, heads in sections.items()]
         if rows == ["dataset"] and columns == ["method"]:
-            mean_rows = MeanRows(spec.metrics[0], spec.sections[compared], scores, _partial(preset), printed)
+            mean_rows = MeanRows(spec.metrics[0], spec.sections[compared], scores, _partial(scores), printed)
             parts = [replace(block, summary=mean_rows.rows(heads)) for block, heads in zip(parts, sections.values())]
             notes += mean_rows.notes()
         blocks = [replace(block, heading="" if spec.counted else _heading(block.heading, compared)) for block in parts]
-    notes += _flags(spec, scores) + ([] if spec.counted else _unknown_metrics(spec, values))
-    notes += [coverage(spec, results, printed), *frames.code_notes(records), *footnotes.lines()]
-    return Sheet(
-        name=spec.table if readout == spec.iterate else f"{spec.table}_{readout}",
-        title=spec.title if spec.counted else f"{spec.title} ({readout_title(readout)})",
-        blocks=blocks,
-        notes=notes,
-        provenance=provenance,
-        frame=_frame(scores, mean_rows),
-    )
+    return LaidOut(scores, blocks, notes + _flags(spec, scores), footnotes.lines(), mean_rows)
 
 
 def _scores(
@@ -291,9 +308,9 @@ def _sections(spec: TableSpec, scores: Sequence[Score]) -> dict[str, dict[str, s
     return {title: heads for title, heads in present.items() if heads}
 
 
-def _partial(preset: Preset) -> set[str]:
-    """Methods that the preset has on some of its data sets only, and that are therefore not ranked."""
-    pairs = {(cell.labels["method"], cell.labels["dataset"]) for cell in preset.cells}
+def _partial(scores: Sequence[Score]) -> set[str]:
+    """Methods that a table has on some of its data sets only, and that are therefore not ranked."""
+    pairs = {(s.method, s.dataset) for s in scores}
     methods, datasets = ({pair[i] for pair in pairs} for i in (0, 1))
     return {method for method in methods if any((method, dataset) not in pairs for dataset in datasets)}
 
@@ -377,7 +394,8 @@ def item(score: Score | None, readout: str, footnotes: Footnotes) -> Item:
     aside = _aside(score)
     if score.mean is None:
         words = {"declined": "n/a", "reference": "baseline"}
-        return Item(footnotes.mark(words.get(score.state, score.state), score.reason), aside, muted=True)
+        text = footnotes.mark(words.get(score.state, score.state), score.reason)
+        return Item(text, aside, muted=True, cell=score.id)
     text = mean_sd(score.mean, score.sd, decimals(score.metric))
     if score.runs < score.of:
         text = footnotes.mark(text, f"over {score.runs} of {score.of} runs: the others diverged or are undefined")
@@ -386,7 +404,7 @@ def item(score: Score | None, readout: str, footnotes: Footnotes) -> Item:
         text = footnotes.mark(text, score.chosen)
     if score.iterate != (Side.of(score.method).readout or readout):
         text = footnotes.mark(text, f"{readout_title(score.iterate)}: this method keeps no other")
-    return Item(text, aside, bold=score.best)
+    return Item(text, aside, score.best, value=score.mean, spreads=score.spreads, cell=score.id)
 
 
 def _aside(score: Score) -> str:
