@@ -95,6 +95,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     P + "report.records.statistics:friedman": STATISTICS,
     P + "report.records.statistics:_permuted": STATISTICS,
     P + "report.records.statistics:wilcoxon_holm": STATISTICS,
+    P + "report.records.statistics:signed_rank": STATISTICS,
     P + "report.records.statistics:holm": STATISTICS,
     P + "report.records.statistics:paired_difference": STATISTICS,
     P + "report.records.statistics:difference": STATISTICS,
@@ -330,7 +331,7 @@ EQUIVALENT: list[tuple[str, str, str]] = [
                 ],
             ),
             (
-                "report.records.statistics:wilcoxon_holm",
+                "report.records.statistics:signed_rank",
                 "scipy's auto counts every pattern of 13 signs itself",
                 [("len(difference) > 13", "len(difference) >= 13")],
             ),
@@ -343,8 +344,8 @@ EQUIVALENT: list[tuple[str, str, str]] = [
                 "report.records.statistics:dolan_more",
                 "a tolerance for rounding",
                 [
-                    ("values + 10.0 ** (-_DECIMALS) >= bar", "values + 10.0 ** (-_DECIMALS) > bar"),
-                    ("10.0 ** (-_DECIMALS)", "20.0 ** (-_DECIMALS)"),
+                    ("values + 10.0 ** (-DECIMALS) >= bar", "values + 10.0 ** (-DECIMALS) > bar"),
+                    ("10.0 ** (-DECIMALS)", "20.0 ** (-DECIMALS)"),
                 ],
             ),
         )

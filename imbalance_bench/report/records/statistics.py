@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-_DECIMALS = 9
+DECIMALS = 9
 FEW = 10  # data sets below which the F distribution is too far from the permutations' own
 ORDERS = 100_000  # orders of the ranks that are counted one by one; of more, so many are drawn
 
@@ -66,7 +66,7 @@ class PairedDifference:
 
 def ranks(scores: pd.DataFrame, higher_is_better: bool = True) -> pd.DataFrame:
     """Ranks within each complete row, 1 = best, ties share the average of their ranks."""
-    return scores.dropna().round(_DECIMALS).rank(axis=1, ascending=not higher_is_better)
+    return scores.dropna().round(DECIMALS).rank(axis=1, ascending=not higher_is_better)
 
 
 def mean_ranks(scores: pd.DataFrame, higher_is_better: bool = True) -> pd.Series:
@@ -131,7 +131,7 @@ def nemenyi(scores: pd.DataFrame) -> pd.DataFrame:
     """Nemenyi's p-values of all pairs of methods after Friedman's test, methods × methods."""
     from scikit_posthocs import posthoc_nemenyi_friedman
 
-    complete = scores.dropna().round(_DECIMALS)
+    complete = scores.dropna().round(DECIMALS)
     # as a bare array: labelled input is melted and may be sorted by label
     p = posthoc_nemenyi_friedman(complete.to_numpy())
     p.index = p.columns = complete.columns
@@ -146,30 +146,33 @@ def wilcoxon_holm(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
     columns ``p`` and ``p_holm`` (adjusted over all rows by Holm's step-down); nan without a complete row.
     """
     import pandas as pd
-    from scipy import stats
 
-    complete = scores.dropna().round(_DECIMALS)
+    complete = scores.dropna()
     others = [m for m in complete.columns if m != reference]
-    p = []
-    for method in others:
-        difference = (complete[reference] - complete[method]).round(_DECIMALS).to_numpy()
-        if not len(difference):
-            p.append(float("nan"))
-        elif not difference.any():
-            p.append(1.0)
-        else:
-            method = "auto" if len(difference) > 13 else stats.PermutationMethod()
-            p.append(float(stats.wilcoxon(difference, zero_method="zsplit", method=method).pvalue))
+    p = [signed_rank((complete[reference] - complete[method]).to_numpy()) for method in others]
     return pd.DataFrame({"p": p, "p_holm": holm(p)}, index=others)
 
 
+def signed_rank(difference: np.ndarray) -> float:
+    """Wilcoxon's two-sided p of differences (n,), zeros split, counted or not as of ``wilcoxon_holm``; nan of none."""
+    from scipy import stats
+
+    difference = np.round(difference, DECIMALS)
+    if not len(difference):
+        return float("nan")
+    if not difference.any():
+        return 1.0
+    method = "auto" if len(difference) > 13 else stats.PermutationMethod()
+    return float(stats.wilcoxon(difference, zero_method="zsplit", method=method).pvalue)
+
+
 def holm(p: Sequence[float]) -> np.ndarray:
-    """Holm's step-down adjusted p-values, in the order given."""
+    """Holm's step-down adjusted p-values, in the order given; nan stays nan and is not counted."""
     values = np.asarray(p, dtype=float)
-    order = np.argsort(values)
-    adjusted = np.empty(len(values))
-    adjusted[order] = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
-    return np.minimum(adjusted, 1)
+    order = np.argsort(values)[: int((~np.isnan(values)).sum())]
+    adjusted = np.full(len(values), np.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)), 1)
+    return adjusted
 
 
 def paired_difference(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) -> PairedDifference:
@@ -182,7 +185,7 @@ def paired_difference(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) ->
     from scipy import stats
 
     difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
-    difference = difference[~np.isnan(difference)].round(_DECIMALS)
+    difference = difference[~np.isnan(difference)].round(DECIMALS)
     n = len(difference)
     nan = float("nan")
     mean = float(difference.mean()) if n else nan
@@ -198,7 +201,7 @@ def varies_less(a: np.ndarray, b: np.ndarray, alpha: float = 0.05) -> bool | Non
     sums and differences are uncorrelated then; None where it does not reject."""
     from scipy import stats
 
-    plus, minus = np.round(a + b, _DECIMALS), np.round(a - b, _DECIMALS)
+    plus, minus = np.round(a + b, DECIMALS), np.round(a - b, DECIMALS)
     if not np.ptp(plus) or not np.ptp(minus):  # the one is the other, shifted or mirrored
         return False
     if len(a) < 3:
@@ -222,7 +225,7 @@ def dolan_more(scores: pd.DataFrame, thetas: np.ndarray | None = None) -> pd.Dat
     share = np.full((len(thetas), values.shape[1]), np.nan)
     if len(values):
         bar = thetas[:, None, None] * values.max(axis=1, keepdims=True)
-        share = (values + 10.0**-_DECIMALS >= bar).mean(axis=1)
+        share = (values + 10.0**-DECIMALS >= bar).mean(axis=1)
     return pd.DataFrame(share, index=pd.Index(thetas, name="theta"), columns=complete.columns)
 
 
