@@ -85,7 +85,7 @@ REPORT = {
     "collect": "records",
     "arguments": "records writing",
     "request": "arguments records sheet writing",
-    "own": "figures request sheets writing",
+    "own": "arguments figures records request sheet sheets writing",
     "paper": "figures published records request sheet sheets writing",
     "cli": "arguments own paper records request",
 }  # fmt: skip

@@ -26,8 +26,8 @@ def outputs(tmp_path_factory):
 
 def table(found):
     """(setting, row, column, metric) → values by run."""
-    groups = found.runs.groupby(["setting", "row", "column", "metric"], sort=False)["value"]
-    return {key: list(values) for key, values in groups}
+    groups = found.runs.groupby(["id", "metric"], sort=False)["value"]
+    return {(*found.places[i], metric): list(values) for (i, metric), values in groups}
 
 
 def test_labels_say_where_a_record_stands(outputs):
@@ -38,7 +38,9 @@ def test_labels_say_where_a_record_stands(outputs):
         ("native, holdout_kfold, mlp", "oil", "smote", "auc_pr"): [0.7, 0.6],
     }
     assert [r["labels"]["method"] for r in found.records if r["status"] == "declined"] == ["mesa"]
-    assert len(found.done) == 3 and set(found.heads) == {r["id"] for r in found.done}
+    assert len(found.done) == 3 and len(found.records) == 4
+    # what was declined is asked for what the others have
+    assert set(map(tuple, found.heads.values())) == {(("auc_pr", "positive"),)}
 
 
 def test_any_axis_down_and_across(outputs):

@@ -8,7 +8,8 @@ import os
 from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.errors import BenchError, command, suggestion
 from imbalance_bench.presets import papers
-from imbalance_bench.report.records.records import readout_title
+from imbalance_bench.report.records.records import LABELS, readout_title
+from imbalance_bench.report.records.selection import OF_NUMBERS
 from imbalance_bench.report.writing.page import FORMATS
 from imbalance_bench.store import OUTPUTS
 
@@ -20,6 +21,10 @@ Tables, figures and pages from the records under outputs/runs; nothing is traine
   report.py --metric f1                           ... by another metric, one of your own too
   report.py --metric f1_tuned,brier --group minority
                                                   ... by several, a table each, of a group of classes
+  report.py --metric f1,g_mean,mcc --rows dataset --columns method,metric
+                                                  ... by several in one table; any axis or option down and across
+  report.py --per-class --metric recall --rows method --columns class dataset=ecoli
+                                                  ... class by class
   report.py --tuned                               each run with the option that is best on its validation rows
   report.py --advise dataset=ecoli                which method for these data, in ten lines
   report.py --paper explicit_gradient             the paper's claims, tested, and its tables
@@ -48,7 +53,18 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAME[,NAME]",
         help="of the summary, a table each, in place of the one that heads each row, e.g. f1 or your own",
     )
-    made.add_argument("--group", help="of classes: positive, macro, minority, class:<name> (default: the headline's)")
+    made.add_argument(
+        "--group", help="of classes: positive, macro, minority, majority, <class> (default: the headline's)"
+    )
+    made.add_argument("--per-class", action="store_true", help="a number for each class")
+    made.add_argument("--part", choices=("test", "valid"), help="which rows of the data are scored (default: test)")
+    made.add_argument(
+        "--rows",
+        metavar="AXIS[,AXIS]",
+        help=f"of the summary: {', '.join((*LABELS, *OF_NUMBERS))}, or an option such as method.gamma "
+        "(default: dataset)",
+    )
+    made.add_argument("--columns", metavar="AXIS[,AXIS]", help="likewise (default: method)")
     made.add_argument(
         "--tuned", action="store_true", help="of cells that differ in swept options, each run's own choice"
     )
@@ -73,20 +89,42 @@ def default_data() -> str:
     return os.environ.get("IMBALANCE_BENCH_DATA", "data")
 
 
+def listed(text: str | None) -> list[str]:
+    """The names of "a,b", each once."""
+    return list(dict.fromkeys(filter(None, (name.strip() for name in (text or "").split(",")))))
+
+
+def metrics_of(options: argparse.Namespace) -> list[str | None]:
+    """Those of --metric; None: the one that heads each row."""
+    return [*listed(options.metric)] or [None]
+
+
+OF_TABLES = ("metric", "group", "per_class", "part", "rows", "columns")  # words about what a summary shows
+
+
 def check(options: argparse.Namespace) -> None:
     """Raises BenchError where words do not go together, or a readout is unknown, before anything is read."""
     if options.readout:
         readout_title(options.readout)
-    if options.paper and (options.metric or options.group):
-        what = "--metric" if options.metric else "--group"
-        raise BenchError(f"{what} is for the summary; what a paper's table shows is paper.metrics of its preset")
+    said = [f"--{name.replace('_', '-')}" for name in OF_TABLES if getattr(options, name)]
+    if options.paper and said:
+        raise BenchError(f"{said[0]} is for the summary; what a paper's table shows is paper.metrics of its preset")
     chooses = "--advise" if options.advise else "--tuned"
     if options.advise or options.tuned:
-        if options.group:
-            raise BenchError(f"{chooses} shows the class group of the headline: leave out --group")
         if options.paper:
             raise BenchError(f"{chooses} is over all records: leave out --paper, and say which by dataset=...")
+        if "--group" in said:
+            raise BenchError(f"{chooses} shows the class group of the headline: leave out --group")
+        if said not in ([], ["--metric"]):
+            raise BenchError(f"{chooses} has rows and columns of its own: leave out {said[-1]}")
     elif options.by:
         raise BenchError(f"--by {options.by} says what --tuned chooses by: add --tuned")
+    if options.group and options.per_class:
+        raise BenchError(f"--group {options.group} is one group, and --per-class each class: leave out one")
+    placed = [*(listed(options.rows) or ["dataset"]), *(listed(options.columns) or ["method"])]
+    for axis in placed:
+        if placed.count(axis) > 1:
+            other = "--columns" if axis in listed(options.rows) else "--rows"
+            raise BenchError(f"{axis} is both down and across: say what is across by {other}")
     if not options.paper and (options.table or options.figure or options.all):
         raise BenchError(f"--table, --figure and --all need --paper: {suggestion('', papers())}")

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from imbalance_bench.errors import BenchError
+from imbalance_bench.report.arguments import metrics_of
+from imbalance_bench.report.records.selection import Asked, selection
 from imbalance_bench.report.request import Request
+from imbalance_bench.report.sheet import Sheet
 from imbalance_bench.report.writing.formats import markdown
+
+MOST_CELLS = 10_000  # of a table that people read
 
 
 def own(request: Request) -> None:
@@ -19,25 +25,31 @@ def own(request: Request) -> None:
 
 
 def summary(request: Request) -> None:
-    """The table over everything; with --write also its bar chart."""
+    """Tables of the records; with --write also their bar chart."""
     from imbalance_bench.report.figures import bars
-    from imbalance_bench.report.sheets.summary import scores_of, summary
+    from imbalance_bench.report.sheets.summary import scores_of, summaries
 
-    options, command = request.options, request.command_line()
-    for metric in metrics(request):
-        sheet = summary(request.store, options.overrides, options.readout, command, metric, options.group)
+    options, asked = request.options, request.asked()
+    for sheet in summaries(selection(request.store, options.overrides, asked), request.command_line()):
+        refuse_large(sheet, options.format)
         if options.write:
-            drawing = bars(scores_of(sheet), sheet.title, sheet.provenance)
             print(markdown(sheet))
-            request.write("summary", [sheet], [replace(drawing, name=sheet.name)])
+            plain = (asked.rows, asked.columns) == (Asked.rows, Asked.columns)
+            drawings = [bars(scores_of(sheet), sheet.title, sheet.provenance)] if plain else []
+            request.write("summary", [sheet], [replace(drawing, name=sheet.name) for drawing in drawings])
         else:
             request.show(sheet)
 
 
-def metrics(request: Request) -> list[str | None]:
-    """Those of --metric; None: the one that heads each row."""
-    named = [name.strip() for name in (request.options.metric or "").split(",")]
-    return list(dict.fromkeys(filter(None, named))) or [None]
+def refuse_large(sheet: Sheet, form: str | None) -> None:
+    """Raises BenchError where a table is too large to be read; its numbers as CSV may be any number."""
+    for block in sheet.blocks:
+        rows, columns = len(block.rows), len(block.header) - block.keys
+        if rows * columns > MOST_CELLS and form != "csv":
+            raise BenchError(
+                f"this table has {rows:,} rows x {columns:,} columns, which is {rows * columns:,} cells: "
+                f"--format csv gives the numbers, and method=... dataset=... a part of it to read"
+            )
 
 
 def tuned(request: Request) -> None:
@@ -45,7 +57,7 @@ def tuned(request: Request) -> None:
     from imbalance_bench.report.sheets.tuned import tuned_table
 
     options, command = request.options, request.command_line()
-    for metric in metrics(request):
+    for metric in metrics_of(request.options):
         sheet = tuned_table(request.store, options.overrides, options.readout, command, metric, options.by)
         if options.write:
             print(markdown(sheet))
@@ -59,5 +71,5 @@ def advise(request: Request) -> None:
     from imbalance_bench.report.sheets.advice import advice
 
     options = request.options
-    for metric in metrics(request):
+    for metric in metrics_of(request.options):
         print(advice(request.store, options.overrides, options.readout, metric, options.by), end="")

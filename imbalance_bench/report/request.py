@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from imbalance_bench.conf_files import own_folder
 from imbalance_bench.errors import command
 from imbalance_bench.identity import digest
-from imbalance_bench.report.arguments import default_data
+from imbalance_bench.report.arguments import default_data, listed, metrics_of
 from imbalance_bench.report.records.collected import Collection, Source
+from imbalance_bench.report.records.selection import EACH_CLASS, Asked
 from imbalance_bench.report.sheet import Sheet
 from imbalance_bench.report.writing.page import STORED, rendered
 from imbalance_bench.store import OUTPUTS, Store, atomic_write
@@ -35,6 +36,16 @@ class Request:
         self.store: Source = Collection(options.source) if options.source else Store(self.outputs)
         self.own = own_folder(options.config_dir)
 
+    def asked(self) -> Asked:
+        """What the command line asks of records."""
+        options = self.options
+        groups: tuple[str | None, ...] = (EACH_CLASS,) if options.per_class else (options.group,)
+        rows, columns = listed(options.rows) or Asked.rows, listed(options.columns) or Asked.columns
+        if options.per_class and "class" not in (*rows, *columns):
+            rows = (*rows, "class")
+        metrics, readout, part = tuple(metrics_of(options)), options.readout or "last", options.part or "test"
+        return Asked(metrics, groups, readout, part, tuple(rows), tuple(columns))
+
     def command_line(self, kind: str = "", name: str = "", readout: str | None = None) -> str:
         """The command line that shows a sheet or, where it is being stored, stores it again; ``kind``: of the one asked
         for (a table of --all is one), else all that this command line asks for."""
@@ -42,13 +53,13 @@ class Request:
         data = options.data if options.data != default_data() else None
         said = {
             "--paper": options.paper, kind: name, "--metric": options.metric, "--group": options.group,
-            "--by": options.by,
+            "--by": options.by, "--part": options.part, "--rows": options.rows, "--columns": options.columns,
             "--readout": readout if kind else options.readout,
             "--format": options.format, "--outputs": options.outputs if options.outputs != OUTPUTS else None,
             "--from": options.source, "--data": data, "--config-dir": options.config_dir,
         }  # fmt: skip
         words = [word for key, value in said.items() if value for word in (key, value)]
-        words += ["--tuned"] if options.tuned else []
+        words += [f"--{name.replace('_', '-')}" for name in ("tuned", "per_class") if getattr(options, name)]
         store = ["--write"] if (options.write or options.all) and kind != "--figure" else []
         return f"{command('report')} {shlex.join([*words, *store, *options.overrides])}".rstrip()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 DATA = "data"  # beside the parts of a config: what the user's own data held
 SETTING = ("ratio", "protocol", "backbone")
+OF_NUMBERS = ("metric", "class")  # axes that tell apart the numbers of a record, and not records
+OF_DATA = ("dataset", "ratio", "protocol")  # groups that say which data a record is of
+EACH_CLASS = "class:*"  # the class groups of single classes
 Head = tuple[str, str]  # a metric, and of which class group
-RUNS = (
-    "id", "setting", "row", "column", "metric", "class_group", "iterate", "run", "fold", "repeat", "value"
-)  # fmt: skip
+RUNS = ("id", "metric", "class_group", "iterate", "run", "fold", "repeat", "value")
 
 
 class Place(NamedTuple):
@@ -43,7 +44,8 @@ class Asked:
     """What is shown of records.
 
     ``metrics``: None is the one that heads a record; ``groups`` of classes: None as of ``head_of``; ``readout`` as in
-    ``records.READOUTS``; ``part``: test or valid rows; ``rows`` and ``columns`` as of ``locate``.
+    ``records.READOUTS``; ``part``: test or valid rows; ``rows`` and ``columns``: axes as of ``locate``, and of
+    ``OF_NUMBERS``.
     """
 
     metrics: tuple[str | None, ...] = (None,)
@@ -53,21 +55,26 @@ class Asked:
     rows: tuple[str, ...] = ("dataset",)
     columns: tuple[str, ...] = ("method",)
 
+    @property
+    def placed(self) -> tuple[str, ...]:
+        return (*self.rows, *self.columns)
+
 
 @dataclass(frozen=True)
 class Selection:
     """Records that count, done and declined, and what is asked of them.
 
-    ``places``: id → where it stands; ``heads``: id → for each of the metrics and groups asked for, in their order, what
-    the record has of it (None: nothing); ``runs``: a row a number, columns ``RUNS``, in the order of the records, with
-    ``iterate`` the readout met (what has no best epoch stands with its last); ``damaged``: why other records do not
-    count; ``notes``: which records others take the place of.
+    ``names``: id → its name on each axis (labels, with the options appended that tell equal labels apart);
+    ``heads``: id → the metrics and class groups asked for, which are the same for all records of the same data;
+    ``runs``: a row a number, columns ``RUNS``, in the order of the records, with ``iterate`` the readout met (what has
+    no best epoch stands with its last); ``damaged``: why other records do not count; ``notes``: which records others
+    take the place of.
     """
 
     asked: Asked
     records: list[Record]
-    places: dict[str, Place]
-    heads: dict[str, list[Head | None]]
+    names: dict[str, dict[str, str]]
+    heads: dict[str, list[Head]]
     runs: pd.DataFrame
     damaged: list[Damaged]
     notes: list[str]
@@ -76,9 +83,26 @@ class Selection:
     def done(self) -> list[Record]:
         return [record for record in self.records if record["status"] == "done"]
 
+    @property
+    def places(self) -> dict[str, Place]:
+        """Id → where it stands by the axes asked for."""
+        return {r["id"]: _place(self.names[r["id"]], self.asked.rows, self.asked.columns) for r in self.records}
+
+    def data_of(self, i: str) -> tuple[str, ...]:
+        """The data that a record is of: records of the same are comparable."""
+        return tuple(self.names[i][axis] for axis in OF_DATA)
+
+    def unit_of(self, i: str) -> str:
+        """The data that a record is of, by the axes asked for: what tests are over."""
+        return _joined(self.names[i], [axis for axis in self.asked.placed if axis in OF_DATA])
+
+    def candidate_of(self, i: str) -> str:
+        """What is compared on the same data: a record's name on the other axes asked for, methods as a rule."""
+        return _joined(self.names[i], [axis for axis in self.asked.placed if axis not in OF_DATA])
+
 
 def selection(store: Source, filters: Sequence[str] = (), asked: Asked = Asked()) -> Selection:
-    """The records that match ``filters`` (as of ``select.select``), each read once, and their numbers.
+    """The records that match ``filters`` (as of ``select.select``), and their numbers.
 
     Raises:
         BenchError: there is no record, or none has a metric or class group that is asked for; a filter or an axis is
@@ -87,37 +111,80 @@ def selection(store: Source, filters: Sequence[str] = (), asked: Asked = Asked()
     import pandas as pd
 
     pairs = list(itertools.product(asked.metrics, asked.groups))
-    heads: dict[str, list[Head | None]] = {}
+    own: dict[str, list[list[Head]]] = {}
     found: dict[str, list[tuple[Any, ...]]] = {}
 
     def note(record: Record) -> None:
-        mine = heads[record["id"]] = [head_of(record, *pair, asked.part) for pair in pairs]
-        found[record["id"]] = list(_runs_of(record, set(filter(None, mine)), asked))
+        own[record["id"]] = [_heads(record, *pair, asked.part) for pair in pairs]
+        found[record["id"]] = _runs_of(record, list(itertools.chain(*own[record["id"]])), asked)
 
     records, damaged = surveyed(store, filters, note)
-    located = _located(records, asked.rows, asked.columns)
-    places = {i: place for i, (place, _) in located.items()}
+    names = _names(records, asked.rows, asked.columns)
+    places = {i: _place(mine, asked.rows, asked.columns) for i, mine in names.items()}
     records, superseded = newest(records, places)
-    comparable.refuse_mixed_rows(records, lambda r: located[r["id"]][1])
-    done = [r["id"] for r in records if r["status"] == "done"]
+    comparable.refuse_mixed_rows(records, lambda r: tuple(names[r["id"]][axis] for axis in (*OF_DATA, "backbone")))
+    done = [r for r in records if r["status"] == "done"]
     for number, pair in enumerate(pairs):
-        if pair != (None, None) and not any(heads[i][number] for i in done):
+        if pair != (None, None) and not any(own[r["id"]][number] for r in done):
             raise no_such_metric(records, *pair, asked.part)
-    rows = [(i, *places[i], *row) for i in done for row in found[i]]
-    runs = pd.DataFrame(rows, columns=list(RUNS))
-    kept = {i: heads[i] for i in done}
-    return Selection(asked, records, {r["id"]: places[r["id"]] for r in records}, kept, runs, damaged, superseded)
+    heads = _shared(records, names, own, pairs)
+    for record in done:
+        if set(heads[record["id"]]) - set(itertools.chain(*own[record["id"]])):
+            found[record["id"]] = _runs_of(dict(record), heads[record["id"]], asked)
+    runs = pd.DataFrame([row for r in done for row in found[r["id"]]], columns=list(RUNS))
+    kept = {r["id"]: names[r["id"]] for r in records}
+    return Selection(asked, records, kept, heads, runs, damaged, superseded)
 
 
-def _runs_of(record: Record, heads: set[Head], asked: Asked) -> Iterator[tuple[Any, ...]]:
-    """The numbers of some metrics and class groups, from the column "metric" on of ``RUNS``."""
-    names = ("metric", "class_group", "iterate", "run", "fold", "repeat", "value")
-    metric, group, readout, *others = (COLUMNS.index(name) for name in names)
-    rows = numbers(record, asked.part)
+def _heads(record: Record, metric: str | None, group: str | None, part: str) -> list[Head]:
+    if group != EACH_CLASS:
+        head = head_of(record, metric, group, part)
+        return [head] if head else []
+    metric = metric or record["headline"]["metric"]
+    return [head for head in heads_of(record, part) if head[0] == metric and head[1].startswith(EACH_CLASS[:-1])]
+
+
+def _shared(
+    records: Sequence[Record],
+    names: dict[str, dict[str, str]],
+    own: dict[str, list[list[Head]]],
+    pairs: Sequence[tuple[str | None, str | None]],
+) -> dict[str, list[Head]]:
+    """Id → the heads of all records of the same data, or where these have none, of the same ratio and protocol."""
+    by_data: dict[tuple[str, ...], list[dict[Head, None]]] = {}
+    for axes in (OF_DATA[1:], OF_DATA):
+        for record in records:
+            heads = by_data.setdefault(tuple(names[record["id"]][a] for a in axes), [{} for _ in pairs])
+            for mine, all_of in zip(own.get(record["id"], ()), heads):
+                if pairs[0][1] == EACH_CLASS:
+                    all_of |= dict.fromkeys(mine)
+                elif mine:  # the last record's: one number each
+                    all_of.clear()
+                    all_of[mine[0]] = None
+    shared = {}
+    for record in records:
+        data = tuple(names[record["id"]][axis] for axis in OF_DATA)
+        for_pairs = [here or near for here, near in zip(by_data[data], by_data[data[1:]])]
+        for (metric, group), of_pair in zip(pairs, for_pairs):
+            if not of_pair:
+                of_pair[metric or "", group or ""] = None
+        shared[record["id"]] = list(itertools.chain(*for_pairs))
+    return shared
+
+
+def _runs_of(record: Record, heads: Sequence[Head], asked: Asked) -> list[tuple[Any, ...]]:
+    """The rows of ``RUNS`` of a record; none where its validation rows are asked for and cannot be scored."""
+    if asked.part == "valid" and scoring.without_validation(record):
+        return []
+    places = [COLUMNS.index(name) for name in RUNS]
+    metric, group, readout = (COLUMNS.index(name) for name in ("metric", "class_group", "iterate"))
+    rows, wanted = numbers(record, asked.part), set(heads)
     met = readout_met((row[readout] for row in rows), asked.readout)
-    for row in rows:
-        if row[readout] == met and (row[metric], row[group]) in heads:
-            yield (row[metric], row[group], met, *(row[place] for place in others))
+    return [
+        tuple(row[place] for place in places)
+        for row in rows
+        if row[readout] == met and (row[metric], row[group]) in wanted
+    ]
 
 
 def surveyed(
@@ -165,47 +232,44 @@ def locate(
         rows, columns: axes, which are labels or keys of the configuration such as ``method.gamma``. The setting has the
             labels of the others; options of the trainer stand with the method, unless it is an axis.
     """
-    return {i: place for i, (place, _) in _located(records, rows, columns).items()}
+    return {i: _place(names, rows, columns) for i, names in _names(records, rows, columns).items()}
 
 
-def _located(
-    records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]
-) -> dict[str, tuple[Place, tuple[str, ...]]]:
-    """As ``locate``, and of which data, ratio, protocol and network each record is."""
+def _place(names: dict[str, str], rows: Sequence[str], columns: Sequence[str]) -> Place:
+    setting = [axis for axis in ("method", "dataset", *SETTING) if axis not in (*rows, *columns)]
+    return Place(*(_joined(names, axes) for axes in (setting, rows, columns)))
+
+
+def _joined(names: dict[str, str], axes: Sequence[str]) -> str:
+    return ", ".join(names[axis] for axis in axes if axis not in OF_NUMBERS)
+
+
+def _names(records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Record id → its name on each axis."""
     placed = [*rows, *columns]
-    keys = [axis for axis in placed if axis not in LABELS]
+    keys = [axis for axis in placed if axis not in (*LABELS, *OF_NUMBERS)]
     _refuse_unknown(records, keys)
     flat = {r["id"]: comparable.flatten(r["config"]) for r in records}
-    names = {key: {i: shown(options[key]) if key in options else "–" for i, options in flat.items()} for key in keys}
+    named = {key: {i: shown(options[key]) if key in options else "–" for i, options in flat.items()} for key in keys}
     for axis in SETTING:
-        names[axis] = _named(records, axis, (axis,), lambda r: "", keys)
+        named[axis] = _named(records, axis, (axis,), lambda r: "", keys)
     if "backbone" not in placed:
-        _beside_networks(records, names)
-    within = {r["id"]: ", ".join(names[a][r["id"]] for a in SETTING if a not in placed) for r in records}
+        _beside_networks(records, named)
+    within = {r["id"]: ", ".join(named[a][r["id"]] for a in SETTING if a not in placed) for r in records}
     parts = {"dataset": ("dataset", DATA), "method": ("method", "trainer", "seed"), "trainer": ("trainer",)}
     if "trainer" in placed:
         parts["method"] = ("method", "seed")
     for axis, options in parts.items():
-        names[axis] = _named(records, axis, options, lambda r: within[r["id"]], keys)
-    setting = [axis for axis in ("method", "dataset", *SETTING) if axis not in placed]
-
-    def joined(axes: Sequence[str], i: str) -> str:
-        return ", ".join(names[axis][i] for axis in axes)
-
-    return {
-        i: (
-            Place(joined(setting, i), joined(rows, i), joined(columns, i)),
-            tuple(names[a][i] for a in ("dataset", *SETTING)),
-        )
-        for i in flat
-    }
+        named[axis] = _named(records, axis, options, lambda r: within[r["id"]], keys)
+    return {i: {axis: names[i] for axis, names in named.items()} for i in flat}
 
 
 def _refuse_unknown(records: Sequence[Record], keys: Sequence[str]) -> None:
     known = dict.fromkeys(key for record in records for key in comparable.flatten(record["config"]))
     for key in keys:
         if key not in known:
-            raise BenchError(f"no record has the axis or option {key}: {suggestion(key, [*LABELS, *known])}")
+            near = suggestion(key, [*LABELS, *OF_NUMBERS, *known])
+            raise BenchError(f"no record has the axis or option {key}: {near}")
 
 
 def _beside_networks(records: Sequence[Record], names: dict[str, dict[str, str]]) -> None:
@@ -306,7 +370,7 @@ def head_of(record: Record, metric: str | None, group: str | None = None, part: 
     metric = metric or head["metric"]
     groups = [of for name, of in heads_of(record, part) if name == metric]
     if group is not None:
-        return (metric, group) if group in groups else None
+        return next(((metric, named) for named in (group, f"{EACH_CLASS[:-1]}{group}") if named in groups), None)
     return (metric, next(g for g in (head["class_group"], "all", "macro", *groups) if g in groups)) if groups else None
 
 

@@ -1,39 +1,39 @@
-"""The table over whatever was run, when no paper is named: data sets down, methods across."""
+"""Tables of whatever was run: of any metrics, along any axes; by default data sets down and methods across."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench import scoring
 from imbalance_bench.errors import command
 from imbalance_bench.identity import digest
-from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import readout_title
+from imbalance_bench.report.records.records import LABELS, readout_title
 from imbalance_bench.report.records.selection import (
+    OF_DATA,
+    OF_NUMBERS,
+    Asked,
     Head,
-    Place,
+    Selection,
     data_notes,
-    head_of,
     heads_of,
-    locate,
     natural,
     network_notes,
-    newest,
-    no_such_metric,
-    surveyed,
+    selection,
 )
-from imbalance_bench.report.sheet import Footnotes, Sheet
+from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet
 from imbalance_bench.report.sheets.means import MeanRows
-from imbalance_bench.report.sheets.scores import Score, mark_best, metric_title
-from imbalance_bench.report.sheets.tables import explain, grid
+from imbalance_bench.report.sheets.scores import Score, class_title, mark_best, metric_title
+from imbalance_bench.report.sheets.tables import explain, item
 from imbalance_bench.store import Record
 
 if TYPE_CHECKING:
     from imbalance_bench.report.records.collected import Source
+
+LONGEST = 80  # characters of a sheet's name
 
 
 def summary(
@@ -54,61 +54,79 @@ def summary(
         group: of classes, in place of the headline's.
 
     Raises:
-        BenchError: there is no record, or none has the metric; a filter names no label; cells of one row were trained
-            on different rows.
+        BenchError: as of ``selection.selection``.
     """
+    (sheet,) = summaries(selection(store, filters, Asked((metric,), (group,), readout or "last")), command)
+    return sheet
+
+
+def summaries(found: Selection, command: str = "") -> list[Sheet]:
+    """A sheet for each metric asked for, or one where metrics are an axis. A block is of what its rows and columns do
+    not say: setting, metric, class group."""
+    metrics = found.asked.metrics
+    cells = _cells(found)
+    if len(metrics) == 1 or "metric" in found.asked.placed:
+        return [_sheet(found, cells, metrics, command)]
+    return [_sheet(found, [c for c in cells if c.score.metric == m], (m,), command) for m in metrics]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number and where it stands: names along the axes of rows and of columns, and of those of records alone."""
+
+    score: Score
+    row: tuple[str, ...]
+    column: tuple[str, ...]
+    unit: str
+    candidate: str
+    options: dict[str, str]
+
+
+def _sheet(found: Selection, cells: Sequence[Cell], metrics: Sequence[str | None], command: str) -> Sheet:
     import pandas as pd
 
-    readout = readout or "last"
-    shown: dict[str, Shown] = {}
-
-    def note(record: Record) -> None:
-        if head := head_of(record, metric, group):
-            shown[record["id"]] = head, frames.average(frames.values_of(record), *head, readout)
-
-    records, damaged = surveyed(store, filters, note)
-    places = locate(records)
-    records, superseded = newest(records, places)
-    comparable.refuse_mixed_rows(records, lambda r: places[r["id"]][:2])
-    shown = {r["id"]: shown[r["id"]] for r in records if r["id"] in shown}
-    if (metric or group) and not shown:
-        raise no_such_metric(records, metric, group)
-    scores = _scores(records, places, readout, shown, metric or "")
+    asked, records = found.asked, found.records
     footnotes = Footnotes()
-    blocks, notes = [], [explain(scores)]
-    for heading in dict.fromkeys(s.section for s in scores):
-        mine = [s for s in scores if s.section == heading]
-        heads = {m: m for m in sorted({s.method for s in mine}, key=natural)}
-        block = grid(heading, heads, mine, ["dataset"], ["method"], readout, footnotes)
-        mean_rows = MeanRows(mine[0].metric, heads, mine)
-        blocks.append(replace(block, summary=mean_rows.rows(heads)))
-        notes += [f"{heading}: {note}" for note in mean_rows.notes()]
+    placed = ["class_group"] if set(OF_NUMBERS) & set(asked.placed) else []
+    blocks, notes = [], [explain([c.score for c in cells], placed=placed)]
+    for section in dict.fromkeys(c.score.section for c in cells):
+        block, more = _block(section, [c for c in cells if c.score.section == section], asked, footnotes)
+        blocks.append(block)
+        notes += [f"{section}: {note}" for note in more]
+    named = "method" in asked.columns and "backbone" not in asked.placed
     return Sheet(
-        name="_".join(["summary", *(re.sub(r"[^\w.-]", "_", part) for part in (metric, group) if part)]),
-        title=f"Summary ({readout_title(readout)})",
+        name=_name(asked, metrics),
+        title=f"Summary ({readout_title(asked.readout)}{', validation rows' if asked.part == 'valid' else ''})",
         blocks=blocks,
         notes=[
             *notes,
-            *network_notes(records, places),
-            *data_notes(records, places),
-            *superseded,
-            *_metric_notes(records, metric),
+            *(network_notes(records, found.places) if named else []),
+            *(data_notes(records, found.places) if asked.rows == ("dataset",) else []),
+            *found.notes,
+            *(note for metric in metrics for note in _metric_notes(records, metric)),
             *frames.code_notes(records),
-            *frames.left_out(damaged),
+            *frames.left_out(found.damaged),
             *footnotes.lines(),
         ],
-        provenance=frames.provenance_lines([r for r in records if r["status"] == "done"], command),
-        frame=pd.DataFrame([asdict(s) for s in scores]),
+        provenance=frames.provenance_lines(found.done, command),
+        frame=pd.DataFrame([asdict(c.score) | c.options for c in cells]),
     )
+
+
+def _name(asked: Asked, metrics: Sequence[str | None]) -> str:
+    """ "summary", and what of it is not the default."""
+    groups = ["each_class" if group == "class:*" else group for group in asked.groups]
+    axes = [f"{'_'.join(asked.rows)}_by_{'_'.join(asked.columns)}"]
+    default = (asked.rows, asked.columns) == (Asked.rows, Asked.columns)
+    said = [*metrics, *groups, "valid" if asked.part == "valid" else None, *([] if default else axes)]
+    name = "_".join(["summary", *(re.sub(r"[^\w.-]", "_", part) for part in said if part)])
+    return name if len(name) <= LONGEST else f"summary_{digest(name)}"
 
 
 def scores_of(sheet: Sheet) -> list[Score]:
     """The scores of a summary back from its tidy frame, for its picture."""
     frame = sheet.frame.astype(object).where(sheet.frame.notna(), None)
     return [Score(**row) for row in frame.to_dict("records")]
-
-
-Shown = tuple[Head, dict[str, Any]]  # the head of a record, and ``records.average`` of it
 
 
 def _metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
@@ -130,45 +148,149 @@ def _metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
     ]
 
 
-def _scores(
-    records: Sequence[Record], places: dict[str, Place], readout: str, shown: dict[str, Shown], asked: str
-) -> list[Score]:
-    """One score a record, of the metric that heads its row; ``section`` is the setting."""
-    heads = {places[i][:2]: head for i, (head, _) in shown.items()}
-    scores = []
-    for record in records:
-        group, row, column = places[record["id"]]
-        # a row of which nothing was run but a declined cell stands with the other rows of its setting
-        head = heads.get((group, row)) or next((h for (g, _), h in heads.items() if g == group), None)
-        metric, class_group = head or (asked, "")
-        own, found = shown.get(record["id"], (None, {}))
-        if own != (metric, class_group):
-            values = frames.values_of(record) if record["status"] == "done" else None
-            found = frames.average(values, metric, class_group, readout)
-        made = Score(
-            section=", ".join(filter(None, [heading_of(metric, class_group), group])),
-            **{axis: record["labels"][axis] for axis in ("ratio", "backbone", "protocol", "trainer")},
-            method=column,
-            dataset=row,
-            metric=metric,
-            class_group=class_group,
-            state=record["status"],
-            reason=record.get("reason") or "",
-            of=len(record.get("runs", [])),
-            few_classes=scoring.few_classes(record),
-            id=record["id"],
-            **found,
-        )
-        if made.state == "done" and made.mean is None:
-            of = f" of class group {class_group}" if class_group else ""
-            what = f"{metric}{of} by {readout_title(readout)}"
-            absent = all(name != metric for name, _ in heads_of(record))
-            why = f": {reason}" if absent and (reason := scoring.why_absent(record, metric)) else ""
-            made = replace(made, state="n/a", reason=f"{what} is not in the record, or in no run defined{why}")
-        scores.append(made)
-    scores.sort(key=lambda s: (natural(s.section), natural(s.dataset), natural(s.method)))
-    return mark_best(scores, lambda s: None if s.metric.startswith("threshold_") else (s.section, s.dataset))
+def _cells(found: Selection) -> list[Cell]:
+    """One a record and metric that is asked of it, in the order of the axes; the best of the same data marked."""
+    numbers: dict[tuple[str, str, str], list[tuple[str, float]]] = {}
+    for i, metric, group, readout, value in found.runs[["id", "metric", "class_group", "iterate", "value"]].itertuples(
+        index=False
+    ):
+        numbers.setdefault((i, metric, group), []).append((readout, value))
+    places, asked = found.places, found.asked
+    cells = []
+    for record in found.records:
+        i = record["id"]
+        names = found.names[i]
+        for head in found.heads[i]:
+            score = _score(found, record, head, places[i].setting, numbers.get((i, *head), []))
+            named = names | {"metric": _metric_name(head, asked), "class": class_title(head[1])}
+            row, column = (tuple(named[axis] for axis in axes) for axes in (asked.rows, asked.columns))
+            options = {axis: names[axis] for axis in asked.placed if axis not in (*LABELS, *OF_NUMBERS)}
+            cells.append(Cell(score, row, column, found.unit_of(i), found.candidate_of(i), options))
+    first = {key: i for i, key in reversed(list(enumerate(c.score.metric + c.score.class_group for c in cells)))}
+    cells.sort(key=lambda c: (natural(c.score.section), *map(natural, (c.unit, c.candidate))))
+    if set(OF_NUMBERS) & set(asked.placed):  # as asked for, not as they are spelled
+        cells.sort(key=lambda c: first[c.score.metric + c.score.class_group])
+    data = {c.score.id: found.data_of(c.score.id) for c in cells}
+    best = mark_best(
+        [c.score for c in cells],
+        lambda s: None if s.metric.startswith("threshold_") else (s.section, data[s.id], s.metric, s.class_group),
+    )
+    return [replace(cell, score=score) for cell, score in zip(cells, best)]
+
+
+def _score(found: Selection, record: Record, head: Head, setting: str, numbers: Sequence[tuple[str, float]]) -> Score:
+    """The mean over the runs of a record, or why there is none; ``numbers``: the readout and the value of each run."""
+    metric, class_group = head
+    asked, names = found.asked, found.names[record["id"]]
+    readout = numbers[0][0] if numbers else asked.readout
+    shown = frames.average(
+        {(readout, class_group, metric): [value for _, value in numbers]}, metric, class_group, readout
+    )
+    labels: dict[str, Any] = {
+        axis: names[axis] if axis in asked.placed else record["labels"][axis]
+        for axis in ("ratio", "backbone", "protocol", "trainer")
+    }
+    made = Score(
+        section=", ".join(filter(None, [_heading(head, asked), setting])),
+        **labels,
+        method=names["method"],
+        dataset=names["dataset"],
+        metric=metric,
+        class_group=class_group,
+        state=record["status"],
+        reason=record.get("reason") or "",
+        of=len(record.get("runs", [])),
+        few_classes=scoring.few_classes(record) if asked.part == "test" else "",
+        id=record["id"],
+        **shown,
+    )
+    if made.state == "done" and made.mean is None:
+        return replace(made, state="n/a", reason=_why_none(record, head, asked))
+    return made
+
+
+def _why_none(record: Record, head: Head, asked: Asked) -> str:
+    metric, class_group = head
+    if asked.part == "valid" and (reason := scoring.without_validation(record)):
+        return reason
+    of = f" of class group {class_group}" if class_group else ""
+    absent = all(name != metric for name, _ in heads_of(record, asked.part))
+    why = f": {reason}" if absent and (reason := scoring.why_absent(record, metric)) else ""
+    return f"{metric}{of} by {readout_title(asked.readout)} is not in the record, or in no run defined{why}"
+
+
+def _heading(head: Head, asked: Asked) -> str:
+    """What of the metric and class group the axes do not say."""
+    if "metric" in asked.placed:
+        return ""
+    return metric_title(head[0]) if "class" in asked.placed else heading_of(*head)
+
+
+def _metric_name(head: Head, asked: Asked) -> str:
+    return metric_title(head[0]) if "class" in asked.placed else heading_of(*head)
 
 
 def heading_of(metric: str, class_group: str) -> str:
     return f"{metric_title(metric)} ({class_group})" if class_group not in ("", "all") else metric_title(metric)
+
+
+def _block(section: str, cells: Sequence[Cell], asked: Asked, footnotes: Footnotes) -> tuple[Block, list[str]]:
+    """The grid of a section, its mean rows or columns, and notes on them."""
+    numbers = {(c.row, c.column): c.score for c in cells}
+    down = _ordered([c.row for c in cells], asked.rows)
+    across = _ordered([c.column for c in cells], asked.columns)
+    header = [*asked.rows, *(", ".join(key) for key in across)]
+    body = [
+        [*map(Item, key), *(item(numbers.get((key, other)), asked.readout, footnotes) for other in across)]
+        for key in down
+    ]
+    block = Block(section, header, len(asked.rows), body)
+    if not set(asked.rows) - set(OF_DATA) and "dataset" in asked.rows and not set(asked.columns) & set(OF_DATA):
+        rows, notes = _means(cells, {c.column: c for c in cells}, across)
+        space = [Item("")] * (len(asked.rows) - 1)
+        return replace(block, summary=[[row[0], *space, *row[1:]] for row in rows]), notes
+    if not set(asked.columns) - set(OF_DATA) and "dataset" in asked.columns and not set(asked.rows) & set(OF_DATA):
+        rows, notes = _means(cells, {c.row: c for c in cells}, down)
+        body = [[*line, *(row[place] for row in rows)] for place, line in enumerate(body, 1)]
+        return replace(block, header=[*header, *(row[0].text for row in rows)], rows=body), notes
+    return block, []
+
+
+def _ordered(keys: Sequence[tuple[str, ...]], axes: Sequence[str]) -> list[tuple[str, ...]]:
+    """The keys along axes in their order: of metrics and classes the one given, of others by name."""
+    given = [list(dict.fromkeys(names)) for names in zip(*keys)]
+
+    def order(key: tuple[str, ...]) -> list[Any]:
+        return [
+            known.index(name) if axis in OF_NUMBERS else natural(name) for axis, name, known in zip(axes, key, given)
+        ]
+
+    return sorted(dict.fromkeys(keys), key=order)
+
+
+def _means(
+    cells: Sequence[Cell], of: dict[tuple[str, ...], Cell], keys: Sequence[tuple[str, ...]]
+) -> tuple[list[list[Item]], list[str]]:
+    """Means and mean ranks over data sets, a name and an item for each key, and notes; ``of``: a cell of each key, for
+    its metric and what is compared. None where metrics are of different data sets."""
+    tables: list[list[list[Item]]] = []
+    notes: list[str] = []
+    places: dict[tuple[Head, str], tuple[int, int]] = {}
+    for head in dict.fromkeys((c.score.metric, c.score.class_group) for c in cells):
+        mine = [c for c in cells if (c.score.metric, c.score.class_group) == head]
+        names = [of[key].candidate for key in keys if (of[key].score.metric, of[key].score.class_group) == head]
+        heads = {name: name for name in sorted(set(names), key=natural)}
+        means = MeanRows(head[0], heads, [replace(c.score, dataset=c.unit, method=c.candidate) for c in mine])
+        places |= {(head, name): (len(tables), place) for place, name in enumerate(heads, 1)}
+        tables.append(means.rows(heads))
+        notes += means.notes()
+    if len({tuple(row[0].text for row in rows) for rows in tables}) > 1:
+        return [], []
+    found = [places[(of[key].score.metric, of[key].score.class_group), of[key].candidate] for key in keys]
+    rows = [[row[0], *(tables[table][line][place] for table, place in found)] for line, row in enumerate(tables[0])]
+    if notes and len({c.score.dataset for c in cells}) < len({c.unit for c in cells}):
+        notes.append(DEPENDENT)
+    return rows, notes if len(tables) == 1 else []
+
+
+DEPENDENT = "Several of these are of one data set, and not independent as the test takes them."

@@ -447,7 +447,7 @@ def explain(
         return f"Ours: counted on loading, before any split (ratio {listed('ratio')}){theirs}."
     settings = "; ".join(f"{axis} {listed(axis)}" for axis in ("ratio", "protocol", "backbone", "trainer"))
     classes = "" if "class_group" in placed else f", class group {listed('class_group')}"
-    which = "of the paper's methods" if printed else "of a row"
+    which = "of the paper's methods" if printed else "on the same data"
     return f"Ours: mean ± sd (n - 1){over}{classes}{theirs}. Settings: {settings}. Bold: best {which}, as rounded here."
 
 
