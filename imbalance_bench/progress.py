@@ -53,14 +53,16 @@ class Progress:
         self.within: list[str] = []
         self.stage, self.stage_begun, self.first = "", self.begun, 0.0
         self.numbers: Numbers = {}
+        self.size = ""
         self.width = 0
 
-    def report(self, stage: str, done: float, total: float, unit: str, numbers: Numbers) -> None:
-        """``done`` of ``total`` (0: not known) ``unit``s of a stage, and what they gave (none: what was said last)."""
+    def report(self, stage: str, done: float, total: float, unit: str, numbers: Numbers, size: str = "") -> None:
+        """``done`` of ``total`` (0: not known) ``unit``s of a stage, what they gave, and of what ``size`` one is (none of
+        these: what was said last)."""
         now = self.now()
         if stage != self.stage or done < self.first:
-            self.stage, self.stage_begun, self.first, self.numbers = stage, now, done, {}
-        self.numbers = numbers or self.numbers
+            self.stage, self.stage_begun, self.first, self.numbers, self.size = stage, now, done, {}, ""
+        self.numbers, self.size = numbers or self.numbers, size or self.size
         if now - self.begun < WARM:
             return
         write = now - self.written >= WRITE
@@ -90,6 +92,7 @@ class Progress:
             "done": done,
             "total": total,
             "unit": unit,
+            "size": self.size,
             "numbers": {name: float(value) for name, value in numbers.items()},
             "pace": pace,
             "left": (total - done) / pace if total and pace > 0 else None,
@@ -148,12 +151,14 @@ def report(
     unit: str = "epochs",
     numbers: Numbers | None = None,
     runs: Runs | None = None,
+    size: str = "",
 ) -> None:
     """Says that ``done`` of ``total`` (0: not known) ``unit``s of a stage are behind, and the numbers that they gave:
-    ``report("training", 3, 200, numbers={"loss": 0.31})``; ``runs``: those of each run."""
+    ``report("training", 3, 200, numbers={"loss": 0.31})``; ``runs``: those of each run; ``size``: what a unit costs,
+    e.g. "4 runs × 3 steps"."""
     progress = _CURRENT.get()
     if progress is not None:
-        progress.report(stage, done, total, unit, numbers or {})
+        progress.report(stage, done, total, unit, numbers or {}, size)
         if numbers:
             for listener in progress.listeners:
                 listener(stage, done, numbers, runs)
@@ -193,9 +198,10 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 
 def described(state: Mapping[str, Any]) -> str:
-    """run 3 of 5, training 12 of 200 epochs, loss 0.31, valid_score 0.55, 3.1 epochs/s, 1:01 left"""
+    """run 3 of 5, training 12 of 200 epochs of 4 runs × 3 steps, loss 0.31, 3.1 epochs/s, 1:01 left"""
     total = f" of {_count(state['total'])}" if state["total"] else ""
-    parts = [*state["within"], f"{state['stage']} {_count(state['done'])}{total} {state['unit']}"]
+    size = f" of {state['size']}" if state.get("size") else ""
+    parts = [*state["within"], f"{state['stage']} {_count(state['done'])}{total} {state['unit']}{size}"]
     parts += [f"{name} {value:.4g}" for name, value in state["numbers"].items()]
     if state["pace"] > 0:
         slow = state["pace"] < 0.1

@@ -108,6 +108,17 @@ def test_within_an_epoch_the_numbers_of_the_last_one_stay(time):
     assert lines(out)[0].startswith("cell: training 1.2 of 2,000 epochs, loss 0.5, ")
 
 
+def test_what_an_epoch_costs_is_said_until_the_next_stage(time, tmp_path):
+    with following(Progress("cell", [tmp_path / NAME], io.StringIO(), time)):
+        report("training", 0.5, 200, size="4 runs × 3 steps")
+        time.now = 10
+        report("training", 1, 200)
+        assert described(read(tmp_path)).startswith("training 1 of 200 epochs of 4 runs × 3 steps, ")
+        time.now = 20
+        report("meta", 1, 200)
+        assert described(read(tmp_path)) == "meta 1 of 200 epochs"
+
+
 def test_each_stage_has_a_pace_of_its_own(time, tmp_path):
     with following(Progress("cell", [tmp_path / NAME], io.StringIO(), time)):
         for epoch in range(1, 11):

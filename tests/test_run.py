@@ -219,7 +219,8 @@ def test_history_has_a_row_an_epoch_and_the_log_a_line_a_run(done):
     lines = (outcome.path / "train.log").read_text().splitlines()
     assert "breast_cancer: 569 rows: 357 of 'benign', 212 of 'malignant' (positive)" in lines[0]
     assert "breast_cancer: 8 runs, 569 rows, features (30,)" in lines[1]
-    assert len(lines) == 10
+    assert "training: 2 epochs of 8 runs × 2 steps" in lines[2]
+    assert len(lines) == 11
 
 
 def test_the_saved_configuration_is_the_cell(done):

@@ -123,6 +123,7 @@ class Training:
         # Of the present epoch: its batches, and the steps that were taken one by one.
         self.layout: Layout | None = None
         self.taken: list[Step] = []
+        self.told = ("", "")
         self._fixed: tuple[tuple[Rows, Objective, Hashable], FixedEpochs | None] | None = None
         self.falling = any(t.schedule == "inverse_time" for t in trainers)  # from step to step
 
@@ -153,6 +154,10 @@ class Training:
             if self.layout is None:
                 self.layout = rows.layout(rows.plans(sampler or method.sampler, batch_sizes, self.shuffling))
             layout, steps = Layout(*self.layout), self.taken
+            size = f"{len(self.tasks)} runs × {len(layout.rows):,} steps"
+            if (phase, size) != self.told:  # of rounds only the first
+                self.told = (phase, size)
+                log.info("%s: %d epochs of %s", phase, epochs, size)
             if fixed := None if steps else self.fixed(rows, objective, layout, state):
                 steps = self.replayed(fixed, layout, alive)
             for batch in () if fixed else rows.laid_out(layout.after(len(steps))):
@@ -165,7 +170,7 @@ class Training:
                 steps.append((batch.active, {"train_loss": loss}))
                 # A shorter run sits steps out: its rate must not fall in them.
                 self.steps = [step + (size > 0) for step, size in zip(self.steps, batch.sizes)]
-                progress.report(phase, self.epoch + len(steps) / len(layout.rows), trainer.epochs)
+                progress.report(phase, self.epoch + len(steps) / len(layout.rows), trainer.epochs, size=size)
                 loop.point()
             self.layout, self.taken = None, []
             self.monitor.close(phase, self.epoch, trainer.epochs, steps, trainer.validate_every)
