@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from imbalance_bench import interrupts
+from imbalance_bench import completion, interrupts
 from imbalance_bench.errors import PROGRAM, suggestion
 
 VERBS = {  # verb: (module, what it does, how to go on after an interrupt)
@@ -35,6 +35,9 @@ HELP = ("-h", "--help", "help")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a verb with the words after it; its exit status."""
+    if arguments is None and (completed := completion.verb(list(VERBS))):
+        command = importlib.import_module(VERBS[completed][0]).main
+        return completion.of_hydra(command) if completed == "train" else int(command())
     verb, *rest = [*(sys.argv[1:] if arguments is None else arguments)] or ["help"]
     if verb == "--version":
         from imbalance_bench import __version__

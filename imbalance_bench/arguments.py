@@ -7,13 +7,23 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from imbalance_bench import completion
 from imbalance_bench.errors import command
 
 OPTIONS = {"paths.outputs": "--outputs", "paths.data": "--data"}
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """Tells who writes an override of scripts/train.py for a folder which option that is here."""
+    """Tells who writes an override of scripts/train.py for a folder which option that is here, and a shell what may
+    follow."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        completion.of_parser(self)  # which calls parse_known_args
+        return super().parse_args(args, namespace)
+
+    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        completion.of_parser(self)
+        return super().parse_intermixed_args(args, namespace)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         for word in sys.argv[1:] if args is None else args:

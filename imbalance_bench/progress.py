@@ -57,8 +57,8 @@ class Progress:
         self.width = 0
 
     def report(self, stage: str, done: float, total: float, unit: str, numbers: Numbers, size: str = "") -> None:
-        """``done`` of ``total`` (0: not known) ``unit``s of a stage, what they gave, and of what ``size`` one is (none of
-        these: what was said last)."""
+        """``done`` of ``total`` (0: not known) ``unit``s of a stage, what they gave, and what one costs (empty: as said
+        last)."""
         now = self.now()
         if stage != self.stage or done < self.first:
             self.stage, self.stage_begun, self.first, self.numbers, self.size = stage, now, done, {}, ""

@@ -21,7 +21,8 @@ SCRIPTS = PACKAGE.parent / "scripts"
 # Each room, which is a module or a package of the house, and those that it may import, from the ground up.
 MAY = {
     "thresholds": "", "calibration": "",
-    "errors": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "", "arguments": "errors",
+    "errors": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "",
+    "completion": "", "arguments": "completion errors",
     "progress": "tally",
     "options": "errors", "objective": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
     "neighbours": "errors", "models": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
@@ -63,13 +64,13 @@ MAY = {
     "status": "arguments conf_files errors index presets progress select store",
     "sweep": "conf_files config errors interrupts presets progress reference registry cells store tally",
     "search": (
-        "conf_files config errors identity locks options presets registry report cells store tally"
+        "arguments conf_files config errors identity locks options presets registry report cells store tally"
     ),
-    "bench": "conf_files config data devices engine identity index methods neighbours registry cells store",
+    "bench": "arguments conf_files config data devices engine identity index methods neighbours registry cells store",
     "train": "conf_files sweep",
     "api": "cells conf_files config errors predict report store",
     "estimator": "api data engine errors seeds",
-    "__main__": "errors interrupts",
+    "__main__": "completion errors interrupts",
     "scripts": "__main__ bench errors interrupts",
 }  # fmt: skip
 # The same within report/.

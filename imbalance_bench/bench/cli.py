@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
+from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.identity import provenance
 
 SECTIONS = {  # name → module of imbalance_bench.bench and what prints it
@@ -22,7 +23,7 @@ SECTIONS = {  # name → module of imbalance_bench.bench and what prints it
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument("what", nargs="*", metavar="|".join(SECTIONS), help="what to measure (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; the median is shown (default 5)")
     parser.add_argument("--images", type=int, help="how many LeNet and Deep Over-sampling train on (MNIST: 50000)")

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.conf_files import ConfFiles, hydra_started, own_folder, search_defaults
 from imbalance_bench.errors import BenchError
 from imbalance_bench.presets import jobs_of
@@ -34,7 +35,7 @@ WAIT = 1.0  # seconds between two looks at what other processes train
 
 
 def parser() -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser("search.py", description=DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter)
+    made = ArgumentParser("search.py", description=DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter)
     made.add_argument("-m", "--multirun", action="store_true", help="a study for each combination of the values given")
     made.add_argument("--config-dir", metavar="FOLDER", help="options of your own, as for train.py")
     made.add_argument(
