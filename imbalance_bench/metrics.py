@@ -25,10 +25,11 @@ from typing import Any
 
 import numpy as np
 
+from imbalance_bench import curves
+from imbalance_bench.alike import alike
 from imbalance_bench.errors import BenchError
 from imbalance_bench.plugins import in_own_code
 
-RECALL_LEVELS = (0.75, 0.5, 0.25)
 CALIBRATION_BINS = 15
 # Above this log-probability 1 - p is read off the other classes: float32 log p has too few digits near 0.
 SATURATED = -1e-4
@@ -119,52 +120,127 @@ def evaluate(
     labels, scores = np.asarray(labels), np.asarray(log_probs, dtype=np.float64)
     if scores.ndim != 2 or labels.shape != scores.shape[:1] or not len(labels):
         raise BenchError(f"cannot score predictions {scores.shape} against labels {labels.shape}")
-    if kind == "regression":
-        return _regression(labels, scores)
-    _check_classification(labels, scores, class_names)
+    ranks = None if ranks is None else np.asarray(ranks)[None]
+    slices = {name: rows[None] for name, rows in (slices or {}).items()}
+    return evaluate_runs(labels[None], scores[None], class_names, kind, [minority], ranks, slices, own)[0]
 
-    classes = scores.shape[1]
-    if not set(minority) < set(range(classes)):
-        raise BenchError(f"minority classes {list(minority)} must be some, and not all, of 0..{classes - 1}")
-    predicted = scores.argmax(axis=1)
-    ranked = [ranking_scores(scores, c) for c in range(classes)] if ranks is None else list(np.asarray(ranks).T)
+
+def evaluate_runs(
+    labels: np.ndarray,
+    log_probs: np.ndarray,
+    class_names: Sequence[str],
+    kind: str,
+    minority: Sequence[Sequence[int]],
+    ranks: np.ndarray | None = None,
+    slices: Mapping[str, np.ndarray] | None = None,
+    own: Mapping[str, OneVsRest] | None = None,
+) -> list[list[dict[str, Any]]]:
+    """``evaluate`` of R runs of n rows each: ``labels`` (R, n), ``log_probs`` and ``ranks`` (R, n, C), ``slices``
+    (R, n), the ``minority`` of each run. A run has the numbers that it has alone, to the last digit: each sum goes over
+    its own rows or classes, in their order."""
+    scores = np.asarray(log_probs, dtype=np.float64)
+    if kind == "regression":
+        return [_regression(targets, predictions) for targets, predictions in zip(labels, scores)]
+    _check_classification(labels, scores, class_names)
+    classes = scores.shape[2]
+    for few in set(map(tuple, minority)):
+        if not set(few) < set(range(classes)):
+            raise BenchError(f"minority classes {list(few)} must be some, and not all, of 0..{classes - 1}")
+    predicted = scores.argmax(axis=2)
+    if ranks is None:
+        ranked = np.stack([ranking_scores(scores, c) for c in range(classes)], axis=1)
+    else:
+        ranked = ranks.swapaxes(1, 2)
+    every = np.arange(classes)[:, None]
+    of_class, called = labels[:, None] == every, predicted[:, None] == every  # (R, C, n), as ranked
+    areas, positive = _areas(of_class, ranked)
     own = METRICS if own is None else own
-    of_class = labels == np.arange(classes)[:, None]
-    counts = [_counts(positive, scores_of) for positive, scores_of in zip(of_class, ranked)]
-    table = [_one_vs_rest(of_class[c], predicted == c, ranked[c], counts[c], own) for c in range(classes)]
-    events, p = [*of_class, predicted == labels], [*np.exp(scores.T), np.exp(scores.max(axis=1))]
-    *of_classes, of_top = _equal_mass_errors(np.stack(events), np.stack(p))
-    for row, error, positive in zip(table, of_classes, of_class):
-        row["ece_mass"] = error if positive.any() else float("nan")
-    groups: dict[str, dict[str, float]] = {}
-    if classes == 2:
-        groups["positive"] = table[1] | _curve_summaries(*counts[1])
-    recalls = np.array([row["recall"] for row in table])
-    recalls = recalls[~np.isnan(recalls)]
-    groups["macro"] = _mean_over(table)
-    groups["macro"]["g_mean"] = float(np.prod(recalls ** (1 / len(recalls))))
-    groups["macro"]["balanced_accuracy"] = float(recalls.mean())
-    if minority:
-        groups["minority"] = _mean_over([table[c] for c in minority])
-        groups["majority"] = _mean_over([table[c] for c in range(classes) if c not in minority])
-    if minority and slices:
-        rivals = ~np.isin(labels, minority)
-        other = ~np.any(list(slices.values()), axis=0)
-        for name, rows in {**slices, "other": other}.items():
-            parts = [_of_part((labels == c) & rows, rivals, predicted == c) for c in minority]
-            groups[f"minority_{name}"] = _mean_over(parts)
-    for name, row in zip(class_names, table):
-        groups[f"class:{name}"] = row
-    groups["all"] = {
-        "accuracy": float(np.mean(predicted == labels)),
-        "ece": expected_calibration_error(labels, scores),
+    of_own = {name: _own_of_runs(name, function, of_class, called, ranked) for name, function in own.items()}
+    right, confidence = predicted == labels, np.exp(scores.max(axis=2))
+    masses, of_top = _masses(of_class, right, np.exp(scores.swapaxes(1, 2)), confidence)
+    values = {**_one_vs_rest(of_class, called), **areas, **of_own, "ece_mass": masses}  # (R, C) each
+    of_all = {
+        "accuracy": right.mean(axis=1),
+        "ece": _calibration_errors(right, confidence, CALIBRATION_BINS),
         **_of_probabilities(labels, scores, minority, of_top),
     }
-    return _rows(groups)
+    table = np.stack(list(values.values()), axis=2)
+    means = _means_of_classes(table, values["recall"], list(values), minority)
+    found = []
+    for r, mine in enumerate(minority):
+        rows = [dict(zip(values, row)) for row in table[r].tolist()]
+        groups = {"positive": rows[1] | positive[r]} if classes == 2 else {}
+        groups |= means[r]
+        if mine and slices:
+            cuts = {name: rows_of[r] for name, rows_of in slices.items()}
+            groups |= _of_slices(labels[r], predicted[r], mine, cuts)
+        groups |= {f"class:{name}": row for name, row in zip(class_names, rows)}
+        groups["all"] = {name: float(of_runs[r]) for name, of_runs in of_all.items()}
+        found.append(_rows(groups))
+    return found
+
+
+def _areas(of_class: np.ndarray, ranked: np.ndarray) -> tuple[dict[str, np.ndarray], list[dict[str, float]]]:
+    """The areas under curves of rankings (R, C, n), (R, C) each; and of two classes what else is said of the second
+    one's curve, a run."""
+    runs, classes, n = ranked.shape
+    found = {name: np.empty(runs * classes) for name in ("auc_pr", "auc_roc")}
+    positive: list[dict[str, float]] = [{}] * runs
+    for at, tp, fp in curves.counts(of_class.reshape(-1, n), ranked.reshape(-1, n)):
+        found["auc_pr"][at], found["auc_roc"][at] = curves.average_precision(tp, fp), curves.auc_roc(tp, fp)
+        if classes == 2 and (second := at % 2 == 1).any():
+            of_each = curves.summaries(tp[second], fp[second])
+            for run, row in zip(at[second] // 2, np.stack(list(of_each.values()), axis=1).tolist()):
+                positive[run] = dict(zip(of_each, row))
+    return {name: area.reshape(runs, classes) for name, area in found.items()}, positive
+
+
+def _masses(
+    of_class: np.ndarray, right: np.ndarray, p: np.ndarray, confidence: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """``equal_mass_error`` of each class (R, C), nan of those without rows, and of the likeliest one (R,)."""
+    events, of_events = np.concatenate([of_class, right[:, None]], 1), np.concatenate([p, confidence[:, None]], 1)
+    rows = events.shape[2]
+    found = _equal_mass_errors(events.reshape(-1, rows), of_events.reshape(-1, rows)).reshape(events.shape[:2])
+    return np.where(of_class.any(axis=2), found[:, :-1], np.nan), found[:, -1]
+
+
+def _means_of_classes(
+    table: np.ndarray, recall: np.ndarray, names: Sequence[str], minority: Sequence[Sequence[int]]
+) -> list[dict[str, dict[str, float]]]:
+    """Each run's groups of classes: means of the ``table`` (R, C, metrics)."""
+    found = [{"macro": row} for row in _means_over(table, names)]
+    for present, at in alike(map(tuple, (~np.isnan(recall)).tolist())):
+        recalls = recall[at].compress(present, axis=1)
+        g_mean, balanced = np.prod(recalls ** (1 / recalls.shape[1]), axis=1), recalls.mean(axis=1)
+        for run, g, b in zip(at, g_mean.tolist(), balanced.tolist()):
+            found[run]["macro"] |= {"g_mean": g, "balanced_accuracy": b}
+    for few, at in alike(map(tuple, minority)):
+        if few:
+            many = [c for c in range(table.shape[1]) if c not in few]
+            of_few, of_many = (_means_over(table[at][:, list(some)], names) for some in (few, many))
+            for run, one, other in zip(at, of_few, of_many):
+                found[run] |= {"minority": one, "majority": other}
+    return found
+
+
+def _of_slices(
+    labels: np.ndarray, predicted: np.ndarray, minority: Sequence[int], slices: Mapping[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """The minority rows of a run that lie in each slice, and in none."""
+    rivals = ~np.isin(labels, minority)
+    other = ~np.any(list(slices.values()), axis=0)
+    found = {}
+    for name, rows in {**slices, "other": other}.items():
+        parts = [_of_part((labels == c) & rows, rivals, predicted == c) for c in minority]
+        of_each = np.array([[list(part.values()) for part in parts]])
+        (found[f"minority_{name}"],) = _means_over(of_each, list(parts[0]))
+    return found
 
 
 def ranking_scores(log_probs: np.ndarray, c: int) -> np.ndarray:
-    """Scores (n,) that order rows by the probability of class ``c`` without ties at either end.
+    """Scores (..., n) that order rows by the probability of class ``c`` without ties at either end, from
+    log-probabilities (..., n, C).
 
     log p_c saturates at 0 in float32 although the other classes' log-probabilities still tell rows apart, so
     rows are ordered by the log-odds: log p1 - log p0 for two classes; for more, log p_c - log(1 - p_c), where
@@ -172,9 +248,9 @@ def ranking_scores(log_probs: np.ndarray, c: int) -> np.ndarray:
     elsewhere).
     """
     log_probs = np.asarray(log_probs, dtype=np.float64)
-    if log_probs.shape[1] == 2:
-        return log_probs[:, c] - log_probs[:, 1 - c]
-    own = log_probs[:, c]
+    if log_probs.shape[-1] == 2:
+        return np.asarray(log_probs[..., c] - log_probs[..., 1 - c])
+    own = log_probs[..., c]
     not_own = np.log(-np.expm1(np.minimum(own, SATURATED)))
     near = own > SATURATED
     not_own[near] = np.logaddexp.reduce(np.delete(log_probs[near], c, axis=1), axis=1)
@@ -187,10 +263,15 @@ def average_precision(labels01: np.ndarray, scores: np.ndarray) -> float:
     ``labels01``: (n,), 1 or True for positives; ``scores``: (n,), higher is more positive. nan when there is
     no positive row or a score is nan.
     """
-    scores = np.asarray(scores)
-    if np.isnan(scores).any():
-        return float("nan")
-    return _average_precision(*_counts(labels01, scores))
+    return float(average_precisions(np.asarray(labels01, bool)[None], np.asarray(scores)[None])[0])
+
+
+def average_precisions(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """``average_precision`` (k,) of each of k rankings: positive (k, n) bool, scores (k, n)."""
+    found = np.empty(len(scores))
+    for at, tp, fp in curves.counts(positive, scores):
+        found[at] = curves.average_precision(tp, fp)
+    return np.where(np.isnan(scores).any(axis=1), np.nan, found)
 
 
 def precision_recall_curve(labels01: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -199,14 +280,21 @@ def precision_recall_curve(labels01: np.ndarray, scores: np.ndarray) -> tuple[np
     The last point is (precision 1, recall 0), which has no threshold; recall is nan without positive rows.
     """
     scores = np.asarray(scores)
-    return *_precision_recall(*_counts(labels01, scores)), np.unique(scores)
+    ((_, tp, fp),) = curves.counts(np.asarray(labels01, bool)[None], scores[None])
+    precision, recall = curves.precision_recall(tp, fp)
+    return precision[0], recall[0], np.unique(scores)
 
 
 def log_loss(labels: np.ndarray, log_probs: np.ndarray) -> float:
     """Mean of -log p(label) in nats; p clipped to [eps, 1 - eps], float64's eps, as scikit-learn does."""
+    return float(_log_losses(labels[None], np.asarray(log_probs, dtype=np.float64)[None])[0])
+
+
+def _log_losses(labels: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
+    """``log_loss`` (R,) of labels (R, n) and log-probabilities (R, n, C)."""
     eps = np.finfo(np.float64).eps
-    own = np.asarray(log_probs, dtype=np.float64)[np.arange(len(labels)), labels]
-    return float(-np.minimum(np.maximum(own, math.log(eps)), math.log1p(-eps)).mean())
+    own = np.take_along_axis(log_probs, labels[..., None], axis=2)[..., 0]
+    return np.asarray(-np.minimum(np.maximum(own, math.log(eps)), math.log1p(-eps)).mean(axis=1))
 
 
 def expected_calibration_error(labels: np.ndarray, log_probs: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
@@ -216,13 +304,18 @@ def expected_calibration_error(labels: np.ndarray, log_probs: np.ndarray, bins: 
     probability.
     """
     log_probs = np.asarray(log_probs, dtype=np.float64)
-    confidence = np.exp(log_probs.max(axis=1))
-    correct = log_probs.argmax(axis=1) == labels
-    edges = _edges(bins)
+    right, confidence = log_probs.argmax(axis=1) == labels, np.exp(log_probs.max(axis=1))
+    return float(_calibration_errors(right[None], confidence[None], bins)[0])
+
+
+def _calibration_errors(right: np.ndarray, confidence: np.ndarray, bins: int) -> np.ndarray:
+    """``expected_calibration_error`` (R,) of decisions that are ``right``, and their probabilities, (R, n) each."""
+    runs, n = right.shape
     # rounding may push a probability just past 1: the clip keeps it in the last bin
-    bin_of = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
-    gap = np.bincount(bin_of, weights=correct - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(labels))
+    bin_of = np.clip(np.searchsorted(_edges(bins), confidence, side="left") - 1, 0, bins - 1)
+    cell = bin_of + bins * np.arange(runs)[:, None]
+    gap = np.bincount(cell.ravel(), weights=(right - confidence).ravel(), minlength=runs * bins)
+    return np.asarray(np.abs(gap).reshape(runs, bins).sum(axis=1) / n)
 
 
 def brier_score(labels: np.ndarray, log_probs: np.ndarray, minority: Sequence[int] | None = None) -> float:
@@ -230,18 +323,18 @@ def brier_score(labels: np.ndarray, log_probs: np.ndarray, minority: Sequence[in
 
     ``minority``: over the rows of these classes only (Wallace & Dahabreh 2012, of the positive class), nan without any.
     """
-    return _mean_of_rows(_squared_errors(labels, log_probs), labels, minority)
+    errors = _squared_errors(labels, log_probs)
+    return _mean_of_rows(errors if minority is None else errors[np.isin(labels, minority)])
 
 
 def _squared_errors(labels: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
-    error = (np.exp(log_probs) - (labels[:, None] == np.arange(log_probs.shape[1]))) ** 2
-    return error[:, 1] if error.shape[1] == 2 else error.sum(axis=1)
+    """(..., n) of labels (..., n) and log-probabilities (..., n, C)."""
+    error = (np.exp(log_probs) - (labels[..., None] == np.arange(log_probs.shape[-1]))) ** 2
+    return np.asarray(error[..., 1] if error.shape[-1] == 2 else error.sum(axis=-1))
 
 
-def _mean_of_rows(each: np.ndarray, labels: np.ndarray, classes: Sequence[int] | None) -> float:
-    """The mean over the rows of some classes, None for all; nan without any."""
-    if classes is not None:
-        each = each[(labels == np.reshape(classes, (-1, 1))).any(axis=0)]
+def _mean_of_rows(each: np.ndarray) -> float:
+    """nan without any."""
     return float(each.mean()) if len(each) else float("nan")
 
 
@@ -261,15 +354,17 @@ def reliability(events: np.ndarray, p: np.ndarray, bins: int = CALIBRATION_BINS)
 def equal_mass_error(events: np.ndarray, p: np.ndarray) -> float:
     """Expected calibration error of probabilities of events over bins of equal mass: Σ_b (n_b / n) |observed -
     predicted| (Nixon et al. 2019)."""
-    return _equal_mass_errors(events[None], p[None])[0]
+    return float(_equal_mass_errors(events[None], p[None])[0])
 
 
-def _equal_mass_errors(events: np.ndarray, p: np.ndarray) -> list[float]:
-    """``equal_mass_error`` of each row of events and their probabilities (k, n)."""
+def _equal_mass_errors(events: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """``equal_mass_error`` (k,) of each row of events and their probabilities (k, n)."""
     rows, predicted, observed = _bins_of_equal_mass(events, p, CALIBRATION_BINS)
     n = np.maximum(rows, 1)
-    each = rows * np.abs(observed / n - predicted / n)
-    return [float(error[some].sum() / p.shape[1]) for error, some in zip(each, rows > 0)]
+    each, found = rows * np.abs(observed / n - predicted / n), np.empty(len(rows))
+    for some, at in alike(map(tuple, (rows > 0).tolist())):
+        found[at] = each[at].compress(some, axis=1).sum(axis=1) / p.shape[1]
+    return found
 
 
 @cache
@@ -295,94 +390,70 @@ def of_probabilities(labels: np.ndarray, log_probs: np.ndarray, minority: Sequen
     """What is said of log-probabilities (n, C) as such: ``brier``, ``brier_minority`` (the positive class of two),
     ``log_loss``, ``ece_mass`` (``equal_mass_error`` of the likeliest class)."""
     top = equal_mass_error(log_probs.argmax(axis=1) == labels, np.exp(log_probs.max(axis=1)))
-    return _of_probabilities(labels, log_probs, minority, top)
+    scores = np.asarray(log_probs, dtype=np.float64)[None]
+    found = _of_probabilities(labels[None], scores, [minority], np.array([top]))
+    return {name: float(of_run[0]) for name, of_run in found.items()}
 
 
 def _of_probabilities(
-    labels: np.ndarray, log_probs: np.ndarray, minority: Sequence[int], ece_mass: float
-) -> dict[str, float]:
-    rare = [1] if log_probs.shape[1] == 2 else minority
+    labels: np.ndarray, log_probs: np.ndarray, minority: Sequence[Sequence[int]], ece_mass: np.ndarray
+) -> dict[str, np.ndarray]:
+    """(R,) each, of labels (R, n) and log-probabilities (R, n, C)."""
+    rare: Sequence[Sequence[int]] = [[1]] * len(labels) if log_probs.shape[2] == 2 else minority
     errors = _squared_errors(labels, log_probs)
+    mine = [(of_run == np.reshape(few, (-1, 1))).any(axis=0) for of_run, few in zip(labels, rare)]
     return {
-        "brier": _mean_of_rows(errors, labels, None),
-        "brier_minority": _mean_of_rows(errors, labels, rare),
-        "log_loss": log_loss(labels, log_probs),
+        "brier": errors.mean(axis=1),
+        "brier_minority": np.array([_mean_of_rows(each[rows]) for each, rows in zip(errors, mine)]),
+        "log_loss": _log_losses(labels, log_probs),
         "ece_mass": ece_mass,
     }
 
 
 def _check_classification(labels: np.ndarray, scores: np.ndarray, class_names: Sequence[str]) -> None:
-    classes = scores.shape[1]
+    """Of runs, labels (R, n) and scores (R, n, C); the first that is wrong is named."""
+    classes = scores.shape[2]
     if classes < 2 or len(class_names) != classes:
         raise BenchError(f"cannot score {classes} columns of scores for {len(class_names)} classes")
-    if labels.min() < 0 or labels.max() >= classes or (labels != labels.astype(np.int64)).any():
-        raise BenchError(f"labels must be class indices 0..{classes - 1}, not {labels.min()}..{labels.max()}")
+    unknown = (labels < 0) | (labels >= classes) | (labels != labels.astype(np.int64))
+    if unknown.any():
+        mine = labels[unknown.any(axis=1).argmax()]
+        raise BenchError(f"labels must be class indices 0..{classes - 1}, not {mine.min()}..{mine.max()}")
     with np.errstate(over="ignore"):
-        sums = np.exp(scores).sum(axis=1)
+        sums = np.exp(scores).sum(axis=2)
     wrong = ~(np.abs(sums - 1) < 1e-3)  # written so that nan counts as wrong
     if wrong.any():
-        row = int(wrong.argmax())
+        run = int(wrong.any(axis=1).argmax())
+        row = int(wrong[run].argmax())
         raise BenchError(
-            f"scores are not log-probabilities: the probabilities of row {row} sum to {sums[row]:g}"
-            f" ({int(wrong.sum())} of {len(sums)} rows are wrong)"
+            f"scores are not log-probabilities: the probabilities of row {row} sum to {sums[run, row]:g}"
+            f" ({int(wrong[run].sum())} of {sums.shape[1]} rows are wrong)"
         )
 
 
-def _counts(labels01: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """True and false positives (t,), cumulative, at each distinct score from the highest to the lowest."""
-    order = np.argsort(-scores, kind="stable")
-    ranked = scores[order]
-    last_of_tie = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
-    tp = np.cumsum(np.asarray(labels01, dtype=bool)[order], dtype=np.int64)[last_of_tie]
-    return tp, last_of_tie + 1 - tp
-
-
-def _precision_recall(tp: np.ndarray, fp: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    recall = tp / tp[-1] if tp[-1] else np.full(len(tp), np.nan)
-    return np.append((tp / (tp + fp))[::-1], 1.0), np.append(recall[::-1], 0.0)
-
-
-def _average_precision(tp: np.ndarray, fp: np.ndarray) -> float:
-    if not tp[-1]:
-        return float("nan")
-    gained = tp - _before(tp)
-    return float(np.sum(gained * (tp / (tp + fp))) / tp[-1])
-
-
-def _auc_roc(tp: np.ndarray, fp: np.ndarray) -> float:
-    if not tp[-1] or not fp[-1]:
-        return float("nan")
-    widths, heights = fp - _before(fp), tp + _before(tp)
-    return float(np.sum(widths * heights) / (2 * tp[-1] * fp[-1]))
-
-
-def _before(counts: np.ndarray) -> np.ndarray:
-    """Cumulative counts one threshold earlier."""
-    return np.concatenate([[0], counts[:-1]])
-
-
-def _one_vs_rest(
-    positive: np.ndarray,
-    predicted: np.ndarray,
-    scores: np.ndarray,
-    counts: tuple[np.ndarray, np.ndarray],
-    own: Mapping[str, OneVsRest],
-) -> dict[str, float]:
-    """Of a class; ``counts``: ``_counts`` of its rows and scores."""
-    n_positive, n_negative = int(positive.sum()), int((~positive).sum())
-    tp, fp = int((positive & predicted).sum()), int((~positive & predicted).sum())
-    nan = float("nan")
-    recall = tp / n_positive if n_positive else nan
-    specificity = 1 - fp / n_negative if n_negative else nan
+def _one_vs_rest(of_class: np.ndarray, called: np.ndarray) -> dict[str, np.ndarray]:
+    """Of decisions, each class against the rest, (R, C) each: the rows of each class, and those decided for it, (R, C,
+    n)."""
+    positives, tp, all_called = of_class.sum(axis=2), (of_class & called).sum(axis=2), called.sum(axis=2)
+    negatives, fp = of_class.shape[2] - positives, all_called - tp
+    none = positives == 0
+    recall = tp / np.where(none, np.nan, positives)
+    specificity = 1 - fp / np.where(negatives == 0, np.nan, negatives)
     return {
-        "precision": (tp / (tp + fp) if tp else 0.0) if n_positive else nan,
+        "precision": np.where(none, np.nan, tp / np.maximum(all_called, 1)),
         "recall": recall,
-        "f1": 2 * tp / (n_positive + tp + fp) if n_positive else nan,
+        "f1": 2 * tp / np.where(none, np.nan, positives + all_called),
         "specificity": specificity,
-        "g_mean": math.sqrt(recall * specificity),
-        "auc_pr": _average_precision(*counts),
-        "auc_roc": _auc_roc(*counts),
-    } | {name: _own(name, function, positive, predicted, scores) for name, function in own.items()}
+        "g_mean": np.sqrt(recall * specificity),
+    }
+
+
+def _own_of_runs(
+    name: str, function: OneVsRest, of_class: np.ndarray, called: np.ndarray, ranked: np.ndarray
+) -> np.ndarray:
+    """A metric of the user's own, (R, C), of each class of each run, (R, C, n) each."""
+    of_runs = zip(of_class, called, ranked)
+    return np.array([[_own(name, function, *of_one) for of_one in zip(*of_run)] for of_run in of_runs])
 
 
 def _own(name: str, function: OneVsRest, positive: np.ndarray, predicted: np.ndarray, scores: np.ndarray) -> float:
@@ -414,24 +485,13 @@ def _of_part(positive: np.ndarray, negative: np.ndarray, predicted: np.ndarray) 
     return {"f1": 2 * tp / (n + tp + fp), "recall": tp / n} if n else {"f1": float("nan"), "recall": float("nan")}
 
 
-def _curve_summaries(tp: np.ndarray, fp: np.ndarray) -> dict[str, float]:
-    """Of the precision-recall curve: its area by trapezoids, and the highest precision at recall ≥ r."""
-    precision, recall = _precision_recall(tp, fp)
-    area = float(np.sum((recall[:-1] - recall[1:]) * (precision[:-1] + precision[1:]) / 2))
-    reached = {r: precision[recall >= r] for r in RECALL_LEVELS}
-    return {"auc_pr_trapezoid": area} | {
-        f"ap_at_{r:g}": float(p.max()) if len(p) else float("nan") for r, p in reached.items()
-    }
-
-
-def _mean_over(table: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Each metric's mean over the classes (rows of ``table``) in which it is defined."""
-    values = np.array([list(row.values()) for row in table]).T.copy()
-    means = np.add.reduce(values, axis=1) / len(table)  # nan where any of them is
-    return {
-        metric: _mean_of_defined(of_metric.tolist()) if math.isnan(mean) else mean
-        for metric, mean, of_metric in zip(table[0], means.tolist(), values)
-    }
+def _means_over(table: np.ndarray, names: Sequence[str]) -> list[dict[str, float]]:
+    """Each run's mean of each metric over the classes of ``table`` (R, C, metrics) in which it is defined."""
+    values = np.ascontiguousarray(table.swapaxes(1, 2))
+    means = np.add.reduce(values, axis=2) / values.shape[2]  # nan where any of them is
+    for run, i in np.argwhere(np.isnan(means)).tolist():
+        means[run, i] = _mean_of_defined(values[run, i].tolist())
+    return [dict(zip(names, row)) for row in means.tolist()]
 
 
 def _mean_of_defined(values: Sequence[float]) -> float:

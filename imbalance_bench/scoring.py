@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from imbalance_bench import calibration, metrics, origin, thresholds
+from imbalance_bench.alike import alike
 from imbalance_bench.errors import command
 
 CHANCE = 0.55  # AUC-ROC up to which a ranking is called gone
@@ -19,6 +21,7 @@ VALID = "valid_"  # before the names of arrays of validation rows in predictions
 # the method learned from them in a way of its own. Else they are "trained on", or there are "none".
 TUNED_ON = ("held out", "guided training")
 OF_PROBABILITIES = ("brier", "brier_minority", "log_loss", "ece_mass")  # ``metrics.of_probabilities``
+AT_ONCE = 1 << 18  # scores of runs that are one array
 NO_DECISIONS: dict[str, Any] = {"predicted_classes": [], "few_classes": False, "collapsed": False}
 
 
@@ -43,31 +46,67 @@ def score_predictions(
     rows of either part: those of the part valid are of the rows that they were tuned on. So are probabilities that are
     calibrated on them, of the kinds ``calibrations`` (``_calibrated``), on test rows.
     """
-    rows: list[dict[str, Any]] = []
     parts = parts_of(arrays)
+    found = {part: list(_readouts(of_part)) for part, of_part in parts.items()}
     fitted: dict[tuple[str, int], Fitted] = {}
-    if "valid" in parts and kind == "classification":
-        fitted = _fitted(parts["valid"], minority, cost, calibrations)
-    for part, of_part in parts.items():
-        slices = {name.removeprefix("slice_"): mask for name, mask in of_part.items() if name.startswith("slice_")}
-        rows_of = {run: np.flatnonzero(of_part["run"] == run) for run in np.unique(of_part["run"]).tolist()}
-        for readout in [name.removeprefix("scores_") for name in of_part if name.startswith("scores_")]:
-            scores, ranks = of_part[f"scores_{readout}"], of_part.get(f"ranks_{readout}")
-            for run, mine in rows_of.items():
-                fold, repeat = runs[run]
-                where = {"run": run, "fold": fold, "repeat": repeat, "iterate": readout, "part": part}
-                few = minority[run] if minority else ()
-                ranked = None if ranks is None else ranks[mine]
-                cuts = {name: mask[mine] for name, mask in slices.items()}
-                labels = of_part["label"][mine]
-                values = metrics.evaluate(labels, scores[mine], class_names, kind, few, ranked, cuts, own)
-                if kind == "classification":
-                    costs = thresholds.costs_of(len(class_names), few, cost)
-                    values += _decided(labels, scores[mine], costs, fitted.get((readout, run)))
-                    if part == "test" and calibrations and (readout, run) in fitted:
-                        values += _calibrated(labels, scores[mine], few, fitted[readout, run])
-                rows += [{**where, **value} for value in values]
+    if "valid" in found and kind == "classification":
+        fitted = _fitted(found["valid"], minority, cost, calibrations)
+    rows: list[dict[str, Any]] = []
+    for part, readouts in found.items():
+        values: list[list[dict[str, Any]]] = [[] for _ in readouts]
+        for at in _of_one_size(readouts):
+            some = [readouts[place] for place in at]
+            labels, scores = np.stack([one.labels for one in some]), np.stack([one.scores for one in some])
+            few = [tuple(minority[one.run]) if minority else () for one in some]
+            ranks = None if some[0].ranks is None else np.stack([one.ranks for one in some if one.ranks is not None])
+            slices = {name: np.stack([one.slices[name] for one in some]) for name in some[0].slices}
+            of_each = metrics.evaluate_runs(labels, scores, class_names, kind, few, ranks, slices, own)
+            if kind == "classification":
+                costs = np.stack([thresholds.costs_of(len(class_names), of_run, cost) for of_run in few])
+                tuned = [fitted.get((one.readout, one.run)) for one in some]
+                of_each = [a + b for a, b in zip(of_each, _decided(labels, scores, costs, tuned))]
+            for place, of_one in zip(at, of_each):
+                values[place] = of_one
+        for one, of_one in zip(readouts, values):
+            calibrated = fitted.get((one.readout, one.run)) if part == "test" and calibrations else None
+            if calibrated:
+                few_of = minority[one.run] if minority else ()
+                of_one = of_one + _calibrated(one.labels, one.scores, few_of, calibrated)
+            fold, repeat = runs[one.run]
+            where = {"run": one.run, "fold": fold, "repeat": repeat, "iterate": one.readout, "part": part}
+            rows += [{**where, **value} for value in of_one]
     return rows
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """A readout of one run, on the rows of one part."""
+
+    readout: str
+    run: int
+    labels: np.ndarray
+    scores: np.ndarray
+    ranks: np.ndarray | None
+    slices: dict[str, np.ndarray]
+
+
+def _readouts(of_part: Mapping[str, np.ndarray]) -> Iterator[Predicted]:
+    """The readouts of a part, each with its runs."""
+    rows_of = [(run, np.flatnonzero(of_part["run"] == run)) for run in np.unique(of_part["run"]).tolist()]
+    slices = {name.removeprefix("slice_"): mask for name, mask in of_part.items() if name.startswith("slice_")}
+    for readout in [name.removeprefix("scores_") for name in of_part if name.startswith("scores_")]:
+        scores, ranks = of_part[f"scores_{readout}"], of_part.get(f"ranks_{readout}")
+        for run, mine in rows_of:
+            cuts = {name: mask[mine] for name, mask in slices.items()}
+            ranked = None if ranks is None else ranks[mine]
+            yield Predicted(readout, run, of_part["label"][mine], scores[mine], ranked, cuts)
+
+
+def _of_one_size(readouts: Sequence[Predicted]) -> Iterator[list[int]]:
+    """Places of readouts with equally many rows, which are scored as one array: as many as are quick together."""
+    for (size, _), at in alike((one.scores.shape, one.ranks is None) for one in readouts):
+        most = max(AT_ONCE // math.prod(size), 1)
+        yield from (at[start : start + most] for start in range(0, len(at), most))
 
 
 @dataclass(frozen=True)
@@ -80,46 +119,53 @@ class Fitted:
 
 
 def _fitted(
-    valid: Mapping[str, np.ndarray],
+    valid: Sequence[Predicted],
     minority: Sequence[Sequence[int]] | None,
     cost: float,
     calibrations: Sequence[str],
 ) -> dict[tuple[str, int], Fitted]:
     """By readout and run."""
     found: dict[tuple[str, int], Fitted] = {}
-    for run in np.unique(valid["run"]).tolist():
-        mine = np.flatnonzero(valid["run"] == run)
-        labels = valid["label"][mine]
-        for readout in [name.removeprefix("scores_") for name in valid if name.startswith("scores_")]:
-            scores = valid[f"scores_{readout}"][mine]
-            costs = thresholds.costs_of(scores.shape[1], minority[run] if minority else (), cost)
-            found[readout, run] = Fitted(
-                thresholds.offsets_of_each(labels, scores, costs),
-                {kind: calibration.fitted(kind, labels, scores) for kind in calibrations},
-            )
+    for at in _of_one_size(valid):
+        some = [valid[place] for place in at]
+        labels, scores = np.stack([one.labels for one in some]), np.stack([one.scores for one in some])
+        few = [minority[one.run] if minority else () for one in some]
+        costs = np.stack([thresholds.costs_of(scores.shape[2], of_run, cost) for of_run in few])
+        for one, offsets in zip(some, thresholds.offsets_of_runs(labels, scores, costs)):
+            fits = {kind: calibration.fitted(kind, one.labels, one.scores) for kind in calibrations}
+            found[one.readout, one.run] = Fitted(offsets, fits)
     return found
 
 
 def _decided(
-    labels: np.ndarray, log_probs: np.ndarray, costs: np.ndarray, fitted: Fitted | None
-) -> list[dict[str, Any]]:
-    """The cost of the plain decisions on these rows; <objective>_tuned of those that are tuned for it and, of two
-    classes, the threshold. nan where nothing could be tuned."""
-    binary = len(costs) == 2
+    labels: np.ndarray, log_probs: np.ndarray, costs: np.ndarray, fitted: Sequence[Fitted | None]
+) -> list[list[dict[str, Any]]]:
+    """Of each of R runs, labels (R, n), log-probabilities (R, n, C), costs (R, C): the cost of the plain decisions on
+    these rows; <objective>_tuned of those that are tuned for it and, of two classes, the threshold. nan where nothing
+    could be tuned."""
+    binary = costs.shape[1] == 2
     groups = {"f1": "positive", "g_mean": "positive"} if binary else {"f1": "macro", "g_mean": "macro"}
     groups |= {"balanced_accuracy": "macro", "cost": "all"}
-    offsets = fitted.offsets if fitted else {}
-    tuned = [thresholds.decide(log_probs, found) for found in offsets.values() if found is not None]
-    of_each = thresholds.of_decisions(labels, np.stack([log_probs.argmax(axis=1), *tuned]), costs)
-    values = [("all", "cost", float(of_each["cost"][0]))]
-    for i, (objective, found) in enumerate(offsets.items(), 1):
-        value = threshold = float("nan")
-        if found is not None:  # of all objectives or of none: what is not defined is so by the labels
-            value = float(of_each[objective][i])
-            threshold = thresholds.as_threshold(found) if binary else threshold
-        values.append((groups[objective], f"{objective}_tuned", value))
-        values += [(groups[objective], f"threshold_{objective}", threshold)] if binary else []
-    return [{"class_group": group, "metric": metric, "value": value} for group, metric, value in values]
+    offsets = [one.offsets if one else {} for one in fitted]
+    values: list[list[tuple[str, str, float]]] = [[] for _ in offsets]
+    # Of all objectives or of none: what is not defined is so by the labels.
+    for some, at in alike(tuple(name for name, found in each.items() if found is not None) for each in offsets):
+        tuned = np.array([[offsets[run][name] for name in some] for run in at]).reshape(
+            len(at), len(some), costs.shape[1]
+        )
+        decided = [log_probs[at].argmax(axis=2)[:, None]]
+        decided += [thresholds.decide(log_probs[at][:, None], tuned[:, :, None])] if some else []
+        of_each = thresholds.decisions_of_runs(labels[at], np.concatenate(decided, axis=1), costs[at])
+        for place, run in enumerate(at):
+            values[run].append(("all", "cost", float(of_each["cost"][place, 0])))
+            for objective, found in offsets[run].items():
+                value = threshold = float("nan")
+                if found is not None:
+                    value = float(of_each[objective][place, 1 + some.index(objective)])
+                    threshold = thresholds.as_threshold(found) if binary else threshold
+                values[run].append((groups[objective], f"{objective}_tuned", value))
+                values[run] += [(groups[objective], f"threshold_{objective}", threshold)] if binary else []
+    return [[{"class_group": group, "metric": m, "value": value} for group, m, value in of_run] for of_run in values]
 
 
 def _calibrated(
@@ -244,5 +290,8 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([row.get(column, "") for column in columns] for row in rows)
+    if len(kinds) == 1:
+        writer.writerows(row.values() for row in rows)
+    else:
+        writer.writerows([row.get(column, "") for column in columns] for row in rows)
     return text.getvalue()

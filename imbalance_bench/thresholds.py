@@ -14,11 +14,13 @@ never on test rows:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
+
+from imbalance_bench.alike import alike
 
 OBJECTIVES = ("f1", "g_mean", "balanced_accuracy", "cost")
 COST = 10.0  # of a missed positive, in false alarms, where nothing else is said
@@ -56,15 +58,30 @@ def offsets_of_each(
     labels: np.ndarray, log_probs: np.ndarray, costs: np.ndarray, objectives: Sequence[str] = OBJECTIVES
 ) -> dict[str, np.ndarray | None]:
     """``offsets`` by objective."""
+    return offsets_of_runs(labels[None], np.asarray(log_probs)[None], costs[None], objectives)[0]
+
+
+def offsets_of_runs(
+    labels: np.ndarray, log_probs: np.ndarray, costs: np.ndarray, objectives: Sequence[str] = OBJECTIVES
+) -> list[dict[str, np.ndarray | None]]:
+    """``offsets_of_each`` of R runs of n rows each: labels (R, n), log-probabilities (R, n, C), costs (R, C)."""
     scores = np.maximum(np.asarray(log_probs, np.float64), LOWEST)
-    n = np.bincount(labels, minlength=len(costs))
-    if (n > 0).sum() < 2:
-        return dict.fromkeys(objectives)
-    worth = {objective: partial(_worth, objective, n, costs) for objective in objectives}
-    if len(costs) > 2:
-        return {objective: _ascended(labels, scores, n, worth[objective]) for objective in objectives}
-    entering = Entering.of(labels, scores[:, 0] - scores[:, 1], np.zeros(len(labels), np.int64), 1, n)
-    return {objective: np.array([0.0, entering.best(0.0, worth[objective])]) for objective in objectives}
+    classes = costs.shape[1]
+    n = (labels[..., None] == np.arange(classes)).sum(axis=1)
+    found: list[dict[str, np.ndarray | None]] = [dict.fromkeys(objectives) for _ in labels]
+    several = np.flatnonzero((n > 0).sum(axis=1) > 1)
+    if classes == 2 and len(several):
+        labels, scores, n, costs = (each[several] for each in (labels, scores, n, costs))
+        for at, entering in Entering.of_two(labels, scores[..., 0] - scores[..., 1]):
+            for objective in objectives:
+                best = entering.best(np.zeros(len(at)), partial(_worth, objective, n[at], costs[at]))
+                for run, offset in zip(several[at].tolist(), best.tolist()):
+                    found[run][objective] = np.array([0.0, offset])
+    elif classes > 2:
+        for run in several.tolist():
+            worth = {objective: partial(_worth, objective, n[run, None], costs[run, None]) for objective in objectives}
+            found[run] |= {o: _ascended(labels[run], scores[run], n[run], worth[o]) for o in objectives}
+    return found
 
 
 def _ascended(labels: np.ndarray, scores: np.ndarray, n: np.ndarray, worth: Callable[..., np.ndarray]) -> np.ndarray:
@@ -78,7 +95,7 @@ def _ascended(labels: np.ndarray, scores: np.ndarray, n: np.ndarray, worth: Call
             first = of[0] == c
             rival = np.where(first, of[1], of[0])  # the highest of the other classes
             entering = Entering.of(labels, np.where(first, *highest[::-1]) - columns[c], rival, c, n)
-            if (best := entering.best(found[c], worth)) == found[c]:
+            if (best := float(entering.best(found[c], worth)[0])) == found[c]:
                 continue
             found[c] = best
             shifted[:, c] = now = columns[c] + best
@@ -100,8 +117,8 @@ def _two_highest(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def decide(log_probs: np.ndarray, tuned: np.ndarray) -> np.ndarray:
-    """The classes (n,) that offsets (C,) decide for."""
-    return (np.maximum(np.asarray(log_probs, np.float64), LOWEST) + tuned).argmax(axis=1)
+    """The classes (..., n) that offsets (C,), or one for each of log-probabilities (..., n, C), decide for."""
+    return np.asarray((np.maximum(np.asarray(log_probs, np.float64), LOWEST) + tuned).argmax(axis=-1))
 
 
 def as_threshold(tuned: np.ndarray) -> float:
@@ -113,37 +130,44 @@ def of_decisions(labels: np.ndarray, predicted: np.ndarray, costs: np.ndarray) -
     """F1 (of class 1 of two; the mean over classes of several), G-mean (the geometric mean of recalls), balanced
     accuracy and mean cost a row of decisions (..., n), each (...). Classes without rows do not count; F1 of class 1 is
     then nan."""
-    classes, each = len(costs), predicted.reshape(-1, len(labels))
-    n = np.bincount(labels, minlength=classes)
-    cell = each + classes * np.arange(len(each))[:, None]  # of one table of decisions by classes
+    found = decisions_of_runs(labels[None], predicted.reshape(1, -1, len(labels)), costs[None])
+    return {name: value.reshape(predicted.shape[:-1])[()] for name, value in found.items()}
+
+
+def decisions_of_runs(labels: np.ndarray, predicted: np.ndarray, costs: np.ndarray) -> dict[str, np.ndarray]:
+    """``of_decisions``, (R, k) each, of k decisions a row in each of R runs: labels (R, n), predicted (R, k, n), costs
+    (R, C)."""
+    (runs, k, rows), classes = predicted.shape, costs.shape[1]
+    n = (labels[..., None] == np.arange(classes)).sum(axis=1)
+    cell = predicted + classes * np.arange(runs * k).reshape(runs, k, 1)  # of one table of decisions by classes
     called, right = (
-        np.bincount(rows, minlength=classes * len(each)).reshape(-1, classes)
-        for rows in (cell.ravel(), cell[each == labels])
+        np.bincount(of, minlength=classes * runs * k).reshape(runs, k, classes)
+        for of in (cell.ravel(), cell[predicted == labels[:, None]])
     )
-    some = n > 0
-    recalls = right.compress(some, axis=1) / n[some]
-    f1 = np.divide(2 * right, n + called, where=some, out=np.full(right.shape, np.nan))
-    values = {
-        "f1": f1[:, 1] if classes == 2 else f1.compress(some, axis=1).mean(axis=1),
-        "g_mean": np.prod(recalls ** (1 / recalls.shape[1]), axis=1),
-        "balanced_accuracy": recalls.mean(axis=1),
-        "cost": (costs * (n - right)).sum(axis=1) / len(labels),
-    }
-    return {name: value.reshape(predicted.shape[:-1])[()] for name, value in values.items()}
+    f1 = np.divide(2 * right, n[:, None] + called, where=n[:, None] > 0, out=np.full(right.shape, np.nan))
+    values = {name: np.empty((runs, k)) for name in OBJECTIVES}
+    for some, at in alike(map(tuple, (n > 0).tolist())):
+        recalls = right[at].compress(some, axis=2) / n[at].compress(some, axis=1)[:, None]
+        values["f1"][at] = f1[at, :, 1] if classes == 2 else f1[at].compress(some, axis=2).mean(axis=2)
+        values["g_mean"][at] = np.prod(recalls ** (1 / recalls.shape[2]), axis=2)
+        values["balanced_accuracy"][at] = recalls.mean(axis=2)
+    values["cost"] = (costs[:, None] * (n[:, None] - right)).sum(axis=2) / rows
+    return values
 
 
 @dataclass(frozen=True)
 class Entering:
     """Rows as the offset of class ``c`` rises: one after the other, in this order, leaves the class of its ``rival``
-    and enters c.
+    and enters c. Of R runs, with as many candidates each.
 
-    ``right`` and ``called`` (n,): rows that are right, and all that are decided for, of a rival's class once the row
-    has left it; ``lost`` (n,): 1 where it was right there; ``gained`` (n + 1,): rows right in c once 0..n have entered.
-    ``candidates``: how many rows have entered (those that are equal at once), between the offsets ``low`` and ``high``.
+    ``rival`` (R, n), or one for all; ``right`` and ``called`` (R, n): rows that are right, and all that are decided
+    for, of a rival's class once the row has left it; ``lost`` (R, n): 1 where it was right there; ``gained`` (R, n +
+    1): rows right in c once 0..n have entered. ``candidates`` (R, t): how many rows have entered (those that are equal
+    at once), between the offsets ``low`` and ``high``.
     """
 
     c: int
-    rival: np.ndarray
+    rival: np.ndarray | int
     right: np.ndarray
     called: np.ndarray
     lost: np.ndarray
@@ -154,7 +178,7 @@ class Entering:
 
     @staticmethod
     def of(labels: np.ndarray, enters: np.ndarray, rival: np.ndarray, c: int, n: np.ndarray) -> Entering:
-        """``enters`` (n,): the offset above which a row is decided for c."""
+        """Of one run; ``enters`` (n,): the offset above which a row is decided for c; ``n``: rows of each class."""
         order = np.argsort(enters)
         enters, y, rival = enters[order], labels[order], rival[order]
         lost = (rival == y).astype(np.int64)
@@ -167,39 +191,81 @@ class Entering:
         right[::-1][last_first] = before[:-1] - before[starts]
         called[::-1][last_first] = np.arange(len(y)) - starts
         gaps = np.flatnonzero(np.append(enters[1:] != enters[:-1], True)) + 1
-        low = np.append(-np.inf, enters[gaps - 1])  # offsets within (low, high]
-        high = np.append(low[1:], np.inf)
-        gained = np.append(0, np.cumsum(y == c))
-        return Entering(c, rival, right, called, lost, gained, np.append(0, gaps), low, high)
+        return Entering._of(c, *(part[None] for part in (rival, right, called, lost, y, enters, gaps)))
 
-    def best(self, current: float, worth: Callable[..., np.ndarray]) -> float:
-        """The best offset; the ``current`` one where none is better by more than rounding."""
+    @staticmethod
+    def of_two(labels: np.ndarray, enters: np.ndarray) -> Iterator[tuple[np.ndarray, Entering]]:
+        """Of class 1 of two, of R runs (R, n): the places of those with as many candidates each."""
+        order = np.argsort(enters, axis=1)
+        enters, y = (np.take_along_axis(part, order, axis=1) for part in (enters, labels))
+        lost = (y == 0).astype(np.int64)
+        right = lost[:, ::-1].cumsum(axis=1)[:, ::-1] - lost
+        called = np.broadcast_to(np.arange(y.shape[1])[::-1], y.shape)
+        last = np.ones(y.shape, bool)
+        last[:, :-1] = enters[:, 1:] != enters[:, :-1]
+        for t, at in alike(last.sum(axis=1).tolist()):
+            gaps = np.nonzero(last[at])[1].reshape(-1, t) + 1
+            yield np.array(at), Entering._of(1, 0, right[at], called[at], lost[at], y[at], enters[at], gaps)
+
+    @staticmethod
+    def _of(
+        c: int,
+        rival: np.ndarray | int,
+        right: np.ndarray,
+        called: np.ndarray,
+        lost: np.ndarray,
+        labels: np.ndarray,
+        enters: np.ndarray,
+        gaps: np.ndarray,
+    ) -> Entering:
+        """``gaps`` (R, t): how many rows have entered wherever the next one enters at another offset."""
+        ends = np.full((len(gaps), 1), np.inf)
+        low = np.concatenate([-ends, np.take_along_axis(enters, gaps - 1, axis=1)], axis=1)  # offsets in (low, high]
+        high = np.concatenate([low[:, 1:], ends], axis=1)
+        return Entering(c, rival, right, called, lost, _from_0((labels == c).cumsum(axis=1)), _from_0(gaps), low, high)
+
+    def best(self, current: np.ndarray | float, worth: Callable[..., np.ndarray]) -> np.ndarray:
+        """The best offset (R,); the ``current`` one where none is better by more than rounding."""
         after = worth(self.rival, self.right, self.called)
         before = worth(self.rival, self.right + self.lost, self.called + 1)
-        gained = worth(self.c, self.gained, np.arange(len(self.gained)))
-        values = (np.append(0, np.cumsum(after - before)) + gained)[self.candidates]
-        best = values >= values.max() - SAME
-        if best[np.searchsorted(self.high, current)]:
-            return current
+        gained = worth(self.c, self.gained, np.arange(self.gained.shape[1]))
+        values = np.take_along_axis(_from_0(np.cumsum(after - before, axis=1)) + gained, self.candidates, axis=1)
+        best = values >= values.max(axis=1, keepdims=True) - SAME
+        now = (self.high < np.reshape(current, (-1, 1))).sum(axis=1)
+        every = np.arange(len(best))
+        nearest = np.where(best, np.abs(self.offsets), np.inf).argmin(axis=1)
+        return np.where(best[every, now], current, self.offsets[every, nearest])
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """(R, t), one between each two at which rows enter."""
         low, high = self.low, self.high
         middle = (low + high) / 2
         at = np.where(middle > low, middle, high)
-        at[0], at[-1] = high[0] - 1, low[-1] + 1
+        at[:, 0], at[:, -1] = high[:, 0] - 1, low[:, -1] + 1
         at[(low < 0) & (high >= 0)] = 0
-        return float(at[best][np.abs(at[best]).argmin()])
+        return at
+
+
+def _from_0(cumulative: np.ndarray) -> np.ndarray:
+    return np.pad(cumulative, ((0, 0), (1, 0)))
 
 
 def _worth(
     objective: str, n: np.ndarray, costs: np.ndarray, k: np.ndarray | int, right: np.ndarray, called: np.ndarray
 ) -> np.ndarray:
-    """What class ``k`` adds to an objective, higher is better, with ``right`` of the ``called`` rows decided for it;
-    ``n``: rows of each class."""
-    some = np.maximum(n, 1)[k]
+    """What class ``k`` adds to an objective (R, ...), higher is better, with ``right`` of the ``called`` rows decided
+    for it; ``n`` and ``costs`` (R, C): rows of each class, and what they cost."""
+
+    def of_k(each: np.ndarray) -> np.ndarray:
+        return each[:, k, None] if isinstance(k, int) else np.take_along_axis(each, k, axis=1)
+
+    some = of_k(np.maximum(n, 1))
     if objective == "f1":
-        counts = np.array([0.0, 1.0]) if len(n) == 2 else (n > 0).astype(float)
-        return counts[k] * 2 * right / np.maximum(n[k] + called, 1)
+        counts = np.broadcast_to([0.0, 1.0], n.shape) if n.shape[1] == 2 else (n > 0).astype(float)
+        return np.asarray(of_k(counts) * 2 * right / np.maximum(of_k(n) + called, 1))
     if objective == "g_mean":
-        return np.where(n[k] > 0, np.log(np.maximum(right / some, NEVER_RIGHT)), 0.0)
+        return np.where(of_k(n) > 0, np.log(np.maximum(right / some, NEVER_RIGHT)), 0.0)
     if objective == "balanced_accuracy":
-        return right / some
-    return costs[k] * right
+        return np.asarray(right / some)
+    return np.asarray(of_k(costs) * right)

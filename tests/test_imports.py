@@ -20,14 +20,14 @@ SCRIPTS = PACKAGE.parent / "scripts"
 
 # Each room, which is a module or a package of the house, and those that it may import, from the ground up.
 MAY = {
-    "thresholds": "", "calibration": "",
+    "alike": "", "curves": "alike", "thresholds": "alike", "calibration": "",
     "errors": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "",
     "completion": "", "arguments": "completion errors",
     "progress": "tally",
     "options": "errors", "objective": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
     "neighbours": "errors", "models": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
-    "metrics": "errors plugins",
-    "registry": "errors options", "scoring": "calibration errors metrics origin thresholds",
+    "metrics": "alike curves errors plugins",
+    "registry": "errors options", "scoring": "alike calibration errors metrics origin thresholds",
     "store": "errors locks registry",
     "kept": "", "checkpoints": "errors interrupts kept models",
     "config": "errors objective options plugins registry thresholds",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imbalance_bench.scoring import decisions, headline, selection_score
+from imbalance_bench.scoring import decisions, headline, score_predictions, selection_score
 
 
 def row(value, metric="auc_pr", group="positive", iterate="last", part="test"):
@@ -64,3 +64,34 @@ def test_epochs_of_a_regression_are_chosen_by_the_mean_squared_error():
     # Errors 0.5, -1, 3: squares 0.25, 1, 9.
     predictions = np.array([[1.5], [1.0], [3.0]])
     assert selection_score(np.array([1.0, 2.0, 0.0]), predictions, "regression") == pytest.approx(-10.25 / 3)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_run_has_the_numbers_that_it_has_alone(classes):
+    """Runs of equally many rows are scored as one array; ties, unequal sizes and a class without rows among them."""
+    rng = np.random.default_rng(classes)
+    sizes, minority = (30, 31, 30, 30, 31), [(1,), (1,), (0,), (1,), (1,)]
+    arrays = {}
+    for part in ("", "valid_"):
+        logits = np.round(rng.normal(size=(sum(sizes), classes)), 1)
+        labels = rng.integers(classes, size=sum(sizes))
+        labels[-sizes[-1] :] = 0
+        logits -= np.logaddexp.reduce(logits, axis=1)[:, None]
+        scores = {f"{part}scores_{readout}": np.roll(logits, k, 0) for k, readout in enumerate(("last", "best"))}
+        arrays |= {f"{part}run": np.repeat(np.arange(5), sizes), f"{part}label": labels, **scores}
+    arrays["slice_odd"] = np.arange(sum(sizes)) % 2 == 1
+
+    def scored(runs):
+        kept = {part: np.isin(arrays[f"{part}run"], runs) for part in ("", "valid_")}
+        mine = {n: values[kept["valid_" if n.startswith("valid_") else ""]] for n, values in arrays.items()}
+        names = [f"c{c}" for c in range(classes)]
+        return score_predictions(
+            mine, [(r, 0) for r in range(5)], names, "classification", minority, calibrations=["prior"]
+        )
+
+    def ordered(rows):
+        return sorted(
+            (r["run"], r["iterate"], r["part"], r["class_group"], r["metric"], repr(r["value"])) for r in rows
+        )
+
+    assert ordered(scored(range(5))) == ordered([row for run in range(5) for row in scored([run])])
