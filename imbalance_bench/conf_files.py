@@ -7,12 +7,14 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError, command, suggestion
 
 if TYPE_CHECKING:
+    from hydra._internal.config_repository import CachingConfigRepository
     from hydra.core.config_loader import ConfigLoader
     from hydra.core.config_search_path import ConfigSearchPath
     from hydra.core.override_parser.types import Override
@@ -99,9 +101,16 @@ class ConfFiles:
     def _options(self, group: str) -> Iterator[str]:
         from hydra.core.object_type import ObjectType
 
-        yield from self.loader.get_group_options(group, ObjectType.CONFIG, self.name, self._own)
-        for folder in self.loader.get_group_options(group, ObjectType.GROUP, self.name, self._own):
+        yield from self._places.get_group_options(group, ObjectType.CONFIG)
+        for folder in self._places.get_group_options(group, ObjectType.GROUP):
             yield from (f"{folder}/{option}" for option in self._options(f"{group}/{folder}"))
+
+    @cached_property
+    def _places(self) -> CachingConfigRepository:
+        """What the loader's ``get_group_options`` makes at each call: a second for the folders of conf/method."""
+        loader: Any = self.loader
+        places: CachingConfigRepository = loader._parse_overrides_and_create_caching_repo(self.name, self._own)[1]
+        return places
 
     def explain(self, error: BaseException) -> str:
         """The message of an error that Hydra raised for the overrides; for an unknown option or key, with

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import open_dict
 
 from imbalance_bench.cells import run_cell
 from imbalance_bench.config import GROUPS, Config, Paths, from_omegaconf
@@ -18,7 +20,31 @@ from tests.tasks import CONF, option_of
 
 
 def composed(*overrides: str) -> Any:
-    """The whole configuration under overrides such as method=smote, as Hydra hands it to a job."""
+    """The whole configuration under overrides such as method=smote, as Hydra hands it to a job: by the loader of a
+    sweep's jobs, which composes each option once (tests/test_jobs.py)."""
+    from imbalance_bench.conf_files import hydra_started
+
+    loader, first = _loader()
+    with hydra_started():
+        config = loader.load_sweep_config(first, list(overrides))
+    with open_dict(config):
+        del config["hydra"]
+    return config
+
+
+@cache
+def _loader() -> tuple[Any, Any]:
+    from hydra.types import RunMode
+
+    from imbalance_bench.conf_files import hydra_started
+    from imbalance_bench.sweep.jobs import JobLoader
+
+    with hydra_started() as loader:
+        return JobLoader(loader), loader.load_configuration("config", [], RunMode.RUN)
+
+
+def composed_by_hydra(*overrides: str) -> Any:
+    """``composed``, by nothing but Hydra."""
     from hydra import compose, initialize_config_dir
 
     with initialize_config_dir(str(CONF), version_base="1.3"):

@@ -7,11 +7,9 @@ import pytest
 import torch
 
 from imbalance_bench.bench import command, compare, convolutions, episodes, images, scale, sweeps, tabular, texts
-from imbalance_bench.config import label_of
 from imbalance_bench.index import entries_of
 from imbalance_bench.store import Store
 from tests import records
-from tests.tasks import option, options_of
 
 CPU = torch.device("cpu")
 
@@ -24,16 +22,6 @@ ROWS = {  # what is measured, and the rows that come out
     "texts": (lambda: texts.throughput(64, 6, CPU, 1), ["(a)", "(b)", "(c)", "(d)", "(e)"]),
     "writing": (lambda: texts.writing(CPU, 1), ["(a)", "(b)", "(c)", "(d)"]),
 }
-
-
-@pytest.mark.parametrize("group", ["method", "backbone", "trainer"])
-def test_options_are_read_without_hydra_as_hydra_reads_them(group):
-    read = {name: compare.option(group, name) for name in options_of(group)}
-    of_one_group = {name: found for name, found in read.items() if group not in found}
-    assert len(of_one_group) >= len(read) - 5
-    # Hydra takes 30 ms each: some of them, and those that hold a number with an exponent.
-    some = list(of_one_group)[::6] + (["adam", "setconv"] if group == "trainer" else [])
-    assert {name: read[name] for name in some} == {name: option(group, label_of(name)) for name in some}
 
 
 @pytest.mark.parametrize("measure, rows", ROWS.values(), ids=ROWS)

@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from imbalance_bench.conf_files import keys_of
+from imbalance_bench.conf_files import ConfFiles, hydra_started, keys_of
 from imbalance_bench.config import REGISTRIES, Config, Trainer, from_omegaconf, label_of, plain_of
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
@@ -21,8 +21,8 @@ from imbalance_bench.options import Count, MinLen, Share
 from imbalance_bench.presets import load_preset, papers, presets
 from imbalance_bench.registry import DATASETS, GROUPS, METHODS, NEUTRAL, Registry, build
 from tests import records
-from tests.cells import by_label, cell, composed
-from tests.tasks import CONF, options_of, require
+from tests.cells import by_label, cell, composed, composed_by_hydra
+from tests.tasks import CONF, option, options_of, require
 
 OPTIONS = [(group, option) for group in (*GROUPS, "tracker") for option in options_of(group)]
 # An option that makes no sense by itself: what the user adds to it.
@@ -35,15 +35,31 @@ def config(*overrides: str) -> Config:
     return from_omegaconf(composed(*overrides))
 
 
-def chosen(group: str, label: str) -> Config:
-    return config(f"{group}={label}", *NEEDS.get((group, label), []))
+def reach(group: str, label: str) -> str | None:
+    """Of an option and what it is based on, the one that changes other groups too."""
+    path = CONF / group / f"{label}.yaml"
+    if re.search("_global_", path.read_text()):
+        return label
+    bases = [base for base in OmegaConf.load(path).get("defaults", []) if isinstance(base, str)]
+    return next((r for base in bases if (CONF / group / f"{base}.yaml").exists() if (r := reach(group, base))), None)
+
+
+@cache
+def chosen(group: str, label: str, *more: str) -> Config:
+    """The default cell with another option: of the keys that ``test_options_are_read_without_hydra`` compares."""
+    if more or group == "tracker":
+        return config(f"{group}={label}", *more)
+    reaching = reach(group, label)
+    made = composed(*[f"{group}={reaching}"] if reaching else [])
+    made[group] = option(group, label_of(label))
+    return from_omegaconf(made)
 
 
 @pytest.mark.parametrize("group, label", OPTIONS)
-def test_every_option_composes_and_builds(group, label):
+def test_every_option_builds(group, label):
     if group == "tracker" and label != "none":
         pytest.importorskip(label)
-    made = chosen(group, label)
+    made = chosen(group, label, *NEEDS.get((group, label), []))
     if group == "method":
         require(made.plain["method"])
     assert made.component(group) is not None
@@ -54,6 +70,30 @@ def test_every_option_composes_and_builds(group, label):
             if made.plain[other] != config().plain[other]:  # ... or one that trains no network
                 assert (group, other) == ("method", "backbone")
                 assert made.labels["backbone"] == made.labels["trainer"] == "none"
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_options_are_read_without_hydra_as_hydra_reads_them(group):
+    """Some in one composition, each at a place of its own: Hydra takes 0.1 s to compose a cell for each."""
+    common = {"copies": "apart"} if group == "dataset" else {}  # conf/config.yaml
+    every = options_of(group)
+    for some in (every[i : i + 50] for i in range(0, len(every), 50)):
+        whole = composed_by_hydra(*(f"+{group}@x{i}={label}" for i, label in enumerate(some)))
+        for i, label in enumerate(some):
+            found = OmegaConf.to_container(whole[f"x{i}"], resolve=True)
+            own = {key: value for key, value in found.items() if key not in GROUPS} | found.get(group, {})
+            assert common | own == option(group, label_of(label)), label
+
+
+@pytest.mark.parametrize(
+    "group, label",
+    # The slow ones change no other group: the test above is of them.
+    [pytest.param(*o, marks=() if reach(*o) == o[1] else pytest.mark.slow) for o in OPTIONS if o[0] != "tracker"],
+)
+def test_an_option_is_what_hydra_composes(group, label):
+    more = NEEDS.get((group, label), [])
+    whole = from_omegaconf(composed_by_hydra(f"{group}={label}", *more))
+    assert whole.plain == chosen(group, label, *more).plain
 
 
 def test_every_registered_component_has_an_option():
@@ -98,7 +138,7 @@ def test_the_cells_of_a_preset_are_those_that_hydra_composes(paper, name):
     assert set(found) == {p for p in places if all(value in some for value, some in zip(p, options))}
     for place in drawn:
         overrides = [by_label(axis, value) for axis, value in zip(axes, place)]
-        plain = plain_of(OmegaConf.to_container(composed(f"+paper={paper}/{name}", *overrides), resolve=True))
+        plain = plain_of(OmegaConf.to_container(composed_by_hydra(f"+paper={paper}/{name}", *overrides), resolve=True))
         assert plain == found[place].config
         assert cell_id(plain) == found[place].id
 
@@ -148,6 +188,21 @@ def test_an_unknown_preset_or_option_offers_the_nearest():
         load_preset("dos", "table6", ["method=dos_k3"])
 
 
+def test_options_of_all_folders_are_listed_from_one_look_at_the_places(monkeypatch):
+    """Hydra's own list of a group takes 20 ms to make ready, and conf/method has some thirty folders."""
+    looks: list[object] = []
+    with hydra_started() as loader:
+        files = ConfFiles(loader)
+        look = loader._parse_overrides_and_create_caching_repo
+        monkeypatch.setattr(
+            loader, "_parse_overrides_and_create_caching_repo", lambda *given: looks.append(given) or look(*given)
+        )
+        for group in GROUPS:
+            assert files.options(group) == list(options_of(group))
+        assert len(looks) == 1
+        assert set(loader.get_group_options("method")) == {o for o in options_of("method") if "/" not in o}
+
+
 def test_the_keys_of_a_group_are_known_whatever_else_an_option_sets():
     """method=setconv has a trainer of its own, whose keys are not the method's."""
     assert "post_size" in keys_of("method", "setconv") and "lr" not in keys_of("method", "setconv")
@@ -172,7 +227,7 @@ def test_no_two_options_share_an_id(tmp_path):
     ids: dict[str, list[str]] = {}
     for group, label in OPTIONS:
         if group != "tracker":
-            made = config(f"{group}={label}", *NEEDS.get((group, label), []), *extra.get((group, label), []))
+            made = chosen(group, label, *NEEDS.get((group, label), []), *extra.get((group, label), []))
             ids.setdefault(cell_id(made.plain), []).append(label)
     shared = [labels for labels in ids.values() if len(labels) > 1]
     # The default cell, once a group; trainer=none has the settings of adam, which nothing reads.

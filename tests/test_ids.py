@@ -6,7 +6,7 @@ import pytest
 
 from imbalance_bench.config import plain_of
 from imbalance_bench.identity import cell_id
-from tests.cells import by_label, composed
+from tests.cells import by_label, composed_by_hydra
 
 AXES = ("dataset", "ratio", "backbone", "trainer", "method")
 CELLS = [
@@ -81,4 +81,5 @@ def test_a_cell_keeps_its_id(preset, options, expected):
     from omegaconf import OmegaConf
 
     chosen = [by_label(group, label) for group, label in zip(AXES, options.split())]
-    assert cell_id(plain_of(OmegaConf.to_container(composed(f"+paper={preset}", *chosen), resolve=True))) == expected
+    composed = composed_by_hydra(f"+paper={preset}", *chosen)
+    assert cell_id(plain_of(OmegaConf.to_container(composed, resolve=True))) == expected

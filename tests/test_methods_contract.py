@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 
 from imbalance_bench.conf_files import content_of
 from imbalance_bench.config import label_of
@@ -26,8 +25,18 @@ from imbalance_bench.engine import Engine
 from imbalance_bench.methods.base import Method
 from imbalance_bench.models import Surroundings, packed, restored, state_of, unpacked
 from imbalance_bench.registry import DATASETS, METHODS, PROTOCOLS, RATIOS
-from tests.cells import by_label, composed
-from tests.tasks import CONF, backbone, byte_image_task, image_task, option, options_of, require, task, trainer
+from tests.tasks import (
+    CONF,
+    backbone,
+    byte_image_task,
+    image_task,
+    option,
+    option_of,
+    options_of,
+    require,
+    task,
+    trainer,
+)
 from tests.texts import MeanOfWords, text_task
 
 LABELS = [label_of(option) for option in options_of("method")]
@@ -172,7 +181,9 @@ def watched(function: Callable[..., Any], tell: Callable[..., None], seen: Watch
 
 @cache
 def chosen(label: str) -> dict[str, Any]:
-    return OmegaConf.to_container(composed(by_label("method", label)), resolve=True)
+    """The options of a method, and which rows it has the trainer take."""
+    beyond = content_of("method", option_of("method", label)).get("trainer", {})
+    return {"method": option("method", label), "trainer": {"rows": beyond.get("rows", "train")}}
 
 
 def quick(options: dict[str, Any]) -> dict[str, Any]:

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imbalance_bench.config import from_omegaconf
 from imbalance_bench.data.ratio import ClassList, ImbalanceRatio, LongTailed, Native, Step
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import RATIOS
+from tests.cells import composed
 from tests.tasks import CONF, option
 
 
@@ -214,12 +216,8 @@ def test_every_option_builds():
 
 
 def test_class_list_from_the_command_line():
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        cfg = compose("config", ["ratio=class_list", "ratio.keep={1: 0.1, 2: 50}"])
-    spec = RATIOS.build(OmegaConf.to_container(cfg.ratio))
+    cfg = composed("ratio=class_list", "ratio.keep={1: 0.1, 2: 50}")
+    spec = RATIOS.build(from_omegaconf(cfg).plain["ratio"])
     assert kept(spec, labels([60, 60, 60])) == [60, 6, 50]
 
 
