@@ -84,7 +84,7 @@ REPORT = {
     "diagrams": "records style",
     "figures": "diagrams published records sheet sheets style",
     "collect": "records",
-    "arguments": "records writing",
+    "arguments": "records sheets writing",
     "request": "arguments records sheet writing",
     "own": "arguments figures records request sheet sheets writing",
     "paper": "figures published records request sheet sheets writing",

@@ -10,6 +10,7 @@ from imbalance_bench.errors import BenchError, command, suggestion
 from imbalance_bench.presets import papers
 from imbalance_bench.report.records.records import LABELS, readout_title
 from imbalance_bench.report.records.selection import OF_NUMBERS
+from imbalance_bench.report.sheets.differences import ROPE, TESTS
 from imbalance_bench.report.writing.page import FORMATS
 from imbalance_bench.store import OUTPUTS
 
@@ -25,6 +26,8 @@ Tables, figures and pages from the records under outputs/runs; nothing is traine
                                                   ... by several in one table; any axis or option down and across
   report.py --per-class --metric recall --rows method --columns class dataset=ecoli
                                                   ... class by class
+  report.py --metric f1 --test wilcoxon           which methods differ, over data sets or over the runs on one
+  report.py --metric f1 --versus cross_entropy    ... each from one: difference, interval, wins, p, n
   report.py --tuned                               each run with the option that is best on its validation rows
   report.py --advise dataset=ecoli                which method for these data, in ten lines
   report.py --paper explicit_gradient             the paper's claims, tested, and its tables
@@ -66,6 +69,20 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--columns", metavar="AXIS[,AXIS]", help="likewise (default: method)")
     made.add_argument(
+        "--test",
+        choices=TESTS,
+        help="which methods differ: over data sets by nemenyi, wilcoxon or bayes; over the runs on each by corrected_t "
+        "(Nadeau and Bengio) or permutation",
+    )
+    made.add_argument(
+        "--versus",
+        metavar="METHOD",
+        help="each other method compared with this one (by wilcoxon; on one data set by corrected_t)",
+    )
+    made.add_argument(
+        "--rope", type=float, metavar="X", help=f"of --test bayes: a difference that does not matter (default: {ROPE})"
+    )
+    made.add_argument(
         "--tuned", action="store_true", help="of cells that differ in swept options, each run's own choice"
     )
     made.add_argument("--advise", action="store_true", help="which method for one data set, by what was run on it")
@@ -99,7 +116,17 @@ def metrics_of(options: argparse.Namespace) -> list[str | None]:
     return [*listed(options.metric)] or [None]
 
 
-OF_TABLES = ("metric", "group", "per_class", "part", "rows", "columns")  # words about what a summary shows
+OF_TABLES = (
+    "metric",
+    "group",
+    "per_class",
+    "part",
+    "rows",
+    "columns",
+    "test",
+    "versus",
+    "rope",
+)  # words about what a summary shows
 
 
 def check(options: argparse.Namespace) -> None:
@@ -119,6 +146,8 @@ def check(options: argparse.Namespace) -> None:
             raise BenchError(f"{chooses} has rows and columns of its own: leave out {said[-1]}")
     elif options.by:
         raise BenchError(f"--by {options.by} says what --tuned chooses by: add --tuned")
+    if options.rope is not None and options.test != "bayes":
+        raise BenchError("--rope is of --test bayes: add that")
     if options.group and options.per_class:
         raise BenchError(f"--group {options.group} is one group, and --per-class each class: leave out one")
     placed = [*(listed(options.rows) or ["dataset"]), *(listed(options.columns) or ["method"])]

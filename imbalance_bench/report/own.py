@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 
 from imbalance_bench.errors import BenchError
@@ -9,6 +10,7 @@ from imbalance_bench.report.arguments import metrics_of
 from imbalance_bench.report.records.selection import Asked, selection
 from imbalance_bench.report.request import Request
 from imbalance_bench.report.sheet import Sheet
+from imbalance_bench.report.sheets.differences import ROPE, AskedTest
 from imbalance_bench.report.writing.formats import markdown
 
 MOST_CELLS = 10_000  # of a table that people read
@@ -27,10 +29,14 @@ def own(request: Request) -> None:
 def summary(request: Request) -> None:
     """Tables of the records; with --write also their bar chart."""
     from imbalance_bench.report.figures import bars
+    from imbalance_bench.report.sheets.differences import differences
     from imbalance_bench.report.sheets.summary import scores_of, summaries
 
     options, asked = request.options, request.asked()
-    for sheet in summaries(selection(request.store, options.overrides, asked), request.command_line()):
+    found, command = selection(request.store, options.overrides, asked), request.command_line()
+    tested = [differences(found, test, command)] if (test := asked_test(options)) else []
+    sheets = [] if tested and options.format == "csv" else summaries(found, command)
+    for sheet in sheets:
         refuse_large(sheet, options.format)
         if options.write:
             print(markdown(sheet))
@@ -39,6 +45,19 @@ def summary(request: Request) -> None:
             request.write("summary", [sheet], [replace(drawing, name=sheet.name) for drawing in drawings])
         else:
             request.show(sheet)
+    for sheet in tested:
+        if options.write:
+            print(markdown(sheet))
+            request.write("summary", [sheet], [])
+        else:
+            request.show(sheet)
+
+
+def asked_test(options: argparse.Namespace) -> AskedTest | None:
+    """The test that the command line asks for."""
+    if not options.test and not options.versus:
+        return None
+    return AskedTest(options.test, options.versus, ROPE if options.rope is None else options.rope)
 
 
 def refuse_large(sheet: Sheet, form: str | None) -> None:

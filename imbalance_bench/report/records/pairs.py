@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Test = Literal["nemenyi", "wilcoxon"]
-SAMPLES = 20_000  # of a bootstrap, of a posterior, and of signs that are drawn
+SAMPLES = 10_000  # of a bootstrap, of a posterior, and of signs that are drawn
 COUNTED = 14  # differences up to which every pattern of signs is counted
 Interval = tuple[float, float]
 

@@ -64,7 +64,7 @@ def summaries(found: Selection, command: str = "") -> list[Sheet]:
     """A sheet for each metric asked for, or one where metrics are an axis. A block is of what its rows and columns do
     not say: setting, metric, class group."""
     metrics = found.asked.metrics
-    cells = _cells(found)
+    cells = cells_of(found)
     if len(metrics) == 1 or "metric" in found.asked.placed:
         return [_sheet(found, cells, metrics, command)]
     return [_sheet(found, [c for c in cells if c.score.metric == m], (m,), command) for m in metrics]
@@ -72,9 +72,11 @@ def summaries(found: Selection, command: str = "") -> list[Sheet]:
 
 @dataclass(frozen=True)
 class Cell:
-    """A number and where it stands: names along the axes of rows and of columns, and of those of records alone."""
+    """A number and where it stands: names along the axes of rows and of columns; what it is of, ``unit`` and
+    ``candidate`` as of ``Selection``; ``options``: names along axes that are keys of the configuration."""
 
     score: Score
+    setting: str
     row: tuple[str, ...]
     column: tuple[str, ...]
     unit: str
@@ -148,7 +150,7 @@ def _metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
     ]
 
 
-def _cells(found: Selection) -> list[Cell]:
+def cells_of(found: Selection) -> list[Cell]:
     """One a record and metric that is asked of it, in the order of the axes; the best of the same data marked."""
     numbers: dict[tuple[str, str, str], list[tuple[str, float]]] = {}
     for i, metric, group, readout, value in found.runs[["id", "metric", "class_group", "iterate", "value"]].itertuples(
@@ -165,7 +167,7 @@ def _cells(found: Selection) -> list[Cell]:
             named = names | {"metric": _metric_name(head, asked), "class": class_title(head[1])}
             row, column = (tuple(named[axis] for axis in axes) for axes in (asked.rows, asked.columns))
             options = {axis: names[axis] for axis in asked.placed if axis not in (*LABELS, *OF_NUMBERS)}
-            cells.append(Cell(score, row, column, found.unit_of(i), found.candidate_of(i), options))
+            cells.append(Cell(score, places[i].setting, row, column, found.unit_of(i), found.candidate_of(i), options))
     first = {key: i for i, key in reversed(list(enumerate(c.score.metric + c.score.class_group for c in cells)))}
     cells.sort(key=lambda c: (natural(c.score.section), *map(natural, (c.unit, c.candidate))))
     if set(OF_NUMBERS) & set(asked.placed):  # as asked for, not as they are spelled

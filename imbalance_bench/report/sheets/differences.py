@@ -1,0 +1,377 @@
+"""Which methods differ: tests over data sets or over the runs on one, of any selection of records."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imbalance_bench.errors import BenchError, suggestion
+from imbalance_bench.report.records import pairs, statistics
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_title
+from imbalance_bench.report.records.selection import Head, Selection, natural
+from imbalance_bench.report.sheet import Block, Item, Sheet, mean_sd, number
+from imbalance_bench.report.sheets.means import MeanRows
+from imbalance_bench.report.sheets.scores import decimals
+from imbalance_bench.report.sheets.summary import Cell, cells_of, heading_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OVER_SETS = ("nemenyi", "wilcoxon", "bayes")
+OVER_RUNS = ("corrected_t", "permutation")
+TESTS = (*OVER_SETS, *OVER_RUNS)
+ALPHA = 0.05
+ROPE = 0.01
+MOST_PAIRS = 45  # that are printed: those of ten methods
+FEW = 6  # pairs below which Wilcoxon's p cannot be below 0.05
+
+
+@dataclass(frozen=True)
+class AskedTest:
+    """What is asked: ``name`` of ``TESTS`` or None (Wilcoxon over data sets, corrected_t over the runs on one);
+    ``versus``: what others are compared with (None: all pairs); ``rope``: differences that do not matter in practice.
+    """
+
+    name: str | None = None
+    versus: str | None = None
+    rope: float = ROPE
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Of two methods, the one and the other, over ``n`` data sets or runs. ``difference``: mean of one - other and its
+    95 % interval; ``effect``: positive where the one is better; ``p`` and ``p_adjusted``, or ``posterior``: how likely
+    the one is worse, the same within the rope, and better."""
+
+    one: str
+    other: str
+    difference: float
+    low: float
+    high: float
+    wins: int
+    ties: int
+    losses: int
+    effect: float
+    n: int
+    p: float = math.nan
+    p_adjusted: float = math.nan
+    posterior: tuple[float, float, float] | None = None
+
+
+def differences(found: Selection, test: AskedTest = AskedTest(), command: str = "") -> Sheet:
+    """Blocks for each setting and metric, and by a test over runs for each data set: mean ranks and which are not told
+    apart; pairs with their difference, effect size, p and n.
+
+    Raises:
+        BenchError: there is nothing to compare; ``versus`` is not among what is compared; a test over data sets, and
+            there is one.
+    """
+    import pandas as pd
+
+    groups: dict[tuple[str, Head], list[Cell]] = {}
+    for cell in cells_of(found):
+        groups.setdefault((cell.setting, (cell.score.metric, cell.score.class_group)), []).append(cell)
+    blocks: list[Block] = []
+    notes: dict[str, None] = {}
+    lines: list[dict[str, Any]] = []
+    refused: list[str] = []
+    for (setting, head), cells in groups.items():
+        made = _over_sets if _name(test, cells) in OVER_SETS else _over_runs
+        section = ", ".join(filter(None, [heading_of(*head), setting]))
+        try:
+            tested = made(found, section, head, cells, test)
+        except BenchError as error:
+            refused.append(f"{section}: {error}")
+            continue
+        blocks += tested.blocks
+        notes |= dict.fromkeys(tested.notes)
+        lines += [{"setting": setting, "metric": head[0], "class_group": head[1]} | line for line in tested.lines]
+    if not blocks:
+        raise BenchError("\n  ".join(dict.fromkeys(refused)))
+    asked = found.asked
+    said = [test.name, test.versus and f"versus_{test.versus}", *asked.metrics, *asked.groups]
+    return Sheet(
+        name="_".join(["tests", *(re.sub(r"[^\w.-]", "_", part) for part in said if part)]),
+        title=f"Which differ ({readout_title(asked.readout)}{', validation rows' if asked.part == 'valid' else ''})",
+        blocks=blocks,
+        notes=[*notes, *refused, *found.notes, *frames.code_notes(found.records), *frames.left_out(found.damaged)],
+        provenance=frames.provenance_lines(found.done, command),
+        frame=pd.DataFrame(lines),
+    )
+
+
+@dataclass(frozen=True)
+class _Tested:
+    blocks: list[Block]
+    notes: list[str]
+    lines: list[dict[str, Any]]
+
+
+def _name(test: AskedTest, cells: Sequence[Cell]) -> str:
+    return test.name or ("wilcoxon" if len({c.unit for c in cells}) > 1 else "corrected_t")
+
+
+def _over_sets(found: Selection, section: str, head: Head, cells: Sequence[Cell], test: AskedTest) -> _Tested:
+    name, lower = _name(test, cells), head[0] in LOWER_IS_BETTER
+    names = sorted({c.candidate for c in cells}, key=natural)
+    means = MeanRows(
+        head[0], {n: n for n in names}, [replace(c.score, dataset=c.unit, method=c.candidate) for c in cells]
+    )
+    if len(means.datasets) < 2:
+        raise BenchError(
+            f"--test {name} is over data sets, and there is one, {means.datasets[0]}: --test {OVER_RUNS[0]} and "
+            f"{OVER_RUNS[1]} are over its runs"
+        )
+    if len(means.sets) < 2:
+        raise BenchError(
+            f"{len(means.sets)} of {len(means.datasets)} data sets have a number of all that is compared: --test "
+            f"{name} needs two; say which by method=..., or run what is missing"
+        )
+    scores = means.ours.loc[means.sets, means.ranked]
+    ranks = means.mean_ranks(means.ours)
+    _refuse_alone(list(ranks.index), test)
+    asked = _pairs_of(list(ranks.sort_values(kind="stable").index), test.versus)
+    found_pairs = [_pair(scores[a].to_numpy(), scores[b].to_numpy(), a, b, lower) for a, b in asked]
+    notes = [f"{section}: {note}" for note in means.notes()]
+    if name == "bayes":
+        found_pairs = [
+            replace(p, posterior=_posterior(scores[p.one] - scores[p.other], test.rope, lower)) for p in found_pairs
+        ]
+    elif name == "nemenyi":
+        table = pairs.pairwise(scores, "nemenyi")
+        found_pairs = [replace(p, p_adjusted=float(table.loc[p.one, p.other])) for p in found_pairs]
+    else:
+        found_pairs = _adjusted(
+            [replace(p, p=statistics.signed_rank((scores[p.one] - scores[p.other]).to_numpy())) for p in found_pairs]
+        )
+    notes.append(_explained_over_sets(name, len(means.ranked), len(means.sets), len(asked), test))
+    if name == "wilcoxon" and len(means.sets) < FEW:
+        smallest = 2.0 ** (1 - len(means.sets))
+        notes.append(f"Of {len(means.sets)} data sets Wilcoxon's p is {smallest:.2g} at least, before it is adjusted.")
+    ranked = _ranks_block(section, scores, ranks, None if test.versus or name == "bayes" else name, head)
+    blocks, more = _with_pairs([ranked], section, found_pairs, head, name)
+    return _Tested(blocks, [*notes, *more], [_line(pair, name, "data sets") for pair in found_pairs])
+
+
+def _over_runs(found: Selection, section: str, head: Head, cells: Sequence[Cell], test: AskedTest) -> _Tested:
+    units = sorted({c.unit for c in cells}, key=natural)
+    tested: list[_Tested] = []
+    refused: list[str] = []
+    for unit in units:
+        mine = [c for c in cells if c.unit == unit and c.score.mean is not None]
+        try:
+            tested.append(_over_runs_on(unit, found, section, head, mine, test))
+        except BenchError as error:
+            refused.append(f"{unit}: {error}" if len(units) > 1 else str(error))
+    if not tested:
+        raise BenchError("; ".join(refused))
+    blocks, notes, lines = (
+        list(itertools.chain(*parts)) for parts in zip(*((t.blocks, t.notes, t.lines) for t in tested))
+    )
+    return _Tested(blocks, [*notes, *refused], lines)
+
+
+def _over_runs_on(
+    unit: str, found: Selection, section: str, head: Head, cells: Sequence[Cell], test: AskedTest
+) -> _Tested:
+    name, lower = _name(test, cells), head[0] in LOWER_IS_BETTER
+    _refuse_alone([c.candidate for c in cells], test)
+    table = _by_run(found, cells, head)
+    order = [str(column) for column in table.mean().sort_values(ascending=lower, kind="stable").index]
+    share, corrected = _overlap(found, cells)
+    made = []
+    for a, b in _pairs_of(order, test.versus):
+        gaps = (table[a] - table[b]).to_numpy()
+        pair = _pair(table[a].to_numpy(), table[b].to_numpy(), a, b, lower)
+        pair = replace(pair, effect=pairs.standardised(-gaps if lower else gaps))
+        if name == "corrected_t":
+            p, (low, high) = pairs.corrected_t(gaps, share)
+            made.append(replace(pair, p=p, low=low, high=high))
+        else:
+            made.append(replace(pair, p=pairs.sign_flips(gaps)))
+    made = _adjusted(made)
+    blocks, notes = _with_pairs([], ", ".join(filter(None, [section, unit])), made, head, name)
+    explained = f"{', '.join(filter(None, [section, unit]))}: "
+    explained += _explained_over_runs(name, len(table), len(made), share, corrected)
+    return _Tested(blocks, [explained, *notes], [{"data": unit} | _line(pair, name, "runs") for pair in made])
+
+
+def _refuse_alone(names: Sequence[str], test: AskedTest) -> None:
+    if len(names) < 2:
+        what = f"there is only {names[0]}" if names else "nothing has a number"
+        raise BenchError(f"nothing can be compared: {what}; run another method, or say which by method=...")
+    if test.versus and test.versus not in names:
+        raise BenchError(f"--versus {test.versus} is not among what is compared: {suggestion(test.versus, names)}")
+
+
+def _pairs_of(order: Sequence[str], versus: str | None) -> list[tuple[str, str]]:
+    if versus:
+        return [(name, versus) for name in order if name != versus]
+    return list(itertools.combinations(order, 2))
+
+
+def _pair(a: np.ndarray, b: np.ndarray, one: str, other: str, lower: bool) -> Pair:
+    counted = statistics.paired_difference(a, b)
+    gaps = a - b
+    low, high = pairs.bootstrap(gaps)
+    wins, losses = (counted.losses, counted.wins) if lower else (counted.wins, counted.losses)
+    effect = pairs.rank_biserial(-gaps if lower else gaps)
+    return Pair(one, other, counted.mean, low, high, wins, counted.ties, losses, effect, counted.pairs)
+
+
+def _posterior(gaps: pd.Series, rope: float, lower: bool) -> tuple[float, float, float]:
+    return pairs.signed_rank_posterior((-gaps if lower else gaps).to_numpy(), rope)
+
+
+def _adjusted(found: Sequence[Pair]) -> list[Pair]:
+    return [replace(pair, p_adjusted=float(p)) for pair, p in zip(found, statistics.holm([q.p for q in found]))]
+
+
+def _by_run(found: Selection, cells: Sequence[Cell], head: Head) -> pd.DataFrame:
+    """Scores by run (fold, repeat) and method, of the runs that all have."""
+    names = {c.score.id: c.candidate for c in cells}
+    runs = found.runs
+    mine = runs[runs["id"].isin(names) & (runs["metric"] == head[0]) & (runs["class_group"] == head[1])]
+    table = mine.assign(name=mine["id"].map(names)).pivot(index=["repeat", "fold"], columns="name", values="value")
+    whole = table.dropna()
+    if whole.empty:
+        raise BenchError(f"there is no run that {', '.join(table.columns[:4])} all have: they were split differently")
+    return whole
+
+
+def _overlap(found: Selection, cells: Sequence[Cell]) -> tuple[float, bool]:
+    """n_test / n_train of the runs, and whether they differ in their rows; 0 where they differ in seeds alone."""
+    ids = {c.score.id for c in cells}
+    runs = [run for record in found.done if record["id"] in ids for run in record["runs"]]
+    same = len({(run["subset_hash"], run["test_hash"]) for run in runs}) == 1
+    share = sum(run["n_test"] for run in runs) / sum(run["n_train"] for run in runs)
+    return (0.0, False) if same else (share, True)
+
+
+def _explained_over_sets(name: str, methods: int, sets: int, compared: int, test: AskedTest) -> str:
+    difference = (
+        "Difference: mean of the first minus the second over data sets, with its bootstrap interval (95 %, BCa); "
+        "effect: rank-biserial correlation, above 0 where the first is better"
+    )
+    if name == "bayes":
+        return (
+            f"Bayesian signed-rank test over n = {sets} data sets: how likely the first is worse, the same within "
+            f"±{test.rope:g}, or better. {difference}."
+        )
+    if name == "nemenyi":
+        gap = statistics.critical_difference(methods, sets, ALPHA)
+        return (
+            f"Nemenyi's test of {methods} methods over n = {sets} data sets, which adjusts for all pairs: those whose "
+            f"mean ranks are less than {gap:.2f} apart are not told apart (α = {ALPHA}). {difference}."
+        )
+    return (
+        f"Wilcoxon's signed-rank test over n = {sets} data sets, two-sided, zeros split between the signs; "
+        f"{_holm(compared)}. {difference}."
+    )
+
+
+def _explained_over_runs(name: str, runs: int, compared: int, share: float, corrected: bool) -> str:
+    holm = f"{_holm(compared)}; effect: Cohen's d of the differences"
+    if name == "permutation":
+        return (
+            f"permutation test over n = {runs} runs: the signs of the differences are flipped; it takes runs as "
+            f"independent, and those that share training rows are not quite. {holm}; interval: bootstrap (95 %, BCa)."
+        )
+    if not corrected:
+        return (
+            f"Student's paired t-test over n = {runs} runs, which have the same rows and differ in seeds alone: it "
+            f"says nothing of other rows. {holm}; interval: of the test (95 %)."
+        )
+    return (
+        f"Nadeau and Bengio's corrected t-test over n = {runs} runs that share training rows: t = d̄ / √((1/n + "
+        f"n_test/n_train) s²) with n_test/n_train = {share:.2f}. {holm}; interval: of the test (95 %)."
+    )
+
+
+def _holm(compared: int) -> str:
+    return f"p adjusted by Holm for {compared} {'pair' if compared == 1 else 'pairs'}"
+
+
+def _ranks_block(section: str, scores: pd.DataFrame, ranks: pd.Series, test: str | None, head: Head) -> Block:
+    """Mean ranks from the best, means, and the groups of those that the test does not tell apart."""
+    order = [str(name) for name in ranks.sort_values(kind="stable").index]
+    header = ["method", "mean rank", "mean"]
+    rows = [
+        [
+            Item(name),
+            Item(number(float(ranks[name]), 2), bold=ranks[name] == ranks.min()),
+            Item(mean_sd(float(scores[name].mean()), float(scores[name].std(ddof=1)), decimals(head[0]))),
+        ]
+        for name in order
+    ]
+    if test:
+        table = pairs.pairwise(scores, "nemenyi" if test == "nemenyi" else "wilcoxon")
+        groups = pairs.cliques(table, ranks, ALPHA)
+        header.append("not told apart")
+        for row, name in zip(rows, order):
+            row.append(Item(" ".join(_letter(i) for i, group in enumerate(groups) if name in group)))
+    return Block(f"{section}: mean ranks over {len(scores)} data sets", header, 1, rows)
+
+
+def _letter(place: int) -> str:
+    return chr(ord("a") + place % 26) + (str(place // 26) if place >= 26 else "")
+
+
+def _with_pairs(
+    blocks: list[Block], section: str, found: Sequence[Pair], head: Head, name: str
+) -> tuple[list[Block], list[str]]:
+    if len(found) > MOST_PAIRS:
+        return blocks, [
+            f"{section}: {len(found)} pairs, which --format csv has; --versus METHOD shows those of one method."
+        ]
+    columns = {
+        "bayes": ["the first is worse", "the same", "better"], "nemenyi": ["p (Nemenyi)"],
+        "wilcoxon": ["p (Wilcoxon)", "p (Holm)"], "corrected_t": ["p (t)", "p (Holm)"],
+        "permutation": ["p (permutation)", "p (Holm)"],
+    }[name]  # fmt: skip
+    header = ["method", "against", "difference [95 %]", "wins / ties / losses", "effect", *columns, "n"]
+    rows = [_items(pair, decimals(head[0]), name) for pair in found]
+    return [*blocks, Block(f"{section}: pairs", header, 2, rows)], []
+
+
+def _items(pair: Pair, places: int, name: str) -> list[Item]:
+    interval = f" [{number(pair.low, places, True)}, {number(pair.high, places, True)}]"
+    if pair.posterior:
+        said = [Item(number(share, 3), bold=share > 1 - ALPHA) for share in pair.posterior]
+    else:
+        shown = [pair.p_adjusted] if name == "nemenyi" else [pair.p, pair.p_adjusted]
+        said = [Item(_p(p), bold=place == len(shown) and p < ALPHA) for place, p in enumerate(shown, 1)]
+    return [
+        Item(pair.one),
+        Item(pair.other),
+        Item(number(pair.difference, places, True) + ("" if math.isnan(pair.low) else interval), value=pair.difference),
+        Item(f"{pair.wins} / {pair.ties} / {pair.losses}"),
+        Item("–" if math.isnan(pair.effect) else number(pair.effect, 2, True), value=pair.effect),
+        *said,
+        Item(str(pair.n)),
+    ]
+
+
+def _p(p: float) -> str:
+    if math.isnan(p):
+        return "–"
+    return number(p) if p >= 0.001 else "<0.001"
+
+
+def _line(pair: Pair, name: str, over: str) -> dict[str, Any]:
+    """The tidy numbers of a pair."""
+    line = {
+        "method": pair.one, "against": pair.other, "difference": pair.difference, "low": pair.low, "high": pair.high,
+        "wins": pair.wins, "ties": pair.ties, "losses": pair.losses, "effect": pair.effect, "test": name, "over": over,
+        "n": pair.n,
+    }  # fmt: skip
+    if pair.posterior:
+        return line | dict(zip(("worse", "same", "better"), pair.posterior))
+    return line | {"p": pair.p, "p_adjusted": pair.p_adjusted}

@@ -1,0 +1,178 @@
+"""Which methods differ: tests over data sets and over the runs on one, as scripts/report.py shows them."""
+
+from __future__ import annotations
+
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.report.cli import main
+from imbalance_bench.report.records import statistics
+from imbalance_bench.report.records.selection import Asked, selection
+from imbalance_bench.report.sheets.differences import AskedTest, differences
+from imbalance_bench.store import Store
+from tests.records import cell, edit, write
+
+SETS = ("abalone", "ecoli", "libras_move", "oil", "scene", "us_crime", "wine_quality")
+SCORES = np.array([[0.61, 0.60, 0.40, 0.52], [0.72, 0.70, 0.50, 0.41], [0.53, 0.55, 0.30, 0.42]])
+SCORES = np.concatenate([SCORES, SCORES[:, ::-1] / 2, SCORES[:1] + 0.2])  # data sets x methods, columns below
+METHODS = ("smote", "focal", "ldam", "drw")
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    for dataset, row in zip(SETS, SCORES):
+        for method, value in zip(METHODS, row):
+            runs = value + np.array([-0.02, 0.0, 0.01, 0.01])
+            write(folder, cell(method, dataset), {"auc_pr": list(runs), "brier": list(1 - runs)})
+    return Store(folder)
+
+
+def sheet_of(outputs, test, *filters, metric="auc_pr"):
+    return differences(selection(outputs, filters, Asked((metric,))), test)
+
+
+def table(block):
+    return {tuple(i.text for i in row[: block.keys]): dict(zip(block.header, row)) for row in block.rows}
+
+
+def wide():
+    return pd.DataFrame(SCORES, columns=list(METHODS))
+
+
+def test_each_method_versus_one_over_data_sets(outputs):
+    sheet = sheet_of(outputs, AskedTest(versus="ldam"))
+    ranks, pairs = sheet.blocks
+    assert ranks.heading.endswith("mean ranks over 7 data sets")
+    expected = statistics.mean_ranks(wide()).sort_values(kind="stable")
+    assert {k[0]: row["mean rank"].text for k, row in table(ranks).items()} == {
+        m: f"{rank:.2f}" for m, rank in expected.items()
+    }
+    assert [row[0].text for row in pairs.rows] == [m for m in expected.index if m != "ldam"]
+    row = table(pairs)["smote", "ldam"]
+    gaps = SCORES[:, 0] - SCORES[:, 2]
+    assert row["difference [95 %]"].value == pytest.approx(gaps.mean())
+    assert row["wins / ties / losses"].text == f"{(gaps > 0).sum()} / 0 / {(gaps < 0).sum()}"
+    assert row["n"].text == "7"
+    frame = sheet.frame.set_index("method")
+    expected = statistics.wilcoxon_holm(wide(), "ldam")
+    np.testing.assert_allclose(frame.loc[expected.index, "p"], expected["p"])
+    np.testing.assert_allclose(frame.loc[expected.index, "p_adjusted"], expected["p_holm"])
+    assert (frame.low < frame.difference).all() and (frame.difference < frame.high).all()
+    notes = "\n".join(sheet.notes)
+    assert "Friedman test of ours (4 methods, 7 sets)" in notes
+    assert "Wilcoxon's signed-rank test over n = 7 data sets" in notes and "Holm for 3 pairs" in notes
+
+
+@pytest.mark.parametrize("name", ["nemenyi", "wilcoxon"])
+def test_all_pairs_and_which_are_not_told_apart(outputs, name):
+    sheet = sheet_of(outputs, AskedTest(name))
+    ranks, pairs = sheet.blocks
+    assert len(pairs.rows) == 6
+    letters = {k[0]: set(row["not told apart"].text.split()) for k, row in table(ranks).items()}
+    for (one, other), p in sheet.frame.set_index(["method", "against"])["p_adjusted"].items():
+        assert bool(letters[one] & letters[other]) == (p >= 0.05), (one, other)
+    assert f"n = {len(SETS)} data sets" in "".join(sheet.notes)
+
+
+def test_of_an_error_the_lower_is_better(outputs):
+    errors = sheet_of(outputs, AskedTest(versus="ldam"), metric="brier").frame.set_index("method")
+    scores = sheet_of(outputs, AskedTest(versus="ldam")).frame.set_index("method")
+    np.testing.assert_allclose(errors["difference"], -scores["difference"])
+    for column in ("wins", "losses", "effect", "p"):
+        np.testing.assert_allclose(errors[column], scores[column])
+
+
+def test_a_region_of_practical_equivalence(outputs):
+    narrow, wider = (sheet_of(outputs, AskedTest("bayes", "focal", rope)) for rope in (0.001, 0.5))
+    assert (narrow.frame["same"] < 0.5).all() and (wider.frame["same"] > 0.99).all()
+    assert wider.frame[["worse", "same", "better"]].sum(axis=1).tolist() == pytest.approx([1, 1, 1])
+    assert "within ±0.5" in "".join(wider.notes)
+
+
+def test_one_data_set_is_tested_over_its_runs(outputs, tmp_path):
+    """By Nadeau and Bengio, whose variance of 4 folds of 90 training and 10 test rows is 1/4 + 1/9 of s²."""
+    rng = np.random.default_rng(0)
+    runs = {method: list(rng.normal(0.5, 0.05, 4)) for method in ("smote", "focal")}
+    for method, values in runs.items():
+        write(tmp_path, cell(method), values)
+    sheet = sheet_of(Store(tmp_path), AskedTest())
+    gaps = np.subtract(runs["smote"], runs["focal"])
+    t = gaps.mean() / np.sqrt((1 / 4 + 1 / 9) * gaps.var(ddof=1))
+    assert sheet.frame["p"].tolist() == pytest.approx([2 * stats.t.sf(abs(t), 3)])
+    assert sheet.frame["n"].tolist() == [4] and set(sheet.frame["over"]) == {"runs"}
+    assert "n_test/n_train = 0.11" in "".join(sheet.notes)
+    flipped = sheet_of(Store(tmp_path), AskedTest("permutation"))
+    theirs = stats.permutation_test((gaps,), np.mean, permutation_type="samples").pvalue
+    assert flipped.frame["p"].tolist() == pytest.approx([theirs])
+    for folder in tmp_path.glob("runs/**/record.json"):
+        record = pd.read_json(folder, typ="series")["runs"]
+        edit(folder.parent, runs=[run | {"subset_hash": "same", "test_hash": "same"} for run in record])
+    seeds = sheet_of(Store(tmp_path), AskedTest())
+    assert seeds.frame["p"].tolist() == pytest.approx([stats.ttest_1samp(gaps, 0).pvalue])
+    assert "differ in seeds alone" in "".join(seeds.notes)
+
+
+def test_runs_of_several_data_sets_are_tested_on_each(outputs):
+    sheet = sheet_of(outputs, AskedTest("corrected_t", "smote"), "dataset=oil,ecoli")
+    assert [b.heading.rpartition("mlp, ")[2] for b in sheet.blocks] == ["ecoli: pairs", "oil: pairs"]
+    assert len(sheet.frame) == 6
+
+
+def test_many_pairs_are_in_the_csv(tmp_path):
+    for method in range(11):
+        for dataset in ("ecoli", "oil"):
+            write(tmp_path, cell(f"m{method}", dataset), [0.5 + method / 100])
+    sheet = sheet_of(Store(tmp_path), AskedTest())
+    assert len(sheet.blocks) == 1 and len(sheet.frame) == 55
+    notes = "\n".join(sheet.notes)
+    assert "55 pairs, which --format csv has" in notes and "Of 2 data sets Wilcoxon's p is 0.5 at least" in notes
+
+
+@pytest.mark.parametrize(
+    "filters, test, says",
+    [
+        (
+            ["dataset=oil"],
+            AskedTest("wilcoxon"),
+            "wilcoxon is over data sets, and there is one, oil: --test corrected_t",
+        ),
+        ([], AskedTest(versus="smot"), "--versus smot is not among what is compared: did you mean smote"),
+        (["method=smote"], AskedTest(), "nothing can be compared: there is only smote"),
+        (["method=smote", "dataset=oil"], AskedTest(), "nothing can be compared: there is only smote"),
+    ],
+)
+def test_what_cannot_be_tested(outputs, filters, test, says):
+    with pytest.raises(BenchError, match=says):
+        sheet_of(outputs, test, *filters)
+
+
+def test_runs_that_were_split_differently_are_not_paired(tmp_path):
+    write(tmp_path, cell("smote"), [0.5, 0.6])
+    folder = write(tmp_path, cell("focal"), [0.5, 0.6])
+    text = (folder / "metrics.csv").read_text().replace("\n0,0,", "\n0,7,").replace("\n1,1,", "\n1,8,")
+    (folder / "metrics.csv").write_text(text)
+    with pytest.raises(BenchError, match="there is no run that focal, smote all have"):
+        sheet_of(Store(tmp_path), AskedTest())
+
+
+def test_the_command_shows_the_table_and_the_test_and_writes_both(outputs, capsys):
+    def run(words):
+        status = main(["--outputs", str(outputs.runs.parent), *shlex.split(words)])
+        return status, capsys.readouterr()
+
+    status, shown = run("--metric auc_pr --versus smote --test bayes --rope 0.02")
+    assert status == 0 and shown.out.index("## Summary") < shown.out.index("## Which differ")
+    command = shown.out.splitlines()[0].removeprefix("<!-- command: ").removesuffix(" -->")
+    assert main(shlex.split(command)[2:]) == 0 and capsys.readouterr().out == shown.out
+    status, shown = run("--metric auc_pr --test nemenyi --format csv")
+    assert status == 0 and "Which differ" in shown.out and "Summary" not in shown.out
+    status, shown = run("--versus smote --write --format tex method=smote,focal")
+    assert status == 0 and "tests_versus_smote,method=smote,focal.tex" in shown.out
+    status, shown = run("--rope 0.1 --test nemenyi")
+    assert status == 1 and "--rope is of --test bayes" in shown.err
