@@ -113,9 +113,9 @@ def test_a_mended_and_an_added_metric_reach_the_files(tmp_path, capsys):
 
 def test_a_new_metric_needs_no_training(tmp_path, monkeypatch):
     cell = make_cell(tmp_path)
-    old = metrics.evaluate
+    old = metrics.evaluate_runs
     rank = {"class_group": "all", "metric": "answer", "value": 42.0}
-    monkeypatch.setattr(metrics, "evaluate", lambda *a: [*old(*a), rank])
+    monkeypatch.setattr(metrics, "evaluate_runs", lambda *a: [[*rows, rank] for rows in old(*a)])
     change = rescore.rescore(cell)
     assert change.added == ["all answer"] and not change.removed and not change.changed
     assert not rescore.rescore(cell)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from imbalance_bench import checkpoints, metrics, progress, scoring, slices
+from imbalance_bench import checkpoints, identity, metrics, progress, scoring, slices
 from imbalance_bench.config import Config
 from imbalance_bench.data.base import Dataset
+from imbalance_bench.data.last import read_once
 from imbalance_bench.data.together import copies_together
 from imbalance_bench.errors import BenchError, Declined, command
 
@@ -33,10 +34,15 @@ T = TypeVar("T")
 
 def loaded(config: Config) -> Dataset:
     """The data set of a cell, copies of its rows kept together where ``dataset.copies`` says so."""
-    source, copies = config.component("dataset"), config.plain["dataset"].get("copies", "apart")
+    source, folder = config.component("dataset"), Path(config.paths.data)
+    return read_once(source, identity.digest(config.plain["dataset"]), folder, partial(_loaded, config, source, folder))
+
+
+def _loaded(config: Config, source: Any, folder: Path) -> Dataset:
+    copies = config.plain["dataset"].get("copies", "apart")
     if source.makes_copies:  # and keeps them together
         copies = "apart"
-    dataset = source.load(Path(config.paths.data))
+    dataset = source.load(folder)
     if not isinstance(dataset, Dataset):
         what = type(dataset).__name__
         raise BenchError(f"load of dataset={config.labels['dataset']} gives a Dataset; this one gave a {what}")

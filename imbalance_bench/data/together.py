@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,22 @@ def copy_numbers(x: Any) -> np.ndarray:
     return pd.factorize(keys)[0].astype(np.int64)
 
 
+class Numbered:
+    """``copy_numbers``, kept for the rows that were asked for last: cells of a sweep have the same."""
+
+    def __init__(self) -> None:
+        self.rows: Callable[[], Any] = lambda: None
+        self.numbers = np.arange(0)
+
+    def __call__(self, x: Any) -> np.ndarray:
+        if self.rows() is not x:
+            self.rows, self.numbers = weakref.ref(x), copy_numbers(x)
+        return self.numbers
+
+
+numbered = Numbered()
+
+
 def copies_together(dataset: Dataset) -> Dataset:
     """``dataset`` with its copies of a row in one group, and the groups that they link."""
     copies, reason = copy_numbers(dataset.x), "copies of one row (dataset.copies=together)"
@@ -107,7 +124,7 @@ class Copies:
 
     @classmethod
     def of(cls, dataset: Dataset, runs: Sequence[Run]) -> Copies:
-        number = copy_numbers(dataset.x)
+        number = numbered(dataset.x)
         pairs = np.unique(np.stack([number, dataset.y.astype(np.int64)]), axis=1)
         classes = np.bincount(pairs[0])
         tested = [(run.test.ids, run.task.train.ids) for run in runs if run.task.repeat == 0]

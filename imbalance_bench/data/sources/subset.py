@@ -33,7 +33,7 @@ class SubsetSource(Source):
         DATASETS.build(self.of, "dataset.of")
 
     def load(self, folder: Path) -> Dataset:
-        whole = self._whole.load(folder)
+        whole = self.whole.load(folder)
         rows = self._ratio(whole.y)
 
         def within(part: np.ndarray | None) -> np.ndarray | None:
@@ -56,15 +56,16 @@ class SubsetSource(Source):
 
     def paths(self, folder: Path) -> list[Path] | None:
         """The other data set's files; None where one is missing."""
-        return self._whole.paths(folder)
+        return self.whole.paths(folder)
 
     @property
     def by_hand(self) -> bool:
-        return self._whole.by_hand
+        return self.whole.by_hand
 
     def fingerprint(self) -> dict[str, Any]:
-        return self._whole.fingerprint()
+        return self.whole.fingerprint()
 
     @property
-    def _whole(self) -> Any:
+    def whole(self) -> Any:
+        """The source of the other data set."""
         return DATASETS.build(self.of)
