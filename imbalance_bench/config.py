@@ -84,12 +84,12 @@ class Trainer:
 
     epochs: Count
     batch_size: Count
-    optimiser: Literal["adam", "sgd"]
+    optimiser: Literal["adam", "adamw", "sgd"]
     lr: Positive
     betas: Betas
     momentum: NonNegative
     weight_decay: NonNegative
-    schedule: Literal["constant", "step", "cosine", "inverse_time"]
+    schedule: Literal["constant", "step", "cosine", "coslog4", "inverse_time"]
     warmup_epochs: Whole
     milestones: Annotated[tuple[Share, ...], "shares of trainer.epochs"]
     gamma: NonNegative

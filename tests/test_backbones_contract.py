@@ -26,6 +26,10 @@ WORDS = {"vocabulary": 40, "length": IDS, "stop_words": False, "embedding": 6}
 # Registered name → an option of it, small, and the shape of a row.
 SMALL: dict[str, tuple[str, dict[str, Any], tuple[int, ...]]] = {
     "mlp": ("mlp", {"hidden": [7, 5]}, (4,)),
+    "tabm": ("tabm", {"members": 3, "blocks": 2, "width": 6}, (4,)),
+    "ft_transformer": ("ft_transformer", {"blocks": 2, "width": 6, "heads": 2}, (4,)),
+    "tabular_resnet": ("tabular_resnet", {"blocks": 1, "width": 5}, (4,)),
+    "realmlp": ("realmlp", {"hidden": [6, 5], "embedding": 3, "frequencies": 4}, (4,)),
     "lsa": ("lsa", {"hidden": [5]}, (9,)),
     "frozen_transformer": ("frozen_transformer", {"hidden": [5]}, (9,)),
     "lenet": ("lenet_small", {"conv": [3, 4], "hidden": [7, 5]}, (1, 17, 18)),

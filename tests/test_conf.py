@@ -398,7 +398,7 @@ def test_a_label_is_the_name_of_a_folder(value):
         (["trainer.weight_decay=-1"], "trainer.weight_decay=-1 must be a number, at least 0"),
         (["trainer.runs_together=0"], "trainer.runs_together=0 must be a whole number, at least 1, or null"),
         (["trainer.runs_together=-1"], "trainer.runs_together=-1 must be a whole number, at least 1, or null"),
-        (["trainer.optimiser=adamw"], "trainer.optimiser='adamw' must be one of adam, sgd"),
+        (["trainer.optimiser=lion"], "trainer.optimiser='lion' must be one of adam, adamw, sgd"),
         (["protocol.folds=1"], "protocol.folds=1 must be a whole number, at least 2"),
         (["protocol.seeds=0"], "protocol.seeds=0 must be a whole number, at least 1"),
         (["ratio=ir_50", "ratio.r=0.5"], "ratio.r=0.5 must be a number, at least 1"),

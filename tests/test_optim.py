@@ -7,7 +7,7 @@ import torch
 
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.loop import Training
-from imbalance_bench.engine.optim import SGD, Adam, Optimiser, optimiser
+from imbalance_bench.engine.optim import SGD, Adam, AdamW, Optimiser, optimiser
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
 from tests.tasks import backbone, method, task, trainer
@@ -31,16 +31,16 @@ class Weights(torch.nn.Module):
 def made(settings: list, kind: str, columns: slice = slice(None)) -> tuple[Stack, Optimiser]:
     stack = Stack.create(Weights, list(range(len(settings))), torch.device("cpu"), torch.float64)
     rates, decays, betas, momenta = (list(of_runs) for of_runs in zip(*settings))
-    if kind == "adam":
-        return stack, Adam(stack, rates, betas, decays, columns)
+    if kind != "sgd":
+        return stack, (Adam if kind == "adam" else AdamW)(stack, rates, betas, decays, columns)
     return stack, SGD(stack, rates, momenta, decays, columns)
 
 
 def by_torch(start: torch.Tensor, setting: tuple, kind: str) -> tuple[torch.Tensor, torch.optim.Optimizer]:
     w = start.detach().clone().requires_grad_()
     rate, decay, betas, momentum = setting
-    if kind == "adam":
-        return w, torch.optim.Adam([w], rate, betas, weight_decay=decay)
+    if kind != "sgd":
+        return w, (torch.optim.Adam if kind == "adam" else torch.optim.AdamW)([w], rate, betas, weight_decay=decay)
     return w, torch.optim.SGD([w], rate, momentum, weight_decay=decay)
 
 
@@ -48,7 +48,7 @@ def gradients(steps: int) -> torch.Tensor:
     return torch.randn(steps, RUNS, 11, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("kind", ["adam", "sgd"])
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
 @pytest.mark.parametrize("settings", [ALIKE, DECAYED, OWN], ids=["alike", "decayed", "own"])
 @pytest.mark.parametrize("who", [ALL, RAGGED], ids=["all", "ragged"])
 @pytest.mark.parametrize("by", ["step", "table"])

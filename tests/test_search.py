@@ -49,15 +49,19 @@ def test_every_space_of_conf_is_of_options_and_of_values_that_they_take(group):
         own = {"method.c", "method.resampler.clusters", "method.resampler.k_neighbors"}
         assert set(spaces["kmeans_smote"]) == own  # of a component within too, and not of a trainer that plays no part
         assert spaces["focal"]["method.gamma"] == Range(0.5, 5, log=True)
-        assert spaces["setconv"].keys() == {"trainer.lr", "trainer.weight_decay"}
+        assert spaces["setconv"].keys() == {"trainer.lr", "trainer.weight_decay"}  # its network is its own
+        assert "backbone.hidden" in spaces["focal"]
+    if group == "backbone":
+        tabular = {"mlp", "tabm", "ft_transformer", "tabular_resnet", "realmlp"}
+        assert tabular == {o for o, space in spaces.items() if any(key.startswith("backbone") for key in space)}
 
 
 def test_the_defaults_are_in_the_spaces():
-    for option in options_of("method"):
-        keys = content("method", option)
-        for key, values in found("method", option).items():
+    for of, option in [(group, name) for group in ("method", "backbone") for name in options_of(group)]:
+        keys = content(of, option)
+        for key, values in found(of, option).items():
             group, _, name = key.partition(".")
-            if group == "method" and "/" not in option and name in keys:
+            if group == of and "/" not in option and name in keys:
                 assert keys[name] in values, f"{option}: {name}={keys[name]} is not in {values}"
 
 
@@ -95,7 +99,10 @@ def test_whole_numbers_where_the_option_is_one_and_short_ones_elsewhere():
         ({"method.search.gamma": {"low": 5, "high": 1}}, "must be numbers with low < high"),
         ({"method.search.gamma": {"low": 0, "high": 1, "log": True}}, "must be numbers with 0 < low < high"),
         ({"method.search": [1, 2]}, "must be a mapping of keys"),
-        ({"method.search": None, "trainer.search": None}, "nothing to search: method=focal has no search: keys"),
+        (
+            dict.fromkeys(("method.search", "trainer.search", "backbone.search")),
+            "nothing to search: method=focal has no search: keys",
+        ),
     ],
 )
 def test_a_space_that_is_none(changes, says):
@@ -206,7 +213,12 @@ def test_of_an_error_the_lowest_is_best(tmp_path, monkeypatch):
 
 
 def test_a_trial_that_fails_counts_and_is_not_the_best(tmp_path, monkeypatch):
-    space = {"method.search.gamma": [1, 2], "method.search.alpha": None, "trainer.search": None}
+    space = {
+        "method.search.gamma": [1, 2],
+        "method.search.alpha": None,
+        "trainer.search": None,
+        "backbone.search": None,
+    }
     made = search(monkeypatch, tmp_path / "a", partial(fake, fail=[2.0]), space=space, trials=8, batch=4)
     failed = [trial for trial in made.trials if trial.value is None]
     assert 0 < len(failed) < 8 and made.best.values == {"method.gamma": 1}

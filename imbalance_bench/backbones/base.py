@@ -18,6 +18,8 @@ class Backbone:
 
     # Whether torch.func.vmap can map its networks over runs; otherwise runs are trained one at a time.
     maps: ClassVar[bool] = True
+    # Whether ``build`` takes ``categories`` too: the columns of each one-hot category, first and one past the last.
+    categorical: ClassVar[bool] = False
     # (language, folder, device) → what makes numbers of texts: vectors (n, d), or token ids (n, L), and then the
     # encoder also has ``vocabulary(x, fit_rows)``: what the ids mean that ``__call__`` gives for the same arguments.
     # ``folder`` = ``paths.data`` has the cache of what is slow to make; ``device``: auto, cpu or cuda. None: it reads

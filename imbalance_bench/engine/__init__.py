@@ -31,14 +31,22 @@ COPIED = 2**28  # bytes of validation parts, one a run, that are copied to be sc
 PRECISIONS = {"float64": torch.float64} | dict.fromkeys(("float32", "tf32", "bfloat16"), torch.float32)
 
 
-def built(backbone: Any, shape: tuple[int, ...], classes: int, head: str = "linear") -> nn.Module:
+Categories = Sequence[Sequence[int]]
+"""``Task.categories``."""
+
+
+def built(
+    backbone: Any, shape: tuple[int, ...], classes: int, head: str = "linear", categories: Categories = ()
+) -> nn.Module:
     """The network of a backbone. Raises BenchError where ``build`` is not what it must be."""
-    asked = f"backbone={getattr(backbone, 'name', type(backbone).__name__)} needs build(self, shape, classes, head)"
+    more = (tuple(map(tuple, categories)),) if getattr(backbone, "categorical", False) else ()
+    takes = "shape, classes, head" + ", categories" * len(more)
+    asked = f"backbone={getattr(backbone, 'name', type(backbone).__name__)} needs build(self, {takes})"
     try:
-        inspect.signature(backbone.build).bind(shape, classes, head)
+        inspect.signature(backbone.build).bind(shape, classes, head, *more)
     except (AttributeError, TypeError) as error:
         raise BenchError(f"{asked}, which gives an nn.Module for rows of a shape: {error}") from error
-    module = backbone.build(shape, classes, head)
+    module = backbone.build(shape, classes, head, *more)
     if not isinstance(module, nn.Module):
         raise BenchError(f"{asked} that gives an nn.Module; this one gives a {type(module).__name__}")
     return module
@@ -69,14 +77,16 @@ class NetworkClassifier(Classifier):
         """The parameters at each readout; the network is built again by the backbone of the cell."""
         if self.stack.built_for is None:
             raise NotKept("a network that Engine.stack did not build cannot be built again")
-        shape, classes, head = self.stack.built_for
+        shape, classes, head, categories = self.stack.built_for
         facts = {"shape": list(shape), "classes": classes, "head": head, "scale": self.stack.scale}
+        facts |= {"categories": [list(columns) for columns in categories]} if categories else {}
         return State(facts | {"readouts": list(self.parameters)}, dict(self.parameters))
 
     @classmethod
     def restored(cls, state: State, around: Surroundings) -> NetworkClassifier:
         facts, engine = state.facts, around.engine
-        stack = engine.empty_stack(around.backbone, tuple(facts["shape"]), facts["classes"], facts["head"])
+        built_for = tuple(facts["shape"]), facts["classes"], facts["head"], facts.get("categories", ())
+        stack = engine.empty_stack(around.backbone, *built_for)
         stack.scale = facts["scale"]
         given = {name: torch.tensor(state.arrays[name]) for name in facts["readouts"]}
         for flat in given.values():
@@ -130,28 +140,42 @@ class Engine:
     def stack(self, method: Trainable, tasks: Sequence[Task], backbone: Any) -> Stack:
         """Freshly initialised copies of the backbone, one a task, from the tasks' seeds."""
         self.check_compile()
-        shape = tasks[0].train.x.shape[1:]
-        stack = self._stack(backbone, shape, tasks[0].classes, method.head, [t.seed for t in tasks])
+        shape, classes, categories = tasks[0].train.x.shape[1:], tasks[0].classes, tasks[0].categories
+        seeds, rows = [t.seed for t in tasks], [t.train.x for t in tasks]
+        stack = self._stack(backbone, shape, classes, method.head, categories, seeds, rows)
         if method.stages:
             stack.check_staged()
         method.initialise(stack, tasks)
         return stack
 
-    def empty_stack(self, backbone: Any, shape: tuple[int, ...], classes: int, head: str) -> Stack:
+    def empty_stack(
+        self, backbone: Any, shape: tuple[int, ...], classes: int, head: str, categories: Categories = ()
+    ) -> Stack:
         """A stack of one network, whose parameters are to be given to it."""
-        return self._stack(backbone, shape, classes, head, [0])
+        return self._stack(backbone, shape, classes, head, categories, [0])
 
-    def _stack(self, backbone: Any, shape: tuple[int, ...], classes: int, head: str, seeds: Sequence[int]) -> Stack:
+    def _stack(
+        self,
+        backbone: Any,
+        shape: tuple[int, ...],
+        classes: int,
+        head: str,
+        categories: Categories,
+        seeds: Sequence[int],
+        rows: Sequence[Any] | None = None,
+    ) -> Stack:
         stack = Stack.create(
-            lambda: built(backbone, shape, classes, head),
+            lambda: built(backbone, shape, classes, head, categories),
             seeds,
             self.device,
             self.dtype,
+            rows,
             autocast=torch.bfloat16 if self.arithmetic == torch.bfloat16 else None,
             channels_last=self.trainer.channels_last,
             compiled=self.trainer.compile,
         )
-        stack.outputs, stack.built_for = classes or 1, (shape, classes, head)
+        stack.outputs = classes or 1
+        stack.built_for = shape, classes, head, categories if getattr(backbone, "categorical", False) else ()
         return stack
 
     def check_compile(self) -> None:
@@ -193,7 +217,7 @@ class Engine:
         if self.device.type != "cpu":
             return None
         with torch.device("meta"):
-            module = built(backbone, task.train.x.shape[1:], task.classes)
+            module = built(backbone, task.train.x.shape[1:], task.classes, categories=task.categories)
         return None if Traits.of(module).batched else 1
 
     def most_runs(self, backbone: Any, task: Task) -> int | None:
@@ -202,10 +226,11 @@ class Engine:
         if self.device.type != "cpu":
             return None
         with torch.device("meta"):
-            tensors = list(built(backbone, task.train.x.shape[1:], task.classes).parameters())
+            module = built(backbone, task.train.x.shape[1:], task.classes, categories=task.categories)
+        tensors = list(module.parameters())
         parameters = sum(p.numel() for p in tensors)
         width = task.train.x[0].size + 3 * sum(len(p) for p in tensors if p.dim() > 1)  # outputs, activated, gradients
-        run = 4 * parameters + self.trainer.batch_size * width
+        run = 4 * parameters + self.trainer.batch_size * width * Traits.of(module).vectors
         return max(1, CACHE // (run * self.dtype.itemsize))
 
     def train(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 
 from imbalance_bench.data.base import Part
-from imbalance_bench.engine.stack import as_input, lengths, stored
+from imbalance_bench.engine.stack import Stack, as_input, lengths, stored
 from imbalance_bench.errors import BenchError
 
 Sampler = Callable[[torch.Tensor, int, torch.Generator], torch.Tensor]
@@ -132,6 +132,16 @@ class Batch(NamedTuple):
             return self.planned(self, generators, one)
         drawn = [one(size, g) for size, g in zip(self.sizes, generators)]
         return torch.nn.utils.rnn.pad_sequence(drawn, batch_first=True).to(self.x.device, non_blocking=True)
+
+    def judged(self, stack: Stack) -> tuple[torch.Tensor, Batch]:
+        """The stack's logits of the batch, and the labels and weights that a loss is of: of an ensemble
+        (``Traits.members``) each row comes once a member."""
+        members = stack.traits.members
+        if members == 1:
+            return stack.logits(self.x), self
+        y, weight = self.y.repeat_interleave(members, 1), self.weight
+        weight = None if weight is None else weight.repeat_interleave(members, 1) / members
+        return stack(self.x, "members"), self._replace(y=y, weight=weight)
 
     def mean(self, losses: torch.Tensor) -> torch.Tensor:
         """Mean loss of each run, (R,), over the rows that it really has. Raises BenchError unless ``losses`` has one a

@@ -56,9 +56,9 @@ class Joint:
         return next(self._samplers)(labels, batch_size, generator)
 
     def batch_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
-        if self.cross_entropy:
+        if self.cross_entropy and stack.traits.members == 1:
             return stack.mean_cross_entropy(batch.x, batch.y, batch.weight)
-        logits = stack.logits(batch.x)
+        logits, batch = batch.judged(stack)
         losses = []
         for one, runs in self.methods:
             own = state.of_runs(runs)

@@ -141,6 +141,48 @@ class Adam(Optimiser):
         self.weights.addcdiv_(self.first * rate, self.second.sqrt().add_(eps))
 
 
+class AdamW(Adam):
+    """Adam with decoupled decay (Loshchilov & Hutter, ICLR 2019), as torch.optim.AdamW computes it: weights lose the
+    share rate · decay before each step. A parameter may have an attribute ``decay``, a factor on that share."""
+
+    def __init__(
+        self,
+        stack: Stack,
+        lr: OfRuns,
+        betas: Sequence[float] | Sequence[Sequence[float]],
+        weight_decay: OfRuns = 0.0,
+        columns: slice = EVERY,
+    ) -> None:
+        super().__init__(stack, lr, betas, 0.0, columns)
+        self.decays = _each(weight_decay, len(stack))
+        factors = torch.cat([torch.full((p.numel(),), getattr(p, "decay", 1.0)) for p in stack.module.parameters()])
+        self.factors = factors[columns].to(self.grad)
+        # Copied to the device once a rate.
+        device, dtype = self.grad.device, self.grad.dtype
+        self._shares = cache(lambda shares: torch.tensor(shares, dtype=dtype, device=device)[:, None])
+
+    def step(self, runs: Sequence[int] | None = None, rates: Sequence[float] | None = None) -> None:
+        if any(self.decays):
+            now = enumerate(zip(self.rates if rates is None else rates, self.decays))
+            self._shrink(self._shares(tuple(lr * d if runs is None or r in runs else 0.0 for r, (lr, d) in now)))
+        super().step(runs, rates)
+
+    @torch.no_grad()
+    def _shrink(self, shares: torch.Tensor) -> None:
+        """``shares`` (R, 1): what the weights of each run lose."""
+        self.weights.mul_(1 - shares * self.factors)
+
+    def plan(self, rates: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        decays = torch.tensor(self.decays, dtype=torch.float64, device=rates.device)
+        shares = (rates * decays * present).to(self.grad.dtype)
+        return torch.cat([super().plan(rates, present), shares[:, None, :, None]], 1)
+
+    def move(self, table: torch.Tensor) -> None:
+        if any(self.decays):
+            self._shrink(table[-1])
+        super().move(table[:-1])
+
+
 class SGD(Optimiser):
     """Gradient descent with momentum and coupled L2, as torch.optim.SGD computes it."""
 
@@ -189,6 +231,8 @@ def optimiser(stack: Stack, trainers: Sequence[Trainer], columns: slice = EVERY)
     rates, decays = [t.lr for t in trainers], [t.weight_decay for t in trainers]
     if trainers[0].optimiser == "adam":
         return Adam(stack, rates, [t.betas for t in trainers], decays, columns)
+    if trainers[0].optimiser == "adamw":
+        return AdamW(stack, rates, [t.betas for t in trainers], decays, columns)
     return SGD(stack, rates, [t.momentum for t in trainers], decays, columns)
 
 

@@ -41,12 +41,16 @@ def _train_one(stack: Stack, r: int, method: Trainable, task: Task, part: Part, 
     module = stack.module
     single = _One(stack, r)
     single.load()
-    if trainer.optimiser == "adam":
-        optimiser: torch.optim.Optimizer = torch.optim.Adam(
-            module.parameters(),
+    if trainer.optimiser in ("adam", "adamw"):
+        kind = torch.optim.Adam if trainer.optimiser == "adam" else torch.optim.AdamW
+        factors = [getattr(p, "decay", 1.0) if trainer.optimiser == "adamw" else 1.0 for p in module.parameters()]
+        optimiser: torch.optim.Optimizer = kind(
+            [
+                {"params": [p], "weight_decay": trainer.weight_decay * factor}
+                for p, factor in zip(module.parameters(), factors)
+            ],
             lr=trainer.lr,
             betas=(trainer.betas[0], trainer.betas[1]),
-            weight_decay=trainer.weight_decay,
         )
     else:
         optimiser = torch.optim.SGD(
@@ -67,7 +71,8 @@ def _train_one(stack: Stack, r: int, method: Trainable, task: Task, part: Part, 
         for batch in rows.epoch(method.sampler, trainer.batch_size, [generator]):
             if augment is not None:
                 batch = augment(batch, [moving])
-            optimiser.param_groups[0]["lr"] = learning_rate(trainer, epoch, step)
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(trainer, epoch, step)
             loss = method.batch_loss(single, batch, state).sum()  # type: ignore[arg-type]
             optimiser.zero_grad()
             loss.backward()
@@ -87,7 +92,7 @@ class _One:
         self.module = stack.module
         self.flat = stack.flat[r : r + 1]
         self.views = {name: view[0] for name, view in stack.views(self.flat).items()}
-        self.predict = stack.predict
+        self.predict, self.traits = stack.predict, stack.traits
 
     def __call__(self, x: torch.Tensor, stage: str = "logits") -> torch.Tensor:
         self.module.train()

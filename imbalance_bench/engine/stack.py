@@ -62,6 +62,8 @@ class Traits:
     for logits, (parameters, inputs) → ``Pass`` or None. ``pad``: the id that fills rows of token ids up. ``staged``: it
     can be asked for its embedding and its head apart. ``ragged``: the layers that look across the rows of a batch,
     whose attribute of this name is set where not all of them are real.
+    ``members``: of an ensemble, how many logits it gives a row at the stage "members", (n · members, C), row by row, of
+    which each has a loss of its own. ``vectors``: what a row is made within the network, tokens or copies for members.
     ``settled``: the layers whose running statistics may be updated all at once (``BatchNorm.settle``).
     """
 
@@ -69,6 +71,8 @@ class Traits:
     passed: Callable[[Params, torch.Tensor], Pass | None] | None = None
     pad: int | None = None
     staged: bool = False
+    members: int = 1
+    vectors: int = 1
     ragged: tuple[Any, ...] = ()
     settled: tuple[Any, ...] = ()
 
@@ -78,7 +82,9 @@ class Traits:
         staged = "stage" in inspect.signature(batched or module.forward).parameters
         modules: list[Any] = list(module.modules())
         ragged, settled = (tuple(m for m in modules if hasattr(m, name)) for name in ("ragged", "settle"))
-        return cls(batched, passed, pad, staged, ragged, settled if settled and settled[0].alike(settled) else ())
+        members, vectors = (getattr(module, trait, 1) for trait in ("members", "vectors"))
+        settled = settled if settled and settled[0].alike(settled) else ()
+        return cls(batched, passed, pad, staged, members, vectors, ragged, settled)
 
 
 class Stack:
@@ -99,7 +105,8 @@ class Stack:
     kept = ("flat",)
     scale = 1.0
     outputs: int | None = None  # logits a row, where that is known
-    built_for: tuple[tuple[int, ...], int, str] | None = None  # shape, classes and head of ``build`` of a backbone
+    # What ``build`` of a backbone was given: shape, classes, head, and the columns of categories where it takes them.
+    built_for: tuple[tuple[int, ...], int, str, Sequence[Sequence[int]]] | None = None
 
     def __init__(
         self,
@@ -141,15 +148,19 @@ class Stack:
         seeds: Sequence[int],
         device: torch.device,
         dtype: torch.dtype,
+        rows: Sequence[Any] | None = None,
         **options: Any,
     ) -> Stack:
-        """R fresh copies of what ``build`` makes, each initialised from its own seed."""
+        """R fresh copies of what ``build`` makes, each initialised from its own seed, and by the training ``rows``
+        (n, ...) of its run where it has a method ``start(x)``."""
         modules = []
         for seed in seeds:
             # The global generator is what nn.init draws from: fork it, so that a run's start depends on its seed only.
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(seed)  # torch.manual_seed asks for GPUs, a millisecond each time
-                modules.append(build())
+                modules.append(module := build())
+                if rows is not None and (start := getattr(module, "start", None)) is not None:
+                    start(as_input(rows[len(modules) - 1], next(module.parameters())))
         size = sum(t.numel() for t in _tensors(modules[0]).values())
         stack = cls(modules[0], torch.zeros(len(modules), size, device=device, dtype=dtype), **options)
         with torch.no_grad():
@@ -193,7 +204,7 @@ class Stack:
 
     def forward(self, params: Params, x: torch.Tensor, stage: str = "logits") -> torch.Tensor:
         """Outputs (R, B, ...) for inputs (R, B, ...) under parameters with a leading run axis, as in training.
-        ``stage``: "logits" | "embed" | "head" (see ``Network``)."""
+        ``stage``: "logits" | "embed" | "head" (see ``Network``), "members" (see ``Traits``)."""
         self._mode(True)
         return self._run(self.buffers | params, x, stage)
 
@@ -316,7 +327,7 @@ class Stack:
     def rows_at_once(self, x: torch.Tensor, stage: str = "logits", runs: int = 1) -> int:
         """How many of the rows ``x`` (n, ...) of each run to evaluate at a time."""
         texts = self.pad is not None and stage != "head"
-        rows = TEXTS if texts else max(128, min(8192, 2**18 // x[0].numel()))
+        rows = TEXTS if texts else max(128, min(8192, 2**18 // x[0].numel()) // self.traits.vectors)
         return max(8, rows * (1 if self.flat.device.type == "cpu" else 16) // runs)
 
     def check_staged(self) -> None:

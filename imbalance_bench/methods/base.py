@@ -132,10 +132,12 @@ class Method:
     def batch_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
         """The objective, one number per run (R,): the mean of ``loss`` over the batch. ``stack(x, stage)`` gives
         logits, embeddings or the head's logits of embeddings, ``stack.logits(x)`` the logits where nothing but the loss
-        itself is differentiated, faster; ``state.generators`` are for what is drawn."""
-        if not self.own_loss:
+        itself is differentiated, faster, ``batch.judged(stack)`` those of each member of an ensemble;
+        ``state.generators`` are for what is drawn."""
+        if not self.own_loss and stack.traits.members == 1:
             return stack.mean_cross_entropy(batch.x, batch.y, batch.weight)
-        return batch.mean(self.loss(stack.logits(batch.x), batch.y, state))
+        logits, batch = batch.judged(stack)
+        return batch.mean(self.loss(logits, batch.y, state))
 
     def phase(self, state: TrainState) -> Hashable:
         """What of ``state.epoch`` the loss depends on: while it is the same, so are the steps; None: on nothing."""

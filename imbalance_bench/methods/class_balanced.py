@@ -44,10 +44,10 @@ class ClassBalanced(Method):
     gamma: NonNegative
 
     def change_fresh(self, params: Mapping[str, torch.Tensor], task: Task) -> None:
-        from imbalance_bench.methods.shared.heads import head_of
+        from imbalance_bench.methods.shared.heads import biases_of
 
         if self.objective == "focal":
-            head_of(params, self.name)[1].fill_(-math.log(task.classes - 1))
+            biases_of(params, self.name).fill_(-math.log(task.classes - 1))
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, state: TrainState) -> torch.Tensor:
         from imbalance_bench.engine.losses import cross_entropy, effective_number_weights, of_label

@@ -5,7 +5,8 @@
     search:
       gamma: {low: 0.5, high: 5, log: true}     # a range; of whole numbers where the option is one
       alpha: [null, 0.25, 0.5, 0.75]            # a list
-      trainer: null                             # of a method: the trainer's options play no part in it
+      trainer: null                             # of a method: trainer and backbone play no part in it
+      backbone: null                            # ... or the backbone alone, since its network is its own
 
 ``null`` takes a key out (method.search.alpha=null), ``method.search.<key>=[...]`` adds or changes one. An option that
 is based on another puts a list in the place of its range as ``gamma: {values: [1, 2, 5]}``: Hydra merges no list with a
@@ -66,9 +67,11 @@ def space_of(cfg: Mapping[str, Any], changes: Mapping[str, Any]) -> Space:
         node[SEARCH] = (node.get(SEARCH) or {}) | {of[1:]: values} if of else values
     space = dict(_keys("method", cfg["method"], METHODS))
     own = cfg["method"].get(SEARCH) or {}
-    if own.get("trainer", ...) is not None:
+    trains, networks = (own.get(group, ...) is not None for group in ("trainer", "backbone"))
+    if trains:
         space |= dict(_keys("trainer", cfg["trainer"], None))
-    space |= dict(_keys("backbone", cfg["backbone"], REGISTRIES["backbone"]))
+    if trains and networks:
+        space |= dict(_keys("backbone", cfg["backbone"], REGISTRIES["backbone"]))
     if not space:
         label = cfg["method"].get("label")
         raise BenchError(

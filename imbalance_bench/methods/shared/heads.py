@@ -14,10 +14,19 @@ if TYPE_CHECKING:
 def head_of(params: Mapping[str, torch.Tensor], method: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights (R, outputs, d) and biases (R, outputs) of the last layers among the parameters of a stack; without the
     first axis those of a run."""
-    try:
-        return params["head.weight"], params["head.bias"]
-    except KeyError:
+    return _found("head.weight", params, method), biases_of(params, method)
+
+
+def biases_of(params: Mapping[str, torch.Tensor], method: str) -> torch.Tensor:
+    """Biases (..., outputs) of the last layers, of an ensemble those of its members too."""
+    return _found("head.bias", params, method)
+
+
+def _found(name: str, params: Mapping[str, torch.Tensor], method: str) -> torch.Tensor:
+    if name not in params:
         raise BenchError(
-            f"method={method} changes the last layer of the network and found no linear layer `head`: choose a "
-            "backbone that is an imbalance_bench.backbones.network.Network"
-        ) from None
+            f"method={method} changes the last layer of the network and found no linear layer `head` (tabm has one a "
+            "member of its ensemble): choose another backbone that is an imbalance_bench.backbones.network.Network, "
+            "such as backbone=mlp"
+        )
+    return params[name]
