@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -55,7 +56,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if arguments is None:  # a script keeps the name that it was called by
         sys.argv = [f"{PROGRAM} {verb}", *rest]
-    return int(importlib.import_module(module).main())
+    try:
+        status = int(importlib.import_module(module).main())
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 128 + signal.SIGPIPE
+    return status
 
 
 def usage() -> str:

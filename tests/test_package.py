@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import signal
 import subprocess
 import sys
 import venv
@@ -32,6 +34,17 @@ def test_the_verbs_are_listed(capsys):
 def test_a_mistyped_verb(capsys):
     assert main(["trian"]) == 2
     assert capsys.readouterr().err == "error: imbalance-bench trian: did you mean train?\n"
+
+
+@pytest.mark.parametrize("words", [["data", "list"], ["train", "--help"]])
+def test_a_reader_that_has_seen_enough_ends_a_command_quietly(words, tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "imbalance_bench", *words], cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
 
 
 def test_the_version(capsys):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -24,13 +23,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             PaperReport(request).report()
         else:
             own(request)
-        sys.stdout.flush()
     except NothingRun as error:
         print(f"error: {error.with_folder(options.config_dir) if options.config_dir else error}", file=sys.stderr)
         return 1
     except BenchError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -125,6 +125,8 @@ def friendly_errors() -> Iterator[None]:
     except (YAMLError, UnicodeDecodeError) as error:
         print(f"error: a file of the configuration is not YAML: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
+    except BrokenPipeError:
+        raise
     except OSError as error:  # Hydra could not make the sweep's folder
         what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         print(f"error: {what}; set paths.outputs=<another folder>", file=sys.stderr)
