@@ -1,5 +1,6 @@
 """Protocols and the runs made of them: no overlap, every class in every part, seeds that do not depend on the rest."""
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.data.dividing import cut, dealt, k_folds
+from imbalance_bench.data.dividing import cut, dealt, hold_out, k_folds
 from imbalance_bench.data.encode import ArrayEncoder, TableEncoder
 from imbalance_bench.data.splits import RowsToSplit
 from imbalance_bench.data.tasks import make_runs, run_seed, subset_hash
@@ -524,3 +526,29 @@ def test_every_option_builds(label):
     }
     assert protocol(label).name == named.get(label, label.removesuffix("_5"))
     assert option("protocol", label)["label"] == label
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_stratified_parts_and_folds_are_those_of_scikit_learn(seed):
+    """Records of years say which rows these were."""
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.repeat(np.arange(rng.integers(2, 6)), 1 + rng.integers(1, 9)))[1:]
+    y = np.concatenate([y, rng.choice(y, rng.integers(0, 60))])  # remainders that are equal, and others
+    rows = np.sort(rng.choice(200, len(y), replace=False))
+    labels = np.zeros(200, np.int64)
+    labels[rows] = y
+    fraction = rng.choice([0.1, 0.2, 0.25, 0.5])
+    size = math.ceil(round(fraction * len(y), 9))
+    try:
+        theirs = train_test_split(rows, test_size=size, stratify=y, random_state=seed)
+    except ValueError:
+        with pytest.raises(ValueError, match="cannot be parted"):
+            hold_out(labels, None, rows, fraction, seed)
+    else:
+        for ours, part in zip(hold_out(labels, None, rows, fraction, seed), theirs):
+            assert ours.tolist() == part.tolist()
+    folds = int(min(np.unique(y, return_counts=True)[1].min(), 5))
+    if folds > 1:
+        theirs = StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, y)
+        for ours, parts in zip(k_folds(labels, None, rows, folds, seed), theirs, strict=True):
+            assert [part.tolist() for part in ours] == [rows[part].tolist() for part in parts]

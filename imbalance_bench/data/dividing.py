@@ -17,29 +17,70 @@ def hold_out(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(the rest, the part held out) of ``rows``, stratified by ``y`` (n,); rows of one of the ``groups`` (n,) stay
     together. Raises ValueError where that is impossible."""
-    from sklearn.model_selection import train_test_split
-
     if groups is not None:
         parts = dealt(y[rows], groups[rows], np.array([1 - fraction, fraction]), seed)
         return rows[parts == 0], rows[parts == 1]
     size = math.ceil(snapped(fraction * len(rows)))
-    rest, part = train_test_split(rows, test_size=size, stratify=y[rows], random_state=seed)
-    return rest, part
+    rest, part = _parted(y[rows], size, np.random.RandomState(seed))
+    return rows[rest], rows[part]
 
 
 def k_folds(
     y: np.ndarray, groups: np.ndarray | None, rows: np.ndarray, folds: int, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """(rows of the other folds, rows of this one), stratified; rows of one group stay together."""
-    from sklearn.model_selection import StratifiedKFold
-
     if groups is not None:
         parts = dealt(y[rows], groups[rows], np.full(folds, 1 / folds), seed)
-        yield from ((rows[parts != fold], rows[parts == fold]) for fold in range(folds))
-        return
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    for train, test in splitter.split(rows, y[rows]):
-        yield rows[train], rows[test]
+    else:
+        parts = _folded(y[rows], folds, np.random.RandomState(seed))
+    yield from ((rows[parts != fold], rows[parts == fold]) for fold in range(folds))
+
+
+def _parted(y: np.ndarray, size: int, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+    """Places of ``y`` (n,) in two parts, ``size`` of them in the second, each class in proportion. They are those that
+    scikit-learn's StratifiedShuffleSplit draws, without the seconds that its import takes.
+
+    Raises ValueError where a part has fewer places than there are classes, or a class a single row."""
+    _, of, counts = np.unique(y, return_inverse=True, return_counts=True)
+    if counts.min() < 2 or min(size, len(y) - size) < len(counts):
+        raise ValueError(f"{counts.tolist()} rows cannot be parted in {len(y) - size} and {size}")
+    first = _apportioned(counts, len(y) - size, rng)
+    second = _apportioned(counts - first, size, rng)
+    classes = np.split(np.argsort(of, kind="stable"), np.cumsum(counts)[:-1])
+    mixed = [rows[rng.permutation(len(rows))] for rows in classes]
+    one = np.concatenate([rows[:k] for rows, k in zip(mixed, first)])
+    other = np.concatenate([rows[k : k + more] for rows, k, more in zip(mixed, first, second)])
+    return rng.permutation(one), rng.permutation(other)
+
+
+def _apportioned(counts: np.ndarray, size: int, rng: np.random.RandomState) -> np.ndarray:
+    """How many rows of each class (C,) are among ``size`` ones: in proportion to ``counts`` (C,), the largest
+    remainders first, equal ones drawn."""
+    exact = counts / counts.sum() * size
+    found = np.floor(exact)
+    remainders, left = exact - found, int(size - found.sum())
+    for remainder in np.unique(remainders)[::-1] if left > 0 else ():
+        alike = np.flatnonzero(remainders == remainder)
+        drawn = rng.choice(alike, size=min(len(alike), left), replace=False)
+        found[drawn] += 1
+        left -= len(drawn)
+        if not left:
+            break
+    return found.astype(np.int64)
+
+
+def _folded(y: np.ndarray, folds: int, rng: np.random.RandomState) -> np.ndarray:
+    """The fold (n,) of each row: that of scikit-learn's StratifiedKFold, which deals the rows of each class out in
+    turn, classes in the order in which they appear, and shuffles them within the class."""
+    _, first, of = np.unique(y, return_index=True, return_inverse=True)
+    of = np.argsort(np.argsort(first))[of]
+    ordered, found = np.sort(of), np.empty(len(y), np.int64)
+    dealt_out = np.stack([np.bincount(ordered[fold::folds], minlength=len(first)) for fold in range(folds)])
+    for c, of_class in enumerate(dealt_out.T):
+        mixed = np.arange(folds).repeat(of_class)
+        rng.shuffle(mixed)
+        found[of == c] = mixed
+    return found
 
 
 def dealt(y: np.ndarray, groups: np.ndarray, shares: np.ndarray, seed: int) -> np.ndarray:

@@ -64,15 +64,13 @@ def time_order(column: pd.Series) -> np.ndarray:
 
 def copy_numbers(x: Any) -> np.ndarray:
     """Rows of ``x`` (a table, texts, images, any array) that hold the same have the same number (n,)."""
-    import pandas as pd
+    if hasattr(x, "columns"):  # a table; arrays need no pandas, whose import takes a second
+        import pandas as pd
 
-    if isinstance(x, pd.DataFrame):
-        keys = pd.util.hash_pandas_object(x, index=False).to_numpy()
-    elif x.dtype == object:
-        keys = x
-    else:
-        keys = np.array([blake2b(np.ascontiguousarray(row).data, digest_size=16).digest() for row in x], object)
-    return pd.factorize(keys)[0].astype(np.int64)
+        return pd.factorize(pd.util.hash_pandas_object(x, index=False).to_numpy())[0].astype(np.int64)
+    keys = x if x.dtype == object else (blake2b(np.ascontiguousarray(row).data, digest_size=16).digest() for row in x)
+    numbers: dict[Any, int] = {}
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
 
 
 class Numbered:
