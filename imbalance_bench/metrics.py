@@ -285,6 +285,14 @@ def precision_recall_curve(labels01: np.ndarray, scores: np.ndarray) -> tuple[np
     return precision[0], recall[0], np.unique(scores)
 
 
+def roc_curve(labels01: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False- and true-positive rate (t + 1,) from (0, 0) on at every distinct score, by falling threshold; nan without
+    rows of the kind that a rate is of."""
+    ((_, tp, fp),) = curves.counts(np.asarray(labels01, bool)[None], np.asarray(scores)[None])
+    fpr, tpr = (np.append(0, n) / n[-1] if n[-1] else np.full(len(n) + 1, np.nan) for n in (fp[0], tp[0]))
+    return fpr, tpr
+
+
 def log_loss(labels: np.ndarray, log_probs: np.ndarray) -> float:
     """Mean of -log p(label) in nats; p clipped to [eps, 1 - eps], float64's eps, as scikit-learn does."""
     return float(_log_losses(labels[None], np.asarray(log_probs, dtype=np.float64)[None])[0])

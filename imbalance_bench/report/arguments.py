@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from imbalance_bench import calibration
 from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.errors import BenchError, command, suggestion
 from imbalance_bench.presets import papers
@@ -13,6 +14,9 @@ from imbalance_bench.report.records.selection import OF_NUMBERS
 from imbalance_bench.report.sheets.differences import ROPE, TESTS
 from imbalance_bench.report.writing.page import FORMATS
 from imbalance_bench.store import OUTPUTS
+
+# The figures of any records (``figures.own``).
+KINDS = ("pr", "roc", "reliability", "curve", "cd", "profile", "bars", "scatter", "confusion")
 
 DESCRIPTION = """\
 Tables, figures and pages from the records under outputs/runs; nothing is trained.
@@ -30,6 +34,8 @@ Tables, figures and pages from the records under outputs/runs; nothing is traine
   report.py --metric f1 --versus cross_entropy    ... each from one: difference, interval, wins, p, n
   report.py --tuned                               each run with the option that is best on its validation rows
   report.py --advise dataset=ecoli                which method for these data, in ten lines
+  report.py --figure pr dataset=ecoli             a picture of the records: precision-recall; also roc, reliability,
+                                                  curve, cd, profile, bars, scatter, confusion
   report.py --paper explicit_gradient             the paper's claims, tested, and its tables
   report.py --paper explicit_gradient --table 2   ours, the paper's, and the difference
   report.py --paper explicit_gradient --table 2 dataset=ecoli --write
@@ -45,7 +51,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--paper", help="a folder of conf/paper, or of FOLDER/paper")
     what = made.add_mutually_exclusive_group()
     what.add_argument("--table", help="a number, or the name of a preset (table1_balanced_first)")
-    what.add_argument("--figure", help="a number, or the name of a preset (convergence)")
+    what.add_argument(
+        "--figure",
+        metavar="KIND",
+        help=f"of any records: {', '.join(KINDS)}; with --paper: a number, or the name of a preset (convergence)",
+    )
     what.add_argument("--all", action="store_true", help="write every table, figure and the page of the paper")
     made.add_argument("--format", choices=FORMATS, help="md on the terminal; md, csv and tex with --write")
     made.add_argument(
@@ -87,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--advise", action="store_true", help="which method for one data set, by what was run on it")
     made.add_argument("--by", metavar="METRIC", help="of validation rows, which --tuned chooses by (default: as shown)")
+    made.add_argument("--calibration", choices=calibration.KINDS, help="of --figure reliability (default: platt)")
     made.add_argument("--outputs", default=OUTPUTS, help="paths.outputs of the runs (default: outputs)")
     made.add_argument(
         "--from", dest="source", metavar="FILE", help=f"of {command('collect')}, in place of outputs/runs"
@@ -138,6 +149,8 @@ def check(options: argparse.Namespace) -> None:
         raise BenchError(f"{said[0]} is for the summary; what a paper's table shows is paper.metrics of its preset")
     chooses = "--advise" if options.advise else "--tuned"
     if options.advise or options.tuned:
+        if options.figure:
+            raise BenchError(f"{chooses} is a table: leave out --figure")
         if options.paper:
             raise BenchError(f"{chooses} is over all records: leave out --paper, and say which by dataset=...")
         if "--group" in said:
@@ -155,5 +168,12 @@ def check(options: argparse.Namespace) -> None:
         if placed.count(axis) > 1:
             other = "--columns" if axis in listed(options.rows) else "--rows"
             raise BenchError(f"{axis} is both down and across: say what is across by {other}")
-    if not options.paper and (options.table or options.figure or options.all):
-        raise BenchError(f"--table, --figure and --all need --paper: {suggestion('', papers())}")
+    if not options.paper and (options.table or options.all):
+        raise BenchError(f"--table and --all need --paper: {suggestion('', papers())}")
+    if options.figure and options.per_class:
+        raise BenchError("--per-class is a table: leave out --figure, or say which class by --group")
+    if not options.paper and options.figure and options.figure not in KINDS:
+        near = suggestion(options.figure, KINDS)
+        raise BenchError(f"unknown --figure {options.figure}: {near}\n  one of a paper needs --paper")
+    if options.calibration and (options.paper or options.figure != "reliability"):
+        raise BenchError(f"--calibration {options.calibration} is of --figure reliability: leave it out")

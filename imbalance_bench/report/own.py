@@ -18,7 +18,9 @@ MOST_CELLS = 10_000  # of a table that people read
 
 def own(request: Request) -> None:
     """What the command line asks for of the records that its filters choose."""
-    if request.options.advise:
+    if request.options.figure:
+        figure(request)
+    elif request.options.advise:
         advise(request)
     elif request.options.tuned:
         tuned(request)
@@ -58,6 +60,19 @@ def asked_test(options: argparse.Namespace) -> AskedTest | None:
     if not options.test and not options.versus:
         return None
     return AskedTest(options.test, options.versus, ROPE if options.rope is None else options.rope)
+
+
+def figure(request: Request) -> None:
+    """A picture of the records, stored."""
+    from imbalance_bench.report.figures.own import own_figure
+    from imbalance_bench.report.figures.shown import Wanted
+
+    options, asked = request.options, request.asked()
+    given = {name: value for name in ("group", "versus", "calibration", "test") if (value := getattr(options, name))}
+    same = {name: getattr(asked, name) for name in ("readout", "part", "rows", "columns")}
+    wanted = Wanted(tuple(filter(None, asked.metrics)), **same, **given)
+    command = request.command_line("--figure", options.figure, options.readout)
+    request.write("summary", [], [own_figure(options.figure, request.store, options.overrides, wanted, command)])
 
 
 def refuse_large(sheet: Sheet, form: str | None) -> None:

@@ -27,6 +27,7 @@ BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK = (
 COLOURS = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, BLACK, "#7F7F7F", "#8C6D31", "#5E4FA2")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (7, 2)), (0, (3, 1, 1, 1)), (0, (9, 1)), "-")
 WIDTH = 6.8  # inches, the text width of a two-column paper
+COLUMN = 3.3  # ... and a column of it; on a phone such a figure is as wide as the screen
 STYLE: Any = {
     "font.size": 8.5, "axes.titlesize": 9, "axes.titleweight": "bold", "axes.labelsize": 8.5, "legend.fontsize": 8,
     "xtick.labelsize": 8, "ytick.labelsize": 8, "axes.spines.top": False, "axes.spines.right": False,
@@ -35,6 +36,13 @@ STYLE: Any = {
     "legend.columnspacing": 1.2, "legend.handlelength": 1.7, "legend.handletextpad": 0.5, "lines.linewidth": 1.6,
     "figure.constrained_layout.use": True, "savefig.facecolor": "white", "svg.fonttype": "path",
     "svg.hashsalt": "imbalance_bench", "text.parse_math": False,  # names from data may hold $
+}  # fmt: skip
+# Letters of a figure in a column: at 390 px as large as a page's small print.
+SMALLEST = 6.5
+NARROW: Any = STYLE | {
+    "font.size": 7, "axes.titlesize": 7.5, "axes.labelsize": 7, "legend.fontsize": 6.8, "xtick.labelsize": SMALLEST,
+    "ytick.labelsize": SMALLEST, "lines.linewidth": 1.2, "axes.titlepad": 3, "axes.labelpad": 2, "xtick.major.pad": 2,
+    "ytick.major.pad": 2, "xtick.major.size": 2.5, "ytick.major.size": 2.5, "legend.labelspacing": 0.3,
 }  # fmt: skip
 
 
@@ -79,34 +87,38 @@ class Drawn(NamedTuple):
     values: pd.DataFrame | None = None
 
 
-def styled(draw: Callable[[], tuple[Any, ...]]) -> Drawn:
+def styled(draw: Callable[[], tuple[Any, ...]], style: Any = STYLE) -> Drawn:
     import matplotlib
 
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style):
         return Drawn(*draw())
 
 
 def finished(
     drawn: Figure, name: str, title: str, caption: str, provenance: list[str], values: pd.DataFrame | None = None
 ) -> Drawing:
-    """Both formats, without the date of drawing: the same records give the same bytes."""
+    """Both formats, without the date of drawing: the same records give the same bytes. A figure in a column keeps its
+    width; of others the margins are cut."""
     import matplotlib
 
     files = {}
+    narrow = drawn.get_figwidth() == COLUMN
+    dpi = 300 if narrow else 200
+    cut: Any = {} if narrow else {"bbox_inches": "tight", "pad_inches": 0.05}
     with matplotlib.rc_context(STYLE):
-        for form, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": 200})):
+        for form, options in (("svg", {"metadata": {"Date": None}}), ("png", {"dpi": dpi})):
             buffer = io.BytesIO()
-            drawn.savefig(buffer, format=form, bbox_inches="tight", pad_inches=0.05, **options)
+            drawn.savefig(buffer, format=form, **cut, **options)
             files[form] = buffer.getvalue()
     return Drawing(name, title, caption, provenance, files["svg"], files["png"], values)
 
 
-def canvas(rows: int, columns: int, height: float, **options: Any) -> tuple[Figure, np.ndarray]:
+def canvas(rows: int, columns: int, height: float, width: float = WIDTH, **options: Any) -> tuple[Figure, np.ndarray]:
     """A figure without pyplot, whose global state would outlive it, and its axes (rows, columns)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(WIDTH, height), layout="constrained")
+    drawn = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(drawn)
     return drawn, drawn.subplots(rows, columns, squeeze=False, **options)
 

@@ -1,0 +1,201 @@
+"""Figures of any selection of records: ``own_figure`` draws those of ``FIGURES``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import TYPE_CHECKING
+
+from imbalance_bench.errors import BenchError
+from imbalance_bench.report.figures.confusion import confusion
+from imbalance_bench.report.figures.overall import critical_difference, profile
+from imbalance_bench.report.figures.paired import bars, scatter, two_metrics
+from imbalance_bench.report.figures.ranking import precision_recall, roc
+from imbalance_bench.report.figures.reliability import reliability
+from imbalance_bench.report.figures.shown import Run, Shown, Wanted
+from imbalance_bench.report.figures.training import curve
+from imbalance_bench.report.records import comparable
+from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.records import Record, readout_title
+from imbalance_bench.report.records.selection import (
+    OF_DATA,
+    OF_NUMBERS,
+    Head,
+    head_of,
+    locate,
+    natural,
+    newest,
+    no_such_metric,
+    surveyed,
+)
+from imbalance_bench.report.records.tuning import scores_of
+from imbalance_bench.report.sheet import Drawing
+from imbalance_bench.report.style import NARROW, Drawn, finished, styled
+from imbalance_bench.scoring import TUNED_ON, without_validation
+from imbalance_bench.store import Damaged
+
+if TYPE_CHECKING:
+    from imbalance_bench.report.records.collected import Source
+
+
+@dataclass(frozen=True)
+class Figure:
+    """``draw``; ``title``; ``takes``: the fields of ``Wanted`` that say something of it, which may name ``most``
+    metrics; ``metric``: the one that it always shows; ``classes``: it is of classes, and not of a regression."""
+
+    draw: Callable[[Sequence[Shown], Wanted], Drawn]
+    title: str
+    takes: str
+    metric: str | None = None
+    classes: bool = False
+    most: int = 1
+
+
+AXES = ("rows", "columns")  # which every figure takes
+OF_SCORES = "metrics group readout part"
+FIGURES = {
+    "pr": Figure(precision_recall, "Precision-recall curves", "group readout part", "auc_pr", True),
+    "roc": Figure(roc, "ROC curves", "group readout part", "auc_roc", True),
+    "reliability": Figure(reliability, "Reliability diagrams", "group readout part calibration", "ece_mass", True),
+    "curve": Figure(curve, "Training", ""),
+    "cd": Figure(critical_difference, "Mean ranks", f"{OF_SCORES} test"),
+    "profile": Figure(profile, "Performance profile", OF_SCORES),
+    "bars": Figure(bars, "Paired differences", f"{OF_SCORES} versus"),
+    "scatter": Figure(scatter, "Over data sets", f"{OF_SCORES} versus", most=2),
+    "confusion": Figure(confusion, "Confusion matrices", "group readout part", classes=True),
+}
+
+
+def own_figure(kind: str, source: Source, filters: Sequence[str], wanted: Wanted, command: str = "") -> Drawing:
+    """A figure of the records that match ``filters``, as of ``select.select``.
+
+    Raises:
+        BenchError: there is no such figure or no record, it takes no such word, or the records do not hold what it
+            shows.
+        NotCollected: they were collected, and it needs their predictions or history.
+    """
+    figure = FIGURES[kind]
+    _check(kind, wanted)
+    metrics = wanted.metrics or (figure.metric,)
+    selections = [_selected(kind, source, filters, wanted, metric) for metric in metrics]
+    draw = figure.draw if len(selections) == 1 else partial(two_metrics, others=selections[1][0])
+    (drawn, caption, values), shown, notes = _drawn(lambda shown: draw(shown, wanted), *selections[0])
+    records = [one.record for one in shown]
+    words = [*wanted.metrics, wanted.group, wanted.versus, wanted.readout if wanted.readout != "last" else ""]
+    words += [wanted.part if wanted.part != "test" else ""]
+    name = "_".join(re.sub(r"[^\w.-]", "_", word) for word in (kind, *words) if word)
+    told = [f"{readout_title(wanted.readout).capitalize()}."] if "readout" in figure.takes else []
+    caption = " ".join([caption, *told, *notes, *frames.code_notes(records)])
+    return finished(drawn, name, figure.title, caption, frames.provenance_lines(records, command), values)
+
+
+def _drawn(
+    draw: Callable[[Sequence[Shown]], Drawn], shown: list[Shown], notes: list[str]
+) -> tuple[Drawn, list[Shown], list[str]]:
+    """The result of a drawing, and what it shows: without the cells whose predictions or history are damaged."""
+    try:
+        return styled(lambda: draw(shown), NARROW), shown, notes
+    except Damaged as error:
+        left = [one for one in shown if one.record["path"] != error.folder]
+        if len(left) in (0, len(shown)):
+            raise
+        return _drawn(draw, left, [*notes, *frames.left_out([error])])
+
+
+def _check(kind: str, wanted: Wanted) -> None:
+    """Raises BenchError where a word was given that the figure has no use for."""
+    words = {"metrics": "metric"}
+    takes = [*FIGURES[kind].takes.split(), *AXES]
+    if numbers := {*wanted.rows, *wanted.columns} & {*OF_NUMBERS}:
+        raise BenchError(f"a figure is of one number a cell: leave {numbers.pop()} out of --rows and --columns")
+    for field in fields(Wanted):
+        if getattr(wanted, field.name) != field.default and field.name not in takes:
+            known = ", ".join(f"--{words.get(name, name)}" for name in takes)
+            word = words.get(field.name, field.name)
+            raise BenchError(f"--{word} says nothing of --figure {kind}: leave it out (it takes {known})")
+    if len(wanted.metrics) > FIGURES[kind].most:
+        raise BenchError(
+            f"--figure {kind} shows {FIGURES[kind].most} of --metric {','.join(wanted.metrics)} at a time: give one"
+            if FIGURES[kind].most == 1
+            else f"--figure {kind} has two axes, and --metric {','.join(wanted.metrics)} names {len(wanted.metrics)}"
+        )
+
+
+def _selected(
+    kind: str, source: Source, filters: Sequence[str], wanted: Wanted, metric: str | None
+) -> tuple[list[Shown], list[str]]:
+    """What is shown of the records, in order, and notes on the others."""
+    figure = FIGURES[kind]
+    scored = bool(figure.metric) or "metrics" in figure.takes
+    found: dict[str, tuple[Head, dict[Run, float]]] = {}
+
+    def note(record: Record) -> None:
+        group = wanted.group or (_rare(record) if figure.metric else None)
+        if head := head_of(record, metric, group if scored else None, wanted.part):
+            found[record["id"]] = head, scores_of(record, wanted.part, head, wanted.readout)
+
+    records, damaged = surveyed(source, filters, note)
+    places = locate(records, wanted.rows, wanted.columns)
+    records, superseded = newest(records, places)
+    data = {r["id"]: (*places[r["id"]][:2], *(r["labels"][group] for group in OF_DATA)) for r in records}
+    comparable.refuse_mixed_rows(records, lambda r: data[r["id"]])
+    done = [record for record in records if record["status"] == "done"]
+    if not done:
+        reasons = "; ".join(f"{r['labels']['method']}: {r.get('reason') or r['status']}" for r in records)
+        raise BenchError(f"none of these cells has a result ({reasons})")
+    if not found:
+        if figure.classes and all(record["kind"] == "regression" for record in done):
+            raise BenchError(
+                f"--figure {kind} is of classes, and these records are of a regression: --figure curve is not"
+            )
+        raise no_such_metric(records, metric, wanted.group, wanted.part)
+    absent: dict[str, list[str]] = {}
+    shown = []
+    parts = _differing([places[record["id"]][0] for record in done])
+    for record in done:
+        setting, row, column = places[record["id"]]
+        panel = ", ".join([row, *parts[setting]])
+        if reason := _absent(kind, record, wanted, found.get(record["id"])):
+            absent.setdefault(reason, []).append(f"{column} on {panel}")
+        else:
+            head, scores = found[record["id"]]
+            shown.append(Shown(record, setting, panel, column, head, scores))
+    notes = [f"Left out, {reason}: {', '.join(cells)}." for reason, cells in absent.items()]
+    if not shown:
+        raise BenchError(f"nothing to draw: {' '.join(notes)[0].lower()}{' '.join(notes)[1:]}")
+    shown.sort(key=lambda one: (natural(one.panel), natural(one.method)))
+    return shown, [*notes, *superseded, *frames.left_out(damaged)]
+
+
+def _rare(record: Record) -> str:
+    """The class group that is the rare one."""
+    if record["kind"] == "regression" or record["data"]["classes"] == 2:
+        return "positive"
+    return "minority" if any(run.get("minority_classes") for run in record["runs"]) else "macro"
+
+
+def _absent(kind: str, record: Record, wanted: Wanted, found: tuple[Head, dict[Run, float]] | None) -> str:
+    """Why a record is not shown; "" where it is."""
+    figure = FIGURES[kind]
+    if figure.classes and record["kind"] == "regression":
+        return "a regression"
+    if wanted.part == "valid" and record.get("validation") not in TUNED_ON:
+        return without_validation(record)
+    if found is None:
+        return f"without {figure.metric or ' and '.join(wanted.metrics)} of {wanted.group or 'its classes'}"
+    if figure.metric or "metrics" in figure.takes:
+        (metric, group), scores = found
+        if not any(score == score for score in scores.values()):
+            return f"without {metric} ({group}) by {readout_title(wanted.readout)}"
+    return ""
+
+
+def _differing(settings: Sequence[str]) -> dict[str, list[str]]:
+    """Setting → the parts in which settings differ: "ir_20" of "ir_20, kfold, mlp"."""
+    parts = {setting: setting.split(", ") for setting in settings}
+    if len({len(of) for of in parts.values()}) > 1:
+        return {setting: [setting] for setting in parts}
+    differ = [len(set(column)) > 1 for column in zip(*parts.values())]
+    return {setting: [part for part, differs in zip(of, differ) if differs] for setting, of in parts.items()}
