@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from imbalance_bench.report.sheets.judgement import VERDICTS
+from tests.latex import check_latex, compile_latex
 from tests.test_report_page import Reader
 
 TABLES = Path(__file__).parents[1] / "outputs" / "tables"
@@ -30,16 +31,13 @@ def test_every_table_stands_in_every_format():
 
 @named("tex")
 def test_latex_has_the_cells_that_it_declares_and_nothing_that_breaks_it(path):
-    """All were compiled once with pdfTeX, which no test asks for."""
-    text = "\n".join(line for line in path.read_text().splitlines() if not line.startswith("%"))
-    assert not re.search(r"^[ \t]*[\[*]", text, re.M), "read as the argument of the two backslashes above"
-    assert not re.search(r"(?<!\\)[_#^~]", text.replace("$^2$", ""))
-    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
-    for spec, body in re.findall(r"\\begin\{tabular\}\{((?:p\{[^}]*\}|[lr])+)\}\n(.*?)\\end\{tabular\}", text, re.S):
-        columns = len(re.findall(r"p\{[^}]*\}|[lr]", spec))
-        rows = [line for line in body.splitlines() if not re.fullmatch(r"\\(top|mid|bottom)rule", line)]
-        assert rows and all(row.endswith(r"\\") for row in rows)
-        assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {columns}
+    check_latex(path.read_text())
+
+
+@pytest.mark.slow
+def test_latex_compiles(tmp_path):
+    """All of them as one document."""
+    compile_latex(list(files("tex").values()), tmp_path)
 
 
 @named("html")

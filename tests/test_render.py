@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pandas as pd
 import pytest
 
 from imbalance_bench.report.sheet import Block, Item, Sheet
-from imbalance_bench.report.writing.formats import latex, markdown, tidy_csv
+from imbalance_bench.report.writing.formats import markdown, tidy_csv
+from imbalance_bench.report.writing.latex import latex
+from tests.latex import check_latex, compile_latex
 
 HOSTILE = ["=1+1", "+1 city", "-a", "@SUM(A1)", "a|b", "two\nlines", "<b>x</b>", "*x*", "_x_", "a_b", "C #", "[l](u)"]
 
@@ -45,8 +48,81 @@ def test_csv_is_no_formula_and_reads_back(sheet):
 
 
 def test_no_line_of_latex_is_read_as_the_argument_of_the_one_above(sheet):
-    lines = latex(sheet).splitlines()
-    assert not [line for line in lines if line.lstrip().startswith(("[", "*"))]
-    assert r"{[}1] first & * \\" in lines and r"{[}1] reason \\" in lines and r"{*} starred \\" in lines
-    rows = [line for line in lines if line.endswith(r"\\") and "&" in line]
-    assert {line.count("&") for line in rows} == {1} and len(rows) == len(HOSTILE) + 2
+    text = latex(sheet)
+    check_latex(text)
+    lines = text.splitlines()
+    assert r"{[}1] first & {*} & \\" in lines
+    assert r"{[}1] reason \\" in lines and r"{*} starred \\" in lines
+
+
+def column(*texts):
+    """The spec and the cells of a column of such texts, "*" in front of a bold one, "(...)" of what is aside."""
+    found = [re.fullmatch(r"(\*?)(.*?)(?: (\(.*\)))?", text).groups("") for text in texts]
+    rows = [[Item("a"), Item(text, aside, bold=bool(bold))] for bold, text, aside in found]
+    made = Sheet("t", "T", [Block("", ["k", "m"], 1, rows)], [], [], pd.DataFrame())
+    text = latex(made)
+    check_latex(text)
+    (spec,) = re.findall(r"\\begin\{tabular\}\{l(.*)\}", text)
+    return spec, re.findall(r"^a & (.*) \\\\$", text, re.M)
+
+
+@pytest.mark.parametrize(
+    "texts, spec, cells",
+    [
+        (["0.734 ± 0.254", "*12.5 ± 1.004"], "S[table-format=2.3(4)]", ["0.734 +- 0.254", r"\bfseries 12.5 +- 1.004"]),
+        (["+0.5", "-0.25", "–"], "S[table-format=+1.2]", ["+0.5", "-0.25", "{--}"]),
+        (["12", "7", "n/a"], "S[table-format=2.0]", ["12", "7", "{n/a}"]),
+        (
+            ["0.5 [1] [2] (0.4, +0.1)", "not run [3]", "0.6 ± 0.1"],
+            r"S[table-format=1.1(1)]@{\,}l",
+            [r"0.5 & {\scriptsize [1] [2] (0.4, +0.1)}", r"{not run} & {\scriptsize [3]}", "0.6 +- 0.1 &"],
+        ),
+        (["3 / 0 / 2", "1.5"], "r", ["3 / 0 / 2", "1.5"]),
+        (["+0.03 [-0.01, +0.05]"], "r", ["+0.03 [$-$0.01, +0.05]"]),
+        (["holds", "undecided"], "r", ["holds", "undecided"]),
+    ],
+)
+def test_numbers_stand_in_columns_of_siunitx(texts, spec, cells):
+    assert column(*texts) == (spec, cells)
+
+
+def wide_sheet(methods, rows, name="ecoli"):
+    body = [[Item(f"{name}_{i}"), *[Item("0.734 ± 0.254", "(0.64, -0.09)")] * methods] for i in range(rows)]
+    header = ["dataset", *(f"method_{i} with a long name" for i in range(methods))]
+    mean = [[Item("mean"), *[Item("0.7")] * methods]]
+    return Sheet("t", "T", [Block("", header, 1, body, mean)], ["a note"], ["command: x"], pd.DataFrame())
+
+
+@pytest.mark.parametrize(
+    "methods, rows, environments",
+    [
+        (3, 20, ["table*", "tabular"]),
+        (3, 60, ["longtable"]),
+        (6, 10, ["table*", "tabular"] * 2),  # short: broken
+        (4, 30, ["landscape", "longtable"]),  # turned
+        (8, 30, ["landscape", "longtable"] * 2),  # turned, and broken
+    ],
+)
+def test_what_is_wide_turns_or_breaks_and_what_is_long_goes_on(methods, rows, environments):
+    text = latex(wide_sheet(methods, rows))
+    check_latex(text)
+    names = [name for name in re.findall(r"\\begin\{(.*?)\}", text) if name != "flushleft"]
+    assert names == environments
+    assert text.count("a note") == 1
+    parts = environments.count("longtable") + environments.count("tabular")
+    assert text.count(r"ecoli\_7 &") == parts and text.count("mean &") == parts
+    headings = {f"method\\_{i}" for i in range(methods)}
+    assert headings <= set(re.findall(r"method\\_\d", text))
+    assert ("part 1 of 2" in text) == (parts == 2)
+
+
+@pytest.mark.slow
+def test_sheets_of_any_shape_and_name_compile(sheet, tmp_path):
+    made = [
+        sheet,
+        *(wide_sheet(m, n, name) for m, n, name in ((3, 20, "a"), (6, 10, "b"), (9, 60, "c"), (2, 5, "x" * 60))),
+    ]
+    paths = [tmp_path / f"s{i}.tex" for i in range(len(made))]
+    for path, one in zip(paths, made):
+        path.write_text(latex(one))
+    compile_latex(paths, tmp_path)

@@ -45,6 +45,19 @@ def test_a_table_in_every_format(capsys, outputs):
         assert "12 of 12 cells of this grid run; the paper prints 162, of which 9 are run" in out
 
 
+def test_a_plain_table_is_ours_alone(capsys, outputs):
+    arguments = ["--paper", "explicit_gradient", "--table", "2", "--plain", *NARROW]
+    for form in ("md", "tex", "csv"):
+        status, out, _ = run(capsys, outputs, *arguments, "--format", form)
+        assert status == 0 and "12 of 12 cells of this grid run" in out
+        assert "printed" not in out.replace("--plain", "") and "(0.64" not in out
+    status, out, _ = run(capsys, outputs, *arguments, "--write")
+    assert status == 0 and all("/table2_plain,dataset" in line for line in out.splitlines())
+    for words in (["--plain"], ["--paper", "explicit_gradient", "--all", "--plain"]):
+        status, _, error = run(capsys, outputs, *words)
+        assert status == 1 and "--plain" in error
+
+
 def test_overrides_may_stand_anywhere(capsys, outputs):
     status, out, _ = run(capsys, outputs, "dataset=ecoli", "--paper", "explicit_gradient", "--table", "table2")
     assert status == 0

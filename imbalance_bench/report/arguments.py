@@ -98,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--advise", action="store_true", help="which method for one data set, by what was run on it")
     made.add_argument("--by", metavar="METRIC", help="of validation rows, which --tuned chooses by (default: as shown)")
     made.add_argument("--calibration", choices=calibration.KINDS, help="of --figure reliability (default: platt)")
+    made.add_argument("--plain", action="store_true", help="a paper's tables without the printed values")
     made.add_argument("--outputs", default=OUTPUTS, help="paths.outputs of the runs (default: outputs)")
     made.add_argument(
         "--from", dest="source", metavar="FILE", help=f"of {command('collect')}, in place of outputs/runs"
@@ -147,6 +148,10 @@ def check(options: argparse.Namespace) -> None:
     said = [f"--{name.replace('_', '-')}" for name in OF_TABLES if getattr(options, name)]
     if options.paper and said:
         raise BenchError(f"{said[0]} is for the summary; what a paper's table shows is paper.metrics of its preset")
+    if options.plain and not options.paper:
+        raise BenchError("--plain leaves the printed values of a paper out: add --paper")
+    if options.plain and (options.all or options.figure):
+        raise BenchError("--plain is of tables: leave out --all and --figure")
     chooses = "--advise" if options.advise else "--tuned"
     if options.advise or options.tuned:
         if options.figure:

@@ -93,7 +93,7 @@ class PaperReport:
         preset, command = self._preset(name), self._command("table", name, readout)
         if "examples" in preset.paper:
             return examples(preset, self.request.store, command)
-        return table(preset, self.request.store, readout, command, Path(self.options.data))
+        return table(preset, self.request.store, readout, command, Path(self.options.data), self.options.plain)
 
     def _tables(self, readout: str | None) -> list[Sheet]:
         names = presets(self.options.paper, "table", self.own)

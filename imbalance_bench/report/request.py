@@ -61,7 +61,7 @@ class Request:
             "--from": options.source, "--data": data, "--config-dir": options.config_dir,
         }  # fmt: skip
         words = [word for key, value in said.items() if value for word in (key, value)]
-        words += [f"--{name.replace('_', '-')}" for name in ("tuned", "per_class") if getattr(options, name)]
+        words += [f"--{name.replace('_', '-')}" for name in ("tuned", "per_class", "plain") if getattr(options, name)]
         store = ["--write"] if (options.write or options.all) and kind != "--figure" else []
         return f"{command('report')} {shlex.join([*words, *store, *options.overrides])}".rstrip()
 

@@ -107,7 +107,12 @@ class TableSpec:
 
 
 def table(
-    preset: Preset, store: Source, readout: str | None = None, command: str = "", data: Path = Path("data")
+    preset: Preset,
+    store: Source,
+    readout: str | None = None,
+    command: str = "",
+    data: Path = Path("data"),
+    plain: bool = False,
 ) -> Sheet:
     """The table of a preset, from records alone; one that is ``counted``, from the data sets under ``data``.
 
@@ -115,6 +120,7 @@ def table(
         preset: a grid whose ``paper`` node is a ``TableSpec``.
         readout: ``last`` or ``best``; None: the preset's.
         command: what makes this file again, for its header.
+        plain: without the printed values.
 
     Raises:
         NothingRun: no cell was run.
@@ -134,13 +140,14 @@ def table(
             raise NothingRun(spec.name, spec.table, damaged=frames.damage_notes(results))
         comparable.refuse_mixed_rows(records)
         values, provenance = frames.by_cell(records), frames.provenance_lines(records, command)
-    printed = PrintedTable(spec.name, spec.published, spec.published_as) if spec.published else None
+    published = None if plain else spec.published
+    printed = PrintedTable(spec.name, published, spec.published_as) if published else None
     scores = _scores(spec, results, values, printed, readout)
     found = laid_out(spec, scores, readout, printed)
     notes = [*found.notes, *([] if spec.counted else _unknown_metrics(spec, values))]
     notes += [coverage(spec, results, printed), *frames.code_notes(records), *found.footnotes]
     return Sheet(
-        name=spec.table if readout == spec.iterate else f"{spec.table}_{readout}",
+        name="_".join([spec.table, *([readout] if readout != spec.iterate else []), *(["plain"] if plain else [])]),
         title=spec.title if spec.counted else f"{spec.title} ({readout_title(readout)})",
         blocks=found.blocks,
         notes=notes,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.report.sheet import Sheet
 from imbalance_bench.report.sheets.judgement import VERDICTS
-from imbalance_bench.report.writing.formats import latex, markdown, tidy_csv
+from imbalance_bench.report.writing.formats import markdown, tidy_csv
+from imbalance_bench.report.writing.latex import latex
 
 if TYPE_CHECKING:
     from imbalance_bench.report.sheet import Drawing
