@@ -21,6 +21,7 @@ from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
 from tests.tasks import CONF, option
 
 PROTOCOL_LABELS = sorted(p.stem for p in (CONF / "protocol").glob("*.yaml"))
+SHUFFLED = [label for label in PROTOCOL_LABELS if label != "past_future"]  # which leaves rows of the future out
 
 
 def protocol(label="holdout_kfold", **options):
@@ -47,12 +48,13 @@ def splits(label, y, **options):
 
 
 @settings(max_examples=25)
-@given(st.lists(st.integers(40, 90), min_size=2, max_size=4), st.sampled_from(PROTOCOL_LABELS), st.integers(0, 99))
+@given(st.lists(st.integers(40, 90), min_size=2, max_size=4), st.sampled_from(SHUFFLED), st.integers(0, 99))
 def test_parts_never_overlap_and_cover_all_rows(counts, label, seed):
     y = labels(counts)
+    out = splits("setconv", y, seed=seed)[0].test if label == "setconv_cv" else []
     for split in splits(label, y, seed=seed):
         together = np.concatenate(split)
-        assert sorted(together) == list(range(len(y)))
+        assert sorted(together) == np.setdiff1d(np.arange(len(y)), out).tolist()
         for part in split if len(split.valid) else (split.train, split.test):
             assert (np.bincount(y[part], minlength=len(counts)) > 0).all()
         assert (len(split.valid) == 0) == label.startswith("official_trials")
@@ -86,6 +88,17 @@ def test_holdout_kfold_holds_out_one_validation_part():
     found = splits("holdout_kfold", labels([100, 40]))
     assert all((s.valid == found[0].valid).all() for s in found)
     assert len(found) == 4
+
+
+def test_options_are_chosen_by_ten_folds_of_what_setconv_does_not_test_on():
+    y = labels([300, 60])
+    for repeat, whole in list(enumerate(splits("setconv", y, seed=4)))[:3]:
+        found = splits("setconv_cv", y, seed=4, repeat=repeat)
+        development = np.sort(np.r_[whole.train, whole.valid])
+        for part in ("valid", "test"):
+            of_part = np.concatenate([getattr(s, part) for s in found])
+            assert np.array_equal(np.sort(of_part), development) and len(found) == 10
+        assert {len(s.train) for s in found} <= {len(development) * 8 // 10 + d for d in range(-2, 3)}
 
 
 def test_the_split_seed_moves_rows_and_nothing_else_does():
@@ -243,6 +256,7 @@ def whole(split, groups):
         ("holdout_kfold", {}),
         ("stratified_kfold", {}),
         ("repeated_holdout", {}),
+        ("setconv_cv", {"folds": 4}),
         ("official_test", {}),
         ("official_trials", {"valid_fraction": 0.2}),
     ],
@@ -523,6 +537,7 @@ def test_every_option_builds(label):
         "setconv": "repeated_holdout",
         "setconv_60_40": "repeated_holdout",
         "setconv_one_split": "repeated_holdout",
+        "setconv_cv": "development_kfold",
     }
     assert protocol(label).name == named.get(label, label.removesuffix("_5"))
     assert option("protocol", label)["label"] == label

@@ -11,7 +11,7 @@ import numpy as np
 from imbalance_bench.data import dividing
 from imbalance_bench.data.base import Kind
 from imbalance_bench.errors import BenchError
-from imbalance_bench.options import BelowOne, Count, Ge, Seed, Share
+from imbalance_bench.options import BelowOne, Count, Ge, Seed, Share, Whole
 from imbalance_bench.registry import PROTOCOLS
 from imbalance_bench.rounding import snapped
 from imbalance_bench.seeds import derived
@@ -200,6 +200,24 @@ class RepeatedHoldout(Protocol):
             rest, test = rows.hold_out(np.arange(len(rows)), self.test_fraction, seed)
             train, valid = rows.hold_out(rest, self.valid_fraction, seed)
             yield train, valid, test
+
+
+@PROTOCOLS.register("development_kfold")
+@dataclass(frozen=True)
+class DevelopmentKFold(Protocol):
+    """Cross-validation within the development part of ``repeated_holdout``, for choosing options: its split ``repeat``
+    (from 0) with the same ``seed`` and ``test_fraction``, whose test rows are in no part here. Stratified ``folds``,
+    each once the validation part, the fold before it the test part, all others the training part."""
+
+    folds: Annotated[int, Ge(3)]
+    test_fraction: Share
+    repeat: Whole
+
+    def _splits(self, rows):  # type: ignore[no-untyped-def]
+        development, _ = rows.hold_out(np.arange(len(rows)), self.test_fraction, derived(self.seed, self.repeat))
+        parts = [part for _, part in rows.k_folds(development, self.folds, self.seed)]
+        for before, valid in zip([parts[-1], *parts], parts):
+            yield np.setdiff1d(development, np.concatenate([valid, before])), valid, before
 
 
 @PROTOCOLS.register("past_future")
