@@ -29,12 +29,16 @@ def counts(positive: np.ndarray, scores: np.ndarray) -> Iterator[tuple[np.ndarra
     n = scores.shape[1]
     some = max(AT_ONCE // n, 1)
     for start in range(0, len(scores), some):
-        mine = scores[start : start + some]
-        order = np.argsort(-mine, axis=1, kind="stable")
-        ranked = np.take_along_axis(mine, order, axis=1)
-        hits = np.take_along_axis(positive[start : start + some], order, axis=1).cumsum(axis=1, dtype=np.int64)
-        last_of_tie = np.ones(mine.shape, bool)
-        last_of_tie[:, :-1] = ranked[:, 1:] != ranked[:, :-1]
+        mine, of_mine = scores[start : start + some], positive[start : start + some]
+        k = len(mine)
+        order = np.argsort(-mine, axis=1, kind="stable") + n * np.arange(k)[:, None]
+        ranked, hits = mine.ravel()[order], of_mine.ravel()[order].cumsum(axis=1, dtype=np.int64)
+        tied = ranked[:, 1:] == ranked[:, :-1]
+        if not tied.any():
+            yield np.arange(start, start + k), hits, np.arange(1, n + 1) - hits
+            continue
+        last_of_tie = np.ones((k, n), bool)
+        np.logical_not(tied, out=last_of_tie[:, :-1])
         for t, at in alike(last_of_tie.sum(axis=1).tolist()):
             row, last = np.nonzero(last_of_tie[at])
             tp = hits[np.array(at)[row], last].reshape(-1, t)
@@ -76,9 +80,11 @@ def summaries(tp: np.ndarray, fp: np.ndarray) -> dict[str, np.ndarray]:
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """nan of nothing."""
-    return np.divide(part, whole, where=whole > 0, out=np.full(part.shape, np.nan))
+    return part / np.where(whole > 0, whole, np.nan)
 
 
 def _before(cumulative: np.ndarray) -> np.ndarray:
     """Cumulative counts one threshold earlier."""
-    return np.pad(cumulative[:, :-1], ((0, 0), (1, 0)))
+    found = np.zeros_like(cumulative)
+    found[:, 1:] = cumulative[:, :-1]
+    return found

@@ -271,7 +271,10 @@ def average_precisions(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
     found = np.empty(len(scores))
     for at, tp, fp in curves.counts(positive, scores):
         found[at] = curves.average_precision(tp, fp)
-    return np.where(np.isnan(scores).any(axis=1), np.nan, found)
+    undefined = np.isnan(scores)
+    if undefined.any():
+        found[undefined.any(axis=1)] = np.nan
+    return found
 
 
 def precision_recall_curve(labels01: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

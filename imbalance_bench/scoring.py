@@ -275,12 +275,25 @@ def few_classes(record: Mapping[str, Any] | None) -> str:
 def selection_score(labels: np.ndarray, log_probs: np.ndarray, kind: str) -> float:
     """The score that chooses the best epoch on validation, higher is better: average precision of the positive class,
     its mean over classes for more than two, minus the mean squared error of a regression."""
+    return float(selection_scores(labels[None], log_probs[None], kind)[0])
+
+
+def selection_scores(labels: np.ndarray, log_probs: np.ndarray, kind: str) -> np.ndarray:
+    """``selection_score`` (R,) of R runs of n rows each: labels (R, n), log-probabilities (R, n, C)."""
+    runs, n, classes = log_probs.shape
     if kind == "regression":
-        return -float(np.mean((log_probs[:, 0] - labels) ** 2))
-    classes = log_probs.shape[1]
-    wanted = [1] if classes == 2 else [c for c in range(classes) if (labels == c).any()]
-    ranked = [metrics.average_precision(labels == c, metrics.ranking_scores(log_probs, c)) for c in wanted]
-    return float(np.mean(ranked))
+        return np.asarray(-np.mean((log_probs[..., 0] - labels) ** 2, axis=1))
+    if classes == 2:
+        return metrics.average_precisions(labels == 1, metrics.ranking_scores(log_probs, 1))
+    found, present = np.empty((runs, classes)), np.empty((runs, classes), bool)
+    some = max(AT_ONCE // (runs * n), 1)
+    for first in range(0, classes, some):
+        mine = range(first, min(first + some, classes))
+        positive = labels[:, None] == np.array(mine)[:, None]
+        ranked = np.stack([metrics.ranking_scores(log_probs, c) for c in mine], axis=1)
+        of_mine = metrics.average_precisions(positive.reshape(-1, n), ranked.reshape(-1, n))
+        found[:, mine], present[:, mine] = of_mine.reshape(runs, -1), positive.any(axis=2)
+    return np.array([np.mean(of_run[has_rows]) for of_run, has_rows in zip(found, present)])
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:

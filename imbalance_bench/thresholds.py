@@ -248,7 +248,9 @@ class Entering:
 
 
 def _from_0(cumulative: np.ndarray) -> np.ndarray:
-    return np.pad(cumulative, ((0, 0), (1, 0)))
+    found = np.zeros((len(cumulative), cumulative.shape[1] + 1), cumulative.dtype)
+    found[:, 1:] = cumulative
+    return found
 
 
 def _worth(

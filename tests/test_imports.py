@@ -40,7 +40,7 @@ MAY = {
         "arguments conf_files devices errors locks models options plugins pretrained progress registry rounding seeds"
     ),
     "backbones": "data errors options pretrained registry",
-    "engine": "checkpoints config data devices errors metrics models progress scoring seeds",
+    "engine": "alike checkpoints config data devices errors metrics models progress scoring seeds",
     "slices": "data engine errors",
     "trackers": "data errors locks options progress registry",
     "presets": "conf_files config errors identity plugins registry",

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from imbalance_bench import metrics, scoring
+from imbalance_bench.alike import alike
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.stack import Stack, lengths, stored
 
@@ -15,8 +16,8 @@ TOGETHER = 1 << 22  # numbers of all validation parts that are copied to be look
 
 
 class OnHost:
-    """One run after the other, by ``scoring.selection_score``. Networks with derivatives by hand, small beside what a
-    call costs, are asked for the outputs of all runs at once."""
+    """By ``scoring.selection_score``, one run after the other. Networks with derivatives by hand, small beside what a
+    call costs, are asked for the outputs of all runs at once, and runs of equally many rows are scored at once."""
 
     def __init__(self, stack: Stack, tasks: Sequence[Task]) -> None:
         self.stack, self.tasks = stack, tasks
@@ -33,18 +34,25 @@ class OnHost:
         if self.filled is not None and self.filled.shape[1]:
             chunk = self.stack.rows_at_once(self.filled[0])
             of_all = self.stack.evaluate(self.stack.flat.detach(), self.filled.split(chunk, 1))
+            for n, places in alike(len(self.tasks[r].valid) for r in runs):
+                some = [runs[place] for place in places]
+                if n:
+                    scores[some] = self._scored(some, of_all[some, :n])
+            return scores
         for r in runs:
-            task = self.tasks[r]
-            if not len(task.valid):
-                continue
-            if self.filled is None:
-                outputs = self.stack.predict(self.stack.flat[r].detach(), self.inputs[r]).double()
-            else:
-                outputs = of_all[r, : len(task.valid)].double()
-            if task.kind == "classification":
-                outputs = outputs.log_softmax(-1)
-            scores[r] = scoring.selection_score(task.valid.y, outputs.cpu().numpy(), task.kind)
+            if len(self.tasks[r].valid):
+                outputs = self.stack.predict(self.stack.flat[r].detach(), self.inputs[r])
+                scores[r] = self._scored([r], outputs[None])[0]
         return scores
+
+    def _scored(self, runs: Sequence[int], outputs: torch.Tensor) -> np.ndarray:
+        """(k,) of runs with as many rows each: outputs (k, n, C)."""
+        tasks = [self.tasks[r] for r in runs]
+        outputs = outputs.double()
+        if tasks[0].kind == "classification":
+            outputs = outputs.log_softmax(-1)
+        labels = np.stack([task.valid.y for task in tasks])
+        return scoring.selection_scores(labels, outputs.cpu().numpy(), tasks[0].kind)
 
 
 class OnDevice:
