@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PAPER ?= explicit_gradient
 TABLE ?= 2
+FIGURE ?=
+ARGS ?=
 DEMO := outputs/demo
 export OMP_NUM_THREADS ?= 1
 
@@ -54,9 +56,21 @@ bench-gpu: setup  ## the same on a GPU, in at most 8 minutes; its numbers go to 
 report: setup  ## every table and figure of PAPER from the records there are
 	@$(BIN)/python scripts/report.py --paper $(PAPER) --all
 
-reproduce: setup  ## run TABLE of PAPER (what is done is skipped) and print it
-	@$(BIN)/python scripts/train.py -m +paper=$(PAPER)/table$(TABLE)
-	@$(BIN)/python scripts/report.py --paper $(PAPER) --table $(TABLE)
+# A number or a preset's name: TABLE=2, FIGURE=convergence. ARGS are overrides, as train.py takes them; the report's words
+# for those of folders are others.
+KIND := $(if $(FIGURE),figure,table)
+ASKED := $(or $(FIGURE),$(TABLE))
+PRESET := $(if $(wildcard conf/paper/$(PAPER)/$(KIND)$(ASKED).yaml),$(KIND)$(ASKED),$(ASKED))
+NARROWED = $(patsubst paths.outputs=%,--outputs=%,$(patsubst paths.data=%,--data=%,$(ARGS)))
+
+reproduce: setup  ## run TABLE= (or FIGURE=) of PAPER= (what is done is skipped) and print it; ARGS="dataset=oil ..." narrows it
+	@failed=; \
+	$(BIN)/python scripts/train.py -m +paper=$(PAPER)/$(PRESET) $(ARGS) || failed="$$failed train.py"; \
+	$(BIN)/python scripts/report.py --paper $(PAPER) --$(KIND) $(PRESET) $(NARROWED) || failed="$$failed report.py"; \
+	if [ -n "$$failed" ]; then \
+		$(BIN)/python scripts/status.py --failed +paper=$(PAPER)/$(PRESET) $(filter-out --data=%,$(NARROWED)) >&2; \
+		echo "failed:$$failed; what is above was made of the cells that are done" >&2; exit 1; \
+	fi
 
 clean:  ## remove the environment (runs and tables stay)
 	rm -rf .venv
