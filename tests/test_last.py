@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn import datasets
 
 from imbalance_bench.data import last
 from imbalance_bench.data.base import Dataset, Source
 from imbalance_bench.data.encode import ArrayEncoder
-from imbalance_bench.data.sources.sklearn import SklearnSource
+from imbalance_bench.data.sources.sklearn import HELD, SklearnSource, held
 from imbalance_bench.data.sources.subset import SubsetSource
 
 
@@ -99,3 +100,12 @@ def test_built_in_sets_are_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(last, "_last", {})
     wine = SklearnSource("wine", None, "none")
     assert load(wine, tmp_path).x is load(wine, tmp_path).x
+
+
+@pytest.mark.parametrize("name", HELD)
+def test_built_in_sets_are_those_of_scikit_learn(name):
+    theirs = getattr(datasets, f"load_{name}")()
+    x, y, names = held(name)
+    assert names == [str(name) for name in theirs.target_names] and x.strides == theirs.data.strides
+    np.testing.assert_array_equal(x, theirs.data)
+    np.testing.assert_array_equal(y, theirs.target)
