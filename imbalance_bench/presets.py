@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from imbalance_bench.conf_files import CONF, ConfFiles, hydra_started
-from imbalance_bench.config import labels_of, plain_of
+from imbalance_bench.conf_files import CONF, ConfFiles, content_of, hydra_started
+from imbalance_bench.config import label_of, labels_of, plain_of
 from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.identity import cell_id
 from imbalance_bench.plugins import import_plugins
+from imbalance_bench.registry import GROUPS
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -62,6 +63,40 @@ def title_of(paper: str, own: Path | None = None) -> str:
     """Explicit Gradient, DOS: what the titles of a paper's tables begin with."""
     titles = [node["title"] for _, node in sorted(_nodes(paper, own).items()) if "table" in node and "title" in node]
     return str(titles[0]).partition(",")[0] if titles else paper
+
+
+def node_of(paper: str, name: str, own: Path | None = None) -> dict[str, Any]:
+    """The ``paper:`` node of a preset, ``cells`` too, read off its files: composing the grid takes seconds."""
+    if own and (own / "paper" / paper / f"{name}.yaml").is_file():
+        return dict(_nodes(paper, own)[name])
+    return dict(content_of("paper", f"{paper}/{name}")["paper"])
+
+
+def labels_named(paper: str, name: str, own: Path | None = None) -> dict[str, set[str]]:
+    """Axis → the labels that a preset's cells have on it, as its files say: of its blocks or, where they name none, of
+    its defaults; an axis that neither names is left out."""
+    found = {
+        group: {label_of(o.partition("=")[2]) for block in _blocks(node_of(paper, name, own).get("cells")) for o in
+                block.get(group, [])}
+        for group in GROUPS
+    }  # fmt: skip
+    chosen = _chosen(f"{paper}/{name}", own)
+    return {g: labels or {label_of(chosen[g])} for g, labels in found.items() if labels or g in chosen}
+
+
+def _chosen(option: str, own: Path | None) -> dict[str, str]:
+    """Group → the option that the defaults of a preset choose, or those of what it is based on."""
+    import yaml
+
+    path = next((p for place in reversed(_places(own)) if (p := place / f"{option}.yaml").is_file()), None)
+    entries = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("defaults", []) if path else []
+    found: dict[str, str] = {}
+    for entry in entries:
+        if isinstance(entry, dict):
+            found |= {key.split()[-1].strip("/"): str(value) for key, value in entry.items()}
+        elif not entry.startswith(("_", "/")):
+            found |= _chosen(entry, own)
+    return found
 
 
 def _places(own: Path | None) -> list[Path]:
@@ -214,8 +249,6 @@ def _listed(key: str, overrides: Iterable[str]) -> str:
 
 def labels_in(cfg: Any) -> dict[str, str]:
     """The options chosen in a composed configuration, whatever else is wrong with it."""
-    from imbalance_bench.registry import GROUPS
-
     nodes = {group: cfg.get(group) for group in GROUPS}
     return {
         g: str(node.get("label", "?") if isinstance(node, (dict, DictConfig)) else node) for g, node in nodes.items()

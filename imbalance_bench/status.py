@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from imbalance_bench import progress
@@ -30,6 +31,7 @@ damaged, outdated, and stale (done by code that has changed since).
   status.py +paper=miso/table3 dataset=sms_spam  of a preset, as train.py -m takes it: what is missing, too
   status.py --failed method=dos*                 reasons, and the last lines of each traceback
   status.py --watch                              again and again until nothing runs
+  status.py --papers                             how much of what the papers print is run, and how near it is
 """
 
 
@@ -158,12 +160,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--failed", action="store_true", help="list what failed, with the end of each traceback")
     parser.add_argument("--json", action="store_true", help="all of it, for programs")
     parser.add_argument("--watch", action="store_true", help=f"every {EVERY:g} s, until nothing runs")
+    parser.add_argument("--papers", action="store_true", help="a row a paper, from the tables that are stored")
     parser.add_argument("--config-dir", metavar="FOLDER", help="presets of your own, as for train.py")
     parser.add_argument("wanted", nargs="*", help="ids, filters such as method=smote,ada* dataset=ecoli, +paper=...")
     arguments = parser.parse_intermixed_args(argv)
     if arguments.watch and arguments.json:
         parser.error("--watch shows a page, and --json is for programs: choose one")
+    if arguments.papers and (
+        arguments.watch or arguments.json or arguments.failed or arguments.all or arguments.wanted
+    ):
+        parser.error("--papers stands alone, but for --outputs")
     try:
+        if arguments.papers:
+            from imbalance_bench.report.pages.coverage import EXPLAINED, papers_table
+
+            Store.named(arguments.outputs)
+            print(papers_table(Path(arguments.outputs)), EXPLAINED, sep="\n")
+            return 0
         index = Index(Store.named(arguments.outputs))
         own = own_folder(arguments.config_dir)
         while True:

@@ -59,9 +59,9 @@ MAY = {
     ),
     "report": (
         "arguments calibration conf_files config data errors identity index metrics options origin presets registry "
-        "scoring select store"
+        "scoring select store thresholds"
     ),
-    "status": "arguments conf_files errors index presets progress select store",
+    "status": "arguments conf_files errors index presets progress report select store",
     "sweep": "conf_files config errors interrupts presets progress reference registry cells store tally",
     "search": (
         "arguments conf_files config errors identity locks options presets registry report cells store tally"
@@ -88,7 +88,8 @@ REPORT = {
     "request": "arguments records sheet writing",
     "own": "arguments figures records request sheet sheets writing",
     "paper": "figures published records request sheet sheets writing",
-    "cli": "arguments own paper records request",
+    "pages": "arguments own paper published records request sheet sheets style",
+    "cli": "arguments own pages paper records request",
 }  # fmt: skip
 FLOORS = 9  # with scripts/ on top
 

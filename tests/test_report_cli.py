@@ -142,7 +142,7 @@ def test_summary_prints_and_writes(capsys, outputs):
         (["--paper", "explicit_gradient", "--table", "22"], "unknown --table 22 of explicit_gradient: did you mean"),
         (["--paper", "setconv", "--table", "3"], "table3 of setconv is drawn as a figure: --figure table3"),
         (["--paper", "explicit_gradient", "--figure", "convergense"], "did you mean convergence?"),
-        (["--table", "2"], "--table and --all need --paper"),
+        (["--table", "2"], "--table needs --paper"),
         (["--paper", "explicit_gradient", "dataset=ecoli"], "say which by --table or --figure"),
         (["--paper", "explicit_gradient", "--table", "1"], "train.py -m +paper=explicit_gradient/table1"),
         (["--paper", "explicit_gradient", "--table", "2", "method=smotte"], "did you mean smote"),

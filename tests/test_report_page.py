@@ -14,7 +14,7 @@ from imbalance_bench.report.writing.page import page, rendered
 from imbalance_bench.store import Store
 from tests.records import cell, write
 
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "link", "input"}
 
 
 class Reader(HTMLParser):

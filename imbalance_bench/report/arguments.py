@@ -42,6 +42,7 @@ Tables, figures and pages from the records under outputs/runs; nothing is traine
                                                   stores a part of it, table2,dataset=ecoli, beside the whole
   report.py --paper explicit_gradient --figure 3  draws a figure (PNG and SVG)
   report.py --paper explicit_gradient --all       writes all of it, and one page that holds it
+  report.py --all                                 writes outputs/report/index.html: all papers and runs, a page a cell
   report.py --from outputs/records/mine.parquet   ... of what scripts/collect.py collected, without run folders
 """
 
@@ -56,7 +57,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="KIND",
         help=f"of any records: {', '.join(KINDS)}; with --paper: a number, or the name of a preset (convergence)",
     )
-    what.add_argument("--all", action="store_true", help="write every table, figure and the page of the paper")
+    what.add_argument(
+        "--all",
+        action="store_true",
+        help="write every table, figure and the page of the paper; without --paper, outputs/report/index.html: all "
+        "papers, the records chosen, and a page for each of their cells",
+    )
     made.add_argument("--format", choices=FORMATS, help="md on the terminal; md, csv and tex with --write")
     made.add_argument(
         "--readout", "--iterate", help="last, best, knn, lr or post_<rows> (default: the preset's own, which is last)"
@@ -154,8 +160,8 @@ def check(options: argparse.Namespace) -> None:
         raise BenchError("--plain is of tables: leave out --all and --figure")
     chooses = "--advise" if options.advise else "--tuned"
     if options.advise or options.tuned:
-        if options.figure:
-            raise BenchError(f"{chooses} is a table: leave out --figure")
+        if options.figure or (options.all and not options.paper):
+            raise BenchError(f"{chooses} is a table: leave out {'--figure' if options.figure else '--all'}")
         if options.paper:
             raise BenchError(f"{chooses} is over all records: leave out --paper, and say which by dataset=...")
         if "--group" in said:
@@ -173,8 +179,8 @@ def check(options: argparse.Namespace) -> None:
         if placed.count(axis) > 1:
             other = "--columns" if axis in listed(options.rows) else "--rows"
             raise BenchError(f"{axis} is both down and across: say what is across by {other}")
-    if not options.paper and (options.table or options.all):
-        raise BenchError(f"--table and --all need --paper: {suggestion('', papers())}")
+    if not options.paper and options.table:
+        raise BenchError(f"--table needs --paper: {suggestion('', papers())}")
     if options.figure and options.per_class:
         raise BenchError("--per-class is a table: leave out --figure, or say which class by --group")
     if not options.paper and options.figure and options.figure not in KINDS:

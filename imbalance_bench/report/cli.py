@@ -21,6 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         request = Request(options)
         if options.paper:
             PaperReport(request).report()
+        elif options.all:
+            from imbalance_bench.report.pages.index import write_pages
+
+            print(write_pages(request))
         else:
             own(request)
     except NothingRun as error:

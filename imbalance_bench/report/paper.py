@@ -47,12 +47,12 @@ class PaperReport:
             self.request.write(options.paper, [], [drawing])
             return
         if options.table:
-            sheets = [self._table(chosen(options.paper, "table", options.table, self.own), options.readout)]
+            sheets = [self.table(chosen(options.paper, "table", options.table, self.own), options.readout)]
         elif options.overrides:
             raise BenchError(f"{' '.join(options.overrides)} narrows one grid: say which by --table or --figure")
         else:
             sheets = self._tables(options.readout)
-            sheets = self._claims() + sheets
+            sheets = self.claims() + sheets
         if options.all:
             self._everything(sheets)
         elif options.write:
@@ -86,7 +86,8 @@ class PaperReport:
             self._presets[name] = load_preset(self.options.paper, name, self.options.overrides, self.own)
         return self._presets[name]
 
-    def _table(self, name: str, readout: str | None) -> Sheet:
+    def table(self, name: str, readout: str | None) -> Sheet:
+        """A table's preset from records. Raises NothingRun where there is none."""
         from imbalance_bench.report.sheets.examples import examples
         from imbalance_bench.report.sheets.tables import table
 
@@ -97,7 +98,7 @@ class PaperReport:
 
     def _tables(self, readout: str | None) -> list[Sheet]:
         names = presets(self.options.paper, "table", self.own)
-        sheets = _those_run(lambda name: self._table(name, readout), names)
+        sheets = _those_run(lambda name: self.table(name, readout), names)
         if not sheets:
             raise NothingRun(self.options.paper, names[0])
         return sheets
@@ -108,7 +109,7 @@ class PaperReport:
         readout = self.options.readout
         return figure(self._preset(name), self.request.store, readout, self._command("figure", name, readout))
 
-    def _claims(self) -> list[Sheet]:
+    def claims(self) -> list[Sheet]:
         """The paper's claims, tested on the cells of its tables, or of the presets that claims.yaml names; none where
         none are declared."""
         from imbalance_bench.report.records.records import cell_states, code_notes, damage_notes, done

@@ -19,7 +19,8 @@ class Item:
     """One printed cell: ``text`` is ours; ``aside`` is the paper's value and the difference, set small beside it.
 
     For pages, which sort, colour and link: ``value``: what ``text`` is rounded from; ``spreads``: the difference to the
-    paper's value in spreads (``scores.Score.spreads``); ``cell``: the id of the cell of one's own that it is of.
+    paper's value in spreads (``scores.Score.spreads``); ``cell``: the id of the cell that it is of, or #<id> of a part
+    of the page.
     """
 
     text: str

@@ -173,8 +173,15 @@ def read(paper: str, table: str) -> list[dict[str, Any]]:
     papers = [p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("_")]
     if paper not in papers:
         raise BenchError(f"no published numbers of paper {paper!r}: {suggestion(paper, papers)}")
-    known = [p.name.removesuffix(".csv") for p in (folder / paper).iterdir() if p.name.endswith(".csv")]
+    known = tables(paper)
     if table not in known:
         raise BenchError(f"no published table {table!r} of paper {paper!r}: {suggestion(table, known)}")
     with (folder / paper / f"{table}.csv").open(encoding="utf-8") as file:  # type: ignore[call-arg]
         return list(csv.DictReader(file))
+
+
+def tables(paper: str) -> list[str]:
+    """The files of a paper."""
+    folder = resources.files("imbalance_bench.report.published") / paper
+    names = (path.name for path in folder.iterdir()) if folder.is_dir() else iter(())
+    return sorted(name.removesuffix(".csv") for name in names if name.endswith(".csv"))

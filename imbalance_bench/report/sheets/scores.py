@@ -88,8 +88,8 @@ class Score:
     @property
     def spreads(self) -> float | None:
         """The difference to the paper's value in units of the standard deviation that it prints or, where it prints
-        none, of ours over runs; None without either."""
-        spread = float(self.published_sd) if self.published_sd else self.sd
+        none or 0.00, of ours over runs; None without either."""
+        spread = float(self.published_sd or 0) or self.sd
         return self.difference / spread if self.difference is not None and spread else None
 
 

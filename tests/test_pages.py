@@ -1,0 +1,252 @@
+"""The pages that explore: whole, escaped, linked, small, and the same numbers as the tables."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imbalance_bench.presets import node_of, presets
+from imbalance_bench.report.cli import main
+from imbalance_bench.report.pages import index
+from imbalance_bench.report.pages.cells import HELD, cell_page
+from imbalance_bench.report.pages.charts import HEIGHT, WIDTH, Line, chart, ticks
+from imbalance_bench.report.pages.committed import stored
+from imbalance_bench.report.pages.coverage import Coverage, papers_table, printed_items, within
+from imbalance_bench.report.pages.html import Grid, shade, td
+from imbalance_bench.report.sheets.scores import Score
+from imbalance_bench.scoring import score_predictions, to_csv
+from imbalance_bench.store import Store
+from tests.records import cell, decline, write
+from tests.test_report_page import Reader
+
+ROOT = Path(__file__).parents[1]
+NASTY = "</script><img src=x onerror=alert(1)>"
+
+
+def scored(outputs, made, classes=2, rows=60, seed=0, names=("no", "yes")):
+    """A cell with predictions, validation rows and the numbers of scoring.py; two runs."""
+    draw = np.random.default_rng(seed)
+    arrays = {}
+    for prefix in ("", "valid_"):
+        labels = np.tile(np.r_[np.zeros(rows - 4 * classes, int), np.repeat(np.arange(classes), 4)], 2)
+        logits = draw.normal(size=(len(labels), classes)) + 1.5 * np.eye(classes)[labels] * draw.random(
+            (len(labels), 1)
+        )
+        scores = (logits - np.log(np.exp(logits).sum(1, keepdims=True))).astype(np.float32)
+        arrays |= {f"{prefix}run": np.repeat([0, 1], rows).astype(np.int32), f"{prefix}label": labels}
+        arrays[f"{prefix}scores_last"] = scores
+    group = "positive" if classes == 2 else "macro"
+    history = [{"run": r, "epoch": e, "train_loss": 1 / e, "valid_score": e / 9} for r in (0, 1) for e in (1, 2, 3)]
+    data = {"classes": classes, "class_names": list(names)}
+    folder = write(
+        outputs, made, [0.5, 0.6], class_group=group, valid=[0.4, 0.5], arrays=arrays, history=history, data=data
+    )
+    found = score_predictions(arrays, [(0, 0), (1, 0)], list(names), "classification", [[1], [1]])
+    (folder / "metrics.csv").write_text(to_csv(found))
+    return folder
+
+
+def write_all(place, *words):
+    """``report.py --all`` of one's own runs: making the pages of the papers takes a second, and one test does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index, "all_papers", lambda request, run: [])
+        return main(["--all", "--outputs", str(place), *words])
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    place = tmp_path_factory.mktemp("outputs")
+    scored(place, cell("smote", "mine"))
+    scored(place, cell("focal", "mine"), seed=1)
+    scored(place, cell("focal", "several"), classes=3, names=("a", "b", NASTY))
+    scored(place, cell(NASTY, "other<b>"), seed=2)
+    decline(place, cell("mesa", "several"), "two classes only")
+    assert write_all(place) == 0
+    return place
+
+
+def pages(outputs):
+    return [outputs / "report" / "index.html", *sorted((outputs / "report" / "cells").glob("*.html"))]
+
+
+def test_each_page_is_whole_and_leads_somewhere(outputs):
+    found = pages(outputs)
+    assert len(found) == 1 + 5
+    for path in found:
+        text = path.read_text()
+        reader = Reader(text)
+        assert len(reader.ids) == len(set(reader.ids)), path
+        for link in reader.loads:
+            if link.startswith("#"):
+                assert link[1:] in reader.ids, (path, link)
+            elif not link.startswith("data:"):
+                file, _, part = link.partition("#")
+                assert (path.parent / file).is_file(), (path, link)
+                assert not part or part in Reader((path.parent / file).read_text()).ids
+        assert not re.search(r"(src|href)=\"?(https?:)?//|@import|url\(", text)
+        assert "default-src 'none'" in text
+
+
+def test_labels_that_are_markup_are_text(outputs):
+    for path in pages(outputs):
+        text = path.read_text()
+        assert "<img src=x" not in text and "</script><img" not in text and "other<b>" not in text
+    (folder,) = (outputs / "runs" / "several" / "native" / "mlp" / "focal").iterdir()
+    assert data_of(outputs / "report" / "cells" / f"{folder.name}.html")["classes"] == ["a", "b", NASTY]
+
+
+def data_of(page):
+    found = re.search(r'<script type="application/json" id="predictions">(.*?)</script>', page.read_text(), re.S)
+    return json.loads(found[1])
+
+
+def test_a_page_holds_the_predictions_as_they_were_saved(outputs):
+    (folder,) = (outputs / "runs" / "mine" / "native" / "mlp" / "smote").iterdir()
+    data = data_of(outputs / "report" / "cells" / f"{folder.name}.html")
+    saved = np.load(folder / "predictions.npz")
+    scores = np.frombuffer(base64.b64decode(data["scores"]["last"]), "<f4").reshape(-1, 2)
+    assert (scores == saved["scores_last"]).all()
+    assert (np.frombuffer(base64.b64decode(data["labels"]), "<i4") == saved["label"]).all()
+    assert set(data["tuned"]["last"]) == {"f1", "g_mean", "balanced_accuracy", "cost"}
+
+
+def test_large_cells_hold_the_first_runs_that_fit(tmp_path, monkeypatch):
+    made = cell("smote", "mine")
+    scored(tmp_path, made)
+    record = Store(tmp_path).cell(made.labels, made.id).record()
+    for held, runs in ((HELD, ["run 0", "run 1"]), (4 * 2 * 60, ["run 0"]), (4 * 2 * 59, None)):
+        monkeypatch.setattr("imbalance_bench.report.pages.cells.HELD", held)
+        text = cell_page(record)
+        found = re.search(r'id="predictions">(.*?)</script>', text, re.S)
+        assert (json.loads(found[1])["names"] if found else None) == runs
+        assert ("larger than a page holds" in text) == (runs is None)
+
+
+def test_a_cell_says_what_is_missing(tmp_path):
+    made = cell("smote", "mine")
+    folder = scored(tmp_path, made)
+    (folder / "predictions.npz").unlink()
+    text = cell_page(Store(tmp_path).cell(made.labels, made.id).record())
+    assert "The run wrote no predictions.npz." in text and 'id="training"' in text
+    assert f"-cp {folder} -cn config cache=overwrite paths.outputs={tmp_path}" in text
+
+
+def test_more_cells_than_pages_are_said(tmp_path, monkeypatch, capsys):
+    for method in ("smote", "focal", "ldam"):
+        write(tmp_path, cell(method, "mine"), [0.5, 0.6])
+    monkeypatch.setattr(index, "PAGES", 2)
+    monkeypatch.setattr(index, "LISTED", 2)
+    assert write_all(tmp_path) == 0
+    assert "2 of 3 cells have a page" in capsys.readouterr().err
+    assert len(list((tmp_path / "report" / "cells").iterdir())) == 2
+    assert len(Reader((tmp_path / "report" / "index.html").read_text()).ids)
+    assert (tmp_path / "report" / "cells.csv").read_text().count("\n") == 2 + 3
+    assert write_all(tmp_path, "method=ldam") == 0
+    assert len(list((tmp_path / "report" / "cells").iterdir())) == 1
+
+
+def test_a_selection_of_nothing_is_an_error(outputs, capsys):
+    assert write_all(outputs, "method=smotte") == 1
+    assert "did you mean smote" in capsys.readouterr().err
+
+
+def test_a_stored_table_is_laid_out_as_its_preset_says(outputs_of_papers):
+    text = outputs_of_papers.read_text()
+    assert 'id="dos--table6"' in text and "As it was stored" in text
+    assert re.search(r'class="(near|off|far) (above|below)"', text)
+    assert "not run here" in text and "as the paper prints it" in text
+    assert len(text) < 4_000_000
+
+
+@pytest.fixture(scope="module")
+def outputs_of_papers(tmp_path_factory):
+    place = tmp_path_factory.mktemp("papers")
+    for name in ("tables", "figures"):
+        (place / name).symlink_to(ROOT / "outputs" / name)
+    assert main(["--all", "--outputs", str(place)]) == 0
+    return place / "report" / "index.html"
+
+
+def score_of(**more):
+    where = dict.fromkeys(("section", "ratio", "backbone", "protocol", "trainer", "class_group"), "")
+    said = {"method": "focal", "dataset": "oil", "metric": "f1", "iterate": "last", "state": "done", "reason": ""}
+    return Score(**(where | said | {"mean": 0.5, "sd": 0.1, "runs": 4, "of": 4, "id": "a"} | more))
+
+
+@pytest.mark.parametrize(
+    ("more", "spreads", "near"),
+    [
+        ({"published": "0.45", "published_sd": "0.10", "difference": 0.05}, 0.5, True),
+        ({"published": "0.30", "published_sd": "0.10", "difference": 0.2}, 2.0, False),
+        ({"published": "0.40", "published_sd": "", "difference": 0.1, "sd": 0.2}, 0.5, True),
+        ({"published": "0.49", "published_sd": "0.00", "difference": 0.012, "sd": 0.001}, 12.0, False),
+        ({"published": "0.5", "published_sd": "", "difference": 0.04, "sd": None}, None, True),
+        ({"published": "0.5", "published_sd": "", "difference": 0.06, "sd": None}, None, False),
+    ],
+)
+def test_a_difference_is_counted_in_spreads(more, spreads, near):
+    score = score_of(**more)
+    assert score.spreads == (None if spreads is None else pytest.approx(spreads))
+    assert within(score) is near
+
+
+def test_coverage_counts_numbers_and_their_direction():
+    scores = [
+        score_of(id="a", published="0.4", published_sd="0.2", difference=0.1),
+        score_of(id="b", published="0.9", published_sd="0.1", difference=-0.4),
+        score_of(id="c", published="0.9", mean=None, state="not run"),
+        score_of(id="d", published="0.9", stand_in=True),
+    ]
+    assert Coverage.of(scores) == Coverage(4, 3, 3, 2, 1, 1, 1, pytest.approx(-1.75))
+
+
+def test_every_preset_that_is_named_exists_and_every_number_has_one():
+    items = printed_items()
+    assert len({(item.paper, item.item) for item in items}) == len(items)
+    for paper in {item.paper for item in items}:
+        named = [name for item in items if item.paper == paper for name in item.presets]
+        assert set(named) <= set(presets(paper)) and len(named) == len(set(named))
+        assert all(node_of(paper, name)["title"] for name in presets(paper))
+
+
+def test_the_readme_says_how_much_is_covered():
+    assert papers_table(ROOT / "outputs") in (ROOT / "README.md").read_text()
+
+
+def test_stored_tables_read_back():
+    for path in sorted((ROOT / "outputs" / "tables").glob("*/table*.csv")):
+        file = stored(path)
+        assert file.title and file.provenance[0].startswith("command: ") and file.rows
+        assert file.scores or "generated" in file.header, path
+
+
+def test_rows_begin_groups_and_fold_what_was_not_run():
+    grid = Grid(
+        ["ratio", "method", "f1"],
+        [
+            [td("a"), td("x"), td("0.5", 0.5)],
+            [td("a"), td("y"), td("not run [1]")],
+            [td("b"), td("x"), td("–")],
+            [td("b"), td("y"), td("not finished")],
+        ],
+        keys=2,
+    )
+    assert [row.starts for row in grid.lines] == [False, False, True, False]
+    assert [row.same for row in grid.lines] == [0, 1, 0, 1]
+    assert [row.unrun for row in grid.lines] == [False, True, False, True]
+    assert [shade(td("", spreads=s)) for s in (0.9, -1.5, 3.0)] == ["near above", "off below", "far above"]
+
+
+def test_a_line_goes_through_its_points():
+    drawn = chart("<t>", "x", "y", [Line(np.array([0.0, 1.0]), np.array([0.0, 1.0]))], (0, 1), (0, 1))
+    left, top, width, height = map(float, re.search(r'data-plot="([^"]+)"', drawn)[1].split())
+    assert f'd="M{left:.1f} {top + height:.1f}L{left + width:.1f} {top:.1f}"' in drawn
+    assert left + width < WIDTH and top + height < HEIGHT and "&lt;t&gt;" in drawn
+    assert chart("t", "x", "y", [Line(np.array([0.0]), np.array([np.nan]))]) == ""
+    assert [text for _, text in ticks(0.0, 1.0)] == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
+    assert len(re.findall("L", chart("t", "x", "y", [Line(np.arange(5000.0), np.arange(5000.0) % 7)]))) < 250
