@@ -8,11 +8,13 @@ from dataclasses import replace
 
 import pytest
 
+from imbalance_bench.errors import BenchError
 from imbalance_bench.report import own
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.records.selection import Asked, selection
 from imbalance_bench.report.sheets.summary import summaries
 from imbalance_bench.store import Store
+from tests.latex import check_latex
 from tests.records import cell, decline, write
 
 CLASSES = ("<b>no</b>", "10% of $x_1 & {y}")
@@ -128,6 +130,16 @@ def test_every_format_takes_class_names_that_are_markup(capsys, outputs, form, s
         "html": "&lt;b&gt;no&lt;/b&gt;",
     }  # fmt: skip
     assert shown[form] in out
+    if form == "tex":
+        check_latex(out)
+
+
+def test_what_was_trained_on_other_rows_is_not_mixed_whichever_way_the_table_lies(tmp_path):
+    write(tmp_path, cell("smote"), [0.5], subset="aaaa")
+    write(tmp_path, cell("focal"), [0.5], subset="bbbb")
+    for rows, columns in (("dataset", "method"), ("method", "dataset"), ("backbone", "method")):
+        with pytest.raises(BenchError, match="one table would mix two training sets of fold 0"):
+            selection(Store(tmp_path), [], Asked(rows=(rows,), columns=(columns,)))
 
 
 def test_the_command_of_a_table_is_the_one_that_makes_it(capsys, outputs):

@@ -166,6 +166,14 @@ def test_nemenyi_agrees_with_the_critical_difference():
     assert statistics.critical_difference(4, 14, alpha) == pytest.approx(gap)
 
 
+def test_nemenyi_is_that_of_scikit_posthocs():
+    from scikit_posthocs import posthoc_nemenyi_friedman
+
+    for scores in (DEMSAR, printed_auc_pr(2)):
+        theirs = posthoc_nemenyi_friedman(scores.round(9).to_numpy()).to_numpy()
+        np.testing.assert_allclose(statistics.nemenyi(scores).to_numpy(), theirs, atol=1e-6)
+
+
 def test_wilcoxon_is_scipys_and_holm_adjusts():
     result = statistics.wilcoxon_holm(DEMSAR, "C4.5")
     for method, p in result.p.items():

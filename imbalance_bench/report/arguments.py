@@ -134,17 +134,8 @@ def metrics_of(options: argparse.Namespace) -> list[str | None]:
     return [*listed(options.metric)] or [None]
 
 
-OF_TABLES = (
-    "metric",
-    "group",
-    "per_class",
-    "part",
-    "rows",
-    "columns",
-    "test",
-    "versus",
-    "rope",
-)  # words about what a summary shows
+# Words about what is shown of any records.
+OF_TABLES = ("metric", "group", "per_class", "part", "rows", "columns", "test", "versus", "rope")
 
 
 def check(options: argparse.Namespace) -> None:

@@ -128,14 +128,19 @@ def critical_difference(methods: int, cells: int, alpha: float = 0.05) -> float:
 
 
 def nemenyi(scores: pd.DataFrame) -> pd.DataFrame:
-    """Nemenyi's p-values of all pairs of methods after Friedman's test, methods × methods."""
-    from scikit_posthocs import posthoc_nemenyi_friedman
+    """Nemenyi's p-values of all pairs of methods after Friedman's test, methods × methods: of the difference of two
+    mean ranks in units of √(k (k + 1) / 12n), by the studentized range of k methods."""
+    import pandas as pd
+    from scipy import stats
 
-    complete = scores.dropna().round(DECIMALS)
-    # as a bare array: labelled input is melted and may be sorted by label
-    p = posthoc_nemenyi_friedman(complete.to_numpy())
-    p.index = p.columns = complete.columns
-    return p
+    table = ranks(scores)
+    n, k = table.shape
+    mean = table.mean().to_numpy()
+    gaps = np.abs(mean[:, None] - mean) / np.sqrt(k * (k + 1) / (12 * n)) if n else np.full((k, k), np.nan)
+    rows, columns = np.triu_indices(k, 1)
+    p = np.eye(k)
+    p[rows, columns] = p[columns, rows] = stats.studentized_range.sf(gaps[rows, columns], k, np.inf)
+    return pd.DataFrame(p, index=table.columns, columns=table.columns)
 
 
 def wilcoxon_holm(scores: pd.DataFrame, reference: str) -> pd.DataFrame:

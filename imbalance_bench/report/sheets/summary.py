@@ -168,10 +168,10 @@ def cells_of(found: Selection) -> list[Cell]:
             row, column = (tuple(named[axis] for axis in axes) for axes in (asked.rows, asked.columns))
             options = {axis: names[axis] for axis in asked.placed if axis not in (*LABELS, *OF_NUMBERS)}
             cells.append(Cell(score, places[i].setting, row, column, found.unit_of(i), found.candidate_of(i), options))
-    first = {key: i for i, key in reversed(list(enumerate(c.score.metric + c.score.class_group for c in cells)))}
+    given = list(dict.fromkeys((c.score.metric, c.score.class_group) for c in cells))
     cells.sort(key=lambda c: (natural(c.score.section), *map(natural, (c.unit, c.candidate))))
     if set(OF_NUMBERS) & set(asked.placed):  # as asked for, not as they are spelled
-        cells.sort(key=lambda c: first[c.score.metric + c.score.class_group])
+        cells.sort(key=lambda c: given.index((c.score.metric, c.score.class_group)))
     data = {c.score.id: found.data_of(c.score.id) for c in cells}
     best = mark_best(
         [c.score for c in cells],
