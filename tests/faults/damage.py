@@ -17,7 +17,7 @@ from pathlib import Path
 
 from imbalance_bench.data.fetch import fetch_file
 from imbalance_bench.errors import BenchError
-from tests.faults.scenarios import KEPT
+from tests.faults.scenarios import KEPT, LONG
 from tests.faults.sweeps import Row, Sweep, World
 
 
@@ -83,14 +83,13 @@ def repaired(sweep: Sweep, path: Path) -> str:
 
 def while_it_trains(world: World) -> None:
     """Files that a running or killed cell has beside it."""
-    long = ["trainer.epochs=1500", "method=cross_entropy", *KEPT]
-    whole = world.sweep(Row(""), long)
+    whole = world.sweep(Row(""), LONG)
     whole.train()
     row = world.row("damaged checkpoint")
     for damage in KINDS:
         for pick in ("checkpoint.json", "*.safetensors"):
-            sweep = world.sweep(row, long)
-            sweep.train(fault=["kill_after", 5.0, True])
+            sweep = world.sweep(row, LONG)
+            sweep.train(KEPT, fault=["kill_at", str(sweep.folder), 50, "/checkpoint/"])
             for path in sweep.runs.runs.rglob(f"checkpoint/{pick}"):
                 path.write_bytes(damage(path.read_bytes()))
             done = sweep.finish(whole.records())
@@ -98,8 +97,8 @@ def while_it_trains(world: World) -> None:
             row.led_to["named, set aside, trained anew" if aside else "none was there yet"] += 1
     row = world.row("damaged progress.json, lock, leftovers")
     for damage in KINDS:
-        sweep = world.sweep(row, long)
-        sweep.train(fault=["kill_after", 4.0, True])
+        sweep = world.sweep(row, LONG)
+        sweep.train(KEPT, fault=["kill_at", str(sweep.folder), 40, "/checkpoint/"])
         for cell in sweep.cells():
             (cell.path / "progress.json").write_bytes(damage(b'{"stage": "training", "done": 3}'))
             (cell.path / ".record.json.123").write_bytes(damage(b"{}"))

@@ -24,7 +24,8 @@ LAUNCHERS = {
     "submitit_local": ["hydra/launcher=submitit_local", "hydra.launcher.n_jobs=2", "hydra.launcher.cells_per_job=2"],
 }
 SLOW = {"submitit_local": 6.0}  # seconds that its jobs take to start, in which kills are spread too
-KEPT = ["checkpoint_minutes=1e-9"]  # a checkpoint after each turn
+LONG = ["trainer.epochs=2000", "method=cross_entropy", "checkpoint_minutes=0"]  # seconds, and checkpoints begin after 2
+KEPT = "checkpoint_minutes=1e-9"  # then one after each turn
 
 
 def killed(world: World, launcher: str, times: int) -> None:
@@ -62,14 +63,13 @@ def killed_at_changes(world: World, every: int = 1, at: Sequence[Any] = ()) -> N
 
 
 def killed_at_checkpoints(world: World, times: int) -> None:
-    """kill -9 of a cell of some seconds that keeps a checkpoint after each turn, and goes on from it."""
+    """kill -9 of a cell that keeps a checkpoint after each turn, while it writes one, and goes on from the last."""
     row, draw = world.row("kill -9, checkpoints"), random.Random(0)
-    long = ["trainer.epochs=1500", "method=cross_entropy", *KEPT]
-    whole = world.sweep(Row(""), long)
+    whole = world.sweep(Row(""), LONG)
     whole.train()
     for _ in range(times):
-        sweep = world.sweep(row, long)
-        sweep.train(fault=["kill_after", draw.uniform(3.0, 6.0), True])
+        sweep = world.sweep(row, LONG)
+        sweep.train(KEPT, fault=["kill_at", str(sweep.folder), draw.randrange(10, 200), "/checkpoint/"])
         sweep.finish(whole.records())
         (log,) = sweep.runs.runs.rglob("train.log")
         row.led_to["went on from a checkpoint" if "goes on from" in log.read_text() else "began anew"] += 1
