@@ -17,7 +17,7 @@ from imbalance_bench.report.pages.cells import HELD, cell_page
 from imbalance_bench.report.pages.charts import HEIGHT, WIDTH, Line, chart, ticks
 from imbalance_bench.report.pages.committed import stored
 from imbalance_bench.report.pages.coverage import Coverage, papers_table, printed_items, within
-from imbalance_bench.report.pages.html import Grid, shade, td
+from imbalance_bench.report.pages.html import Grid, shade, table, td
 from imbalance_bench.report.sheets.scores import Score
 from imbalance_bench.scoring import score_predictions, to_csv
 from imbalance_bench.store import Store
@@ -223,6 +223,20 @@ def test_stored_tables_read_back():
         file = stored(path)
         assert file.title and file.provenance[0].startswith("command: ") and file.rows
         assert file.scores or "generated" in file.header, path
+
+
+def test_a_table_is_escaped_and_marked():
+    item = td("0.512 ± 0.1", 0.5123456789, bold=True, aside="(<0.4>)", spreads=1.5, cell="abc")
+    grid = Grid(["<k>", "f1"], [[td("<a>"), item], [td('"q"'), td("0.5", 0.5, aside="(0.4)")]], prose=False)
+    text = table(grid, 'say "x"', "t", lambda cell: f"cells/{cell}.html")
+    Reader(text)
+    assert '<th scope="row" class="text k0">&lt;a&gt;</th>' in text and "&lt;k&gt;" in text
+    assert (
+        '<td class="off above" data-v="0.512346" title="+1.5 spreads"><a href="cells/abc.html"><b>0.512 ± 0.1</b></a>'
+        '<span class="aside">(&lt;0.4&gt;)</span></td>' in text
+    )
+    assert '<td>0.5<span class="aside">(0.4)</span></td>' in text
+    assert 'aria-label="say &quot;x&quot;"' in text and "not run" not in text
 
 
 def test_rows_begin_groups_and_fold_what_was_not_run():

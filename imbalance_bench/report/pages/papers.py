@@ -165,7 +165,7 @@ def _from_records(
 ) -> Sheet | None:
     """None where fewer than ``at_least`` records have labels of the preset, since composing its grid takes seconds, or
     none is one of its cells."""
-    if node.get("counted"):
+    if node.get("counted") or not run:
         return None  # counting reads the data sets: report.py --paper does, and stores the table
     named = labels_named(report.options.paper, name, report.own)
     axes = [(LABELS.index(axis), labels) for axis, labels in named.items()]
