@@ -72,6 +72,11 @@ def test_the_bootstrap_is_an_interval_of_the_mean():
     low, high = pairs.bootstrap(UNTIED)
     assert low < UNTIED.mean() < high and UNTIED.min() < low and high < UNTIED.max()
     assert pairs.bootstrap(UNTIED) == (low, high)  # the same each time
+    theirs = stats.bootstrap((UNTIED,), np.mean, n_resamples=9999, rng=np.random.default_rng(1)).confidence_interval
+    np.testing.assert_allclose((low, high), (theirs.low, theirs.high), atol=0.002)
+    skewed = np.exp(3 * UNTIED / 0.07)
+    theirs = stats.bootstrap((skewed,), np.mean, n_resamples=9999, rng=np.random.default_rng(1)).confidence_interval
+    np.testing.assert_allclose(pairs.bootstrap(skewed), (theirs.low, theirs.high), rtol=0.04)
     many = np.random.default_rng(1).normal(0.5, 1, 400)
     student = statistics.paired_difference(many, np.zeros(400))
     np.testing.assert_allclose(pairs.bootstrap(many), (student.low, student.high), atol=0.01)

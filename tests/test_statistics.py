@@ -189,6 +189,14 @@ def test_wilcoxon_of_few_sets_counts_the_signs_also_with_ties():
     assert statistics.wilcoxon_holm(scores, "a").loc["b", "p"] == pytest.approx(0.25)
 
 
+@pytest.mark.parametrize("n", [2, 3, 6])
+def test_wilcoxon_of_few_is_scipys_permutation_of_signs(n):
+    for values in (np.arange(n) + 0.5, np.array([1, -1, 2, -3, 0, 0])[:n], np.array([-2, 1, 1, 1, 1, 3])[:n]):
+        theirs = stats.wilcoxon(values, zero_method="zsplit", method=stats.PermutationMethod()).pvalue
+        assert statistics.signed_rank(values) == pytest.approx(theirs)
+    assert statistics.signed_rank(np.array([0.1])) == 1
+
+
 def test_wilcoxon_of_thirteen_sets_counts_every_sign():
     gains = np.repeat([1, 2, 3, 4, 5, 6, -7], [2, 2, 2, 2, 2, 2, 1]) / 100
     ranks = stats.rankdata(np.abs(gains))

@@ -10,6 +10,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -167,8 +168,19 @@ def signed_rank(difference: np.ndarray) -> float:
         return float("nan")
     if not difference.any():
         return 1.0
-    method = "auto" if len(difference) > 13 else stats.PermutationMethod()
-    return float(stats.wilcoxon(difference, zero_method="zsplit", method=method).pvalue)
+    if len(difference) > 13:
+        return float(stats.wilcoxon(difference, zero_method="zsplit").pvalue)
+    ranks = stats.rankdata(np.abs(difference))[difference != 0]
+    sums = _signs(len(ranks)) @ ranks
+    positive = ranks[difference[difference != 0] > 0].sum()
+    tails = [float((side >= -1e-9).mean()) for side in (sums - positive, positive - sums)]
+    return min(2 * min(tails), 1.0)
+
+
+@cache
+def _signs(n: int) -> np.ndarray:
+    """Every pattern (2ⁿ, n) of 0 and 1."""
+    return np.array(list(itertools.product((0.0, 1.0), repeat=n)))
 
 
 def holm(p: Sequence[float]) -> np.ndarray:

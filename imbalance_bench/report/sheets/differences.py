@@ -155,7 +155,8 @@ def _over_sets(found: Selection, section: str, head: Head, cells: Sequence[Cell]
     if name == "wilcoxon" and len(means.sets) < FEW:
         smallest = 2.0 ** (1 - len(means.sets))
         notes.append(f"Of {len(means.sets)} data sets Wilcoxon's p is {smallest:.2g} at least, before it is adjusted.")
-    ranked = _ranks_block(section, scores, ranks, None if test.versus or name == "bayes" else name, head)
+    alike = None if test.versus or name == "bayes" else found_pairs
+    ranked = _ranks_block(section, scores, ranks, alike, head)
     blocks, more = _with_pairs([ranked], section, found_pairs, head, name)
     return _Tested(blocks, [*notes, *more], [_line(pair, name, "data sets") for pair in found_pairs])
 
@@ -299,8 +300,12 @@ def _holm(compared: int) -> str:
     return f"p adjusted by Holm for {compared} {'pair' if compared == 1 else 'pairs'}"
 
 
-def _ranks_block(section: str, scores: pd.DataFrame, ranks: pd.Series, test: str | None, head: Head) -> Block:
-    """Mean ranks from the best, means, and the groups of those that the test does not tell apart."""
+def _ranks_block(
+    section: str, scores: pd.DataFrame, ranks: pd.Series, tested: Sequence[Pair] | None, head: Head
+) -> Block:
+    """Mean ranks from the best, means, and of all pairs ``tested`` the groups that the test does not tell apart."""
+    import pandas as pd
+
     order = [str(name) for name in ranks.sort_values(kind="stable").index]
     header = ["method", "mean rank", "mean"]
     rows = [
@@ -311,8 +316,10 @@ def _ranks_block(section: str, scores: pd.DataFrame, ranks: pd.Series, test: str
         ]
         for name in order
     ]
-    if test:
-        table = pairs.pairwise(scores, "nemenyi" if test == "nemenyi" else "wilcoxon")
+    if tested:
+        table = pd.DataFrame(1.0, order, order)
+        for pair in tested:
+            table.loc[pair.one, pair.other] = table.loc[pair.other, pair.one] = pair.p_adjusted
         groups = pairs.cliques(table, ranks, ALPHA)
         header.append("not told apart")
         for row, name in zip(rows, order):
