@@ -8,7 +8,7 @@ ARGS ?=
 DEMO := outputs/demo
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup demo test test-slow mutation lint docs bench bench-gpu report reproduce clean
+.PHONY: help setup demo test test-slow mutation lint docs bench bench-gpu report gallery reproduce clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,12 @@ bench-gpu: setup  ## the same on a GPU, in at most 8 minutes; its numbers go to 
 
 report: setup  ## every table and figure of PAPER from the records there are
 	@$(BIN)/python scripts/report.py --paper $(PAPER) --all
+
+gallery: setup  ## the pictures of docs/reports.md by the commands that stand there, from the records of make demo
+	@mkdir -p docs/figures
+	@sed -n 's/^    python \(scripts.report.py .*--figure .*\)/\1/p' docs/reports.md | while read words; do \
+		$(BIN)/python $$words | grep png$$ | while read file; do \
+			name=$$(basename "$$file"); cp "$$file" "docs/figures/$${name%%[,._]*}.png"; done; done
 
 # A number or a preset's name: TABLE=2, FIGURE=convergence. ARGS are overrides, as train.py takes them; the report's words
 # for those of folders are others.

@@ -28,6 +28,7 @@ from imbalance_bench.report.style import COLUMN, SMALLEST
 from imbalance_bench.store import NotCollected, Store
 from tests.records import cell, decline, edit, write
 
+ROOT = Path(__file__).parents[1]
 RUNS, ROWS = 3, 60
 HOSTILE = r'_<b>&"\frac$x^{2}$ 50% #1'
 
@@ -154,7 +155,7 @@ def test_curves_of_several_classes_are_of_the_minority_or_of_the_group_asked_for
 def test_reliability_is_scikit_learns_and_its_errors_those_of_the_record(tmp_path, drawn):
     arrays = scored(tmp_path, cell("ours"), shift=2.0)
     _, caption, values = drawn("reliability", tmp_path, calibration="platt")
-    before, after = (values[values["stage"] == stage] for stage in ("as predicted", "platt on valid."))
+    before, after = (values[values["stage"] == stage] for stage in ("as predicted", "platt"))
     p = np.exp(arrays["scores_last"][:, 1].astype(np.float64))
     observed, predicted = sk_calibration.calibration_curve(
         arrays["label"] == 1, p, n_bins=metrics.CALIBRATION_BINS, strategy="quantile"
@@ -216,16 +217,18 @@ def test_training_curves_without_an_epoch_that_was_chosen_or_validation_rows(tmp
     assert set(values["quantity"]) == {"train_loss", "outer_loss"} and "Thin lines" in caption
 
 
-@pytest.fixture
-def many(tmp_path):
-    """Three methods on six data sets, two runs each; oil lacks one."""
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """Three methods on six data sets, two runs each, fitted at once; oil lacks one."""
+    outputs = tmp_path_factory.mktemp("many")
+    at_once = [{"run": run, "epoch": 1, "train_loss": 0.5} for run in range(2)]
     rng = np.random.default_rng(5)
     for d in ("ecoli", "oil", "scene", "abalone", "yeast", "wine"):
         for i, m in enumerate(("cross_entropy", "smote", "focal")):
             if (d, m) != ("oil", "focal"):
                 values = np.clip(rng.normal(0.4 + 0.2 * i, 0.02, 2), 0, 1).tolist()
-                write(tmp_path, cell(m, d), {"auc_pr": values, "log_loss": [1 - v for v in values]})
-    return tmp_path
+                write(outputs, cell(m, d), {"auc_pr": values, "log_loss": [1 - v for v in values]}, history=at_once)
+    return outputs
 
 
 @pytest.mark.parametrize("test", ["nemenyi", "wilcoxon"])
@@ -289,6 +292,7 @@ def test_a_scatter_counts_who_is_better(many, drawn):
     for metric, side in (("auc_pr", "smote"), ("log_loss", "cross_entropy")):
         figure, caption, values = drawn("scatter", many, "method=smote,cross_entropy", metrics=(metric,))
         assert len(values) == 6 and f"{side} is better above the diagonal" in caption
+        assert "signed-rank test: p = 0.031, n = 6)" in caption  # 2 / 2⁶
         texts = {text.get_text() for text in figure.axes[0].texts}
         assert {"smote better: 6", "cross_entropy better: 0"} <= texts
 
@@ -330,7 +334,7 @@ def hostile(tmp_path_factory):
     return outputs
 
 
-@pytest.mark.parametrize("kind", FIGURES)
+@pytest.mark.parametrize("kind", [k if k == "bars" else pytest.param(k, marks=pytest.mark.slow) for k in FIGURES])
 def test_a_figure_fits_a_column_and_its_letters_can_be_read(hostile, drawn, kind):
     """At 3.3 inches, which a phone of 390 px shows at 118 px an inch: nothing is smaller, cut off or covered."""
     filters = {"scatter": ["method=cross_entropy,_und*"]}.get(kind, [])
@@ -380,10 +384,11 @@ def report(capsys, outputs, *words):
 
 
 def test_the_command_stores_both_formats_the_caption_and_the_values(hostile, capsys):
-    status, out, _ = report(capsys, hostile, "--figure", "pr", "dataset=ecoli", "--group", "minority")
+    words = ["dataset=ecoli", "--group", "minority", "--columns", "method,backbone"]
+    status, out, _ = report(capsys, hostile, "--figure", "pr", *words)
     assert status == 0
     png, svg, text, values = map(Path, out.split("\n")[:4])
-    assert png.match("figures/summary/pr_minority,dataset=ecoli.png")
+    assert png.match("figures/summary/pr_minority_method_backbone,dataset=ecoli.png")
     texts = text.read_text()
     command = next(line for line in texts.splitlines() if line.startswith("command: "))
     assert re.search(r"report.* --figure pr .*--group minority.* dataset=ecoli", command)
@@ -391,9 +396,31 @@ def test_the_command_stores_both_formats_the_caption_and_the_values(hostile, cap
     ElementTree.parse(svg)
     first = png.read_bytes()
     assert first.startswith(b"\x89PNG") and int.from_bytes(first[16:20]) == round(COLUMN * 300)
-    assert HOSTILE in pd.read_csv(values, comment="#")["method"].str.lstrip("'").unique()
-    report(capsys, hostile, "--figure", "pr", "dataset=ecoli", "--group", "minority")
-    assert png.read_bytes() == first, "the same records give the same bytes"
+    assert f"{HOSTILE}, mlp" in pd.read_csv(values, comment="#")["method"].unique()
+
+
+PAGE = ROOT / "docs" / "reports.md"
+COMMANDS = re.findall(r"^    python scripts/report.py --outputs outputs/demo (--figure .*)$", PAGE.read_text(), re.M)
+
+
+def test_the_page_has_a_command_and_a_small_picture_of_each_figure():
+    assert sorted(command.split()[1] for command in COMMANDS) == sorted(FIGURES)
+    pictures = sorted((PAGE.parent / "figures").iterdir())
+    assert [path.stem for path in pictures] == sorted(FIGURES)
+    assert sum(path.stat().st_size for path in pictures) < 500_000
+    for path in pictures:
+        assert f"(figures/{path.name})" in PAGE.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_commands_of_the_page_draw(tmp_path, capsys, command):
+    """On records of the demo's methods and data sets that nothing was trained for."""
+    for d in ("breast_cancer", "digits_8"):
+        for i, m in enumerate(("cross_entropy", "random_oversampling", "smote", "focal", "ldam", "explicit_gradient")):
+            scored(tmp_path, cell(m, d, "ir_20"), i, history=HISTORY)
+    status, out, error = report(capsys, tmp_path, *command.split())
+    assert status == 0 and out.splitlines()[0].endswith(".png"), error
 
 
 def test_kinds_and_words_of_the_command_line_are_those_that_are_drawn():
@@ -430,15 +457,12 @@ def test_kinds_and_words_of_the_command_line_are_those_that_are_drawn():
     ],
 )  # fmt: skip
 def test_a_figure_that_the_records_do_not_carry_says_what_to_add(many, capsys, words, message):
-    for record in Store(many).records():  # of methods that are fitted at once
-        (record["path"] / "history.csv").write_text("run,epoch,train_loss\n0,1,0.5\n")
     status, _, error = report(capsys, many, *words.split())
     assert status == 1
     assert re.search(message, error), error
 
 
 def test_records_without_predictions_or_of_a_regression_say_so(many, tmp_path_factory, drawn):
-    (Store(many).records()[0]["path"] / "predictions.npz").unlink(missing_ok=True)
     with pytest.raises(BenchError, match="predictions.npz is missing: train the cell again"):
         drawn("pr", many)
     other = tmp_path_factory.mktemp("regression")

@@ -30,12 +30,6 @@ def confusion(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     """A panel a cell; rows are labels, columns decisions. A class group leaves other classes together as one."""
     import pandas as pd
 
-    if len(shown) > MOST_PANELS:
-        methods = ",".join(dict.fromkeys(one.record["labels"]["method"] for one in shown[:MOST_PANELS]))
-        raise BenchError(
-            f"{len(shown)} matrices, one a method and data set, and a figure has {MOST_PANELS}: choose some, such as "
-            f"dataset={shown[0].record['labels']['dataset']} method={methods}"
-        )
     found = [(one, *matrices(one, wanted)) for one in shown]
     most = max(len(names) for _, names, _ in found)
     if most > MOST:
@@ -68,6 +62,16 @@ def confusion(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     inside = f"in each cell the {inside}" if most <= SHARES else "the darker, the larger the share of the row's rows"
     caption = f"Rows are labels, columns decisions; {inside}; means over {runs} runs."
     return Drawn(drawn, caption, pd.concat(rows, ignore_index=True))
+
+
+def refuse_many_matrices(shown: Sequence[Shown]) -> None:
+    """Raises BenchError where there are more cells than a figure has room for."""
+    if len(shown) > MOST_PANELS:
+        methods = ",".join(dict.fromkeys(one.record["labels"]["method"] for one in shown[:MOST_PANELS]))
+        raise BenchError(
+            f"{len(shown)} matrices, one a method and data set, and a figure has {MOST_PANELS}: choose some, such as "
+            f"dataset={shown[0].record['labels']['dataset']} method={methods}"
+        )
 
 
 def matrices(one: Shown, wanted: Wanted) -> tuple[list[str], np.ndarray]:

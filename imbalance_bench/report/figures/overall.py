@@ -85,7 +85,11 @@ def critical_difference(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
         **{f"group_{i}": [method in group for method in ranks.index] for i, group in enumerate(groups, 1)},
     })  # fmt: skip
     caption = f"Mean ranks of {k} methods on {n} data sets. Lines join methods not told apart: {told}."
-    return Drawn(drawn, " ".join(filter(None, [caption, friedman_note("ours", scores), left_out])), values)
+    return Drawn(
+        drawn,
+        " ".join(filter(None, [caption, friedman_note(metric_title(shown[0].head[0]), scores), left_out])),
+        values,
+    )
 
 
 def profile(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
@@ -105,7 +109,9 @@ def profile(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     names = {}
     for method in methods:
         (names[method],) = axis.plot(thetas, shares[method], **style_of(method, methods))
-    axis.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="θ (share of the best score)", ylabel="share of data sets")
+    first = float(thetas[(shares.to_numpy() < 1).any(axis=1).argmax()])  # below it every share is 1
+    axis.set(xlim=(max(0, first - 0.1), 1), ylim=(0, 1.02))
+    axis.set(xlabel="θ (share of the best score)", ylabel="share of data sets")
     legend(drawn, names)
     caption = (
         f"Share of the {len(scores)} data sets on which a method's {metric_title(metric)} is at least θ times the best"

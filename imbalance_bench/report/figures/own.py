@@ -9,12 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report.figures.confusion import confusion
+from imbalance_bench.report.figures.confusion import confusion, refuse_many_matrices
 from imbalance_bench.report.figures.overall import critical_difference, profile
 from imbalance_bench.report.figures.paired import bars, scatter, two_metrics
 from imbalance_bench.report.figures.ranking import precision_recall, roc
 from imbalance_bench.report.figures.reliability import reliability
-from imbalance_bench.report.figures.shown import Run, Shown, Wanted
+from imbalance_bench.report.figures.shown import Run, Shown, Wanted, refuse_too_many
 from imbalance_bench.report.figures.training import curve
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
@@ -34,7 +34,7 @@ from imbalance_bench.report.records.tuning import scores_of
 from imbalance_bench.report.sheet import Drawing
 from imbalance_bench.report.style import NARROW, Drawn, finished, styled
 from imbalance_bench.scoring import TUNED_ON, without_validation
-from imbalance_bench.store import Damaged
+from imbalance_bench.store import Damaged, file_of
 
 if TYPE_CHECKING:
     from imbalance_bench.report.records.collected import Source
@@ -43,28 +43,39 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Figure:
     """``draw``; ``title``; ``takes``: the fields of ``Wanted`` that say something of it, which may name ``most``
-    metrics; ``metric``: the one that it always shows; ``classes``: it is of classes, and not of a regression."""
+    metrics; ``file``: what it needs beside numbers; ``metric``: the one that it always shows; ``check``: refuses what
+    is too much for it."""
 
     draw: Callable[[Sequence[Shown], Wanted], Drawn]
     title: str
     takes: str
+    file: str = ""
     metric: str | None = None
-    classes: bool = False
+    check: Callable[[Sequence[Shown]], None] | None = None
     most: int = 1
+
+    @property
+    def scored(self) -> bool:
+        """It is of a metric."""
+        return bool(self.metric) or "metrics" in self.takes
 
 
 AXES = ("rows", "columns")  # which every figure takes
-OF_SCORES = "metrics group readout part"
+OF_ROWS = "group readout part"
+OF_SCORES = f"metrics {OF_ROWS}"
+PREDICTIONS = "predictions.npz"  # of classes, and not of a regression
 FIGURES = {
-    "pr": Figure(precision_recall, "Precision-recall curves", "group readout part", "auc_pr", True),
-    "roc": Figure(roc, "ROC curves", "group readout part", "auc_roc", True),
-    "reliability": Figure(reliability, "Reliability diagrams", "group readout part calibration", "ece_mass", True),
-    "curve": Figure(curve, "Training", ""),
+    "pr": Figure(precision_recall, "Precision-recall curves", OF_ROWS, PREDICTIONS, "auc_pr", refuse_too_many),
+    "roc": Figure(roc, "ROC curves", OF_ROWS, PREDICTIONS, "auc_roc", refuse_too_many),
+    "reliability": Figure(
+        reliability, "Reliability", f"{OF_ROWS} calibration", PREDICTIONS, "ece_mass", refuse_too_many
+    ),
+    "curve": Figure(curve, "Training", "", "history.csv"),
     "cd": Figure(critical_difference, "Mean ranks", f"{OF_SCORES} test"),
     "profile": Figure(profile, "Performance profile", OF_SCORES),
     "bars": Figure(bars, "Paired differences", f"{OF_SCORES} versus"),
     "scatter": Figure(scatter, "Over data sets", f"{OF_SCORES} versus", most=2),
-    "confusion": Figure(confusion, "Confusion matrices", "group readout part", classes=True),
+    "confusion": Figure(confusion, "Confusion matrices", OF_ROWS, PREDICTIONS, check=refuse_many_matrices),
 }
 
 
@@ -81,20 +92,37 @@ def own_figure(kind: str, source: Source, filters: Sequence[str], wanted: Wanted
     metrics = wanted.metrics or (figure.metric,)
     selections = [_selected(kind, source, filters, wanted, metric) for metric in metrics]
     draw = figure.draw if len(selections) == 1 else partial(two_metrics, others=selections[1][0])
-    (drawn, caption, values), shown, notes = _drawn(lambda shown: draw(shown, wanted), *selections[0])
+    if figure.check:
+        figure.check(selections[0][0])
+    whole = _whole(figure.file, *selections[0])
+    (drawn, caption, values), shown, notes = _drawn(lambda shown: draw(shown, wanted), *whole)
     records = [one.record for one in shown]
-    words = [*wanted.metrics, wanted.group, wanted.versus, wanted.readout if wanted.readout != "last" else ""]
-    words += [wanted.part if wanted.part != "test" else ""]
-    name = "_".join(re.sub(r"[^\w.-]", "_", word) for word in (kind, *words) if word)
+    said = [value for field in fields(Wanted) if (value := getattr(wanted, field.name)) != field.default]
+    words = [kind, *(word for value in said for word in ([value] if isinstance(value, str) else value))]
+    name = "_".join(re.sub(r"[^\w.-]", "_", word) for word in words)
     told = [f"{readout_title(wanted.readout).capitalize()}."] if "readout" in figure.takes else []
     caption = " ".join([caption, *told, *notes, *frames.code_notes(records)])
     return finished(drawn, name, figure.title, caption, frames.provenance_lines(records, command), values)
 
 
+def _whole(file: str, shown: list[Shown], notes: list[str]) -> tuple[list[Shown], list[str]]:
+    """What is shown, without the cells whose file is missing or damaged. Raises Damaged where it is that of all."""
+    damaged: list[Damaged] = []
+    for one in shown if file else []:
+        try:
+            file_of(one.record, file)
+        except Damaged as error:
+            damaged.append(error)
+    if len(damaged) == len(shown):
+        raise damaged[0]
+    broken = {error.folder for error in damaged}
+    return [one for one in shown if one.record["path"] not in broken], [*notes, *frames.left_out(damaged)]
+
+
 def _drawn(
     draw: Callable[[Sequence[Shown]], Drawn], shown: list[Shown], notes: list[str]
 ) -> tuple[Drawn, list[Shown], list[str]]:
-    """The result of a drawing, and what it shows: without the cells whose predictions or history are damaged."""
+    """The result of a drawing, and what it shows: without the cells whose file is found damaged as it is read."""
     try:
         return styled(lambda: draw(shown), NARROW), shown, notes
     except Damaged as error:
@@ -128,12 +156,11 @@ def _selected(
 ) -> tuple[list[Shown], list[str]]:
     """What is shown of the records, in order, and notes on the others."""
     figure = FIGURES[kind]
-    scored = bool(figure.metric) or "metrics" in figure.takes
     found: dict[str, tuple[Head, dict[Run, float]]] = {}
 
     def note(record: Record) -> None:
         group = wanted.group or (_rare(record) if figure.metric else None)
-        if head := head_of(record, metric, group if scored else None, wanted.part):
+        if head := head_of(record, metric, group if figure.scored else None, wanted.part):
             found[record["id"]] = head, scores_of(record, wanted.part, head, wanted.readout)
 
     records, damaged = surveyed(source, filters, note)
@@ -146,7 +173,7 @@ def _selected(
         reasons = "; ".join(f"{r['labels']['method']}: {r.get('reason') or r['status']}" for r in records)
         raise BenchError(f"none of these cells has a result ({reasons})")
     if not found:
-        if figure.classes and all(record["kind"] == "regression" for record in done):
+        if figure.file == PREDICTIONS and all(record["kind"] == "regression" for record in done):
             raise BenchError(
                 f"--figure {kind} is of classes, and these records are of a regression: --figure curve is not"
             )
@@ -179,13 +206,13 @@ def _rare(record: Record) -> str:
 def _absent(kind: str, record: Record, wanted: Wanted, found: tuple[Head, dict[Run, float]] | None) -> str:
     """Why a record is not shown; "" where it is."""
     figure = FIGURES[kind]
-    if figure.classes and record["kind"] == "regression":
+    if figure.file == PREDICTIONS and record["kind"] == "regression":
         return "a regression"
     if wanted.part == "valid" and record.get("validation") not in TUNED_ON:
         return without_validation(record)
     if found is None:
         return f"without {figure.metric or ' and '.join(wanted.metrics)} of {wanted.group or 'its classes'}"
-    if figure.metric or "metrics" in figure.takes:
+    if figure.scored:
         (metric, group), scores = found
         if not any(score == score for score in scores.values()):
             return f"without {metric} ({group}) by {readout_title(wanted.readout)}"

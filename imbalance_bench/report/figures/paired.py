@@ -196,9 +196,10 @@ def scatter(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
         text = name_of(f"{method} better: {count}", 26)
         axis.text(place, 1 - place, text, transform=axis.transAxes, ha=ha, va=va, fontsize=7)
     ties = f", {gain.ties} equal" if gain.ties else ""
+    p = statistics.signed_rank((table[y] - table[x]).to_numpy())
     caption = (
         f"A point a data set, means over runs; {above[0]} is better above the diagonal: on {above[1]}, {below[0]} on "
-        f"{below[1]}{ties}, of {len(table)}."
+        f"{below[1]}{ties}, of {len(table)} (Wilcoxon's signed-rank test: p = {p:.2g}, n = {len(table)})."
     )
     return Drawn(drawn, caption, table.rename_axis("panel").reset_index())
 

@@ -23,7 +23,6 @@ from imbalance_bench.report.figures.shown import (
     methods_of,
     panels,
     predictions,
-    refuse_too_many,
     style_of,
 )
 from imbalance_bench.report.style import Drawn
@@ -92,7 +91,6 @@ def _curves(
 ) -> Drawn:
     import pandas as pd
 
-    refuse_too_many(shown)
     found, methods = by_panel(shown), methods_of(shown)
     alone = len(found) == 1
     drawn, axes = panels([(panel,) for panel in found], 1.65 + LINE * -(-len(methods) // AREAS), 2.3)

@@ -23,7 +23,6 @@ from imbalance_bench.report.figures.shown import (
     methods_of,
     panels,
     predictions,
-    refuse_too_many,
     style_of,
 )
 from imbalance_bench.report.style import Drawn
@@ -41,10 +40,9 @@ def reliability(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     """Two panels a data set: as predicted, and calibrated; only the first where no record can be calibrated."""
     import pandas as pd
 
-    refuse_too_many(shown)
     found, methods = by_panel(shown), methods_of(shown)
     without = {one.method: reason for one in shown if (reason := why_not_calibrated(one, wanted))}
-    stages = ["as predicted", f"{wanted.calibration} on valid."]
+    stages = ["as predicted", wanted.calibration]
     stages = stages if any(not why_not_calibrated(one, wanted) for one in shown) else stages[:1]
     titles = [(panel, *([stage] if len(stages) > 1 else [])) for panel in found for stage in stages]
     drawn, axes = panels(titles, 1.65 + LINE * -(-len(methods) // AREAS), 2.5)
@@ -82,6 +80,7 @@ def reliability(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
         f"{metrics.CALIBRATION_BINS} bins of equal mass over the rows of all runs, {held.min()} to {held.max()} rows "
         "each (areas of dots). Numbers: expected calibration error over such bins, the mean over runs."
     )
+    caption += f" {wanted.calibration}: calibrated on the validation rows of each run." if len(stages) > 1 else ""
     caption += " Axes go by square roots." if rare else ""
     notes = [f"{method} is not calibrated: {reason}." for method, reason in without.items()]
     return Drawn(drawn, " ".join([caption, *notes]), values)
