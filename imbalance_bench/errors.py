@@ -17,6 +17,10 @@ class Declined(BenchError):
     """A method cannot do a cell (it is binary only, say). Tables print ``n/a`` with this reason."""
 
 
+class Pruned(Exception):
+    """The other runs of a cell are not worth training; the message says why."""
+
+
 def suggestion(name: str, known: typing.Iterable[str]) -> str:
     """Ends an "unknown name" message: the nearest known names, or all of them when none is near."""
     known = sorted(known)

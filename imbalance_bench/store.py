@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -219,6 +220,13 @@ class CellFolder:
         if record is not None:
             return "damaged" if self.damage() else record["status"]
         return self.unfinished()
+
+    def forget(self) -> None:
+        """Removes what was begun of the cell; an earlier record stays."""
+        if (self.path / "record.json").exists():
+            (self.path / NEW_LOG).unlink(missing_ok=True)
+        else:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def unfinished(self) -> str:
         """The state of a cell without a record."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 import os
 import signal
+import statistics
 import sys
 from functools import cache, partial
+from types import SimpleNamespace
 
 import pytest
 
 from imbalance_bench.cells import Outcome
 from imbalance_bench.conf_files import content_of, search_defaults
 from imbalance_bench.config import Config
-from imbalance_bench.errors import BenchError
+from imbalance_bench.errors import BenchError, Pruned
 from imbalance_bench.identity import cell_id
 from imbalance_bench.registry import build
 from imbalance_bench.search import study as studies
@@ -176,6 +178,73 @@ def test_a_study_that_is_killed_goes_on_with_the_trials_that_it_would_have_had(t
     assert tried(resumed) == tried(undisturbed)
     other = a_study(tmp_path / "a", trials=14, batch=4, seed=1)
     assert other.name != undisturbed.name and other.proposed(1, []) != undisturbed.trials[1].values
+
+
+RUNS = 4
+
+
+def scores_of_runs(gamma, runs=RUNS):
+    """Validation scores: folds differ more than options do."""
+    return [-abs(math.log(gamma / 2)) + fold for fold in range(runs)]
+
+
+def fake_alone(config, watch, trained=None, die=None):
+    """``alone`` without training, whose runs are seen one by one."""
+    plain = config.plain
+    made = records.FakeCell(config.labels, plain, cell_id(plain))
+    path = Store(config.paths.outputs).cell(config.labels, made.id).path
+    if path.exists():
+        return Outcome("done", config.labels, path)
+    assert plain["trainer"]["runs_together"] == 1
+    trained = [] if trained is None else trained
+    trained.append(made.id)
+    if die == len(trained):
+        os.kill(os.getpid(), signal.SIGKILL)
+    gamma = plain["method"]["gamma"]
+    for runs in range(1, RUNS):
+        if watch:
+            try:
+                watch(SimpleNamespace(runs=range(RUNS)), [gamma] * runs)
+            except Pruned as reason:
+                return Outcome("pruned", config.labels, path, message=str(reason))
+    values = {"auc_pr": scores_of_runs(gamma)}
+    records.write(config.paths.outputs, made, values, class_group="positive", valid=values)
+    return Outcome("done", config.labels, path)
+
+
+def pruned_search(monkeypatch, outputs, **more):
+    monkeypatch.setattr(studies, "alone", partial(fake_alone, **more))
+    monkeypatch.setattr(Study, "_scores_of_runs", lambda self, cell, seen, head: scores_of_runs(seen[0], len(seen)))
+    space = {"trainer.search": None, "backbone.search": None, "method.search.alpha": None}
+    made = a_study(outputs, trials=20, batch=5, pruner="median", space=space)
+    made.open()
+    while made.advance() != "done":
+        pass
+    return made
+
+
+def test_a_trial_below_the_median_of_as_many_runs_is_pruned_and_leaves_no_record(tmp_path, monkeypatch):
+    trained = []
+    made = pruned_search(monkeypatch, tmp_path / "a", trained=trained)
+    pruned = [trial for trial in made.trials if trial.pruned]
+    assert 2 <= len(pruned) <= 12 and all(trial.number >= 5 for trial in pruned)
+    cells = {path.name for path in Store(tmp_path / "a").runs.glob("*/*/*/*/*")}
+    assert len(cells) == 20 - len(pruned) and not cells & {trial.id for trial in pruned}
+    for trial in pruned:
+        earlier = [t for t in made.trials[: trial.number - trial.number % 5] if len(t.steps) >= len(trial.steps)]
+        assert trial.steps[-1] < statistics.median(t.steps[len(trial.steps) - 1] for t in earlier)
+        assert f"after {len(trial.steps)} of 4 runs" in trial.reason and "below the median" in trial.reason
+    assert made.best.value == max(t.value for t in made.trials if t.value is not None)
+    assert f"{len(pruned)} of which were pruned" in made.finish({"method": "focal"})
+    (made.folder / "optuna.db").unlink()  # made again, without training anything again
+    again = pruned_search(monkeypatch, tmp_path / "a", trained=(more := []))
+    assert tried(again) == tried(made) and not more and len(trained) == 20
+    if not (child := os.fork()):
+        pruned_search(monkeypatch, tmp_path / "b", trained=[], die=13)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert tried(pruned_search(monkeypatch, tmp_path / "b")) == tried(made)
+    assert a_study(tmp_path).name == a_study(tmp_path, pruner="none").name != a_study(tmp_path, pruner="median").name
 
 
 def test_what_another_process_trains_is_waited_for_and_nothing_enters_twice(tmp_path, monkeypatch):

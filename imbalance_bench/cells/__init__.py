@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from imbalance_bench import checkpoints, identity, metrics, models, origin, progress, scoring
-from imbalance_bench.cells.recipe import Data, Prepared, data_of, fit, prepare, score
+from imbalance_bench.cells.recipe import Data, Prepared, Watch, data_of, fit, prepare, score
 from imbalance_bench.cells.saving import CARD, card, model_files
 from imbalance_bench.checkpoints import Checkpoints, going_on
 from imbalance_bench.config import Config, cell_name
-from imbalance_bench.errors import BenchError, Declined, command
+from imbalance_bench.errors import BenchError, Declined, Pruned, command
 from imbalance_bench.objective import ON_TEST, Objective
 from imbalance_bench.plugins import in_own_code
 from imbalance_bench.store import NEW_LOG, CellFolder, Record, Store, atomic_write, file_of
@@ -34,9 +34,9 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Outcome:
     """How a cell ended. ``status``: done | skipped (done before) | busy (another process works on it) |
-    declined | failed; ``headline`` as in record.json; ``message``: why it was declined or failed; ``note``: what to
-    know of a cell that was done before, or of its model; ``lost``: it failed since this process can compute on its GPU
-    no longer."""
+    declined | failed | pruned (given up by the search that it is a trial of); ``headline`` as in record.json;
+    ``message``: why it was declined, failed or pruned; ``note``: what to know of a cell that was done before, or of its
+    model; ``lost``: it failed since this process can compute on its GPU no longer."""
 
     status: str
     labels: dict[str, str]
@@ -62,7 +62,7 @@ class Outcome:
         return f"{name}: {self.status}" + (f": {self.message}{self.note}" if self.message else "")
 
 
-def run_cell(config: Config) -> Outcome:
+def run_cell(config: Config, watch: Watch | None = None) -> Outcome:
     """Trains, scores and records one cell, unless it is done or another process works on it.
 
     A failure is recorded (error.txt) and returned, not raised; it leaves earlier results whole, that of this cell too
@@ -71,7 +71,7 @@ def run_cell(config: Config) -> Outcome:
     work = Work(config)
     with work.held():
         if cell := work.prepare():
-            work.fit_alone(cell)
+            work.fit_alone(cell, watch)
             work.finish(cell)
     assert work.outcome is not None
     return work.outcome
@@ -148,6 +148,9 @@ class Work:
             self.folder.finish(record | {"reason": str(reason)})
             checkpoints.remove(self.folder.path)
             self.outcome = self._ended("declined", str(reason))
+        except Pruned as reason:
+            self.outcome = self._ended("pruned", str(reason))
+            self.folder.forget()
         except Exception as error:
             message = in_own_code(error, self.config.plugins)
             self.folder.fail(message, traceback.format_exc())
@@ -173,17 +176,17 @@ class Work:
         """Of a training of several cells, this one among them."""
         return self.live.listeners_among if self.live else []
 
-    def fit_alone(self, cell: Prepared) -> None:
+    def fit_alone(self, cell: Prepared, watch: Watch | None = None) -> None:
         """Trains the cell's runs, in a program of their own."""
         of_cell = checkpoints_of([self])
-        self.do(partial(self._fit, cell, of_cell))
+        self.do(partial(self._fit, cell, of_cell, watch))
         self.seconds += of_cell.spent
 
-    def _fit(self, cell: Prepared, of_cell: Checkpoints) -> None:
+    def _fit(self, cell: Prepared, of_cell: Checkpoints, watch: Watch | None) -> None:
         from imbalance_bench import devices
 
         try:
-            going_on(of_cell, partial(fit, cell))
+            going_on(of_cell, partial(fit, cell, watch))
         except Exception as error:
             # Where the machine was not at fault, whoever repairs what was begins with nothing of it.
             if not (devices.lost(error) or devices.out_of_memory(error) or isinstance(error, (OSError, MemoryError))):

@@ -121,14 +121,19 @@ def prepare(config: Config, data: Data = data_of) -> Prepared:
     return Prepared(config, dataset, runs, method, backbone, tracker, engine, named, read)
 
 
-def fit(cell: Prepared) -> None:
+Watch = Callable[[Prepared, "Sequence[Classifier]"], None]
+"""Is shown a cell and the runs of it that are trained, while there are more to train; may raise Pruned."""
+
+
+def fit(cell: Prepared, watch: Watch | None = None) -> None:
     """Trains the runs of a cell, as many at a time as ``Engine.together`` says."""
     from imbalance_bench.engine.graph import Replayed
 
     captured = Replayed.captured
     tasks = [run.task for run in cell.runs]
     together = cell.engine.together(cell.backbone, tasks[0]) or len(tasks)
-    cell.classifiers, cell.sizes = fit_in_chunks(partial(_fitted, cell), tasks, together)
+    seen = partial(watch, cell) if watch else None
+    cell.classifiers, cell.sizes = fit_in_chunks(partial(_fitted, cell), tasks, together, seen)
     cell.graphed = Replayed.captured > captured
 
 
@@ -204,6 +209,21 @@ def score(cell: Prepared) -> Scored:
     return facts, _files(config, predictions, rows, classifiers), rows
 
 
+def validation_rows(cell: Prepared, classifiers: Sequence[Classifier]) -> list[dict[str, Any]]:
+    """The rows of metrics.csv that are of validation rows, of the first runs of a cell; no test row is looked at."""
+    runs, dataset = cell.runs[: len(classifiers)], cell.dataset
+    good = [(i, run.task.valid, c) for i, (run, c) in enumerate(zip(runs, classifiers)) if not c.failure]
+    if not good or not all(len(part) for _, part, _ in good):
+        return []
+    arrays = _predicted(good)
+    arrays |= {f"{scoring.VALID}{name}": array for name, array in arrays.items()}
+    splits = [(run.task.fold, run.task.repeat) for run in runs]
+    minority = [run.task.minority_classes for run in runs]
+    score = partial(scoring.score_predictions, arrays, splits, dataset.class_names, dataset.kind, minority)
+    rows, _ = _scored(partial(score, cost=cell.config.cost), metrics.METRICS)
+    return [row for row in rows if row["part"] == "valid"]
+
+
 def _scored(
     score: Callable[[Mapping[str, metrics.OneVsRest]], list[dict[str, Any]]], own: Mapping[str, metrics.OneVsRest]
 ) -> tuple[list[dict[str, Any]], Mapping[str, metrics.OneVsRest]]:
@@ -217,10 +237,14 @@ def _scored(
 
 
 def fit_in_chunks(
-    fit: Callable[[Sequence[T]], Sequence[Classifier]], tasks: Sequence[T], together: int
+    fit: Callable[[Sequence[T]], Sequence[Classifier]],
+    tasks: Sequence[T],
+    together: int,
+    watch: Callable[[Sequence[Classifier]], None] | None = None,
 ) -> tuple[list[Classifier], list[int]]:
     """Trains ``together`` tasks at a time and halves that when the device's memory runs out; also returns the sizes
-    tried, the last of which was used. Raises BenchError where it does not hold one."""
+    tried, the last of which was used. ``watch`` is shown what is trained while there is more to train. Raises
+    BenchError where the memory does not hold one."""
     import torch
 
     from imbalance_bench import devices
@@ -244,6 +268,8 @@ def fit_in_chunks(
             sizes.append((sizes[-1] + 1) // 2)
             log.warning("out of device memory: %d runs at a time from here on", sizes[-1])
         else:
+            if watch and len(classifiers) < len(tasks):
+                watch(classifiers)
             continue
         torch.cuda.empty_cache()  # only now, when the error no longer holds the tensors of the failed attempt
     return classifiers, sizes

@@ -3,8 +3,11 @@
 Trials come in batches. What the k-th trial tries is a function of the study's seed, of k, and of the trials of the
 batches before, and of nothing else: it is asked of a sampler made for that trial alone. So a study that was killed, or
 that several processes work on, has the trials of one that was not; the lock of a cell says who trains it, and a trial
-enters the study, in the order of the numbers, once its cell is done. There is no pruning: the folds of a cell are
-trained as one program and end together.
+enters the study, in the order of the numbers, once its cell is done.
+
+With ``pruner`` median the runs of a trial are trained one by one, and a trial is given up once the mean of its
+validation scores is worse than the median of those of the trials of the batches before, over as many runs. It leaves no
+record, but a file in the study's folder, so that it is not trained again.
 """
 
 from __future__ import annotations
@@ -23,14 +26,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from imbalance_bench.config import Config, cell_name, from_omegaconf
-from imbalance_bench.errors import BenchError, command
+from imbalance_bench.errors import BenchError, Pruned, command
 from imbalance_bench.identity import cell_id, digest
 from imbalance_bench.locks import lock_file
 from imbalance_bench.options import Count, Seed, Text, shown
 from imbalance_bench.registry import GROUPS
-from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_title
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_met, readout_title
 from imbalance_bench.report.records.selection import head_of
 from imbalance_bench.report.records.tuning import scores_of, why_not
+from imbalance_bench.search.cells import alone, means, trained
 from imbalance_bench.search.space import Range, Space, space_of
 from imbalance_bench.store import CellFolder, Record, Store, atomic_write
 
@@ -38,11 +42,14 @@ if TYPE_CHECKING:
     import optuna
 
     from imbalance_bench.cells import Outcome
+    from imbalance_bench.cells.recipe import Prepared
+    from imbalance_bench.engine.classifier import Classifier
 
 Values = dict[str, Any]
 """Key of an override → its value."""
 
-DATABASE, SAID, BEST = "optuna.db", "study.json", "study/best.yaml"
+DATABASE, SAID, BEST, PRUNED = "optuna.db", "study.json", "study/best.yaml", "pruned"
+BEFORE_PRUNING = 5  # trials that are done before any is given up
 DIVERGED = "a run diverged"
 OF_DATABASE = ("optuna", "sqlalchemy", "sqlite3", "alembic")  # whose errors are of the database
 
@@ -54,6 +61,7 @@ class Options:
     trials: Count
     batch: Count
     sampler: Literal["tpe", "random"]
+    pruner: Literal["none", "median"]
     seed: Seed
     metric: Annotated[Text | None, "null: the one that heads the record"]
     readout: Text
@@ -61,13 +69,19 @@ class Options:
 
 @dataclass(frozen=True)
 class Trial:
-    """One that has ended: ``value`` of validation rows (None: it failed, for ``reason``)."""
+    """One that has ended: ``value`` of validation rows (None: it failed or was pruned, for ``reason``). ``steps``: the
+    means over its first run, its first two, and so on, where there is a pruner."""
 
     number: int
     values: Values
     value: float | None
     id: str
     reason: str = ""
+    steps: tuple[float, ...] = ()
+
+    @property
+    def pruned(self) -> bool:
+        return self.value is None and bool(self.steps)
 
     @property
     def name(self) -> str:
@@ -97,6 +111,8 @@ class Study:
             raise BenchError("trials are chosen by validation rows, which are trained on: set trainer.rows=train")
         base = cell_id(self.config.plain, self.config.plugins)
         asked = {k: getattr(options, k) for k in ("batch", "sampler", "seed", "metric", "readout")}
+        if options.pruner != "none":
+            asked["pruner"] = options.pruner
         self.said = {"base": base, "space": _plain(self.space), **asked}
         labels = self.config.labels
         parts = [re.sub(r"[^\w.-]", "_", labels[group]) for group in ("method", "dataset")]
@@ -174,7 +190,8 @@ class Study:
     def _trial(self, frozen: optuna.trial.FrozenTrial) -> Trial:
         values = {key: self._value(key, frozen.params[key]) for key in self.space}
         attributes = frozen.user_attrs
-        return Trial(frozen.number, values, frozen.value, attributes["id"], attributes["reason"])
+        steps = tuple(value for _, value in sorted(frozen.intermediate_values.items()))
+        return Trial(frozen.number, values, frozen.value, attributes["id"], attributes["reason"], steps)
 
     # What is tried
 
@@ -187,7 +204,8 @@ class Study:
         seed = int(np.random.SeedSequence([self.options.seed, number]).generate_state(1)[0])
         samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
         study = optuna.create_study(sampler=samplers[self.options.sampler](seed=seed), direction=self._direction())
-        study.add_trials([self._frozen(trial, distributions) for trial in history if trial.value is not None])
+        told = [trial for trial in history if trial.value is not None or trial.pruned]
+        study.add_trials([self._frozen(trial, distributions) for trial in told])
         params = study.ask(distributions).params
         return {key: self._value(key, params[key]) for key in self.space}
 
@@ -208,10 +226,12 @@ class Study:
 
     def _frozen(self, trial: Trial, distributions: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
         optuna = _optuna()
-        failed = trial.value is None
+        states = optuna.trial.TrialState
+        state = states.PRUNED if trial.pruned else states.FAIL if trial.value is None else states.COMPLETE
         return optuna.trial.create_trial(
-            state=optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE,
+            state=state,
             value=trial.value,
+            intermediate_values=dict(enumerate(trial.steps, 1)),
             params={key: _param(self.space[key], value) for key, value in trial.values.items()},
             distributions=dict(distributions),
             user_attrs={"id": trial.id, "reason": trial.reason},
@@ -236,6 +256,8 @@ class Study:
         cfg = self.cfg.copy()
         for key, value in values.items():
             OmegaConf.update(cfg, key, value, force_add=True)
+        if self.options.pruner != "none":
+            OmegaConf.update(cfg, "trainer.runs_together", 1)  # no part of the cell's identity
         return from_omegaconf(cfg)
 
     def advance(self) -> Literal["done", "more", "busy"]:
@@ -248,11 +270,65 @@ class Study:
         first = begun - begun % options.batch
         numbers = range(begun, min(first + options.batch, options.trials))
         proposals = [self.proposed(number, self.trials[:first]) for number in numbers]
-        ended = trained([self.cell(values) for values in proposals])
+        cells = [self.cell(values) for values in proposals]
+        if options.pruner == "none":
+            ended = trained(cells)
+        else:
+            ended = [self._watched(cell, self.trials[:first]) for cell in cells]
         found = [self._ended(*parts) for parts in zip(numbers, proposals, ended)]
         if begun == 0 and all(trial is not None and trial.value is None for trial in found):
             raise BenchError(f"no trial gave a score; the first: {found[0].reason if found[0] else ''}")
         return self._enter(found)
+
+    def _watched(self, config: Config, before: Sequence[Trial]) -> Outcome | BenchError:
+        """How a cell ended that is trained run by run, and given up where the pruner says so."""
+        from imbalance_bench.cells import Outcome
+
+        folder = Store(config.paths.outputs).cell(config.labels, cell_id(config.plain, config.plugins))
+        if (said := self._given_up(folder.path.name)) is not None and folder.record() is None:
+            return Outcome("pruned", config.labels, folder.path, message=said["reason"])
+        done = [trial for trial in before if trial.value is not None]
+
+        def watch(cell: Prepared, classifiers: Sequence[Classifier]) -> None:
+            head = self.head(done[0])
+            steps = means(self._scores_of_runs(cell, classifiers, head))
+            if len(steps) < len(classifiers) or not self.worse(steps, before):
+                return
+            side = "above" if head[0] in LOWER_IS_BETTER else "below"
+            runs = f"{len(classifiers)} of {len(cell.runs)} runs"
+            reason = f"after {runs}: {steps[-1]:.4f} on validation, {side} the median of the trials before"
+            place = self.folder / PRUNED / f"{folder.path.name}.json"
+            place.parent.mkdir(exist_ok=True)
+            atomic_write(place, json.dumps({"reason": reason, "steps": steps}) + "\n")
+            raise Pruned(reason)
+
+        return alone(config, watch if len(done) >= BEFORE_PRUNING else None)
+
+    def _scores_of_runs(self, cell: Prepared, classifiers: Sequence[Classifier], head: tuple[str, str]) -> list[float]:
+        from imbalance_bench.cells.recipe import validation_rows
+
+        rows = validation_rows(cell, classifiers)
+        readout = readout_met((row["iterate"] for row in rows), self.options.readout)
+        key = (*head, readout)
+        values = [row["value"] for row in rows if (row["metric"], row["class_group"], row["iterate"]) == key]
+        return [value for value in values if np.isfinite(value)]
+
+    def worse(self, steps: Sequence[float], before: Sequence[Trial]) -> bool:
+        """Whether a trial with these means over its first runs is to be given up: Optuna's MedianPruner."""
+        optuna = _optuna()
+        distributions = {key: _distribution(values) for key, values in self.space.items()}
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=BEFORE_PRUNING)
+        study = optuna.create_study(pruner=pruner, direction=self._direction())
+        study.add_trials([self._frozen(trial, distributions) for trial in before if trial.steps])
+        trial = study.ask()
+        trial.report(steps[-1], len(steps))  # the last alone: over as many runs as those of the others
+        return bool(trial.should_prune())
+
+    def _given_up(self, id: str) -> dict[str, Any] | None:
+        """What is kept of a trial that was pruned."""
+        place = self.folder / PRUNED / f"{id}.json"
+        said: dict[str, Any] | None = json.loads(place.read_text()) if place.exists() else None
+        return said
 
     def _enter(self, found: Sequence[Trial | None]) -> Literal["more", "busy"]:
         """Enters trials up to the first that another process is still training (None)."""
@@ -286,12 +362,16 @@ class Study:
             raise BenchError(f"{self.title}: declined: {outcome.message}")
         if outcome.status == "failed":
             return Trial(number, values, None, place, outcome.message)
+        if outcome.status == "pruned" and (said := self._given_up(place)):
+            return Trial(number, values, None, place, outcome.message, tuple(said["steps"]))
         record = CellFolder(outcome.path).record()
         assert record is not None
         if any(run["failure"] for run in record["runs"]):
             return Trial(number, values, None, place, DIVERGED)
         scores = self.scores(record)
-        return Trial(number, values, fmean(scores) if scores else None, place, "" if scores else "no score is defined")
+        steps = () if self.options.pruner == "none" else means(scores)
+        reason = "" if scores else "no score is defined"
+        return Trial(number, values, fmean(scores) if scores else None, place, reason, steps)
 
     def scores(self, record: Record, part: str = "valid") -> list[float]:
         """The metric of each run of a record, of one of its parts.
@@ -334,7 +414,7 @@ class Study:
 
     def _line(self, trial: Trial) -> str:
         if trial.value is None:
-            return f"{trial.name}: failed: {trial.reason}"
+            return f"{trial.name}: {'pruned' if trial.pruned else 'failed:'} {trial.reason}"
         return f"{trial.name}: {trial.value:.4f} on validation"
 
     def finish(self, choices: Mapping[str, str]) -> str:
@@ -348,13 +428,15 @@ class Study:
         spread = f" ± {float(np.std(test, ddof=1)):.4f}" if len(test) > 1 else ""
         path = self.folder / BEST
         atomic_write(path, self._best_yaml(best, choices, f"{metric} ({group})"))
-        failed = sum(trial.value is None for trial in self.trials)
+        pruned = sum(trial.pruned for trial in self.trials)
+        failed = sum(trial.value is None for trial in self.trials) - pruned
         outputs = self.config.paths.outputs
         place = "" if outputs == "outputs" else f" --outputs {outputs}"
         labels = self.config.labels
         lines = [
             f"{self.title}: best of {len(self.trials)} trials"
             + (f", {failed} of which failed" if failed else "")
+            + (f", {pruned} of which were pruned" if pruned else "")
             + f": {best.name}",
             f"{metric} ({group}): {best.value:.4f} on validation, {fmean(test):.4f}{spread} on test ({record['path']})",
             f"again, here or on other data: {self._again()}",
@@ -386,31 +468,6 @@ class Study:
         )
         defaults = [{f"override /{group}": option} for group, option in choices.items()]
         return head + yaml.safe_dump({"defaults": defaults, **values}, sort_keys=False)
-
-
-def trained(configs: Sequence[Config]) -> list[Outcome | BenchError]:
-    """How cells ended, in their order; those that can share a program are trained together."""
-    from imbalance_bench.cells import run_cell
-    from imbalance_bench.cells.programs import alone, key, run_cells
-
-    ended: dict[int, Outcome | BenchError] = {}
-    kinds: dict[str, list[int]] = {}
-    for place, config in enumerate(configs):
-        try:
-            kind = f"alone {place}" if alone(config) else key(config)
-        except BenchError:  # which the cell tells
-            kind = f"alone {place}"
-        kinds.setdefault(kind, []).append(place)
-    for places in kinds.values():
-        if len(places) > 1:
-            for some in run_cells(len(places), [configs[place] for place in places].__getitem__):
-                ended |= {places[i]: outcome for i, outcome in some}
-            continue
-        try:
-            ended[places[0]] = run_cell(configs[places[0]])
-        except BenchError as error:
-            ended[places[0]] = error
-    return [ended[place] for place in range(len(configs))]
 
 
 def _distribution(values: Range | list[Any]) -> Any:
