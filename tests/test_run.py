@@ -24,12 +24,13 @@ from omegaconf import OmegaConf
 
 from imbalance_bench import devices, identity, metrics
 from imbalance_bench.cells import Outcome, run_cell
+from imbalance_bench.cells.recipe import validation_rows
 from imbalance_bench.config import Config, plain_of
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.sources.sklearn import SklearnSource
 from imbalance_bench.data.tasks import make_runs, subset_hash
 from imbalance_bench.engine.classifier import Classifier
-from imbalance_bench.errors import BenchError, Declined
+from imbalance_bench.errors import BenchError, Declined, Pruned
 from imbalance_bench.methods.base import Method
 from imbalance_bench.progress import NAME, Progress
 from imbalance_bench.registry import METHODS
@@ -69,6 +70,27 @@ def done(tmp_path_factory) -> tuple[Config, Outcome]:
     outputs = tmp_path_factory.mktemp("outputs")
     config = cell(outputs, "method=smote", "ratio=ir_20", "ratio.r=10", "method.k_neighbors=3", "protocol.seeds=2")
     return config, run_cell(config)
+
+
+def test_who_watches_a_cell_sees_its_validation_scores_run_by_run_and_may_end_it(tmp_path):
+    config = cell(tmp_path, "protocol.folds=3", "trainer.epochs=2", "trainer.runs_together=1")
+    seen = []
+
+    def watch(prepared, classifiers):
+        seen.append(validation_rows(prepared, classifiers))
+        if len(seen) == limit:
+            raise Pruned("enough")
+
+    limit = 2
+    outcome = run_cell(config, watch)
+    assert (outcome.status, outcome.message, len(seen)) == ("pruned", "enough", 2)
+    assert not outcome.path.exists() and outcome.line().endswith("pruned: enough")
+    seen.clear()
+    limit = 9
+    outcome = run_cell(config, watch)
+    assert outcome.status == "done" and len(seen) == 2  # not asked after the last
+    recorded = [row for row in table(outcome, "metrics.csv") if row["part"] == "valid" and int(row["run"]) < 2]
+    assert [{k: str(v) for k, v in row.items()} for row in seen[1]] == recorded
 
 
 # What a cell writes

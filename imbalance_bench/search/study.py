@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
     from imbalance_bench.cells import Outcome
     from imbalance_bench.cells.recipe import Prepared
-    from imbalance_bench.engine.classifier import Classifier
 
 Values = dict[str, Any]
 """Key of an override → its value."""
@@ -289,7 +288,7 @@ class Study:
             return Outcome("pruned", config.labels, folder.path, message=said["reason"])
         done = [trial for trial in before if trial.value is not None]
 
-        def watch(cell: Prepared, classifiers: Sequence[Classifier]) -> None:
+        def watch(cell: Prepared, classifiers: Sequence[Any]) -> None:
             head = self.head(done[0])
             steps = means(self._scores_of_runs(cell, classifiers, head))
             if len(steps) < len(classifiers) or not self.worse(steps, before):
@@ -304,7 +303,7 @@ class Study:
 
         return alone(config, watch if len(done) >= BEFORE_PRUNING else None)
 
-    def _scores_of_runs(self, cell: Prepared, classifiers: Sequence[Classifier], head: tuple[str, str]) -> list[float]:
+    def _scores_of_runs(self, cell: Prepared, classifiers: Sequence[Any], head: tuple[str, str]) -> list[float]:
         from imbalance_bench.cells.recipe import validation_rows
 
         rows = validation_rows(cell, classifiers)
