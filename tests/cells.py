@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
+from hydra.core.global_hydra import GlobalHydra
 from omegaconf import open_dict
 
 from imbalance_bench.cells import run_cell
@@ -49,6 +53,24 @@ def composed_by_hydra(*overrides: str) -> Any:
 
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose("config", list(overrides))
+
+
+@contextmanager
+def composed_once() -> Iterator[None]:
+    """Within it, Hydra composes nothing twice: grids of one paper are of the same options."""
+    known: dict[tuple[str, ...], bytes] = {}
+    compose = hydra.compose
+
+    def once(name: str, overrides: list[str]) -> Any:
+        places = [str(place.path) for place in GlobalHydra.instance().config_loader().get_search_path().get_path()]
+        key = (name, *places, *overrides)
+        if key not in known:
+            known[key] = pickle.dumps(compose(name, overrides))
+        return pickle.loads(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hydra, "compose", once)
+        yield
 
 
 def by_label(axis: str, *labels: str) -> str:

@@ -51,12 +51,16 @@ def commands(environment: Mapping[str, str]) -> Iterator[Commands]:
         process.communicate(timeout=60)  # the end of its input ends it
 
 
+def shared(environment: Mapping[str, str] | None = None) -> Commands:
+    """One for all tests of this process: those that want another environment too, since it takes seconds to start."""
+    return Commands(_process(), os.environ if environment is None else environment)
+
+
 @cache
-def shared() -> Commands:
-    """One for all tests of this process."""
+def _process() -> subprocess.Popen[str]:
     stack = ExitStack()
     atexit.register(stack.close)
-    return stack.enter_context(commands(os.environ))
+    return stack.enter_context(commands(os.environ)).process
 
 
 def _serve() -> None:

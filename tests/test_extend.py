@@ -6,12 +6,11 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.commands import Commands, commands
+from tests.commands import Commands, shared
 from tests.tasks import CONF
 
 ROOT = CONF.parent
@@ -34,11 +33,9 @@ SHOWN = {
 }
 
 
-@pytest.fixture(scope="module")
-def shell() -> Iterator[Commands]:
-    own = {key: value for key, value in os.environ.items() if key != "IMBALANCE_BENCH_DATA"}
-    with commands(own | {"OMP_NUM_THREADS": "1"}) as made:
-        yield made
+@pytest.fixture
+def shell() -> Commands:
+    return shared({key: value for key, value in os.environ.items() if key != "IMBALANCE_BENCH_DATA"})
 
 
 def test_each_recipe_is_run():

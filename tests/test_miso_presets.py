@@ -50,7 +50,15 @@ def test_every_table_and_figure_of_the_paper_has_a_preset():
     assert set(IN_THE_PAPER) <= set(PRESETS)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+# Of a preset in several forms, which the smoke size makes one, the paper's own is quick.
+FORMS = ("_cpu", "_classes", "_stand_ins")
+TABLE_3 = sorted({c.labels["method"] for c in records.preset("miso", "table3_cpu").cells})
+NAMES = {method: option("method", method)["name"] for method in TABLE_3}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name.endswith(FORMS) else []) for name in PRESETS]
+)
 def test_a_cell_of_every_preset_runs(name, tmp_path, monkeypatch):
     """The last method of the paper's own section: MISO's or CAG's, where there is one."""
     grid = records.preset("miso", name)
@@ -60,7 +68,14 @@ def test_a_cell_of_every_preset_runs(name, tmp_path, monkeypatch):
     check(cell, smoke, tiny, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("method", sorted({c.labels["method"] for c in records.preset("miso", "table3_cpu").cells}))
+@pytest.mark.parametrize(
+    "method",
+    # An option of each method is quick; of the others tests/test_methods_contract.py trains each on texts.
+    [
+        pytest.param(m, marks=[] if m == min(o for o in TABLE_3 if NAMES[o] == NAMES[m]) else pytest.mark.slow)
+        for m in TABLE_3
+    ],
+)
 def test_every_method_of_table_3_runs(method, tmp_path, monkeypatch):
     (cell,) = one_a_method("miso", "table3_cpu", [method])
     check(cell, smoke, tiny, tmp_path, monkeypatch)

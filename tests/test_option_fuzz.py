@@ -204,7 +204,7 @@ def wine() -> Any:
 
 
 def test_a_sample_of_wrong_values_is_refused_or_within_its_range():
-    build_all(sample(cases(one_a_class()), 300))
+    build_all(sample(cases(one_a_class()), 150))
 
 
 @pytest.mark.slow

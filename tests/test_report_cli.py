@@ -13,12 +13,19 @@ import pytest
 
 from imbalance_bench.presets import load_preset, papers, presets
 from imbalance_bench.report.cli import main
+from tests.cells import composed_once
 from tests.records import preset, write
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = [(paper, name) for paper in papers() for name in presets(paper, "table")]
 FIGURES = [(paper, name) for paper in papers() for name in presets(paper, "figure")]
 NARROW = ["dataset=ecoli,oil,scene", "method=cross_entropy,smote,explicit_gradient,explicit_gradient/eta2_0"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def grids_composed_once():
+    with composed_once():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 
-from tests.commands import commands
+from tests.commands import shared
 from tests.tasks import CONF
 
 ROOT = CONF.parent
@@ -31,18 +31,18 @@ def test_the_commands_of_the_page_work(tmp_path):
     lines = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
     assert len(lines) == 13
     own = {key: value for key, value in os.environ.items() if key != "IMBALANCE_BENCH_DATA"}
-    with commands(own | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}) as shell:
-        for count, line in enumerate(lines):
-            if any(word in line and not installed(plugin) for word, plugin in NEEDS.items()):
-                continue
-            if "launcher=ray" in line and installed("hydra_ray_launcher"):
-                continue
-            python, script, *words = shlex.split(line)
-            done = shell.call(tmp_path, [str(ROOT / script), *words, *(SHORT if "train.py" in script else [])])
-            printed = f"{line}\n{done.stdout}{done.stderr}"
-            said = next((text for word, text in ENDS.items() if word in line), "")
-            assert (python, done.returncode) == ("python", int(bool(said))), printed
-            wanted = said or ("2 of 2 cells: " if "train.py" in script else "done")
-            assert wanted in printed, printed
-            if "2 of 2" in wanted:
-                assert ("2 done, 0 skipped" if count == 0 else "0 done, 2 skipped") in done.stdout, printed
+    shell = shared(own | {"CUDA_VISIBLE_DEVICES": ""})
+    for count, line in enumerate(lines):
+        if any(word in line and not installed(plugin) for word, plugin in NEEDS.items()):
+            continue
+        if "launcher=ray" in line and installed("hydra_ray_launcher"):
+            continue
+        python, script, *words = shlex.split(line)
+        done = shell.call(tmp_path, [str(ROOT / script), *words, *(SHORT if "train.py" in script else [])])
+        printed = f"{line}\n{done.stdout}{done.stderr}"
+        said = next((text for word, text in ENDS.items() if word in line), "")
+        assert (python, done.returncode) == ("python", int(bool(said))), printed
+        wanted = said or ("2 of 2 cells: " if "train.py" in script else "done")
+        assert wanted in printed, printed
+        if "2 of 2" in wanted:
+            assert ("2 done, 0 skipped" if count == 0 else "0 done, 2 skipped") in done.stdout, printed
