@@ -231,10 +231,12 @@ class Entering:
         gained = worth(self.c, self.gained, np.arange(self.gained.shape[1]))
         values = np.take_along_axis(_from_0(np.cumsum(after - before, axis=1)) + gained, self.candidates, axis=1)
         best = values >= values.max(axis=1, keepdims=True) - SAME
-        now = (self.high < np.reshape(current, (-1, 1))).sum(axis=1)
-        every = np.arange(len(best))
+        every, now = np.arange(len(best)), (self.high < np.reshape(current, (-1, 1))).sum(axis=1)
+        good = best[every, now]
+        if good.all():
+            return np.broadcast_to(current, good.shape)
         nearest = np.where(best, np.abs(self.offsets), np.inf).argmin(axis=1)
-        return np.where(best[every, now], current, self.offsets[every, nearest])
+        return np.where(good, current, self.offsets[every, nearest])
 
     @cached_property
     def offsets(self) -> np.ndarray:
@@ -260,7 +262,7 @@ def _worth(
     for it; ``n`` and ``costs`` (R, C): rows of each class, and what they cost."""
 
     def of_k(each: np.ndarray) -> np.ndarray:
-        return each[:, k, None] if isinstance(k, int) else np.take_along_axis(each, k, axis=1)
+        return each[:, k, None] if isinstance(k, int) else np.asarray(each[0][k])  # classes a row: of one run
 
     some = of_k(np.maximum(n, 1))
     if objective == "f1":
