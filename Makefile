@@ -28,11 +28,12 @@ demo: setup  ## the main job on built-in data: 6 methods x 2 data sets x 4 folds
 		method=cross_entropy,random_oversampling,smote,focal,ldam,explicit_gradient
 	@$(BIN)/python scripts/report.py --outputs $(DEMO) --write
 
+# A worker takes neighbours in the list, so that what the tests of one file share is made once.
 test: setup  ## the tests (quick ones)
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-slow: setup  ## the slow tests
-	@$(BIN)/python -m pytest -n 2 -m slow
+	@$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 mutation: setup  ## does a changed operator, bound or sign fail a test? FUNCTIONS="metrics: data.ratio" asks for some (slow)
 	@$(BIN)/python -m tests.mutation $(FUNCTIONS)
