@@ -29,6 +29,7 @@ def check_latex(content: str) -> None:
     text = "\n".join(line for line in content.splitlines() if not line.startswith("%"))
     assert not re.search(r"^[ \t]*[\[*]", text, re.M), "read as the argument of the two backslashes above"
     assert not re.search(r"(?<!\\)[_#^~%]", text.replace("$^2$", ""))
+    assert not re.search(r"[^\x00-\xff‘’“”]", text), "a sign that T1 fonts have not got"
     assert r"\resizebox" not in text and text.count("$") % 2 == text.count(r"\$") % 2
     assert len(re.findall(r"(?<!\\)\{", text)) == len(re.findall(r"(?<!\\)\}", text))
     opened: list[str] = []

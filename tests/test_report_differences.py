@@ -14,7 +14,9 @@ from imbalance_bench.report.cli import main
 from imbalance_bench.report.records import statistics
 from imbalance_bench.report.records.selection import Asked, selection
 from imbalance_bench.report.sheets.differences import AskedTest, differences
+from imbalance_bench.report.writing.latex import latex
 from imbalance_bench.store import Store
+from tests.latex import check_latex
 from tests.records import cell, edit, write
 
 SETS = ("abalone", "ecoli", "libras_move", "oil", "scene", "us_crime", "wine_quality")
@@ -34,7 +36,9 @@ def outputs(tmp_path_factory):
 
 
 def sheet_of(outputs, test, *filters, metric="auc_pr"):
-    return differences(selection(outputs, filters, Asked((metric,))), test)
+    sheet = differences(selection(outputs, filters, Asked((metric,))), test)
+    check_latex(latex(sheet))
+    return sheet
 
 
 def table(block):

@@ -26,7 +26,7 @@ Tables, figures and pages from the records under outputs/runs; nothing is traine
   report.py --metric f1                           ... by another metric, one of your own too
   report.py --metric f1_tuned,brier --group minority
                                                   ... by several, a table each, of a group of classes
-  report.py --metric f1,g_mean,mcc --rows dataset --columns method,metric
+  report.py --metric f1,g_mean,recall --rows dataset --columns method,metric
                                                   ... by several in one table; any axis or option down and across
   report.py --per-class --metric recall --rows method --columns class dataset=ecoli
                                                   ... class by class

@@ -291,8 +291,9 @@ def _explained_over_runs(name: str, runs: int, compared: int, share: float, corr
             f"says nothing of other rows. {holm}; interval: of the test (95 %)."
         )
     return (
-        f"Nadeau and Bengio's corrected t-test over n = {runs} runs that share training rows: t = d̄ / √((1/n + "
-        f"n_test/n_train) s²) with n_test/n_train = {share:.2f}. {holm}; interval: of the test (95 %)."
+        f"Nadeau and Bengio's corrected t-test over n = {runs} runs that share training rows: t = m / √((1/n + "
+        f"n_test/n_train) s²), of the mean m and variance s² of the differences, with n_test/n_train = {share:.2f}. "
+        f"{holm}; interval: of the test (95 %)."
     )
 
 
