@@ -514,8 +514,8 @@ def test_too_much_for_one_figure_names_what_to_choose(tmp_path, drawn):
     with pytest.raises(BenchError, match="13 matrices"):
         drawn("confusion", tmp_path)
     for i in range(MOST_LINES):
-        write(tmp_path, cell(f"m{i}", "set00"), {"auc_pr": [0.5], "auc_roc": [0.5]})
-    with pytest.raises(BenchError, match="9 methods in one panel, and at most 8 .*such as method=m0,.*m7$"):
+        write(tmp_path, cell(f"m{i}", "set00"), {"auc_pr": [0.5], "auc_roc": [0.6 + 0.01 * i]})
+    with pytest.raises(BenchError, match="9 methods in one panel, and at most 8 .*the best, method=m7,m6,.*m0$"):
         drawn("roc", tmp_path, "dataset=set00")
 
 

@@ -16,6 +16,7 @@ from imbalance_bench.report.figures.shown import (
     ROW,
     Shown,
     Wanted,
+    best,
     by_panel,
     legend,
     methods_of,
@@ -216,7 +217,11 @@ def two_metrics(shown: Sequence[Shown], wanted: Wanted, others: Sequence[Shown])
     pairs = [(one, second[one.panel, one.method]) for one in shown if (one.panel, one.method) in second]
     methods = methods_of(one for one, _ in pairs)
     if len(methods) > MOST_LINES:
-        raise BenchError(f"{len(methods)} methods, and {MOST_LINES} can be told apart: choose some by method=...")
+        first = ",".join(dict.fromkeys(one.record["labels"]["method"] for one in best(shown, MOST_LINES)))
+        raise BenchError(
+            f"{len(methods)} methods, and at most {MOST_LINES} can be told apart: choose some, such as the best, "
+            f"method={first}"
+        )
     drawn, (axis,) = panels([()], 0, 3.0)
     names: dict[str, Any] = {}
     for i, method in enumerate(methods):

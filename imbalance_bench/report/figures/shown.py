@@ -11,7 +11,7 @@ import numpy as np
 
 from imbalance_bench import metrics
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report.records.records import Record
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record
 from imbalance_bench.report.sheet import one_line
 from imbalance_bench.report.style import COLOURS, COLUMN, DASHES, canvas
 from imbalance_bench.scoring import parts_of, without_validation
@@ -195,12 +195,21 @@ def refuse_too_many(shown: Sequence[Shown], panels: int = MOST_PANELS, lines: in
             f"dataset={first}"
         )
     if len(methods) > lines:
-        labels = {one.method: one.record["labels"]["method"] for one in shown}
-        first = ",".join(dict.fromkeys(labels[method] for method in methods[:lines]))
+        first = ",".join(dict.fromkeys(one.record["labels"]["method"] for one in best(shown, lines)))
         raise BenchError(
-            f"{len(methods)} methods in one panel, and at most {lines} can be told apart: choose some, such as "
-            f"method={first}"
+            f"{len(methods)} methods in one panel, and at most {lines} can be told apart: choose some, such as the "
+            f"best, method={first}"
         )
+
+
+def best(shown: Sequence[Shown], count: int) -> list[Shown]:
+    """One of each of the ``count`` methods whose mean over panels is best, by their ranks."""
+    sign = 1 if shown[0].head[0] in LOWER_IS_BETTER else -1
+    means: dict[str, list[float]] = {method: [] for method in methods_of(shown)}
+    for one in shown:
+        means[one.method] += [sign * one.mean] if one.defined else []
+    ranked = sorted(means, key=lambda method: float(np.mean(means[method] or [np.inf])))[:count]
+    return [next(one for one in shown if one.method == method) for method in ranked]
 
 
 def style_of(method: str, methods: Sequence[str]) -> dict[str, Any]:
