@@ -41,13 +41,17 @@ class Grid:
     @property
     def lines(self) -> list[Row]:
         """The rows with what a page does with them."""
-        made = []
+        shared = []
         for before, row in zip([[], *self.rows], self.rows):
             same = 0
             while same < self.keys - 1 and before and before[same].text == row[same].text:
                 same += 1
-            made.append(Row(row, bool(before) and self.keys > 1 and same == 0, same, _unrun(row[self.keys :])))
-        return made
+            shared.append(same)
+        grouped = any(shared)
+        return [
+            Row(row, grouped and i > 0 and same == 0, same, _unrun(row[self.keys :]))
+            for i, (row, same) in enumerate(zip(self.rows, shared))
+        ]
 
     @property
     def width(self) -> str:

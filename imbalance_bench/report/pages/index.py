@@ -211,12 +211,13 @@ def _overview(papers: Sequence[Paper]) -> Grid:
     for paper in papers:
         for table in paper.tables:
             c = table.coverage
+            prints = c.printed or len(table.printed.rows if table.printed else ())
             share = f"{c.within} ({100 * c.within / c.compared:.0f} %)" if c.compared else "–"
             rows.append(
                 [
                     td(paper.title), td(_short(table.title, paper.title), cell=f"#{anchor(paper, table)}"),
                     td(table.source, muted=table.sheet is None),
-                    *(_count(n) for n in (c.cells, c.run, c.printed, c.compared)),
+                    *(_count(n) for n in (c.cells, c.run, prints, c.compared)),
                     td(share, c.within / c.compared if c.compared else None),
                     *(_count(n) for n in (c.above, c.below)),
                     td(f"{c.median:+.1f}", c.median, spreads=c.median) if c.median is not None else td("–", muted=True),
