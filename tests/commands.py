@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -25,9 +25,14 @@ class Commands:
         self.process, self.environment = process, environment
 
     def call(
-        self, folder: Path, arguments: Sequence[str], fault: Sequence[Any] = ()
+        self,
+        folder: Path,
+        arguments: Sequence[str],
+        fault: Sequence[Any] = (),
+        meanwhile: Callable[[int], None] = lambda pid: None,
     ) -> subprocess.CompletedProcess[str]:
-        """``fault``: a function of tests/faults/inject.py and its arguments, called in the command's process first."""
+        """``fault``: a function of tests/faults/inject.py and its arguments, called in the command's process first.
+        ``meanwhile`` is called with the number of that process, once it has begun."""
         assert self.process.stdin and self.process.stdout
         with tempfile.TemporaryDirectory() as place:
             print(
@@ -35,7 +40,11 @@ class Commands:
                 file=self.process.stdin,
                 flush=True,
             )
-            status = int(self.process.stdout.readline())
+            pid = int(self.process.stdout.readline())
+            try:
+                meanwhile(pid)
+            finally:
+                status = int(self.process.stdout.readline())
             out, error = ((Path(place) / name).read_text(errors="replace") for name in ("out", "error"))
         return subprocess.CompletedProcess(list(arguments), status, out, error)
 
@@ -81,6 +90,7 @@ def _serve() -> None:
         child = os.fork()
         if not child:
             _run(*json.loads(line))
+        print(child, flush=True)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -21,10 +22,6 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 QUICK = ["trainer.epochs=2", "protocol.folds=2", "device=cpu"]
 # Six cells, so that a kill after the first falls into the middle.
 SWEEP = ["-m", *QUICK, "method=cross_entropy,smote,focal", "dataset=breast_cancer,wine"]
-
-
-def command(script: str, *arguments: str) -> list[str]:
-    return [sys.executable, str(SCRIPTS / script), *arguments]
 
 
 def call(folder: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -175,17 +172,13 @@ def test_a_sweep_shows_progress_and_ends_with_a_summary(unbroken):
 
 
 def test_a_killed_sweep_goes_on_where_it_was_and_ends_as_an_unbroken_one(tmp_path, unbroken):
-    process = subprocess.Popen(
-        command("train.py", *SWEEP), cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 240
-    while not list(tmp_path.glob("outputs/runs/**/record.json")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    def kill(pid: int) -> None:
+        deadline = time.monotonic() + 240
+        while not list(tmp_path.glob("outputs/runs/**/record.json")) and time.monotonic() < deadline:
+            time.sleep(0.005)
+        os.kill(pid, signal.SIGKILL)
 
+    assert shared().call(tmp_path, [str(SCRIPTS / "train.py"), *SWEEP], meanwhile=kill).returncode == -signal.SIGKILL
     before = finished(tmp_path)
     assert 1 <= len(before) < 6
     for cell in Store(tmp_path / "outputs").cells():
@@ -290,21 +283,15 @@ def own(tmp_path):
 
 def stopped(folder: Path, number: signal.Signals, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs train.py until its first cell waits, and sends it a signal."""
-    process = subprocess.Popen(
-        command("train.py", *arguments, "plugins=[my_method]", "--config-dir", "my_conf"),
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 120
-    while not (folder / "began_waits").exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.send_signal(number)
-    out, error = process.communicate(timeout=60)
-    return subprocess.CompletedProcess(arguments, process.returncode, out, error)
+
+    def send(pid: int) -> None:
+        deadline = time.monotonic() + 120
+        while not (folder / "began_waits").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(pid, number)
+
+    own = [*arguments, "plugins=[my_method]", "--config-dir", "my_conf"]
+    return shared().call(folder, [str(SCRIPTS / "train.py"), *own], meanwhile=send)
 
 
 @pytest.mark.parametrize(
