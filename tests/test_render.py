@@ -116,6 +116,25 @@ def test_what_is_wide_turns_or_breaks_and_what_is_long_goes_on(methods, rows, en
     assert ("part 1 of 2" in text) == (parts == 2)
 
 
+def test_long_headings_are_broken():
+    block = Block("", ["k", "random_forest_weighted, F1 (positive)"], 1, [[Item("a"), Item("0.5")]])
+    item = Sheet("t", "T", [block], [], [], pd.DataFrame())
+    assert r"k & {\shortstack{random\_forest\_ \\ weighted, F1 \\ (positive)}} \\" in latex(item)
+
+
+@pytest.mark.slow
+def test_no_number_is_set_differently_than_it_is_written(tmp_path):
+    """siunitx leaves out an uncertainty of nought and a plus, unless it is told not to."""
+    pypdf = pytest.importorskip("pypdf")
+    texts = ["0.500 ± 0.000", "+0.250 ± 0.125"]
+    block = Block("", ["k", "m"], 1, [[Item("a"), Item(text, bold=text[0] == "+")] for text in texts])
+    path = tmp_path / "one.tex"
+    path.write_text(latex(Sheet("t", "T", [block], [], [], pd.DataFrame())))
+    compile_latex([path], tmp_path)
+    shown = pypdf.PdfReader(tmp_path / "all.pdf").pages[0].extract_text()
+    assert all(text in shown for text in texts)
+
+
 @pytest.mark.slow
 def test_sheets_of_any_shape_and_name_compile(sheet, tmp_path):
     made = [

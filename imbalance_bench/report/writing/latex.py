@@ -4,7 +4,6 @@ what is long goes on over pages."""
 from __future__ import annotations
 
 import re
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from imbalance_bench.report.sheet import Block, Item, Sheet, one_line
 PACKAGES = r"\usepackage{booktabs,longtable,pdflscape,siunitx}"
 SETUP = (
     r"\footnotesize\setlength{\tabcolsep}{3pt}\setlength{\belowcaptionskip}{4pt}"
-    r"\sisetup{separate-uncertainty,detect-weight,mode=text}"
+    r"\sisetup{separate-uncertainty,retain-zero-uncertainty,retain-explicit-plus,detect-weight,mode=text}"
 )
 PORTRAIT, LANDSCAPE = 460.0, 630.0  # points: a page's text, with margins of an inch
 LINES = {False: 42, True: 26}  # rows of a table that fits a page, upright and turned
@@ -140,8 +139,13 @@ def _texts(head: str, items: Sequence[Item]) -> _Column:
 
 
 def _heading(head: str) -> tuple[str, float]:
-    """A heading on as many lines as it needs, and its width."""
-    lines = textwrap.wrap(head, HEAD, break_long_words=False) or [""]
+    """A heading on as many lines as it needs, broken at spaces and behind underscores, and its width."""
+    lines = [""]
+    for word in re.findall(r"[^ _]+_*|_+| ", head):
+        if lines[-1] and len(lines[-1]) + len(word) > HEAD and word != " ":
+            lines.append("")
+        lines[-1] += word
+    lines = [line.strip() for line in lines]
     text = r" \\ ".join(map(tex_escape, lines))
     return rf"\shortstack{{{text}}}" if len(lines) > 1 else text, LETTER * max(map(len, lines))
 
