@@ -38,9 +38,10 @@ def config(*overrides: str) -> Config:
 def reach(group: str, label: str) -> str | None:
     """Of an option and what it is based on, the one that changes other groups too."""
     path = CONF / group / f"{label}.yaml"
-    if re.search("_global_", path.read_text()):
+    if "_global_" in (text := path.read_text()):
         return label
-    bases = [base for base in OmegaConf.load(path).get("defaults", []) if isinstance(base, str)]
+    content = OmegaConf.create(text) if "defaults:" in text else {}
+    bases = [base for base in content.get("defaults", []) if isinstance(base, str)]
     return next((r for base in bases if (CONF / group / f"{base}.yaml").exists() if (r := reach(group, base))), None)
 
 
