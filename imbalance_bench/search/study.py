@@ -285,6 +285,10 @@ class Study:
 
         folder = Store(config.paths.outputs).cell(config.labels, cell_id(config.plain, config.plugins))
         if (said := self._given_up(folder.path.name)) is not None and folder.record() is None:
+            if folder.path.exists():  # its process was killed before it was removed
+                with folder.lock() as mine:
+                    if mine:
+                        folder.forget()
             return Outcome("pruned", config.labels, folder.path, message=said["reason"])
         done = [trial for trial in before if trial.value is not None]
 
@@ -307,6 +311,8 @@ class Study:
         from imbalance_bench.cells.recipe import validation_rows
 
         rows = validation_rows(cell, classifiers)
+        if not rows:  # all diverged
+            return []
         readout = readout_met((row["iterate"] for row in rows), self.options.readout)
         key = (*head, readout)
         values = [row["value"] for row in rows if (row["metric"], row["class_group"], row["iterate"]) == key]
