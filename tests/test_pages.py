@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imbalance_bench import status
 from imbalance_bench.presets import node_of, presets
+from imbalance_bench.report import collect
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.pages import index
 from imbalance_bench.report.pages.cells import HELD, cell_page
@@ -136,6 +138,25 @@ def test_a_cell_says_what_is_missing(tmp_path):
     assert f"-cp {folder} -cn config cache=overwrite paths.outputs={tmp_path}" in text
 
 
+def test_a_regression_has_no_classes(tmp_path):
+    made = cell("squared_error", "sine")
+    arrays = {"run": np.zeros(4, int), "label": np.arange(4.0), "scores_last": np.ones((4, 1), np.float32)}
+    write(tmp_path, made, {"mse": [0.5]}, class_group="all", arrays=arrays, kind="regression")
+    text = cell_page(Store(tmp_path).cell(made.labels, made.id).record())
+    assert "A regression has no classes" in text and 'id="predictions"' not in text
+    Reader(text)
+
+
+def test_cells_of_a_file_of_collected_records_have_their_numbers(outputs, tmp_path):
+    assert collect.main(["--outputs", str(outputs), "--name", "mine", "dataset=mine"]) == 0
+    file = outputs / "records" / "mine.parquet"
+    assert write_all(tmp_path, "--from", str(file)) == 0
+    found = pages(tmp_path)
+    assert len(found) == 1 + 2
+    text = found[1].read_text()
+    assert "holds numbers only" in text and "Trained again by" not in text and "AUC-PR" in text
+
+
 def test_more_cells_than_pages_are_said(tmp_path, monkeypatch, capsys):
     for method in ("smote", "focal", "ldam"):
         write(tmp_path, cell(method, "mine"), [0.5, 0.6])
@@ -212,6 +233,13 @@ def test_every_preset_that_is_named_exists_and_every_number_has_one():
         named = [name for item in items if item.paper == paper for name in item.presets]
         assert set(named) <= set(presets(paper)) and len(named) == len(set(named))
         assert all(node_of(paper, name)["title"] for name in presets(paper))
+
+
+def test_status_says_how_much_is_covered(capsys):
+    assert status.main(["--papers", "--outputs", str(ROOT / "outputs")]) == 0
+    assert papers_table(ROOT / "outputs") in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        status.main(["--papers", "method=focal"])
 
 
 def test_the_readme_says_how_much_is_covered():

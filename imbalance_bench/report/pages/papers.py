@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import argparse
 import copy
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from imbalance_bench.errors import command
+from imbalance_bench.errors import BenchError, command
 from imbalance_bench.presets import labels_named, node_of, papers, presets, title_of
 from imbalance_bench.registry import build
 from imbalance_bench.report.arguments import OF_TABLES
@@ -174,6 +175,9 @@ def _from_records(
     try:
         return report.table(name, None)
     except (NothingRun, NotCollected):
+        return None
+    except BenchError as error:  # of this table, such as records of different rows: the others are shown
+        print(f"left out: {name}: {error}", file=sys.stderr)
         return None
 
 
