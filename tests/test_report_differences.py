@@ -156,6 +156,15 @@ def test_what_cannot_be_tested(outputs, filters, test, says):
         sheet_of(outputs, test, *filters)
 
 
+def test_an_axis_must_say_what_is_compared(outputs):
+    found = selection(outputs, [], Asked(("auc_pr", "brier"), columns=("metric",)))
+    with pytest.raises(BenchError, match="no axis is of methods: add method to --rows or --columns"):
+        differences(found, AskedTest())
+    turned = selection(outputs, [], Asked(("auc_pr",), rows=("method",), columns=("dataset",)))
+    usual = sheet_of(outputs, AskedTest(versus="ldam"))
+    assert differences(turned, AskedTest(versus="ldam")).frame.equals(usual.frame)
+
+
 def test_runs_that_were_split_differently_are_not_paired(tmp_path):
     write(tmp_path, cell("smote"), [0.5, 0.6])
     folder = write(tmp_path, cell("focal"), [0.5, 0.6])
