@@ -135,7 +135,7 @@ def tally_and_index(world: World) -> None:
     for damage in KINDS:
         sweep.call("status.py")
         index = sweep.runs.runs / ".index.json"
-        index.write_bytes(damage(index.read_bytes() if index.exists() else b"{}"))
+        index.write_bytes(damage((index.exists() and index.read_bytes()) or b"{}"))
         row.faults += 1
         sweep.finish(world.whole)
         row.led_to["passed over, made again"] += 1
