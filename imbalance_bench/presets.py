@@ -23,7 +23,6 @@ from imbalance_bench.config import label_of, labels_of, plain_of
 from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.identity import cell_id
 from imbalance_bench.plugins import import_plugins
-from imbalance_bench.registry import GROUPS
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -74,14 +73,15 @@ def node_of(paper: str, name: str, own: Path | None = None) -> dict[str, Any]:
 
 def labels_named(paper: str, name: str, own: Path | None = None) -> dict[str, set[str]]:
     """Axis → the labels that a preset's cells have on it, as its files say: of its blocks or, where they name none, of
-    its defaults; an axis that neither names is left out."""
-    found = {
-        group: {label_of(o.partition("=")[2]) for block in _blocks(node_of(paper, name, own).get("cells")) for o in
-                block.get(group, [])}
-        for group in GROUPS
-    }  # fmt: skip
-    chosen = _chosen(f"{paper}/{name}", own)
-    return {g: labels or {label_of(chosen[g])} for g, labels in found.items() if labels or g in chosen}
+    its defaults; an axis that neither names is left out. Of data set, ratio and method: a method may choose the other
+    groups itself."""
+    blocks, chosen = _blocks(node_of(paper, name, own).get("cells")), _chosen(f"{paper}/{name}", own)
+    found = {}
+    for group in ("dataset", "ratio", "method"):
+        named = [o for block in blocks for o in block.get(group, [])] or [f"{group}={chosen.get(group, '')}"]
+        found[group] = {label_of(override.partition("=")[2]) for override in named}
+    relabelled = {key.partition(".")[0] for block in blocks for key in block if key.endswith(".label")}
+    return {group: labels for group, labels in found.items() if labels != {""} and group not in relabelled}
 
 
 def _chosen(option: str, own: Path | None) -> dict[str, str]:
@@ -254,6 +254,8 @@ def _listed(key: str, overrides: Iterable[str]) -> str:
 
 def labels_in(cfg: Any) -> dict[str, str]:
     """The options chosen in a composed configuration, whatever else is wrong with it."""
+    from imbalance_bench.registry import GROUPS
+
     nodes = {group: cfg.get(group) for group in GROUPS}
     return {
         g: str(node.get("label", "?") if isinstance(node, (dict, DictConfig)) else node) for g, node in nodes.items()

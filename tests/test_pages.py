@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from imbalance_bench import status
-from imbalance_bench.presets import node_of, presets
+from imbalance_bench.presets import labels_named, load_preset, node_of, presets
 from imbalance_bench.report import collect
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.pages import index
@@ -23,7 +23,7 @@ from imbalance_bench.report.pages.html import Grid, shade, table, td
 from imbalance_bench.report.sheets.scores import Score
 from imbalance_bench.scoring import score_predictions, to_csv
 from imbalance_bench.store import Store
-from tests.records import cell, decline, write
+from tests.records import FakeCell, cell, decline, write
 from tests.test_report_page import Reader
 
 ROOT = Path(__file__).parents[1]
@@ -182,6 +182,25 @@ def test_a_stored_table_is_laid_out_as_its_preset_says(outputs_of_papers):
     assert re.search(r'class="(near|off|far) (above|below)"', text)
     assert "not run here" in text and "as the paper prints it" in text
     assert len(text) < 4_000_000
+
+
+def test_a_table_of_a_paper_is_made_from_records_where_there_are_some(tmp_path, monkeypatch):
+    monkeypatch.setattr("imbalance_bench.report.pages.papers.papers", lambda own: ["dos"])
+    monkeypatch.setattr("imbalance_bench.report.pages.papers.presets", lambda paper, kind, own: ["table1"])
+    monkeypatch.setattr("imbalance_bench.report.paper.PaperReport.claims", lambda report: [])
+    cells = load_preset("dos", "table1", []).cells
+    named = labels_named("dos", "table1")
+    assert all(planned.labels[axis] in labels for planned in cells for axis, labels in named.items())
+    digits = {("last", f"class:{i}", name): [0.5, 0.75] for i in range(10) for name in ("precision", "recall", "f1")}
+    for planned in cells[:3]:
+        write(tmp_path, FakeCell(planned.labels, planned.config, planned.id), {"accuracy": [0.9, 0.8]}, more=digits)
+    assert main(["--all", "--outputs", str(tmp_path)]) == 0
+    text = (tmp_path / "report" / "index.html").read_text()
+    table = text[text.index('<section id="dos--table1">') :]
+    table = table[: table.index("</section>")]
+    assert f'<a href="cells/{cells[0].id}.html">0.625 ± 0.177</a>' in table
+    shown = (tmp_path / "report" / "cells" / f"{cells[0].id}.html").read_text()
+    assert '<a href="../index.html#dos--table1">DOS, Table 1' in shown
 
 
 @pytest.fixture(scope="module")
