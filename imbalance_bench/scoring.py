@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_bench import calibration, metrics, origin, thresholds
+from imbalance_bench import calibration, metrics, origin, probabilities, thresholds
 from imbalance_bench.alike import alike
 from imbalance_bench.errors import command
 
@@ -20,7 +20,7 @@ VALID = "valid_"  # before the names of arrays of validation rows in predictions
 # Of what a record says of its validation rows, that with which it has their scores: nothing was trained on them, or
 # the method learned from them in a way of its own. Else they are "trained on", or there are "none".
 TUNED_ON = ("held out", "guided training")
-OF_PROBABILITIES = ("brier", "brier_minority", "log_loss", "ece_mass")  # ``metrics.of_probabilities``
+OF_PROBABILITIES = ("brier", "brier_minority", "log_loss", "ece_mass")  # ``probabilities.of_probabilities``
 AT_ONCE = 1 << 18  # scores of runs that are one array
 NO_DECISIONS: dict[str, Any] = {"predicted_classes": [], "few_classes": False, "collapsed": False}
 
@@ -172,12 +172,12 @@ def _calibrated(
     labels: np.ndarray, log_probs: np.ndarray, minority: Sequence[int], fitted: Fitted
 ) -> list[dict[str, Any]]:
     """<metric>_<kind> of the probabilities that each kind of calibration makes of these; nan where there is none."""
-    plain = metrics.of_probabilities(labels, log_probs, minority)
+    plain = probabilities.of_probabilities(labels, log_probs, minority)
     rows = []
     for kind, calibrate in fitted.calibrations.items():
         values = dict.fromkeys(plain, float("nan"))
         if calibrate is not None:
-            values = metrics.of_probabilities(labels, calibrate(log_probs), minority)
+            values = probabilities.of_probabilities(labels, calibrate(log_probs), minority)
         rows += [{"class_group": "all", "metric": f"{name}_{kind}", "value": value} for name, value in values.items()]
     return rows
 

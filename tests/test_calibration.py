@@ -11,7 +11,7 @@ from sklearn.calibration import CalibratedClassifierCV, calibration_curve
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import brier_score_loss
 
-from imbalance_bench import calibration, metrics, scoring
+from imbalance_bench import calibration, metrics, probabilities, scoring
 from imbalance_bench.config import TOP_LEVEL
 from imbalance_bench.options import check
 
@@ -101,36 +101,36 @@ def test_brier_scores(classes):
     p = np.exp(scores)
     given = (p[:, 1],) if classes == 2 else (p,)
     theirs = brier_score_loss(y, *given, labels=list(range(classes)))
-    assert metrics.brier_score(y, scores) == pytest.approx(theirs)
+    assert probabilities.brier_score(y, scores) == pytest.approx(theirs)
     rare = classes - 1
     mine = y == rare
     onehot = np.eye(classes)[y]
     errors = ((p - onehot) ** 2).sum(axis=1) / (2 if classes == 2 else 1)
-    assert metrics.brier_score(y, scores, [rare]) == pytest.approx(errors[mine].mean())
-    assert math.isnan(metrics.brier_score(y[~mine], scores[~mine], [rare]))
+    assert probabilities.brier_score(y, scores, [rare]) == pytest.approx(errors[mine].mean())
+    assert math.isnan(probabilities.brier_score(y[~mine], scores[~mine], [rare]))
 
 
 def test_bins_of_equal_mass_are_those_of_scikit_learn():
     y, scores = draw(4, 100, 2)
     p = np.round(np.exp(scores[:, 1]), 1)  # with ties, which share a bin
-    found = metrics.reliability(y == 1, p, bins=7)
+    found = probabilities.reliability(y == 1, p, bins=7)
     observed, predicted = calibration_curve(y, p, n_bins=7, strategy="quantile")
     np.testing.assert_allclose(found["observed"], observed)
     np.testing.assert_allclose(found["predicted"], predicted)
     assert found["rows"].sum() == 100
     # Fifteen rows, a bin each: the mean distance of events from their probabilities.
     p, events = np.linspace(0.1, 0.9, 15), np.arange(15) % 2
-    assert metrics.equal_mass_error(events, p) == pytest.approx(np.abs(events - p).mean())
+    assert probabilities.equal_mass_error(events, p) == pytest.approx(np.abs(events - p).mean())
 
 
 def test_errors_of_calibration_by_class_and_of_the_likeliest():
     y, scores = draw(5, 90, 3)
     found = {(r["class_group"], r["metric"]): r["value"] for r in metrics.evaluate(y, scores, "abc", minority=[2])}
-    of_class = [metrics.equal_mass_error(y == c, np.exp(scores[:, c])) for c in range(3)]
+    of_class = [probabilities.equal_mass_error(y == c, np.exp(scores[:, c])) for c in range(3)]
     assert [found[f"class:{name}", "ece_mass"] for name in "abc"] == of_class
     assert found["macro", "ece_mass"] == pytest.approx(np.mean(of_class))
     assert found["minority", "ece_mass"] == of_class[2]
-    top = metrics.equal_mass_error(scores.argmax(axis=1) == y, np.exp(scores.max(axis=1)))
+    top = probabilities.equal_mass_error(scores.argmax(axis=1) == y, np.exp(scores.max(axis=1)))
     assert found["all", "ece_mass"] == top
 
 
@@ -149,7 +149,7 @@ def test_test_rows_are_calibrated_by_validation_rows():
     for kind in calibration.KINDS:
         q = calibration.fitted(kind, valid_y, valid)(scores)
         assert found["test", f"brier_{kind}"] == pytest.approx(brier_score_loss(y, np.exp(q[:, 1])))
-        assert found["test", f"log_loss_{kind}"] == metrics.log_loss(y, q)
+        assert found["test", f"log_loss_{kind}"] == probabilities.log_loss(y, q)
         assert ("valid", f"brier_{kind}") not in found
     assert found["test", "log_loss_temperature"] < found["test", "log_loss"]
     one = rows(valid_label=np.zeros(100, int))

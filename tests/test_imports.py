@@ -26,8 +26,8 @@ MAY = {
     "progress": "tally",
     "options": "errors", "objective": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
     "neighbours": "errors", "models": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
-    "metrics": "alike curves errors plugins",
-    "registry": "errors options", "scoring": "alike calibration errors metrics origin thresholds",
+    "probabilities": "alike", "metrics": "alike curves errors plugins probabilities",
+    "registry": "errors options", "scoring": "alike calibration errors metrics origin probabilities thresholds",
     "store": "errors locks registry",
     "kept": "", "checkpoints": "errors interrupts kept models",
     "config": "errors objective options plugins registry thresholds",
@@ -58,8 +58,8 @@ MAY = {
         "scoring store thresholds"
     ),
     "report": (
-        "arguments calibration conf_files config data errors identity index metrics options origin presets registry "
-        "scoring select store thresholds"
+        "arguments calibration conf_files config data errors identity index metrics options origin presets probabilities "
+        "registry scoring select store thresholds"
     ),
     "status": "arguments conf_files errors index presets progress report select store",
     "sweep": "conf_files config errors interrupts presets progress reference registry cells store tally",

@@ -15,7 +15,7 @@ from scipy import stats
 from sklearn import calibration as sk_calibration
 from sklearn import metrics as sk
 
-from imbalance_bench import calibration, metrics, scoring
+from imbalance_bench import calibration, metrics, probabilities, scoring
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report import arguments
 from imbalance_bench.report.cli import main
@@ -158,7 +158,7 @@ def test_reliability_is_scikit_learns_and_its_errors_those_of_the_record(tmp_pat
     before, after = (values[values["stage"] == stage] for stage in ("as predicted", "platt"))
     p = np.exp(arrays["scores_last"][:, 1].astype(np.float64))
     observed, predicted = sk_calibration.calibration_curve(
-        arrays["label"] == 1, p, n_bins=metrics.CALIBRATION_BINS, strategy="quantile"
+        arrays["label"] == 1, p, n_bins=probabilities.BINS, strategy="quantile"
     )
     np.testing.assert_allclose(before["predicted"], predicted)
     np.testing.assert_allclose(before["observed"], observed)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench import calibration, metrics
+from imbalance_bench import calibration, probabilities
 from imbalance_bench.report.figures.shown import (
     AREAS,
     LINE,
@@ -57,7 +57,7 @@ def reliability(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
                 events, p, error = pooled(one, wanted, stage != stages[0])
                 if not len(p):
                     continue
-                bins = metrics.reliability(events, p)
+                bins = probabilities.reliability(events, p)
                 style = style_of(one.method, methods)
                 axis.plot(bins["predicted"], bins["observed"], **style | {"linewidth": 0.8})
                 size = SIZE * bins["rows"] / bins["rows"].max()
@@ -77,7 +77,7 @@ def reliability(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     held = values["rows"]
     caption = (
         f"{group_title(shown[0].head[1]).capitalize()}: mean predicted probability and observed share in "
-        f"{metrics.CALIBRATION_BINS} bins of equal mass over the rows of all runs, {held.min()} to {held.max()} rows "
+        f"{probabilities.BINS} bins of equal mass over the rows of all runs, {held.min()} to {held.max()} rows "
         "each (areas of dots). Numbers: expected calibration error over such bins, the mean over runs."
     )
     caption += f" {wanted.calibration}: calibrated on the validation rows of each run." if len(stages) > 1 else ""
@@ -117,7 +117,7 @@ def pooled(one: Shown, wanted: Wanted, calibrated: bool) -> tuple[np.ndarray, np
                 continue
             scores = fitted(scores)
         each = list(_events(one, run, scores))
-        errors += [np.mean([metrics.equal_mass_error(*pair) for pair in each])] if each else []
+        errors += [np.mean([probabilities.equal_mass_error(*pair) for pair in each])] if each else []
         events += [event for event, _ in each]
         p += [probability for _, probability in each]
     if not events:
