@@ -160,6 +160,7 @@ def evaluate_runs(
     values = {**_one_vs_rest(of_class, called), **areas, **of_own, "ece_mass": masses}  # (R, C) each
     of_all = {
         "accuracy": right.mean(axis=1),
+        "mcc": _correlations(of_class, called),
         "ece": probabilities.calibration_errors(right, confidence, probabilities.BINS),
         **probabilities.of_probabilities_of_runs(labels, scores, minority, of_top),
     }
@@ -192,6 +193,15 @@ def _areas(of_class: np.ndarray, ranked: np.ndarray) -> tuple[dict[str, np.ndarr
             for run, row in zip(at[second] // 2, np.stack(list(of_each.values()), axis=1).tolist()):
                 positive[run] = dict(zip(of_each, row))
     return {name: area.reshape(runs, classes) for name, area in found.items()}, positive
+
+
+def _correlations(of_class: np.ndarray, called: np.ndarray) -> np.ndarray:
+    """Matthews' correlation coefficient (R,) of labels and decisions (R, C, n), over several classes R_K (Gorodkin
+    2004); 0 where either of them is constant."""
+    n, right = of_class.shape[2], (of_class & called).sum(axis=(1, 2))
+    there, said = of_class.sum(axis=2), called.sum(axis=2)
+    spread = (n**2 - (there**2).sum(axis=1)) * (n**2 - (said**2).sum(axis=1)).astype(np.float64)
+    return np.asarray((n * right - (there * said).sum(axis=1)) / np.sqrt(np.where(spread, spread, np.inf)))
 
 
 def _masses(

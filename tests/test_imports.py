@@ -58,8 +58,8 @@ MAY = {
         "scoring store thresholds"
     ),
     "report": (
-        "arguments calibration conf_files config data errors identity index metrics options origin presets probabilities "
-        "registry scoring select store thresholds"
+        "arguments calibration conf_files config data errors identity index metrics options origin presets "
+        "probabilities registry scoring select store thresholds"
     ),
     "status": "arguments conf_files errors index presets progress report select store",
     "sweep": "conf_files config errors interrupts presets progress reference registry cells store tally",

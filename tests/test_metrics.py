@@ -89,6 +89,7 @@ def test_every_group_agrees_with_sklearn_and_imblearn(case):
     same(ours["macro", "g_mean"], g_mean)
     same(ours["macro", "balanced_accuracy"], skl.balanced_accuracy_score(labels, pred))
     same(ours["all", "accuracy"], skl.accuracy_score(labels, pred))
+    same(ours["all", "mcc"], skl.matthews_corrcoef(labels, pred))
     same(ours["all", "log_loss"], skl.log_loss(labels, np.exp(lp), labels=classes))
 
 

@@ -87,6 +87,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     P + "probabilities:log_losses": METRICS,
     P + "probabilities:calibration_errors": METRICS,
     P + "metrics:_one_vs_rest": METRICS,
+    P + "metrics:_correlations": METRICS,
     P + "metrics:_of_part": (*METRICS, "test_slices.py"),
     P + "metrics:_means_over": METRICS,
     P + "metrics:_mean_of_defined": METRICS,
