@@ -158,11 +158,26 @@ def test_it_moves_whole_to_another_device_and_type(case):
 
 def test_what_it_states_is_known(case):
     assert isinstance(case.net.maps, bool)
+    stack = case.stack([0])
+    assert all(isinstance(n, int) for n in (stack.traits.loss_members, stack.traits.row_vectors))
+    features = stack.predict(stack.flat[0].detach(), case.rows(), "embed")
+    assert stack.predict(stack.flat[0].detach(), features, "head").shape == (len(features), 3)
     rows = task()
     assert case.net.maps or Engine(trainer(runs_together=3), "cpu").together(case.net, rows) == 1
 
 
 # A class of a user's own
+
+
+def test_an_attribute_of_an_ordinary_name_states_nothing():
+    class Own(nn.Linear):
+        def __init__(self) -> None:
+            super().__init__(4, 3)
+            self.members, self.vectors, self.start = nn.ModuleList(), nn.Linear(4, 4), 0
+
+    stack = Stack.create(Own, [0], CPU, F64, rows=[torch.zeros(2, 4)])
+    assert (stack.traits.loss_members, stack.traits.row_vectors) == (1, 1)
+    assert stack.predict(stack.flat[0].detach(), torch.zeros(2, 4, dtype=F64)).shape == (2, 3)
 
 
 @pytest.fixture

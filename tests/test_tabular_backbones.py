@@ -222,7 +222,7 @@ def test_realmlp_is_that_of_its_authors():
     kinds = torch.stack([torch.randint(size, (n,)) for size in sizes], 1)
     coded = [torch.nn.functional.one_hot(kinds[:, i], size).float() for i, size in enumerate(sizes)]
     x = torch.cat([numbers[:, :1], *coded, numbers[:, 1:]], 1)
-    ours.start(x)
+    ours.start_from(x)
     config = model.RealMLPConfig.td_class(hidden_sizes=[6, 5], plr_hidden_1=4, plr_hidden_2=3, max_one_hot_cat_size=4)
     theirs = model.RealMLP(2, [size + 1 for size in sizes], 3, 1, config, True).eval()
     median, factor = train.compute_input_stats(theirs.input_features(numbers, kinds + 1), torch.arange(n)[None])
@@ -252,7 +252,7 @@ def test_realmlp_starts_by_its_training_rows():
     """Outputs of each layer before its biases have standard deviation one, and no other row plays a part."""
     torch.manual_seed(0)
     net, x = backbone("realmlp", **SMALL["realmlp"]).build((5,), 3, "linear", CATEGORIES), rows(100).float()
-    net.start(x)
+    net.start_from(x)
     seen = []
     for layer in net.layers:
         layer.register_forward_hook(lambda layer, given, out: seen.append(out - 0.1 * layer.bias))

@@ -124,7 +124,7 @@ class FTTransformer(Network):
     def __init__(self, d: int, options: FTTransformerBackbone, classes: int, head: str, categories: Categories) -> None:
         super().__init__(options.width, classes, head)
         self.tokens = Tokens(d, options.width, categories)
-        self.vectors = 1 + len(self.tokens.bias)
+        self.row_vectors = 1 + len(self.tokens.bias)
         self.blocks = nn.ModuleList(Block(options, first=i == 0) for i in range(options.blocks))
         self.norm = nn.LayerNorm(options.width)
         for name, parameter in self.named_parameters():

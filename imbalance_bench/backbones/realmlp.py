@@ -151,7 +151,7 @@ class RealMLP(Network):
             self.head.bias.decay = 0.0  # type: ignore[attr-defined]
 
     @torch.no_grad()
-    def start(self, x: torch.Tensor) -> None:
+    def start_from(self, x: torch.Tensor) -> None:
         """Fits scaling and layers to training rows (n, ...)."""
         features = self.features(x.flatten(1))
         quantiles = np.quantile(features.double().numpy(), [0.25, 0.5, 0.75], axis=0)

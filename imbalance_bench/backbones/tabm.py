@@ -83,7 +83,7 @@ class TabM(Network):
 
     def __init__(self, d: int, options: TabMBackbone, classes: int, head: str, categories: Categories) -> None:
         super().__init__(options.width, classes, head)
-        self.members = self.vectors = members = options.members
+        self.loss_members = self.row_vectors = members = options.members
         widths = [d, *[options.width] * options.blocks]
         self.body = nn.ModuleList(BatchEnsemble(a, b, members) for a, b in zip(widths, widths[1:]))
         first_scales: torch.Tensor = self.body[0].get_parameter("r").data
@@ -96,7 +96,7 @@ class TabM(Network):
         self.head: Any = Heads(members, options.width, outputs, bias=head != "cosine")
 
     def embed(self, x: torch.Tensor) -> torch.Tensor:
-        h = x.flatten(1)[:, None].expand(-1, self.members, -1)
+        h = x.flatten(1)[:, None].expand(-1, self.loss_members, -1)
         for layer, drop in zip(self.body, self.dropouts):
             h = drop(torch.relu(layer(h)))
         return h.flatten(1)
@@ -109,7 +109,7 @@ class TabM(Network):
         logits = self.each(h)
         if self.kind == "cosine" or not self.classes:
             return logits.mean(-2)
-        mean = logits.log_softmax(-1).logsumexp(-2) - math.log(self.members)
+        mean = logits.log_softmax(-1).logsumexp(-2) - math.log(self.loss_members)
         # Two classes: [0, z], as any linear head has it.
         return mean - mean[..., :1] if self.classes == 2 and self.kind == "linear" else mean
 

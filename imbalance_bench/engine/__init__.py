@@ -230,7 +230,7 @@ class Engine:
         tensors = list(module.parameters())
         parameters = sum(p.numel() for p in tensors)
         width = task.train.x[0].size + 3 * sum(len(p) for p in tensors if p.dim() > 1)  # outputs, activated, gradients
-        run = 4 * parameters + self.trainer.batch_size * width * Traits.of(module).vectors
+        run = 4 * parameters + self.trainer.batch_size * width * Traits.of(module).row_vectors
         return max(1, CACHE // (run * self.dtype.itemsize))
 
     def train(

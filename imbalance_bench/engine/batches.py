@@ -135,8 +135,8 @@ class Batch(NamedTuple):
 
     def judged(self, stack: Stack) -> tuple[torch.Tensor, Batch]:
         """The stack's logits of the batch, and the labels and weights that a loss is of: of an ensemble
-        (``Traits.members``) each row comes once a member."""
-        members = stack.traits.members
+        (``Traits.loss_members``) each row comes once a member."""
+        members = stack.traits.loss_members
         if members == 1:
             return stack.logits(self.x), self
         y, weight = self.y.repeat_interleave(members, 1), self.weight

@@ -56,7 +56,7 @@ class Joint:
         return next(self._samplers)(labels, batch_size, generator)
 
     def batch_loss(self, stack: Stack, batch: Batch, state: TrainState) -> torch.Tensor:
-        if self.cross_entropy and stack.traits.members == 1:
+        if self.cross_entropy and stack.traits.loss_members == 1:
             return stack.mean_cross_entropy(batch.x, batch.y, batch.weight)
         logits, batch = batch.judged(stack)
         losses = []

@@ -62,8 +62,9 @@ class Traits:
     for logits, (parameters, inputs) → ``Pass`` or None. ``pad``: the id that fills rows of token ids up. ``staged``: it
     can be asked for its embedding and its head apart. ``ragged``: the layers that look across the rows of a batch,
     whose attribute of this name is set where not all of them are real.
-    ``members``: of an ensemble, how many logits it gives a row at the stage "members", (n · members, C), row by row, of
-    which each has a loss of its own. ``vectors``: what a row is made within the network, tokens or copies for members.
+    ``loss_members``: of an ensemble, how many logits it gives a row at the stage "members", (n · members, C), row by
+    row, of which each has a loss of its own. ``row_vectors``: how many vectors a row is within the network, tokens or
+    copies for members.
     ``settled``: the layers whose running statistics may be updated all at once (``BatchNorm.settle``).
     """
 
@@ -71,8 +72,8 @@ class Traits:
     passed: Callable[[Params, torch.Tensor], Pass | None] | None = None
     pad: int | None = None
     staged: bool = False
-    members: int = 1
-    vectors: int = 1
+    loss_members: int = 1
+    row_vectors: int = 1
     ragged: tuple[Any, ...] = ()
     settled: tuple[Any, ...] = ()
 
@@ -82,7 +83,7 @@ class Traits:
         staged = "stage" in inspect.signature(batched or module.forward).parameters
         modules: list[Any] = list(module.modules())
         ragged, settled = (tuple(m for m in modules if hasattr(m, name)) for name in ("ragged", "settle"))
-        members, vectors = (getattr(module, trait, 1) for trait in ("members", "vectors"))
+        members, vectors = (getattr(module, trait, 1) for trait in ("loss_members", "row_vectors"))
         settled = settled if settled and settled[0].alike(settled) else ()
         return cls(batched, passed, pad, staged, members, vectors, ragged, settled)
 
@@ -152,14 +153,14 @@ class Stack:
         **options: Any,
     ) -> Stack:
         """R fresh copies of what ``build`` makes, each initialised from its own seed, and by the training ``rows``
-        (n, ...) of its run where it has a method ``start(x)``."""
+        (n, ...) of its run where it has a method ``start_from(x)``."""
         modules = []
         for seed in seeds:
             # The global generator is what nn.init draws from: fork it, so that a run's start depends on its seed only.
             with torch.random.fork_rng(devices=[]):
                 torch.default_generator.manual_seed(seed)  # torch.manual_seed asks for GPUs, a millisecond each time
                 modules.append(module := build())
-                if rows is not None and (start := getattr(module, "start", None)) is not None:
+                if rows is not None and (start := getattr(module, "start_from", None)) is not None:
                     start(as_input(rows[len(modules) - 1], next(module.parameters())))
         size = sum(t.numel() for t in _tensors(modules[0]).values())
         stack = cls(modules[0], torch.zeros(len(modules), size, device=device, dtype=dtype), **options)
@@ -327,7 +328,7 @@ class Stack:
     def rows_at_once(self, x: torch.Tensor, stage: str = "logits", runs: int = 1) -> int:
         """How many of the rows ``x`` (n, ...) of each run to evaluate at a time."""
         texts = self.pad is not None and stage != "head"
-        rows = TEXTS if texts else max(128, min(8192, 2**18 // x[0].numel()) // self.traits.vectors)
+        rows = TEXTS if texts else max(128, min(8192, 2**18 // x[0].numel()) // self.traits.row_vectors)
         return max(8, rows * (1 if self.flat.device.type == "cpu" else 16) // runs)
 
     def check_staged(self) -> None:

@@ -134,7 +134,7 @@ class Method:
         logits, embeddings or the head's logits of embeddings, ``stack.logits(x)`` the logits where nothing but the loss
         itself is differentiated, faster, ``batch.judged(stack)`` those of each member of an ensemble;
         ``state.generators`` are for what is drawn."""
-        if not self.own_loss and stack.traits.members == 1:
+        if not self.own_loss and stack.traits.loss_members == 1:
             return stack.mean_cross_entropy(batch.x, batch.y, batch.weight)
         logits, batch = batch.judged(stack)
         return batch.mean(self.loss(logits, batch.y, state))
