@@ -127,3 +127,4 @@ def test_the_posterior_of_clear_cases():
     assert pairs.signed_rank_posterior(np.full(20, -0.5), 0.01)[0] > 0.99
     assert pairs.signed_rank_posterior(np.linspace(-0.002, 0.002, 20), 0.01)[1] > 0.99
     assert sum(pairs.signed_rank_posterior(UNTIED, 0.01)) == pytest.approx(1)
+    assert pairs.signed_rank_posterior(np.zeros(5), 0.0) == pytest.approx((0.5, 0, 0.5))  # the two sides of nought

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import shlex
 
 import numpy as np
@@ -124,7 +126,8 @@ def test_one_data_set_is_tested_over_its_runs(outputs, tmp_path):
 
 def test_runs_of_several_data_sets_are_tested_on_each(outputs):
     sheet = sheet_of(outputs, AskedTest("corrected_t", "smote"), "dataset=oil,ecoli")
-    assert [b.heading.rpartition("mlp, ")[2] for b in sheet.blocks] == ["ecoli: pairs", "oil: pairs"]
+    headings = [b.heading.rpartition("mlp, ")[2] for b in sheet.blocks]
+    assert headings == [f"{d}: {what}" for d in ("ecoli", "oil") for what in ("means over runs", "pairs")]
     assert len(sheet.frame) == 6
 
 
@@ -136,6 +139,70 @@ def test_many_pairs_are_in_the_csv(tmp_path):
     assert len(sheet.blocks) == 1 and len(sheet.frame) == 55
     notes = "\n".join(sheet.notes)
     assert "55 pairs, which --format csv has" in notes and "Of 2 data sets Wilcoxon's p is 0.5 at least" in notes
+    alone = sheet_of(Store(tmp_path), AskedTest(), "dataset=oil")
+    (means,) = alone.blocks
+    assert [row["mean"].text for row in table(means).values()][:2] == ["0.600", "0.590"] and len(alone.frame) == 55
+    assert "55 pairs, which --format csv has" in "\n".join(alone.notes)
+
+
+def seeded(folder, folds, seeds):
+    """Makes the runs of a record those of ``seeds`` a fold, on the rows of that fold."""
+    runs = json.loads((folder / "record.json").read_text())["runs"]
+    assert len(runs) == folds * seeds
+    edit(folder, runs=[
+        run | {"subset_hash": f"s{run['run'] // seeds}", "test_hash": f"t{run['run'] // seeds}"} for run in runs
+    ])  # fmt: skip
+
+
+def test_runs_of_one_split_that_differ_in_seeds_count_by_their_mean(tmp_path):
+    rng = np.random.default_rng(0)
+    runs = {method: rng.normal(0.5, 0.05, (4, 3)) for method in ("smote", "focal")}
+    for method, values in runs.items():
+        seeded(write(tmp_path, cell(method), values.ravel().tolist()), 4, 3)
+    gaps = (runs["smote"] - runs["focal"]).mean(axis=1)
+    t = gaps.mean() / np.sqrt((1 / 4 + 1 / 9) * gaps.var(ddof=1))
+    sheet, flipped = (sheet_of(Store(tmp_path), AskedTest(name, "focal")) for name in ("corrected_t", "permutation"))
+    assert sheet.frame["p"].tolist() == pytest.approx([2 * stats.t.sf(abs(t), 3)])
+    assert sheet.frame[["n", "over"]].values.tolist() == [[4, "splits"]]
+    assert flipped.frame["p"].tolist() == pytest.approx(
+        [stats.permutation_test((gaps,), np.mean, permutation_type="samples").pvalue]
+    )
+    for made in (sheet, flipped):
+        assert "over n = 4 splits" in "".join(made.notes)
+        assert "A split counts by the mean of its runs, which have the same rows and differ in seeds" in "".join(
+            made.notes
+        )
+
+
+def test_a_diverged_run_is_left_out_of_the_pairs_of_its_method_only(tmp_path):
+    write(tmp_path, cell("smote"), [0.5, 0.6, 0.7, 0.65])
+    write(tmp_path, cell("focal"), [0.4, 0.55, 0.5, 0.45])
+    write(tmp_path, cell("drw"), [0.3, math.nan, 0.2, 0.25])
+    sheet = sheet_of(Store(tmp_path), AskedTest())
+    n = {frozenset(pair): n for *pair, n in sheet.frame[["method", "against", "n"]].itertuples(index=False)}
+    assert [n[frozenset(p)] for p in (("smote", "focal"), ("smote", "drw"), ("focal", "drw"))] == [4, 3, 3]
+    notes = "".join(sheet.notes)
+    assert "over n = 3 to 4 runs" in notes
+    assert "Of 4 runs, left out of the pairs of what has no score in them: drw (1)." in notes
+
+
+def test_sheets_of_other_questions_have_other_names(outputs):
+    asked = [
+        Asked(("auc_pr",)),
+        Asked(("auc_pr",), readout="best"),
+        Asked(("auc_pr",), rows=("method",), columns=("dataset",)),
+    ]
+    made = [(a, AskedTest("bayes", rope=rope)) for a in asked for rope in (0.01, 0.0)]
+    names = {differences(selection(outputs, [], a), test).name for a, test in made}
+    assert len(names) == len(made)
+
+
+def test_units_of_one_data_set_are_said_to_be_dependent(tmp_path):
+    for ratio in ("ir_10", "ir_20"):
+        for i, method in enumerate(("smote", "focal")):
+            write(tmp_path, cell(method, ratio=ratio), [0.5 + i / 10])
+    found = selection(Store(tmp_path), [], Asked(("auc_pr",), rows=("dataset", "ratio")))
+    assert "Several of these are of one data set, and not independent" in "".join(differences(found).notes)
 
 
 @pytest.mark.parametrize(
@@ -187,5 +254,10 @@ def test_the_command_shows_the_table_and_the_test_and_writes_both(outputs, capsy
     assert status == 0 and "Which differ" in shown.out and "Summary" not in shown.out
     status, shown = run("--versus smote --write --format tex method=smote,focal")
     assert status == 0 and "tests_versus_smote,method=smote,focal.tex" in shown.out
+    status, shown = run("--metric auc_pr --test bayes --rope 0 method=smote,focal")
+    assert status == 0 and "--rope 0 " in shown.out.splitlines()[0]
+    for rope in ("nan", "-0.1", "inf"):
+        status, shown = run(f"--test bayes --rope={rope}")
+        assert status == 1 and f"--rope {rope} is no difference that does not matter" in shown.err
     status, shown = run("--rope 0.1 --test nemenyi")
     assert status == 1 and "--rope is of --test bayes" in shown.err

@@ -24,6 +24,8 @@ from imbalance_bench.report.figures import own
 from imbalance_bench.report.figures.own import FIGURES, own_figure
 from imbalance_bench.report.figures.ranking import LEVELS, step_precision, true_positive_rate
 from imbalance_bench.report.figures.shown import MOST_LINES, MOST_PANELS, Wanted, name_of
+from imbalance_bench.report.records.selection import selection
+from imbalance_bench.report.sheets.differences import AskedTest, differences
 from imbalance_bench.report.style import COLUMN, SMALLEST
 from imbalance_bench.store import NotCollected, Store
 from tests.records import cell, decline, edit, write
@@ -269,14 +271,34 @@ def test_bars_are_paired_differences_with_corrected_intervals(many, drawn):
     assert [row["difference"], row["low"], row["high"]] == pytest.approx(
         [difference.mean(), difference.mean() - half, difference.mean() + half]
     )
-    overall = values[values["panel"] == "mean over 6 data sets"].set_index("method")
-    assert overall.loc["smote", "pairs"] == 6 and overall.loc["focal", "pairs"] == 5
-    each = values[(values["method"] == "focal") & ~values["panel"].str.startswith("mean")]["difference"]
-    low, high = stats.t.interval(0.95, 4, each.mean(), stats.sem(each))
-    assert overall.loc["focal", ["low", "high"]].tolist() == pytest.approx([low, high])
+    overall = values[values["panel"] == "mean over 5 data sets"].set_index("method")
+    assert "Left out of a mean over data sets, without all 2 methods: oil." in caption
+    for method in ("smote", "focal"):
+        of = (values["method"] == method) & ~values["panel"].isin(["oil", "mean over 5 data sets"])
+        each = values[of]["difference"]
+        low, high = stats.t.interval(0.95, 4, each.mean(), stats.sem(each))
+        assert overall.loc[method, ["pairs", "low", "high"]].tolist() == pytest.approx([5, low, high])
     assert len(figure.axes) == 8 and "Nadeau and Bengio" in caption  # six, the mean, and one that is not drawn
     versus = drawn("bars", many, versus="smote")[2]
     assert set(versus["method"]) == {"cross_entropy", "focal"} and set(versus["baseline"]) == {"smote"}
+
+
+def test_bars_take_runs_that_differ_in_seeds_as_the_table_does(tmp_path, drawn):
+    rng = np.random.default_rng(0)
+    for m in ("cross_entropy", "smote"):
+        write(tmp_path, cell(m), rng.normal(0.5, 0.05, 6).tolist())
+    for splits in (3, 6):
+        for m in ("cross_entropy", "smote"):
+            made = Store(tmp_path).cell(cell(m).labels, cell(m).id)
+            runs = made.record()["runs"]
+            of = [f"{r['run'] // 2 if splits == 3 else 0}" for r in runs]
+            edit(made.path, runs=[r | {"subset_hash": rows, "test_hash": rows} for r, rows in zip(runs, of)])
+        _, caption, values = drawn("bars", tmp_path)
+        table = differences(selection(Store(tmp_path)), AskedTest(versus="cross_entropy")).frame
+        columns = ["difference", "low", "high"]
+        np.testing.assert_allclose(values[columns], table[columns])
+        assert values["pairs"].tolist() == table["n"].tolist() == [splits]
+        assert ("differ in seeds, count by their mean" in caption) == (splits == 3)
 
 
 def test_many_data_sets_are_one_panel_of_bars(tmp_path, drawn):
@@ -295,6 +317,18 @@ def test_a_scatter_counts_who_is_better(many, drawn):
         assert "signed-rank test: p = 0.031, n = 6)" in caption  # 2 / 2⁶
         texts = {text.get_text() for text in figure.axes[0].texts}
         assert {"smote better: 6", "cross_entropy better: 0"} <= texts
+
+
+def test_a_scatter_of_two_metrics_that_no_cell_has_both(tmp_path, drawn):
+    write(tmp_path, cell("a"), {"f1": [0.5]})
+    write(tmp_path, cell("b"), {"auc_pr": [0.5]})
+    with pytest.raises(BenchError, match="no cell has both f1 and auc_pr"):
+        drawn("scatter", tmp_path, metrics=("f1", "auc_pr"))
+    write(tmp_path, cell("c"), {"f1": [0.5], "auc_pr": [0.6]})
+    _, caption, values = drawn("scatter", tmp_path, metrics=("f1", "auc_pr"))
+    assert values["method"].tolist() == ["c"]
+    assert "Left out, without f1 of its classes: b on ecoli." in caption
+    assert "Left out, without auc_pr of its classes: a on ecoli." in caption
 
 
 def test_a_scatter_of_two_metrics(many, drawn):
@@ -482,11 +516,11 @@ def test_what_lies_apart_is_not_drawn_together(tmp_path, drawn):
     with pytest.raises(BenchError, match="of 2 settings .*choose one, such as ratio=ir_20"):
         drawn("cd", tmp_path)
     assert drawn("cd", tmp_path, "ratio=ir_20")[2]["datasets"].tolist() == [2] * 3
-    assert set(drawn("bars", tmp_path, "dataset=oil")[2]["panel"]) == {
-        "oil, ir_10",
-        "oil, ir_20",
-        "mean over 2 data sets",
-    }
+    with pytest.raises(BenchError, match="of 2 settings .*choose one, such as ratio=ir_20"):
+        drawn("bars", tmp_path, "dataset=oil")
+    _, caption, values = drawn("bars", tmp_path, "dataset=oil", rows=("dataset", "ratio"))
+    assert set(values["panel"]) == {"oil, ir_10", "oil, ir_20", "mean over 2 data sets"}
+    assert "Several of these are of one data set, and not independent" in caption
     write(tmp_path, cell("a", "digits", "ir_20"), [0.5], class_group="macro")
     with pytest.raises(
         BenchError, match="auc_pr of macro on digits and auc_pr of positive on .* do not stand on one axis"

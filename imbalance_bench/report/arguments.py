@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 
 from imbalance_bench import calibration
@@ -142,7 +143,7 @@ def check(options: argparse.Namespace) -> None:
     """Raises BenchError where words do not go together, or a readout is unknown, before anything is read."""
     if options.readout:
         readout_title(options.readout)
-    said = [f"--{name.replace('_', '-')}" for name in OF_TABLES if getattr(options, name)]
+    said = [f"--{name.replace('_', '-')}" for name in OF_TABLES if getattr(options, name) not in (None, False, "")]
     if options.paper and said:
         raise BenchError(f"{said[0]} is for the summary; what a paper's table shows is paper.metrics of its preset")
     if options.plain and not options.paper:
@@ -163,6 +164,8 @@ def check(options: argparse.Namespace) -> None:
         raise BenchError(f"--by {options.by} says what --tuned chooses by: add --tuned")
     if options.rope is not None and options.test != "bayes":
         raise BenchError("--rope is of --test bayes: add that")
+    if options.rope is not None and not 0 <= options.rope < math.inf:
+        raise BenchError(f"--rope {options.rope:g} is no difference that does not matter: give {ROPE}, or 0 for none")
     if options.group and options.per_class:
         raise BenchError(f"--group {options.group} is one group, and --per-class each class: leave out one")
     placed = [*(listed(options.rows) or ["dataset"]), *(listed(options.columns) or ["method"])]

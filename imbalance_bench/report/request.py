@@ -54,8 +54,8 @@ class Request:
         said = {
             "--paper": options.paper, kind: name, "--metric": options.metric, "--group": options.group,
             "--by": options.by, "--part": options.part, "--rows": options.rows, "--columns": options.columns,
-            "--test": options.test, "--versus": options.versus, "--rope": options.rope and f"{options.rope:g}",
-            "--calibration": options.calibration,
+            "--test": options.test, "--versus": options.versus,
+            "--rope": None if options.rope is None else f"{options.rope:g}", "--calibration": options.calibration,
             "--readout": readout if kind else options.readout,
             "--format": options.format, "--outputs": options.outputs if options.outputs != OUTPUTS else None,
             "--from": options.source, "--data": data, "--config-dir": options.config_dir,

@@ -18,7 +18,7 @@ from imbalance_bench.report.figures.shown import Run, Shown, Wanted, refuse_too_
 from imbalance_bench.report.figures.training import curve
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import Record, readout_title
+from imbalance_bench.report.records.records import Record, has_better_side, readout_title
 from imbalance_bench.report.records.selection import (
     OF_DATA,
     OF_NUMBERS,
@@ -94,7 +94,8 @@ def own_figure(kind: str, source: Source, filters: Sequence[str], wanted: Wanted
     draw = figure.draw if len(selections) == 1 else partial(two_metrics, others=selections[1][0])
     if figure.check:
         figure.check(selections[0][0])
-    whole = _whole(figure.file, *selections[0])
+    notes = dict.fromkeys(note for _, of_one in selections for note in of_one)
+    whole = _whole(figure.file, selections[0][0], list(notes))
     (drawn, caption, values), shown, notes = _drawn(lambda shown: draw(shown, wanted), *whole)
     records = [one.record for one in shown]
     said = [value for field in fields(Wanted) if (value := getattr(wanted, field.name)) != field.default]
@@ -143,6 +144,10 @@ def _check(kind: str, wanted: Wanted) -> None:
             known = ", ".join(f"--{words.get(name, name)}" for name in takes)
             word = words.get(field.name, field.name)
             raise BenchError(f"--{word} says nothing of --figure {kind}: leave it out (it takes {known})")
+    if len(wanted.metrics) == 1 and not has_better_side(wanted.metrics[0]):
+        raise BenchError(
+            f"--figure {kind} shows which is better, and no value of {wanted.metrics[0]} is: choose another --metric"
+        )
     if len(wanted.metrics) > FIGURES[kind].most:
         raise BenchError(
             f"--figure {kind} shows {FIGURES[kind].most} of --metric {','.join(wanted.metrics)} at a time: give one"
@@ -184,7 +189,7 @@ def _selected(
     for record in done:
         setting, row, column = places[record["id"]]
         panel = ", ".join([row, *parts[setting]])
-        if reason := _absent(kind, record, wanted, found.get(record["id"])):
+        if reason := _absent(kind, record, wanted, metric, found.get(record["id"])):
             absent.setdefault(reason, []).append(f"{column} on {panel}")
         else:
             head, scores = found[record["id"]]
@@ -203,7 +208,9 @@ def _rare(record: Record) -> str:
     return "minority" if any(run.get("minority_classes") for run in record["runs"]) else "macro"
 
 
-def _absent(kind: str, record: Record, wanted: Wanted, found: tuple[Head, dict[Run, float]] | None) -> str:
+def _absent(
+    kind: str, record: Record, wanted: Wanted, metric: str | None, found: tuple[Head, dict[Run, float]] | None
+) -> str:
     """Why a record is not shown; "" where it is."""
     figure = FIGURES[kind]
     if figure.file == PREDICTIONS and record["kind"] == "regression":
@@ -211,11 +218,11 @@ def _absent(kind: str, record: Record, wanted: Wanted, found: tuple[Head, dict[R
     if wanted.part == "valid" and record.get("validation") not in TUNED_ON:
         return without_validation(record)
     if found is None:
-        return f"without {figure.metric or ' and '.join(wanted.metrics)} of {wanted.group or 'its classes'}"
+        return f"without {metric or 'the metric of its headline'} of {wanted.group or 'its classes'}"
     if figure.scored:
-        (metric, group), scores = found
+        (name, group), scores = found
         if not any(score == score for score in scores.values()):
-            return f"without {metric} ({group}) by {readout_title(wanted.readout)}"
+            return f"without {name} ({group}) by {readout_title(wanted.readout)}"
     return ""
 
 

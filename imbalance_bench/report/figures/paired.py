@@ -29,9 +29,11 @@ from imbalance_bench.report.figures.shown import (
     wide,
 )
 from imbalance_bench.report.records import statistics
-from imbalance_bench.report.records.pairs import corrected_t
+from imbalance_bench.report.records.pairs import by_split, corrected_t
+from imbalance_bench.report.records.pairs import rows_of as splits_of
 from imbalance_bench.report.records.records import LOWER_IS_BETTER
 from imbalance_bench.report.records.statistics import PairedDifference
+from imbalance_bench.report.sheets.means import dependence
 from imbalance_bench.report.sheets.scores import metric_title
 from imbalance_bench.report.style import BLACK, BLUE, Drawn
 
@@ -52,19 +54,25 @@ def bars(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
 
     baseline = baseline_of(shown, wanted)
     gains = differences(shown, baseline)
-    over: dict[str, list[float]] = {}
-    for of in gains.values():
-        for method, gain in of.items():
-            over.setdefault(method, []).append(gain.mean)
+    methods = list(dict.fromkeys(method for of in gains.values() for method in of))
+    whole = [place for place, of in gains.items() if len(of) == len(methods)]
+    over = {m: [gains[p][m].mean for p in whole or gains if m in gains[p]] for m in methods}
     (metric, group), lower = shown[0].head, shown[0].head[0] in LOWER_IS_BETTER
-    methods = sorted(over, key=lambda method: (1 if lower else -1) * float(np.mean(over[method])))
+    methods.sort(key=lambda method: (1 if lower else -1) * float(np.mean(over[method])))
     if len(methods) > MOST_ROWS:
         raise BenchError(f"{len(methods)} methods, and a figure has room for {MOST_ROWS}: choose some by method=...")
     places = gains if len(gains) <= MOST_PANELS else {}
-    mean = f"mean over {len(gains)} data sets"
+    mean = f"mean over {len(whole)} data sets"
     if len(gains) > 1:
         one_head(shown)
-        places = places | {mean: {m: statistics.difference(each) for m, each in over.items() if len(each) > 1}}
+        one_setting(shown)
+    if len(whole) > 1:
+        places = places | {mean: {method: statistics.difference(each) for method, each in over.items()}}
+    if not places:
+        raise BenchError(
+            f"{len(gains)} data sets are shown by a mean over those that have all {len(methods)} methods, and "
+            f"{'one has' if whole else 'none has'}: leave out methods, or choose {MOST_PANELS} data sets at most"
+        )
     names = [name_of(method, NAME) for method in methods]
     ys, height = rows_of(names)
     at = dict(zip(methods, ys))
@@ -86,8 +94,14 @@ def bars(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
         f"Paired differences to {baseline} over runs on the same rows; bars: 95 % interval of the mean, corrected for "
         "the training rows that runs share (Nadeau and Bengio 2003); filled: it does not hold 0."
     )
-    if len(gains) > 1:
-        caption += f" That of the mean over {len(gains)} data sets is over these (Student's), the grey marks."
+    if any(1 < len({*splits.values()}) < len(splits) for splits in (splits_of(one.record) for one in shown)):
+        caption += " Runs of the same rows, which differ in seeds, count by their mean."
+    if len(whole) > 1:
+        caption += f" That of the mean over {len(whole)} data sets is over these (Student's), the grey marks."
+        dependent = dependence({one.panel: one.record["labels"]["dataset"] for one in shown if one.panel in whole})
+        caption += f" {dependent}" if dependent else ""
+    if lacking := [place for place in gains if place not in whole] if len(gains) > 1 else []:
+        caption += f" Left out of a mean over data sets, without all {len(methods)} methods: {', '.join(lacking)}."
     if absent := [panel for panel in by_panel(shown) if panel not in gains]:
         caption += f" Left out, without runs in common: {', '.join(absent)}."
     return Drawn(drawn, caption, values)
@@ -107,14 +121,10 @@ def differences(shown: Sequence[Shown], baseline: str) -> dict[str, dict[str, Pa
 
 
 def difference(one: Shown, other: Shown) -> PairedDifference:
-    """Of runs of the same fold and repeat, on the same rows; its interval as of ``pairs.corrected_t``."""
-    rows = [{(run["fold"], run["repeat"]): run["test_hash"] for run in of.record["runs"]} for of in (one, other)]
-    runs = [run for run in one.scores if run in other.scores and rows[0][run] == rows[1][run]]
-    a, b = (np.array([of.scores[run] for run in runs], dtype=float) for of in (one, other))
-    some = np.isfinite(a - b)
-    sizes = [(run["n_test"], run["n_train"]) for run in one.record["runs"]]
-    _, (low, high) = corrected_t((a - b)[some], float(np.mean([test / train for test, train in sizes])))
-    return replace(statistics.paired_difference(a, b), low=low, high=high)
+    """On the same splits, as of ``pairs.by_split``; its interval as of ``pairs.corrected_t``."""
+    splits = by_split((one.scores, other.scores), (one.record, other.record))
+    _, (low, high) = corrected_t(splits.one - splits.other, splits.share)
+    return replace(statistics.paired_difference(splits.one, splits.other), low=low, high=high)
 
 
 def _dots(axis: Axes, gains: dict[float, PairedDifference]) -> None:
@@ -215,6 +225,10 @@ def two_metrics(shown: Sequence[Shown], wanted: Wanted, others: Sequence[Shown])
 
     second = {(one.panel, one.method): one for one in others}
     pairs = [(one, second[one.panel, one.method]) for one in shown if (one.panel, one.method) in second]
+    if not pairs:
+        raise BenchError(
+            f"no cell has both {shown[0].head[0]} and {others[0].head[0]}: give two that the same cells have"
+        )
     methods = methods_of(one for one, _ in pairs)
     if len(methods) > MOST_LINES:
         first = ",".join(dict.fromkeys(one.record["labels"]["method"] for one in best(shown, MOST_LINES)))
@@ -228,9 +242,9 @@ def two_metrics(shown: Sequence[Shown], wanted: Wanted, others: Sequence[Shown])
         x, y = zip(*((a.mean, b.mean) for a, b in pairs if a.method == method))
         colour = style_of(method, methods)["color"]
         names[method] = axis.scatter(x, y, s=16, color=colour, marker=MARKERS[i], edgecolors=BLACK, linewidths=0.3)
-    of = [(metric_title(one.head[0]), one.head[1]) for one in pairs[0]]
-    axis.set_xlabel(f"{of[0][0]} ({of[0][1]})")
-    axis.set_ylabel(f"{of[1][0]} ({of[1][1]})")
+    for label, side in zip((axis.set_xlabel, axis.set_ylabel), zip(*pairs)):
+        groups = " / ".join(dict.fromkeys(one.head[1] for one in side))
+        label(name_of(f"{metric_title(side[0].head[0])} ({groups})", 46))
     legend(drawn, names)
     rows = [
         {"panel": a.panel, "method": a.method, **{f"{o.head[0]} ({o.head[1]})": o.mean for o in (a, b)}}

@@ -18,7 +18,7 @@ from imbalance_bench.report.figures.shown import (
     band_note,
     by_panel,
     classes_of,
-    group_title,
+    groups_title,
     legend,
     methods_of,
     panels,
@@ -125,5 +125,5 @@ def _curves(
     legend(drawn, names | {"no skill": chance})
     runs = " or ".join(map(str, sorted(counts)))
     band = band_note(len(methods), max(counts, default=0))
-    what = f"{group_title(shown[0].head[1]).capitalize()}, mean over {runs} runs; {band}; numbers: area."
+    what = f"{groups_title(shown)}, mean over {runs} runs; {band}; numbers: area."
     return Drawn(drawn, f"{what} {caption}", pd.concat(rows) if rows else None)

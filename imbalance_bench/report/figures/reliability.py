@@ -18,7 +18,7 @@ from imbalance_bench.report.figures.shown import (
     areas,
     by_panel,
     classes_of,
-    group_title,
+    groups_title,
     legend,
     methods_of,
     panels,
@@ -76,7 +76,7 @@ def reliability(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     legend(drawn, names)
     held = values["rows"]
     caption = (
-        f"{group_title(shown[0].head[1]).capitalize()}: mean predicted probability and observed share in "
+        f"{groups_title(shown)}: mean predicted probability and observed share in "
         f"{probabilities.BINS} bins of equal mass over the rows of all runs, {held.min()} to {held.max()} rows "
         "each (areas of dots). Numbers: expected calibration error over such bins, the mean over runs."
     )

@@ -140,6 +140,16 @@ def group_title(group: str) -> str:
     return titles.get(group, f"{group} classes")
 
 
+def groups_title(shown: Sequence[Shown]) -> str:
+    """The classes that the panels are of, in words; which panels, where these differ."""
+    panels: dict[str, dict[str, None]] = {}
+    for one in shown:
+        panels.setdefault(group_title(one.head[1]), {})[one.panel] = None
+    if len(panels) > 1:
+        return "; ".join(f"{title} of {', '.join(of)}" for title, of in panels.items())
+    return next(iter(panels)).capitalize()
+
+
 def by_panel(shown: Sequence[Shown]) -> dict[str, list[Shown]]:
     found: dict[str, list[Shown]] = {}
     for one in shown:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +20,9 @@ from imbalance_bench.report.records.statistics import DECIMALS, holm, nemenyi, s
 if TYPE_CHECKING:
     import pandas as pd
 
+    from imbalance_bench.store import Record
+
+Run = tuple[int, int]  # fold and repeat
 Test = Literal["nemenyi", "wilcoxon"]
 SAMPLES = 10_000  # of a bootstrap, of a posterior, and of signs that are drawn
 COUNTED = 14  # differences up to which every pattern of signs is counted
@@ -117,18 +122,53 @@ def _resampled(n: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, n, (SAMPLES, n))
 
 
+@dataclass(frozen=True)
+class Splits:
+    """Scores of two methods on the same splits of the data, (n,) each; ``share``: n_test / n_train, by which these are
+    dependent, 0 where all runs have the same rows; ``runs``: how many they are the means of."""
+
+    one: np.ndarray
+    other: np.ndarray
+    share: float
+    runs: int
+
+    @property
+    def averaged(self) -> bool:
+        return self.runs > len(self.one)
+
+
+def rows_of(record: Record) -> dict[Run, tuple[str, str]]:
+    """Run → its training and test rows, by their hashes."""
+    return {(run["fold"], run["repeat"]): (run["subset_hash"], run["test_hash"]) for run in record["runs"]}
+
+
+def by_split(scores: Sequence[Mapping[Run, float]], records: Sequence[Record]) -> Splits:
+    """Of two methods (their scores by run, and their records) the runs that both have a score of, on the same test
+    rows. Runs with the same training and test rows differ in seeds: they are one split, which counts by its mean; where
+    a record has one split only, each run counts."""
+    (a, b), (ours, theirs) = scores, map(rows_of, records)
+    shared = [run for run in a if run in b and math.isfinite(a[run] - b[run]) and ours[run][1] == theirs[run][1]]
+    alone = len(set(ours.values())) == 1
+    groups: dict[object, list[Run]] = {}
+    for run in shared:
+        groups.setdefault(run if alone else ours[run], []).append(run)
+    one, other = (np.array([np.mean([of[run] for run in runs]) for runs in groups.values()]) for of in (a, b))
+    n_test, n_train = (sum(run[size] for run in records[0]["runs"]) for size in ("n_test", "n_train"))
+    return Splits(one, other, 0.0 if alone else n_test / n_train, len(shared))
+
+
 def corrected_t(difference: np.ndarray, share: float, confidence: float = 0.95) -> tuple[float, Interval]:
     """The corrected resampled t-test of Nadeau & Bengio (2003): p, and the interval of the mean difference.
 
         t = d̄ / √((1/n + n_test / n_train) s²),  n - 1 degrees of freedom,
 
-    where d̄ and s² are the mean and the variance (n - 1) of the n differences, one a run. Runs share training rows, so
-    that their differences are not independent and s²/n is too small; n_test / n_train stands for the correlation.
+    where d̄ and s² are the mean and the variance (n - 1) of the n differences, one a split. Splits share training rows,
+    so that their differences are not independent and s²/n is too small; n_test / n_train stands for the correlation.
 
     Args:
-        share: n_test / n_train; 0 for independent runs, which gives Student's paired t-test.
+        share: n_test / n_train; 0 for independent pairs, which gives Student's paired t-test.
 
-    nan of fewer than two runs. Where the differences are one constant there is no test: p is nan, or 1 of nought.
+    nan of fewer than two splits. Where the differences are one constant there is no test: p is nan, or 1 of nought.
     """
     from scipy import stats
 
@@ -164,13 +204,15 @@ def signed_rank_posterior(difference: np.ndarray, rope: float) -> tuple[float, f
     below -``rope``, within ±``rope``, and above it.
 
     The weights of the n differences, and of a prior one of weight 1/2 at nought, are Dirichlet distributed; a draw of
-    them says which of the three is the most likely, and the answer is the share of ``SAMPLES`` draws (seed 0).
+    them says which of the three is the most likely (those that tie share it), and the answer is the share of
+    ``SAMPLES`` draws (seed 0).
     """
     values = np.concatenate([[0.0], np.round(difference, DECIMALS)])
     sums = values[:, None] + values
     above, below = (0.5 + 0.5 * np.sign(np.round(s - 2 * rope, DECIMALS)) for s in (sums, -sums))  # half of a tie
     weights = np.random.default_rng(0).dirichlet([0.5, *np.ones(len(difference))], SAMPLES)
     worse, better = (((weights @ side) * weights).sum(axis=1) for side in (below, above))
-    likely = np.argmax(np.stack([worse, 1 - worse - better, better]), axis=0)
-    low, same, high = np.bincount(likely, minlength=3) / SAMPLES
+    shares = np.round([worse, 1 - worse - better, better], DECIMALS)
+    likely = shares == shares.max(axis=0)
+    low, same, high = (likely / likely.sum(axis=0)).mean(axis=1)
     return float(low), float(same), float(high)

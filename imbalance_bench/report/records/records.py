@@ -36,6 +36,13 @@ LOWER_IS_BETTER = {
     "mse", "mae", "ece", "cost", "cost_tuned", *scoring.OF_PROBABILITIES,
     *(f"{metric}_{kind}" for metric in scoring.OF_PROBABILITIES for kind in calibration.KINDS),
 }  # fmt: skip
+
+
+def has_better_side(metric: str) -> bool:
+    """Whether one value of a metric is better than another: of a threshold that was chosen none is."""
+    return not metric.startswith("threshold_")
+
+
 READOUTS = {
     "last": "last epoch",
     "best": "best epoch on validation",

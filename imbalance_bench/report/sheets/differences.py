@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +13,12 @@ import numpy as np
 from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.report.records import pairs, statistics
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_title
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, has_better_side, readout_title
 from imbalance_bench.report.records.selection import OF_DATA, OF_NUMBERS, Head, Selection, natural
 from imbalance_bench.report.sheet import Block, Item, Sheet, mean_sd, number
-from imbalance_bench.report.sheets.means import MeanRows
+from imbalance_bench.report.sheets.means import MeanRows, dependence
 from imbalance_bench.report.sheets.scores import decimals
-from imbalance_bench.report.sheets.summary import Cell, cells_of, heading_of
+from imbalance_bench.report.sheets.summary import Cell, cells_of, heading_of, sheet_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +87,8 @@ def differences(found: Selection, test: AskedTest = AskedTest(), command: str = 
         made = _over_sets if _name(test, cells) in OVER_SETS else _over_runs
         section = ", ".join(filter(None, [heading_of(*head), setting]))
         try:
+            if not has_better_side(head[0]):
+                raise BenchError("no value of it is better than another: --test and --versus are of other metrics")
             tested = made(found, section, head, cells, test)
         except BenchError as error:
             refused.append(f"{section}: {error}")
@@ -95,12 +96,12 @@ def differences(found: Selection, test: AskedTest = AskedTest(), command: str = 
         blocks += tested.blocks
         notes |= dict.fromkeys(tested.notes)
         lines += [{"setting": setting, "metric": head[0], "class_group": head[1]} | line for line in tested.lines]
-    if not blocks:
+    if not lines:
         raise BenchError("\n  ".join(dict.fromkeys(refused)))
     asked = found.asked
-    said = [test.name, test.versus and f"versus_{test.versus}", *asked.metrics, *asked.groups]
+    said = [test.name, test.versus and f"versus_{test.versus}", test.rope != ROPE and f"rope_{test.rope:g}"]
     return Sheet(
-        name="_".join(["tests", *(re.sub(r"[^\w.-]", "_", part) for part in said if part)]),
+        name=sheet_name("tests", asked, asked.metrics, said),
         title=f"Which differ ({readout_title(asked.readout)}{', validation rows' if asked.part == 'valid' else ''})",
         blocks=blocks,
         notes=[*notes, *refused, *found.notes, *frames.code_notes(found.records), *frames.left_out(found.damaged)],
@@ -142,6 +143,8 @@ def _over_sets(found: Selection, section: str, head: Head, cells: Sequence[Cell]
     asked = _pairs_of(list(ranks.sort_values(kind="stable").index), test.versus)
     found_pairs = [_pair(scores[a].to_numpy(), scores[b].to_numpy(), a, b, lower) for a, b in asked]
     notes = [f"{section}: {note}" for note in means.notes()]
+    if dependent := dependence({c.unit: c.score.dataset for c in cells if c.unit in means.sets}):
+        notes.append(f"{section}: {dependent}")
     if name == "bayes":
         found_pairs = [
             replace(p, posterior=_posterior(scores[p.one] - scores[p.other], test.rope, lower)) for p in found_pairs
@@ -186,24 +189,33 @@ def _over_runs_on(
 ) -> _Tested:
     name, lower = _name(test, cells), head[0] in LOWER_IS_BETTER
     _refuse_alone([c.candidate for c in cells], test)
-    table = _by_run(found, cells, head)
-    order = [str(column) for column in table.mean().sort_values(ascending=lower, kind="stable").index]
-    share, corrected = _overlap(found, cells)
+    section = ", ".join(filter(None, [section, unit]))
+    scores = _by_run(found, cells, head)
+    ranked = sorted(cells, key=lambda c: (1 if lower else -1) * (c.score.mean or 0.0))
+    records = {record["id"]: record for record in found.done}
+    of = {c.candidate: records[c.score.id] for c in cells}
+    asked = _pairs_of([c.candidate for c in ranked], test.versus)
+    splits = {(a, b): pairs.by_split((scores[a], scores[b]), (of[a], of[b])) for a, b in asked}
+    split = {pair: each for pair, each in splits.items() if len(each.one)}
+    if not split:
+        names = ", ".join(sorted(scores)[:4])
+        raise BenchError(f"there is no run that {names} all have: they were split differently, or have no score")
     made = []
-    for a, b in _pairs_of(order, test.versus):
-        gaps = (table[a] - table[b]).to_numpy()
-        pair = _pair(table[a].to_numpy(), table[b].to_numpy(), a, b, lower)
+    for (a, b), each in split.items():
+        gaps = each.one - each.other
+        pair = _pair(each.one, each.other, a, b, lower)
         pair = replace(pair, effect=pairs.standardised(-gaps if lower else gaps))
         if name == "corrected_t":
-            p, (low, high) = pairs.corrected_t(gaps, share)
+            p, (low, high) = pairs.corrected_t(gaps, each.share)
             made.append(replace(pair, p=p, low=low, high=high))
         else:
             made.append(replace(pair, p=pairs.sign_flips(gaps)))
     made = _adjusted(made)
-    blocks, notes = _with_pairs([], ", ".join(filter(None, [section, unit])), made, head, name)
-    explained = f"{', '.join(filter(None, [section, unit]))}: "
-    explained += _explained_over_runs(name, len(table), len(made), share, corrected)
-    return _Tested(blocks, [explained, *notes], [{"data": unit} | _line(pair, name, "runs") for pair in made])
+    blocks, notes = _with_pairs([_means_block(section, ranked, head)], section, made, head, name)
+    told = [_explained_over_runs(name, list(split.values()), len(made)), *_lacking(scores, splits)]
+    over = "splits" if any(each.averaged for each in split.values()) else "runs"
+    lines = [{"data": unit} | _line(pair, name, over) for pair in made]
+    return _Tested(blocks, [*(f"{section}: {note}" for note in told), *notes], lines)
 
 
 def _refuse_alone(names: Sequence[str], test: AskedTest) -> None:
@@ -237,25 +249,34 @@ def _adjusted(found: Sequence[Pair]) -> list[Pair]:
     return [replace(pair, p_adjusted=float(p)) for pair, p in zip(found, statistics.holm([q.p for q in found]))]
 
 
-def _by_run(found: Selection, cells: Sequence[Cell], head: Head) -> pd.DataFrame:
-    """Scores by run (fold, repeat) and method, of the runs that all have."""
+def _by_run(found: Selection, cells: Sequence[Cell], head: Head) -> dict[str, dict[pairs.Run, float]]:
+    """Method → run → its score, of the runs that have one."""
     names = {c.score.id: c.candidate for c in cells}
     runs = found.runs
     mine = runs[runs["id"].isin(names) & (runs["metric"] == head[0]) & (runs["class_group"] == head[1])]
-    table = mine.assign(name=mine["id"].map(names)).pivot(index=["repeat", "fold"], columns="name", values="value")
-    whole = table.dropna()
-    if whole.empty:
-        raise BenchError(f"there is no run that {', '.join(table.columns[:4])} all have: they were split differently")
-    return whole
+    scores: dict[str, dict[pairs.Run, float]] = {c.candidate: {} for c in cells}
+    for i, fold, repeat, value in mine[["id", "fold", "repeat", "value"]].itertuples(index=False):
+        if math.isfinite(value):
+            scores[names[i]][fold, repeat] = value
+    return scores
 
 
-def _overlap(found: Selection, cells: Sequence[Cell]) -> tuple[float, bool]:
-    """n_test / n_train of the runs, and whether they differ in their rows; 0 where they differ in seeds alone."""
-    ids = {c.score.id for c in cells}
-    runs = [run for record in found.done if record["id"] in ids for run in record["runs"]]
-    same = len({(run["subset_hash"], run["test_hash"]) for run in runs}) == 1
-    share = sum(run["n_test"] for run in runs) / sum(run["n_train"] for run in runs)
-    return (0.0, False) if same else (share, True)
+def _lacking(scores: dict[str, dict[pairs.Run, float]], splits: dict[tuple[str, str], pairs.Splits]) -> Iterator[str]:
+    """Notes on runs and pairs that are not tested."""
+    every = set(itertools.chain(*scores.values()))
+    if fewer := [f"{name} ({len(every - runs.keys())})" for name, runs in scores.items() if every - runs.keys()]:
+        yield f"Of {len(every)} runs, left out of the pairs of what has no score in them: {', '.join(fewer)}."
+    if none := [f"{one} and {other}" for (one, other), each in splits.items() if not len(each.one)]:
+        yield f"Left out, without a run in common: {', '.join(none)}."
+
+
+def _means_block(section: str, cells: Sequence[Cell], head: Head) -> Block:
+    """Means over the runs that have a number, from the best."""
+    rows = [
+        [Item(c.candidate), Item(mean_sd(c.score.mean or 0.0, c.score.sd, decimals(head[0]))), Item(str(c.score.runs))]
+        for c in cells
+    ]
+    return Block(f"{section}: means over runs", ["method", "mean", "runs"], 1, rows)
 
 
 def _explained_over_sets(name: str, methods: int, sets: int, compared: int, test: AskedTest) -> str:
@@ -280,22 +301,28 @@ def _explained_over_sets(name: str, methods: int, sets: int, compared: int, test
     )
 
 
-def _explained_over_runs(name: str, runs: int, compared: int, share: float, corrected: bool) -> str:
-    holm = f"{_holm(compared)}; effect: Cohen's d of the differences"
+def _explained_over_runs(name: str, splits: Sequence[pairs.Splits], compared: int) -> str:
+    holm = f"{_holm(compared)}; effect: Cohen's d of the differences, above 0 where the first is better"
+    counts = sorted({len(each.one) for each in splits})
+    n = f"n = {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}"
+    averaged = any(each.averaged for each in splits)
+    over = f"{n} {'splits' if averaged else 'runs'}"
+    seeds = " A split counts by the mean of its runs, which have the same rows and differ in seeds." if averaged else ""
     if name == "permutation":
         return (
-            f"permutation test over n = {runs} runs: the signs of the differences are flipped; it takes runs as "
-            f"independent, and those that share training rows are not quite. {holm}; interval: bootstrap (95 %, BCa)."
+            f"permutation test over {over}: the signs of the differences are flipped; it takes them as independent, "
+            f"and those that share training rows are not quite.{seeds} {holm}; interval: bootstrap (95 %, BCa)."
         )
-    if not corrected:
+    share = max(each.share for each in splits)
+    if not share:
         return (
-            f"Student's paired t-test over n = {runs} runs, which have the same rows and differ in seeds alone: it "
+            f"Student's paired t-test over {over}, which have the same rows and differ in seeds alone: it "
             f"says nothing of other rows. {holm}; interval: of the test (95 %)."
         )
     return (
-        f"Nadeau and Bengio's corrected t-test over n = {runs} runs that share training rows: t = m / √((1/n + "
+        f"Nadeau and Bengio's corrected t-test over {over} that share training rows: t = m / √((1/n + "
         f"n_test/n_train) s²), of the mean m and variance s² of the differences, with n_test/n_train = {share:.2f}. "
-        f"{holm}; interval: of the test (95 %)."
+        f"{holm}; interval: of the test (95 %).{seeds}"
     )
 
 

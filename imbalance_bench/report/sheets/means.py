@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.report.published.printed import PrintedTable
 from imbalance_bench.report.records import statistics
-from imbalance_bench.report.records.records import LOWER_IS_BETTER
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, has_better_side
 from imbalance_bench.report.sheet import Item, mean_sd, number
 from imbalance_bench.report.sheets.scores import Score
 
@@ -55,7 +55,7 @@ class MeanRows:
         """The rows below the rule of a block whose columns are the methods ``heads``."""
         if len(self.sets) < 2:
             return []
-        compared = heads.keys() <= self.heads.keys()
+        compared = heads.keys() <= self.heads.keys() and has_better_side(self.metric)
         over = f"({len(self.sets)} of {len(self.datasets)} sets)"
         rows = [[Item(f"mean {over}"), *(self._mean(m, compared) for m in heads)]]
         if compared and len(self.ranked) > 1:
@@ -113,7 +113,7 @@ class MeanRows:
         unranked = [self.heads[m] for m in self.heads if m in self.ours and m not in self.ranked]
         if unranked:
             notes.append(f"Not ranked, and not in the test below: {', '.join(unranked)}.")
-        if len(self.sets) < 2 or len(self.ranked) < 2:
+        if len(self.sets) < 2 or len(self.ranked) < 2 or not has_better_side(self.metric):
             return notes
         for name, values in (("ours", self.ours), ("the printed values on the same sets", self.paper)):
             if name == "ours" or self.paper_is_whole:
@@ -139,6 +139,13 @@ def _is_best(method: str, values: pd.Series, lower: bool) -> bool:
     if method not in values or len(values) < 2:
         return False
     return bool(values[method] == (values.min() if lower else values.max()))
+
+
+def dependence(datasets: Mapping[str, str]) -> str:
+    """That the units of a test over data sets (unit → data set) are not all of data sets of their own; else ""."""
+    if len({*datasets.values()}) == len(datasets):
+        return ""
+    return "Several of these are of one data set, and not independent as the test takes them."
 
 
 def friedman_note(name: str, values: pd.DataFrame) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from imbalance_bench import scoring
 from imbalance_bench.errors import command
 from imbalance_bench.identity import digest
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import LABELS, readout_title
+from imbalance_bench.report.records.records import LABELS, has_better_side, readout_title
 from imbalance_bench.report.records.selection import (
     OF_DATA,
     OF_NUMBERS,
@@ -25,7 +25,7 @@ from imbalance_bench.report.records.selection import (
     selection,
 )
 from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet
-from imbalance_bench.report.sheets.means import MeanRows
+from imbalance_bench.report.sheets.means import MeanRows, dependence
 from imbalance_bench.report.sheets.scores import Score, class_title, mark_best, metric_title
 from imbalance_bench.report.sheets.tables import explain, item
 from imbalance_bench.store import Record
@@ -97,7 +97,7 @@ def _sheet(found: Selection, cells: Sequence[Cell], metrics: Sequence[str | None
         notes += [f"{section}: {note}" for note in more]
     named = "method" in asked.columns and "backbone" not in asked.placed
     return Sheet(
-        name=_name(asked, metrics),
+        name=sheet_name("summary", asked, metrics),
         title=f"Summary ({readout_title(asked.readout)}{', validation rows' if asked.part == 'valid' else ''})",
         blocks=blocks,
         notes=[
@@ -115,14 +115,18 @@ def _sheet(found: Selection, cells: Sequence[Cell], metrics: Sequence[str | None
     )
 
 
-def _name(asked: Asked, metrics: Sequence[str | None]) -> str:
-    """ "summary", and what of it is not the default."""
+def sheet_name(
+    kind: str, asked: Asked, metrics: Sequence[str | None], more: Sequence[str | Literal[False] | None] = ()
+) -> str:
+    """The ``kind`` of a sheet, and what of it is not the default."""
     groups = ["each_class" if group == "class:*" else group for group in asked.groups]
     axes = [f"{'_'.join(asked.rows)}_by_{'_'.join(asked.columns)}"]
     default = (asked.rows, asked.columns) == (Asked.rows, Asked.columns)
-    said = [*metrics, *groups, "valid" if asked.part == "valid" else None, *([] if default else axes)]
-    name = "_".join(["summary", *(re.sub(r"[^\w.-]", "_", part) for part in said if part)])
-    return name if len(name) <= LONGEST else f"summary_{digest(name)}"
+    readout = None if asked.readout == Asked.readout else asked.readout
+    part = None if asked.part == Asked.part else asked.part
+    said = [*more, *metrics, *groups, readout, part, *([] if default else axes)]
+    name = "_".join([kind, *(re.sub(r"[^\w.-]", "_", part) for part in said if part)])
+    return name if len(name) <= LONGEST else f"{kind}_{digest(name)}"
 
 
 def scores_of(sheet: Sheet) -> list[Score]:
@@ -175,7 +179,7 @@ def cells_of(found: Selection) -> list[Cell]:
     data = {c.score.id: found.data_of(c.score.id) for c in cells}
     best = mark_best(
         [c.score for c in cells],
-        lambda s: None if s.metric.startswith("threshold_") else (s.section, data[s.id], s.metric, s.class_group),
+        lambda s: (s.section, data[s.id], s.metric, s.class_group) if has_better_side(s.metric) else None,
     )
     return [replace(cell, score=score) for cell, score in zip(cells, best)]
 
@@ -290,9 +294,6 @@ def _means(
         return [], []
     found = [places[(of[key].score.metric, of[key].score.class_group), of[key].candidate] for key in keys]
     rows = [[row[0], *(tables[table][line][place] for table, place in found)] for line, row in enumerate(tables[0])]
-    if notes and len({c.score.dataset for c in cells}) < len({c.unit for c in cells}):
-        notes.append(DEPENDENT)
+    if notes and (dependent := dependence({c.unit: c.score.dataset for c in cells})):
+        notes.append(dependent)
     return rows, notes if len(tables) == 1 else []
-
-
-DEPENDENT = "Several of these are of one data set, and not independent as the test takes them."
