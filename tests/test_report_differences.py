@@ -16,6 +16,7 @@ from imbalance_bench.report.cli import main
 from imbalance_bench.report.records import statistics
 from imbalance_bench.report.records.selection import Asked, selection
 from imbalance_bench.report.sheets.differences import AskedTest, differences
+from imbalance_bench.report.sheets.summary import summaries
 from imbalance_bench.report.writing.latex import latex
 from imbalance_bench.store import Store
 from tests.latex import check_latex
@@ -195,6 +196,36 @@ def test_sheets_of_other_questions_have_other_names(outputs):
     made = [(a, AskedTest("bayes", rope=rope)) for a in asked for rope in (0.01, 0.0)]
     names = {differences(selection(outputs, [], a), test).name for a, test in made}
     assert len(names) == len(made)
+
+
+def test_no_threshold_is_better_than_another(tmp_path):
+    for dataset, of in (("ecoli", 0.4), ("oil", 0.6)):
+        for i, method in enumerate(("smote", "focal")):
+            write(tmp_path, cell(method, dataset), {"threshold_f1": [of + i / 10], "f1": [of]})
+    found = selection(Store(tmp_path), [], Asked(("threshold_f1",)))
+    (sheet,) = summaries(found)
+    (block,) = sheet.blocks
+    assert [row[0].text for row in block.summary] == ["mean (2 of 2 sets)"]
+    assert not any(item.bold for row in [*block.rows, *block.summary] for item in row)
+    assert "Friedman" not in "".join(sheet.notes)
+    with pytest.raises(BenchError, match="no value of it is better than another: --test and --versus are of other"):
+        differences(found)
+    both = differences(selection(Store(tmp_path), [], Asked(("threshold_f1", "f1"))))
+    assert set(both.frame["metric"]) == {"f1"} and "no value of it is better" in "".join(both.notes)
+
+
+def test_an_option_of_the_protocol_says_which_data_as_the_protocol_does(tmp_path):
+    """Five folds and ten are of different rows, which stand apart where folds are an axis."""
+    for folds in (5, 10):
+        for i, method in enumerate(("smote", "focal")):
+            made = cell(method, options={"protocol": {"folds": folds}})
+            write(tmp_path, made, [0.5 + i / 10, 0.6 + i / 10], subset=f"of{folds}")
+    found = selection(Store(tmp_path), [], Asked(("auc_pr",), rows=("protocol.folds",)))
+    (sheet,) = summaries(found)
+    assert [[item.bold for item in row[1:]] for row in sheet.blocks[0].rows] == [[True, False], [True, False]]
+    assert set(differences(found).frame["n"]) == {2}
+    with pytest.raises(BenchError, match="no axis is of methods"):
+        differences(selection(Store(tmp_path), ["method=smote"], Asked(rows=("dataset",), columns=("protocol.folds",))))
 
 
 def test_units_of_one_data_set_are_said_to_be_dependent(tmp_path):

@@ -154,6 +154,13 @@ def test_curves_of_several_classes_are_of_the_minority_or_of_the_group_asked_for
     assert f"{mean_of(arrays, sk.average_precision_score, 2):.3f}" in figure.legends[0].get_texts()[0].get_text()
 
 
+def test_captions_say_of_which_classes_each_panel_is(tmp_path, drawn):
+    scored(tmp_path, cell("ours"))
+    scored(tmp_path, cell("ours", "digits"), classes=4)
+    for kind in ("pr", "reliability"):
+        assert drawn(kind, tmp_path)[1].startswith("minority classes of digits; positive class of ecoli")
+
+
 def test_reliability_is_scikit_learns_and_its_errors_those_of_the_record(tmp_path, drawn):
     arrays = scored(tmp_path, cell("ours"), shift=2.0)
     _, caption, values = drawn("reliability", tmp_path, calibration="platt")
@@ -487,6 +494,7 @@ def test_kinds_and_words_of_the_command_line_are_those_that_are_drawn():
         ("--calibration platt", "--calibration platt is of --figure reliability"),
         ("--figure cd --test bayes", "--figure cd joins what --test nemenyi or wilcoxon does not tell apart; bayes"),
         ("--figure cd --columns method,metric", "a figure is of one number a cell: leave metric out"),
+        ("--figure bars --metric threshold_f1", "shows which is better, and no value of threshold_f1 is"),
         ("--figure bars --per-class", "--per-class is a table: leave out --figure"),
     ],
 )  # fmt: skip

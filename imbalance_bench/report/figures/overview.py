@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report.records.records import LOWER_IS_BETTER
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, has_better_side
 from imbalance_bench.report.sheet import Drawing
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import Score, metric_title
@@ -84,7 +84,7 @@ def _means(title: str, cells: Sequence[Score]) -> Panel:
 
 def _panel(axis: Axes, methods: list[str], values: dict[str, tuple[float, float | None]], metric: str) -> None:
     means = [mean for mean, _ in values.values()]
-    best = (min if metric in LOWER_IS_BETTER else max)(means, default=0.0)
+    best = (min if metric in LOWER_IS_BETTER else max)(means, default=0.0) if has_better_side(metric) else None
     axis.barh(
         [methods.index(m) for m in values],
         means,

@@ -94,8 +94,8 @@ def own_figure(kind: str, source: Source, filters: Sequence[str], wanted: Wanted
     draw = figure.draw if len(selections) == 1 else partial(two_metrics, others=selections[1][0])
     if figure.check:
         figure.check(selections[0][0])
-    notes = dict.fromkeys(note for _, of_one in selections for note in of_one)
-    whole = _whole(figure.file, selections[0][0], list(notes))
+    said_of = dict.fromkeys(note for _, of_one in selections for note in of_one)
+    whole = _whole(figure.file, selections[0][0], list(said_of))
     (drawn, caption, values), shown, notes = _drawn(lambda shown: draw(shown, wanted), *whole)
     records = [one.record for one in shown]
     said = [value for field in fields(Wanted) if (value := getattr(wanted, field.name)) != field.default]

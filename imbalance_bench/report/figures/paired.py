@@ -242,9 +242,10 @@ def two_metrics(shown: Sequence[Shown], wanted: Wanted, others: Sequence[Shown])
         x, y = zip(*((a.mean, b.mean) for a, b in pairs if a.method == method))
         colour = style_of(method, methods)["color"]
         names[method] = axis.scatter(x, y, s=16, color=colour, marker=MARKERS[i], edgecolors=BLACK, linewidths=0.3)
-    for label, side in zip((axis.set_xlabel, axis.set_ylabel), zip(*pairs)):
-        groups = " / ".join(dict.fromkeys(one.head[1] for one in side))
-        label(name_of(f"{metric_title(side[0].head[0])} ({groups})", 46))
+    groups = [" / ".join(dict.fromkeys(one.head[1] for one in side)) for side in zip(*pairs)]
+    along, up = (f"{metric_title(one.head[0])} ({of})" for one, of in zip(pairs[0], groups))
+    axis.set_xlabel(name_of(along, 46))
+    axis.set_ylabel(name_of(up, 46))
     legend(drawn, names)
     rows = [
         {"panel": a.panel, "method": a.method, **{f"{o.head[0]} ({o.head[1]})": o.mean for o in (a, b)}}

@@ -31,6 +31,11 @@ Head = tuple[str, str]  # a metric, and of which class group
 RUNS = ("id", "metric", "class_group", "iterate", "run", "fold", "repeat", "value")
 
 
+def of_data(axis: str) -> bool:
+    """Whether an axis says which data a record is of: one of ``OF_DATA``, or an option of one (protocol.folds)."""
+    return axis.split(".")[0] in OF_DATA
+
+
 class Place(NamedTuple):
     """Where a record stands in tables and pictures: which of them, and where in it."""
 
@@ -90,15 +95,15 @@ class Selection:
 
     def data_of(self, i: str) -> tuple[str, ...]:
         """The data that a record is of: records of the same are comparable."""
-        return tuple(self.names[i][axis] for axis in OF_DATA)
+        return tuple(self.names[i][axis] for axis in dict.fromkeys([*OF_DATA, *filter(of_data, self.asked.placed)]))
 
     def unit_of(self, i: str) -> str:
         """The data that a record is of, by the axes asked for: what tests are over."""
-        return _joined(self.names[i], [axis for axis in self.asked.placed if axis in OF_DATA])
+        return _joined(self.names[i], [axis for axis in self.asked.placed if of_data(axis)])
 
     def candidate_of(self, i: str) -> str:
         """What is compared on the same data: a record's name on the other axes asked for, methods as a rule."""
-        return _joined(self.names[i], [axis for axis in self.asked.placed if axis not in OF_DATA])
+        return _joined(self.names[i], [axis for axis in self.asked.placed if not of_data(axis)])
 
 
 def selection(store: Source, filters: Sequence[str] = (), asked: Asked = Asked()) -> Selection:
@@ -122,7 +127,10 @@ def selection(store: Source, filters: Sequence[str] = (), asked: Asked = Asked()
     names = _names(records, asked.rows, asked.columns)
     places = {i: _place(mine, asked.rows, asked.columns) for i, mine in names.items()}
     records, superseded = newest(records, places)
-    comparable.refuse_mixed_rows(records, lambda r: tuple(names[r["id"]][axis] for axis in (*OF_DATA, "backbone")))
+    placed = [axis for axis in asked.placed if of_data(axis)]
+    comparable.refuse_mixed_rows(
+        records, lambda r: tuple(names[r["id"]][axis] for axis in (*OF_DATA, "backbone", *placed))
+    )
     done = [r for r in records if r["status"] == "done"]
     for number, pair in enumerate(pairs):
         if pair != (None, None) and not any(own[r["id"]][number] for r in done):

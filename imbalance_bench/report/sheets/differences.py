@@ -14,7 +14,7 @@ from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.report.records import pairs, statistics
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, has_better_side, readout_title
-from imbalance_bench.report.records.selection import OF_DATA, OF_NUMBERS, Head, Selection, natural
+from imbalance_bench.report.records.selection import OF_NUMBERS, Head, Selection, natural, of_data
 from imbalance_bench.report.sheet import Block, Item, Sheet, mean_sd, number
 from imbalance_bench.report.sheets.means import MeanRows, dependence
 from imbalance_bench.report.sheets.scores import decimals
@@ -74,7 +74,7 @@ def differences(found: Selection, test: AskedTest = AskedTest(), command: str = 
     """
     import pandas as pd
 
-    if not set(found.asked.placed) - {*OF_DATA, *OF_NUMBERS}:
+    if all(of_data(axis) or axis in OF_NUMBERS for axis in found.asked.placed):
         raise BenchError("nothing can be compared where no axis is of methods: add method to --rows or --columns")
     groups: dict[tuple[str, Head], list[Cell]] = {}
     for cell in cells_of(found):

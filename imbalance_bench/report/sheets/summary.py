@@ -13,7 +13,6 @@ from imbalance_bench.identity import digest
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LABELS, has_better_side, readout_title
 from imbalance_bench.report.records.selection import (
-    OF_DATA,
     OF_NUMBERS,
     Asked,
     Head,
@@ -22,6 +21,7 @@ from imbalance_bench.report.records.selection import (
     heads_of,
     natural,
     network_notes,
+    of_data,
     selection,
 )
 from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet
@@ -251,15 +251,20 @@ def _block(section: str, cells: Sequence[Cell], asked: Asked, footnotes: Footnot
         for key in down
     ]
     block = Block(section, header, len(asked.rows), body)
-    if not set(asked.rows) - set(OF_DATA) and "dataset" in asked.rows and not set(asked.columns) & set(OF_DATA):
+    if _over_data(asked.rows, asked.columns):
         rows, notes = _means(cells, {c.column: c for c in cells}, across)
         space = [Item("")] * (len(asked.rows) - 1)
         return replace(block, summary=[[row[0], *space, *row[1:]] for row in rows]), notes
-    if not set(asked.columns) - set(OF_DATA) and "dataset" in asked.columns and not set(asked.rows) & set(OF_DATA):
+    if _over_data(asked.columns, asked.rows):
         rows, notes = _means(cells, {c.row: c for c in cells}, down)
         body = [[*line, *(row[place] for row in rows)] for place, line in enumerate(body, 1)]
         return replace(block, header=[*header, *(row[0].text for row in rows)], rows=body), notes
     return block, []
+
+
+def _over_data(axes: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether there is a mean along ``axes``: they are data sets, and ``others`` what is compared on them."""
+    return "dataset" in axes and all(map(of_data, axes)) and not any(map(of_data, others))
 
 
 def _ordered(keys: Sequence[tuple[str, ...]], axes: Sequence[str]) -> list[tuple[str, ...]]:

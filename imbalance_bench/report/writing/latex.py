@@ -15,7 +15,7 @@ SETUP = (
     r"\sisetup{separate-uncertainty,retain-zero-uncertainty,retain-explicit-plus,detect-weight,mode=text}"
 )
 PORTRAIT, LANDSCAPE = 460.0, 630.0  # points: a page's text, with margins of an inch
-LINES = {False: 42, True: 26}  # rows of a table that fits a page, upright and turned
+LINES = 42  # rows of a table that fits an upright page
 LETTER, SMALLER, BETWEEN = 4.4, 0.87, 6.0  # points: of 8 point type a letter; how much less \scriptsize is; of a column
 SHORT = 15  # rows of a wide table that is broken rather than turned
 WIDEST = 170.0  # points of a name, which is broken above
@@ -197,18 +197,15 @@ def _table(caption: str, columns: Sequence[_Column], rows: int, summary: bool, t
         body.insert(rows, r"\midrule")
     spec = "".join(column.spec for column in columns)
     title, above = rf"\caption{{{tex_escape(caption)}}}", [r"\toprule", head, r"\midrule"]
-    if len(body) <= LINES[turned] and not turned:
+    if len(body) <= LINES and not turned:
         table = [
             rf"\begin{{tabular}}{{{spec}}}",
-            r"\toprule",
-            head,
-            r"\midrule",
+            *above,
             *body,
             r"\bottomrule",
             r"\end{tabular}",
         ]
         return [r"\begin{table*}[t]", rf"\centering{SETUP}", title, *table, r"\end{table*}"]
-    above = [r"\toprule", head, r"\midrule"]
     table = [
         r"\setlength{\LTcapwidth}{\linewidth}", rf"\begin{{longtable}}{{{spec}}}",
         rf"{title} \\", *above, r"\endfirsthead", *above, r"\endhead", r"\bottomrule", r"\endlastfoot",
