@@ -6,15 +6,17 @@ import base64
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from sklearn.metrics import auc, roc_auc_score
 
-from imbalance_bench import status
+from imbalance_bench import metrics, status
 from imbalance_bench.presets import labels_named, load_preset, node_of, presets
 from imbalance_bench.report import collect
 from imbalance_bench.report.cli import main
-from imbalance_bench.report.pages import index
+from imbalance_bench.report.pages import cells, coverage, index
 from imbalance_bench.report.pages.cells import HELD, cell_page
 from imbalance_bench.report.pages.charts import HEIGHT, WIDTH, Line, chart, ticks
 from imbalance_bench.report.pages.committed import stored
@@ -115,6 +117,17 @@ def test_a_page_holds_the_predictions_as_they_were_saved(outputs):
     assert (scores == saved["scores_last"]).all()
     assert (np.frombuffer(base64.b64decode(data["labels"]), "<i4") == saved["label"]).all()
     assert set(data["tuned"]["last"]) == {"f1", "g_mean", "balanced_accuracy", "cost"}
+    assert data["curved"] == {"runs": 12, "readout": "last"}
+
+
+def test_curves_of_ranks_have_no_thresholds(tmp_path):
+    made = cell("smote", "mine")
+    folder = scored(tmp_path, made)
+    saved = dict(np.load(folder / "predictions.npz"))
+    np.savez(folder / "predictions.npz", **saved, ranks_last=saved["scores_last"] ** 3)
+    record = Store(tmp_path).cell(made.labels, made.id).record()
+    found = re.search(r'id="predictions">(.*?)</script>', cell_page(record), re.S)
+    assert json.loads(found[1])["curved"]["readout"] is None
 
 
 def test_large_cells_hold_the_first_runs_that_fit(tmp_path, monkeypatch):
@@ -245,6 +258,18 @@ def test_coverage_counts_numbers_and_their_direction():
     assert Coverage.of(scores) == Coverage(4, 3, 3, 2, 1, 1, 1, pytest.approx(-1.75))
 
 
+def test_a_table_is_run_once_a_printed_number_stands_beside_ours(tmp_path, monkeypatch):
+    def tables_run(*scores):
+        file = SimpleNamespace(scores=list(scores), header=[])
+        monkeypatch.setattr(coverage, "of_paper", lambda folder, names: {"table1": folder})
+        monkeypatch.setattr(coverage, "stored", lambda path: file)
+        return coverage.paper_row("dos", tmp_path)[3]
+
+    assert tables_run(score_of(published="0.4", published_sd="0.2", difference=0.1)) == "1"
+    assert tables_run(score_of(), score_of(published="0.4", stand_in=True)) == "0"
+    assert tables_run(score_of(published="0.4", mean=None, state="not run")) == "0"
+
+
 def test_every_preset_that_is_named_exists_and_every_number_has_one():
     items = printed_items()
     assert len({(item.paper, item.item) for item in items}) == len(items)
@@ -307,4 +332,28 @@ def test_a_line_goes_through_its_points():
     assert left + width < WIDTH and top + height < HEIGHT and "&lt;t&gt;" in drawn
     assert chart("t", "x", "y", [Line(np.array([0.0]), np.array([np.nan]))]) == ""
     assert [text for _, text in ticks(0.0, 1.0)] == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
-    assert len(re.findall("L", chart("t", "x", "y", [Line(np.arange(5000.0), np.arange(5000.0) % 7)]))) < 250
+    many = chart("t", "x", "y", [Line(np.arange(50000.0), np.arange(50000.0) % 7)])
+    assert len(points_of(many, "run")) < 4 * 2 * WIDTH  # a point every half unit, and its ends
+
+
+def points_of(drawn, kind):
+    """The points of the first line of a kind, as shares of the drawing's width and height."""
+    left, top, width, height = map(float, re.search(r'data-plot="([^"]+)"', drawn)[1].split())
+    found = re.search(rf'class="line {kind} c\d" d="M([^"]+)"', drawn)[1]
+    x, y = np.array([pair.split() for pair in found.split("L")], float).T
+    return np.c_[(x - left) / width, 1 - (y - top) / height]
+
+
+def test_the_area_under_a_drawn_curve_is_that_of_the_records():
+    """Of a rare class, whose curve is a few of very many points; and of a ranking that steps often."""
+    draw = np.random.default_rng(0)
+    for rare, shift in ((40, 4.0), (40, 1.5), (6000, 1.0)):
+        label = (np.arange(20000) < rare).astype(int)
+        odds = draw.normal(size=len(label)) + shift * label
+        log_probs = -np.logaddexp(0, np.c_[odds, -odds])
+        test = {"run": np.zeros_like(label), "label": label, "scores_last": log_probs}
+        pr, roc = (points_of(drawn, "run") for drawn in cells._curves(test, "last", 1, "yes"))
+        ranked = metrics.ranking_scores(log_probs, 1)
+        assert auc(*pr.T) == pytest.approx(metrics.average_precision(label, ranked), abs=0.01)
+        assert auc(*roc.T) == pytest.approx(roc_auc_score(label, ranked), abs=0.01)
+        assert len(pr) < 3000 and len(roc) < 3000

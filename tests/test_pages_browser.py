@@ -235,6 +235,9 @@ def test_the_slider_moves_the_numbers(report, page):
     assert shown(page, "recall", 0) == 1.0
     page.keyboard.press("End")
     assert shown(page, "recall", 0) == 0.0
+    counts = [page.locator(f".curves .{kind} circle").count() for kind in ("pr", "roc")]
+    assert counts == [0, 2]  # nothing is called: there is no precision
+    page.locator("#threshold-p").fill("0.3")
     assert page.locator(".curves .pr circle").count() == 2
 
 
@@ -248,6 +251,32 @@ def test_one_of_several_classes_against_the_rest(report, page):
             for metric in ("precision", "recall", "specificity", "f1"):
                 assert shown(page, metric, run) == pytest.approx(saved[run, f"class:{name}", metric], abs=1e-12)
         assert page.locator(f'.curves[data-class="{number}"]').is_visible()
+        assert page.locator(".curves circle").count() == 0
+        assert "the likeliest class is no threshold" in page.locator("#threshold-dots").inner_text()
+    page.locator("#threshold-p").fill("0.3")
+    assert page.locator(f'.curves[data-class="{number}"] .roc circle').count() == 2
+    certain = "(scores.last.set([0, -Infinity, -Infinity]), [0, 1].map((c) => logOdds('last', 0, c)))"
+    assert page.evaluate(certain) == [math.inf, -math.inf]
+
+
+def test_dots_are_on_the_curves_or_there_are_none(report, page):
+    _, path = cell_of(report, "smote")
+    page.goto(path.as_uri())
+    for p in (0.5, 0.2, 0.7):
+        page.locator("#threshold-p").fill(str(p))
+        far = page.evaluate(
+            """() => [...document.querySelectorAll(".curves:not([hidden]) svg")].flatMap((drawing) =>
+              [...drawing.querySelectorAll("circle")].map((dot) => Math.min(
+                ...[...drawing.querySelectorAll("path.run")].flatMap((line) =>
+                  [...Array(4001).keys()].map((i) => {
+                    const at = line.getPointAtLength((line.getTotalLength() * i) / 4000);
+                    return Math.hypot(at.x - dot.cx.baseVal.value, at.y - dot.cy.baseVal.value);
+                  })))))"""
+        )
+        assert len(far) == 4 and max(far) < 0.7
+    page.evaluate("saved.curved.readout = null; update()")
+    assert page.locator(".curves circle").count() == 0
+    assert "their ranks are the method's own" in page.locator("#threshold-dots").inner_text()
 
 
 def test_printed_on_a4_no_column_is_lost(report, page):

@@ -205,7 +205,8 @@ def _shown_classes(labels: np.ndarray, classes: int) -> list[int]:
 
 
 def _curves(test: dict[str, np.ndarray], readout: str, c: int, name: str) -> list[str]:
-    """Precision-recall and ROC, a line a run."""
+    """Precision-recall and ROC, a line a run. Precision falls in steps, whose area is the average precision: straight
+    lines between thresholds promise more than any of them gives."""
     ranks = test.get(f"ranks_{readout}")
     pr, roc = [], []
     for i, run in enumerate(np.unique(test["run"]).tolist()[:CURVED]):
@@ -220,7 +221,8 @@ def _curves(test: dict[str, np.ndarray], readout: str, c: int, name: str) -> lis
         hits = recall[:-1] * positive.sum()
         fpr = np.append((above - hits) / (~positive).sum(), 0.0)
         label = f"run {run}"
-        pr.append(Line(recall, precision, label, number=i))
+        reached, at = np.repeat(recall[-2::-1], 2), np.repeat(precision[-2::-1], 2)  # by falling threshold
+        pr.append(Line(np.append(0, reached)[:-1], at, label, number=i))
         roc.append(Line(fpr, recall, label, number=i))
     share = float((test["label"] == c).mean())
     ends = np.array([0.0, 1.0])
@@ -266,6 +268,8 @@ def _data(
 ) -> dict[str, Any]:
     """What threshold.js counts: labels, runs and scores of test rows as they lie in memory and, of two classes, the
     offsets that each run's validation rows give. Of large cells the first runs, and readouts, that ``HELD`` bytes hold.
+    ``curved``: how many runs have curves; the readout whose scores, and so whose thresholds, these are of (null: they
+    are of ranks that the method gave).
     """
     test = parts["test"]
     numbers = np.unique(test["run"])
@@ -287,6 +291,7 @@ def _data(
         "scores": {r: _encoded(test[f"scores_{r}"][some], np.float32) for r in readouts},
         "tuned": {r: _tuned(record, parts.get("valid"), r, kept.tolist()) for r in readouts} if len(names) == 2 else {},
         "cost": record.get("cost", thresholds.COST),
+        "curved": {"runs": CURVED, "readout": None if f"ranks_{readouts[0]}" in test else readouts[0]},
     }
 
 

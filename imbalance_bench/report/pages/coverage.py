@@ -19,9 +19,10 @@ HEADER = (
     "numbers: printed", "run", "within the spread",
 )  # fmt: skip
 EXPLAINED = (
-    "Run: the table, or the number, stands in a file of outputs/tables, and not for a stand-in of its data. Within the "
-    "spread: no further from the printed mean than the standard deviation printed with it or, where none is printed, "
-    "ours over runs; or than rounding."
+    "Run: the number stands beside ours in a file of outputs/tables, and not for a stand-in of its data; of a table, "
+    "any of its numbers, its examples, or the drawing of a definition. Drawn: the figure, or a table of what it shows, "
+    "is stored, of other data too. Within the spread: no further from the printed mean than the standard deviation "
+    "printed with it or, where none is printed, ours over runs; or than rounding."
 )
 
 
@@ -97,11 +98,16 @@ def paper_row(paper: str, outputs: Path) -> list[str]:
         for item in mine:
             of_item = [s for name in item.presets if name in files for s in stored(files[name]).scores]
             drawn = any((outputs / "figures" / paper / f"{name}.svg").is_file() for name in item.presets)
-            counts[kind][2] += drawn or any(s.mean is not None for s in of_item) or _examples(item, files)
+            counts[kind][2] += drawn or any(_shown(s, kind) for s in of_item) or _examples(item, files)
             scores += [s for s in _once(of_item) if s.difference is not None]
     numbers = sum(map(bool, (row["value"] for item in items for row in _rows(item))))
     said = [*counts["table"], *counts["figure"], numbers, len(scores), sum(map(within, scores))]
     return [title_of(paper), *map(str, said)]
+
+
+def _shown(score: Score, kind: str) -> bool:
+    """Whether a score that is run shows something of a printed table, or figure."""
+    return score.mean is not None and (kind == "figure" or (bool(score.published) and not score.stand_in))
 
 
 def _examples(item: Printed, files: dict[str, Path]) -> bool:

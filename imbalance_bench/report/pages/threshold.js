@@ -34,6 +34,7 @@ function logOdds(readout, row, c) {
   if (own <= SATURATED) return own - Math.log(-Math.expm1(own));
   let highest = -Infinity, sum = 0;
   for (let k = 0; k < classes; k++) if (k !== c) highest = Math.max(highest, at(readout, row, k));
+  if (highest === -Infinity) return Infinity;
   for (let k = 0; k < classes; k++) if (k !== c) sum += Math.exp(at(readout, row, k) - highest);
   return own - (highest + Math.log(sum));
 }
@@ -113,17 +114,30 @@ function averaged(results, key) {
   return { text: written(mean) + (values.length > 1 ? ` ± ${written(sd)}` : ""), mean };
 }
 
+/** Why no run stands on a curve at this threshold; "" where each does. */
+function offCurves() {
+  if (saved.curved.readout === null) return "their ranks are the method's own, and its probabilities no thresholds of them";
+  if (field("readout").value !== saved.curved.readout) {
+    const shown = [...field("readout").options].find((option) => option.value === saved.curved.readout);
+    return `they are of the readout “${shown.text}”`;
+  }
+  return runs.some((_, number) => offsetOf(number) === null) ? "the likeliest class is no threshold" : "";
+}
+
 /** Where each run stands on its curves. */
 function mark(results, c) {
+  const off = offCurves();
+  field("dots").textContent = off ? `No dots on the curves: ${off}.` : "The dots on the curves are the runs at this threshold.";
   for (const curves of document.querySelectorAll(".curves")) curves.hidden = Number(curves.dataset.class) !== c;
   for (const [kind, x, y] of [["pr", "recall", "precision"], ["roc", "fpr", "recall"]]) {
     const drawing = document.querySelector(`.curves[data-class="${c}"] .${kind} svg`);
     if (!drawing) continue;
     drawing.querySelectorAll("circle").forEach((dot) => dot.remove());
     const [left, top, width, height] = drawing.dataset.plot.split(" ").map(Number);
-    for (const found of results) {
+    for (const found of off ? [] : results.slice(0, saved.curved.runs)) {
       const values = { ...found, fpr: 1 - found.specificity };
-      if (Number.isNaN(values[x]) || Number.isNaN(values[y])) continue;
+      if (Number.isNaN(found.recall) || Number.isNaN(found.specificity)) continue; // without curves
+      if (kind === "pr" && !(found.tp + found.fp)) continue; // without precision
       const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
       dot.setAttribute("cx", left + width * values[x]);
       dot.setAttribute("cy", top + height * (1 - values[y]));
