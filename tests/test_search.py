@@ -7,6 +7,7 @@ import os
 import signal
 import statistics
 import sys
+from dataclasses import replace
 from functools import cache, partial
 from types import SimpleNamespace
 
@@ -194,7 +195,7 @@ def fake_alone(config, watch, trained=None, die=None):
     made = records.FakeCell(config.labels, plain, cell_id(plain))
     path = Store(config.paths.outputs).cell(config.labels, made.id).path
     if path.exists():
-        return Outcome("done", config.labels, path)
+        return Outcome("skipped", config.labels, path)
     assert plain["trainer"]["runs_together"] == 1
     trained = [] if trained is None else trained
     trained.append(made.id)
@@ -212,11 +213,11 @@ def fake_alone(config, watch, trained=None, die=None):
     return Outcome("done", config.labels, path)
 
 
-def pruned_search(monkeypatch, outputs, **more):
+def pruned_search(monkeypatch, outputs, trials=20, **more):
     monkeypatch.setattr(studies, "alone", partial(fake_alone, **more))
     monkeypatch.setattr(Study, "_scores_of_runs", lambda self, cell, seen, head: scores_of_runs(seen[0], len(seen)))
     space = {"trainer.search": None, "backbone.search": None, "method.search.alpha": None}
-    made = a_study(outputs, trials=20, batch=5, pruner="median", space=space)
+    made = a_study(outputs, trials=trials, batch=5, pruner="median", space=space)
     made.open()
     while made.advance() != "done":
         pass
@@ -245,6 +246,21 @@ def test_a_trial_below_the_median_of_as_many_runs_is_pruned_and_leaves_no_record
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     assert tried(pruned_search(monkeypatch, tmp_path / "b")) == tried(made)
     assert a_study(tmp_path).name == a_study(tmp_path, pruner="none").name != a_study(tmp_path, pruner="median").name
+    first = made.trials[:10]
+    for trial in first:  # of a study whose cells are there, those that are pruned too
+        config = made.cell(trial.values)
+        fake_alone(replace(config, paths=replace(config.paths, outputs=str(tmp_path / "c"))), None)
+    judged = pruned_search(monkeypatch, tmp_path / "c", trials=10, trained=(more := []))
+    assert judged.trials == first and any(trial.pruned for trial in first) and not more
+    assert {path.name for path in Store(tmp_path / "c").runs.glob("*/*/*/*/*")} == {trial.id for trial in first}
+
+
+def test_a_pruner_and_cache_overwrite_are_refused(tmp_path):
+    pytest.importorskip("optuna")
+    cfg = composed("method=focal", "device=cpu", "cache=overwrite", f"paths.outputs={tmp_path}")
+    with pytest.raises(BenchError, match="search.pruner=median and cache=overwrite: .* set cache=reuse"):
+        Study(cfg, build(Options, search_defaults() | {"pruner": "median"}, "search"))
+    Study(cfg, build(Options, search_defaults(), "search"))
 
 
 def test_what_another_process_trains_is_waited_for_and_nothing_enters_twice(tmp_path, monkeypatch):

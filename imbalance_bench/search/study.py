@@ -7,18 +7,21 @@ enters the study, in the order of the numbers, once its cell is done.
 
 With ``pruner`` median the runs of a trial are trained one by one, and a trial is given up once the mean of its
 validation scores is worse than the median of those of the trials of the batches before, over as many runs. It leaves no
-record, but a file in the study's folder, so that it is not trained again.
+record, but a file in the study's folder, so that it is not trained again. A trial whose cell was trained before is
+given up by the same rule, so that what is tried next does not depend on what is stored already.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
+import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -113,6 +116,11 @@ class Study:
         if options.pruner != "none":
             asked["pruner"] = options.pruner
         self.said = {"base": base, "space": _plain(self.space), **asked}
+        if options.pruner != "none" and self.config.cache == "overwrite":
+            raise BenchError(
+                f"search.pruner={options.pruner} and cache=overwrite: a trial that is given up would keep the record "
+                "of before; set cache=reuse, or search.pruner=none to train all again"
+            )
         labels = self.config.labels
         parts = [re.sub(r"[^\w.-]", "_", labels[group]) for group in ("method", "dataset")]
         self.name = "-".join([*parts, digest(self.said)])
@@ -284,28 +292,47 @@ class Study:
         from imbalance_bench.cells import Outcome
 
         folder = Store(config.paths.outputs).cell(config.labels, cell_id(config.plain, config.plugins))
-        if (said := self._given_up(folder.path.name)) is not None and folder.record() is None:
-            if folder.path.exists():  # its process was killed before it was removed
+        id = folder.path.name
+        if (said := self._given_up(id)) is not None:
+            if folder.path.exists() and folder.record() is None:  # its process was killed before it was removed
                 with folder.lock() as mine:
                     if mine:
                         folder.forget()
             return Outcome("pruned", config.labels, folder.path, message=said["reason"])
         done = [trial for trial in before if trial.value is not None]
+        if len(done) < BEFORE_PRUNING or id in (trial.id for trial in done):
+            return alone(config, None)
 
-        def watch(cell: Prepared, classifiers: Sequence[Any]) -> None:
-            head = self.head(done[0])
-            steps = means(self._scores_of_runs(cell, classifiers, head))
-            if len(steps) < len(classifiers) or not self.worse(steps, before):
+        def judge(steps: Sequence[float], runs: int) -> None:
+            """Gives the cell up after its first runs of ``runs``, where their means are worse."""
+            if not self.worse(steps, before):
                 return
-            side = "above" if head[0] in LOWER_IS_BETTER else "below"
-            runs = f"{len(classifiers)} of {len(cell.runs)} runs"
-            reason = f"after {runs}: {steps[-1]:.4f} on validation, {side} the median of the trials before"
-            place = self.folder / PRUNED / f"{folder.path.name}.json"
+            side = "above" if self.head(done[0])[0] in LOWER_IS_BETTER else "below"
+            after = f"after {len(steps)} of {runs} runs"
+            reason = f"{after}: {steps[-1]:.4f} on validation, {side} the median of the trials before"
+            place = self.folder / PRUNED / f"{id}.json"
             place.parent.mkdir(exist_ok=True)
             atomic_write(place, json.dumps({"reason": reason, "steps": steps}) + "\n")
             raise Pruned(reason)
 
-        return alone(config, watch if len(done) >= BEFORE_PRUNING else None)
+        def watch(cell: Prepared, classifiers: Sequence[Any]) -> None:
+            steps = means(self._scores_of_runs(cell, classifiers, self.head(done[0])))
+            if len(steps) == len(classifiers):
+                judge(steps, len(cell.runs))
+
+        outcome = alone(config, watch)
+        if isinstance(outcome, Outcome) and outcome.status == "skipped":  # trained before, where nobody watched
+            record = CellFolder(outcome.path).record()
+            assert record is not None
+            scores = scores_of(record, "valid", self.head(done[0]), self.options.readout)
+            in_order = (scores.get((run["fold"], run["repeat"]), math.nan) for run in record["runs"])
+            steps = means(list(takewhile(math.isfinite, in_order)))
+            try:
+                for seen in range(1, min(len(steps) + 1, len(record["runs"]))):
+                    judge(steps[:seen], len(record["runs"]))
+            except Pruned as reason:
+                return Outcome("pruned", config.labels, outcome.path, message=str(reason))
+        return outcome
 
     def _scores_of_runs(self, cell: Prepared, classifiers: Sequence[Any], head: tuple[str, str]) -> list[float]:
         from imbalance_bench.cells.recipe import validation_rows
