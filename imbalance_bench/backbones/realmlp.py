@@ -120,9 +120,10 @@ class RealMLP(Network):
     (z/3)²). A category of two columns is one number, ±1; one of up to ``one_hot`` its columns; others are embedded.
 
     Of the paper's defaults these are not here: label smoothing (0.1), which is a loss, and what falls over training
-    besides the rate: dropout and weight decay stay as they are in the second half. The last biases learn at the full
-    rate. Rates of kinds of parameters are exact for trainer.optimiser=adamw and adam. Binary tasks have one output, and
-    not two.
+    besides the rate: dropout and weight decay stay as they are in the second half. trainer.schedule=coslog4 sets the
+    rate once an epoch, to that of its middle, where the authors set it at every step; and they leave out the last,
+    smaller batch of an epoch. The last biases learn at the full rate. Rates of kinds of parameters are exact for
+    trainer.optimiser=adamw and adam. Binary tasks have one output, and not two.
     """
 
     median: torch.Tensor
