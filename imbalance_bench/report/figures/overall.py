@@ -26,7 +26,7 @@ from imbalance_bench.report.figures.shown import (
 from imbalance_bench.report.records import statistics
 from imbalance_bench.report.records.pairs import Test, cliques, pairwise
 from imbalance_bench.report.records.records import LOWER_IS_BETTER
-from imbalance_bench.report.sheets.means import friedman_note
+from imbalance_bench.report.sheets.means import dependence, friedman_note
 from imbalance_bench.report.sheets.scores import metric_title
 from imbalance_bench.report.style import BLACK, BLUE, Drawn
 
@@ -141,4 +141,6 @@ def complete(shown: Sequence[Shown], least: int) -> tuple[pd.DataFrame, str]:
             + (f"leave out methods, or train what is missing ({told})" if told else "train on more data sets")
         )
     absent = [panel for panel in table.index if panel not in whole.index]
-    return whole, f"Left out, since a method was not run: {', '.join(absent)}." if absent else ""
+    told = f"Left out, since a method was not run: {', '.join(absent)}." if absent else ""
+    dependent = dependence({one.panel: one.record["labels"]["dataset"] for one in shown if one.panel in whole.index})
+    return whole, " ".join(filter(None, [told, dependent]))
