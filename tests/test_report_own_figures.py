@@ -158,7 +158,7 @@ def test_captions_say_of_which_classes_each_panel_is(tmp_path, drawn):
     scored(tmp_path, cell("ours"))
     scored(tmp_path, cell("ours", "digits"), classes=4)
     for kind in ("pr", "reliability"):
-        assert drawn(kind, tmp_path)[1].startswith("minority classes of digits; positive class of ecoli")
+        assert drawn(kind, tmp_path)[1].startswith("Minority classes of digits; positive class of ecoli")
 
 
 def test_reliability_is_scikit_learns_and_its_errors_those_of_the_record(tmp_path, drawn):

@@ -14,10 +14,11 @@ from imbalance_bench.report.figures.overall import critical_difference, profile
 from imbalance_bench.report.figures.paired import bars, scatter, two_metrics
 from imbalance_bench.report.figures.ranking import precision_recall, roc
 from imbalance_bench.report.figures.reliability import reliability
-from imbalance_bench.report.figures.shown import Run, Shown, Wanted, refuse_too_many
+from imbalance_bench.report.figures.shown import Shown, Wanted, refuse_too_many
 from imbalance_bench.report.figures.training import curve
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.pairs import Run
 from imbalance_bench.report.records.records import Record, has_better_side, readout_title
 from imbalance_bench.report.records.selection import (
     OF_DATA,

@@ -29,8 +29,7 @@ from imbalance_bench.report.figures.shown import (
     wide,
 )
 from imbalance_bench.report.records import statistics
-from imbalance_bench.report.records.pairs import by_split, corrected_t
-from imbalance_bench.report.records.pairs import rows_of as splits_of
+from imbalance_bench.report.records.pairs import by_split, corrected_t, splits_of
 from imbalance_bench.report.records.records import LOWER_IS_BETTER
 from imbalance_bench.report.records.statistics import PairedDifference
 from imbalance_bench.report.sheets.means import dependence

@@ -11,6 +11,7 @@ import numpy as np
 
 from imbalance_bench import metrics
 from imbalance_bench.errors import BenchError
+from imbalance_bench.report.records.pairs import Run
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record
 from imbalance_bench.report.sheet import one_line
 from imbalance_bench.report.style import COLOURS, COLUMN, DASHES, canvas
@@ -30,8 +31,6 @@ ROW = 0.15  # inches, a row of a name in one line
 AREAS = 3
 ALONE = 44  # letters a line of the title of a panel that is alone
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
-
-Run = tuple[int, int]  # fold and repeat
 
 
 @dataclass(frozen=True)
@@ -145,9 +144,8 @@ def groups_title(shown: Sequence[Shown]) -> str:
     panels: dict[str, dict[str, None]] = {}
     for one in shown:
         panels.setdefault(group_title(one.head[1]), {})[one.panel] = None
-    if len(panels) > 1:
-        return "; ".join(f"{title} of {', '.join(of)}" for title, of in panels.items())
-    return next(iter(panels)).capitalize()
+    told = "; ".join(f"{title} of {', '.join(of)}" if len(panels) > 1 else title for title, of in panels.items())
+    return told[0].upper() + told[1:]
 
 
 def by_panel(shown: Sequence[Shown]) -> dict[str, list[Shown]]:

@@ -137,7 +137,7 @@ class Splits:
         return self.runs > len(self.one)
 
 
-def rows_of(record: Record) -> dict[Run, tuple[str, str]]:
+def splits_of(record: Record) -> dict[Run, tuple[str, str]]:
     """Run → its training and test rows, by their hashes."""
     return {(run["fold"], run["repeat"]): (run["subset_hash"], run["test_hash"]) for run in record["runs"]}
 
@@ -146,7 +146,7 @@ def by_split(scores: Sequence[Mapping[Run, float]], records: Sequence[Record]) -
     """Of two methods (their scores by run, and their records) the runs that both have a score of, on the same test
     rows. Runs with the same training and test rows differ in seeds: they are one split, which counts by its mean; where
     a record has one split only, each run counts."""
-    (a, b), (ours, theirs) = scores, map(rows_of, records)
+    (a, b), (ours, theirs) = scores, map(splits_of, records)
     shared = [run for run in a if run in b and math.isfinite(a[run] - b[run]) and ours[run][1] == theirs[run][1]]
     alone = len(set(ours.values())) == 1
     groups: dict[object, list[Run]] = {}

@@ -45,9 +45,9 @@ class AskedTest:
 
 @dataclass(frozen=True)
 class Pair:
-    """Of two methods, the one and the other, over ``n`` data sets or runs. ``difference``: mean of one - other and its
-    95 % interval; ``effect``: positive where the one is better; ``p`` and ``p_adjusted``, or ``posterior``: how likely
-    the one is worse, the same within the rope, and better."""
+    """Of two methods, the one and the other, over ``n`` data sets, splits or runs. ``difference``: mean of one - other
+    and its 95 % interval; ``effect``: positive where the one is better; ``p`` and ``p_adjusted``, or ``posterior``: how
+    likely the one is worse, the same within the rope, and better."""
 
     one: str
     other: str
