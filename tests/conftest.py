@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,10 @@ from imbalance_bench.data import fetch
 # The same examples every time, and no time limit for one: the machine may be busy.
 hypothesis.settings.register_profile("project", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("project")
+
+
+# Commands that the tests interrupt inherit it; in a job that a shell put into the background it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 SIMULATED = {"test_device.py", "test_backbones_contract.py", "test_checkpoints_contract.py", "test_graph.py"}
