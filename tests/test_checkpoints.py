@@ -331,7 +331,7 @@ def test_a_cell_that_fails_begins_anew_unless_the_machine_was_at_fault(tmp_path,
         run_cell(cell(tmp_path))
     points.stop_at = None
 
-    def fit(_):
+    def fit(*_):
         raise error
 
     monkeypatch.setattr("imbalance_bench.cells.fit", fit)

@@ -14,7 +14,7 @@ from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.batches import Rows, shuffled
 from imbalance_bench.engine.loop import TrainState
-from imbalance_bench.engine.stack import Stack
+from imbalance_bench.engine.stack import Stack, Traits
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods import mixup
 from imbalance_bench.seeds import SECOND_STAGE, derived
@@ -50,7 +50,9 @@ def loss_of(logits, labels, **options):
     n = len(labels)
     part = Part(np.zeros((n, 1)), np.array(labels), np.arange(n))
     (batch,) = Rows([part], torch.device("cpu"), torch.float64).batches([torch.arange(n)[None]])
-    return method("dice", **options).batch_loss(SimpleNamespace(logits=lambda x: logits[None]), batch, None)[0]
+    return method("dice", **options).batch_loss(
+        SimpleNamespace(logits=lambda x: logits[None], traits=Traits()), batch, None
+    )[0]
 
 
 def test_dice_of_a_batch_by_hand():
