@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.arguments import metrics_of
 from imbalance_bench.report.records.selection import Asked, selection
 from imbalance_bench.report.request import Request
-from imbalance_bench.report.sheet import Sheet
+from imbalance_bench.report.sheet import Drawing, Sheet
 from imbalance_bench.report.sheets.differences import ROPE, AskedTest
 from imbalance_bench.report.writing.formats import markdown
 
@@ -40,19 +41,21 @@ def summary(request: Request) -> None:
     sheets = [] if tested and options.format == "csv" else summaries(found, command)
     for sheet in sheets:
         refuse_large(sheet, options.format)
-        if options.write:
-            print(markdown(sheet))
-            plain = (asked.rows, asked.columns) == (Asked.rows, Asked.columns)
-            drawings = [bars(scores_of(sheet), sheet.title, sheet.provenance)] if plain else []
-            request.write("summary", [sheet], [replace(drawing, name=sheet.name) for drawing in drawings])
-        else:
-            request.show(sheet)
+        drawings = []
+        if options.write and (asked.rows, asked.columns) == (Asked.rows, Asked.columns):
+            drawings = [replace(bars(scores_of(sheet), sheet.title, sheet.provenance), name=sheet.name)]
+        shown_or_stored(request, sheet, drawings)
     for sheet in tested:
-        if options.write:
-            print(markdown(sheet))
-            request.write("summary", [sheet], [])
-        else:
-            request.show(sheet)
+        shown_or_stored(request, sheet)
+
+
+def shown_or_stored(request: Request, sheet: Sheet, drawings: Sequence[Drawing] = ()) -> None:
+    """On the terminal, in the format asked for; with --write as Markdown there, and stored with its ``drawings``."""
+    if request.options.write:
+        print(markdown(sheet))
+        request.write("summary", [sheet], drawings)
+    else:
+        request.show(sheet)
 
 
 def asked_test(options: argparse.Namespace) -> AskedTest | None:
@@ -93,11 +96,7 @@ def tuned(request: Request) -> None:
     options, command = request.options, request.command_line()
     for metric in metrics_of(request.options):
         sheet = tuned_table(request.store, options.overrides, options.readout, command, metric, options.by)
-        if options.write:
-            print(markdown(sheet))
-            request.write("summary", [sheet], [])
-        else:
-            request.show(sheet)
+        shown_or_stored(request, sheet)
 
 
 def advise(request: Request) -> None:
