@@ -14,6 +14,7 @@ from tests.latex import check_latex, compile_latex
 from tests.test_report_page import Reader
 
 TABLES = Path(__file__).parents[1] / "outputs" / "tables"
+PAPERS = sorted(path.parent for path in TABLES.glob("*/report.html"))
 
 
 def files(form):
@@ -26,7 +27,8 @@ def named(form):
 
 def test_every_table_stands_in_every_format():
     assert set(files("md")) == set(files("csv")) == set(files("tex"))
-    assert set(files("html")) == {f"{paper.name}/report" for paper in TABLES.iterdir()}, "one page a paper"
+    assert [paper.name for paper in PAPERS] == ["dos", "explicit_gradient", "miso", "selectnet", "setconv"]
+    assert set(files("html")) == {f"{paper.name}/report" for paper in PAPERS}, "one page a paper, none for a survey"
 
 
 @named("tex")
@@ -65,13 +67,13 @@ def test_csv_reads_back_and_is_no_formula(path):
 
 @pytest.mark.parametrize("form", ["md", "csv", "tex", "html"])
 def test_no_table_says_that_a_run_is_going_on_or_that_a_ranking_collapsed(form):
-    """A table outlives the run; of what these records say, none is known to have lost its ranking."""
+    """A table outlives the run; of a paper's records, none is known to have lost its ranking; of a survey's, some."""
     for path in files(form).values():
-        found = re.findall(r"\b(?:running|started|collapsed)\b", path.read_text())
-        assert not found or path.stem.startswith("table6"), path
+        words = r"\b(?:running|started|collapsed)\b" if path.parent in PAPERS else r"\b(?:running|started)\b"
+        assert not re.findall(words, path.read_text()) or path.stem.startswith("table6"), path
 
 
-@pytest.mark.parametrize("folder", sorted(TABLES.iterdir()), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", PAPERS, ids=lambda folder: folder.name)
 def test_verdicts_are_the_same_in_every_format(folder):
     claims = pd.read_csv(folder / "claims.csv", comment="#").drop_duplicates("id")
     expected = claims.verdict.tolist()
