@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from imbalance_bench import run
 from imbalance_bench.sweep import costs as module
 from imbalance_bench.sweep.costs import costs
 from imbalance_bench.sweep.launchers import Processes
@@ -29,7 +30,7 @@ def outputs(tmp_path, monkeypatch) -> Path:
         path.mkdir(parents=True)
         (path / "record.json").touch()
         labels = {"method": method, "dataset": dataset}
-        records[path] = {"labels": labels, "data": {"rows": rows}, "seconds": seconds}
+        records[path] = {"status": "done", "labels": labels, "data": {"rows": rows}, "seconds": seconds}
     monkeypatch.setattr(module.CellFolder, "record", lambda cell: records.get(cell.path))
     return tmp_path
 
@@ -45,6 +46,13 @@ def test_a_cell_costs_what_those_like_it_took(outputs):
     assert costs(jobs, {"method": "focal", "dataset": "wine"}, outputs) == [8.0, 100.0, 5.0, 26.0, 34.75]
     assert costs([["method=new", "dataset=new"]], {}, outputs) == []
     assert costs(jobs, {}, outputs / "elsewhere") == []
+
+
+def test_a_cell_that_its_method_declined_says_nothing_of_costs(tmp_path):
+    """Its record holds no data: as written for real."""
+    declined = ["method=gaussian_process", "method.max_rows=10", "dataset=breast_cancer"]
+    assert run(*declined, "device=cpu", f"paths.outputs={tmp_path}")["status"] == "declined"
+    assert costs([declined, ["method=focal"]], {}, tmp_path) == []
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ def costs(jobs: Sequence[Sequence[str]], choices: Mapping[str, str], outputs: Pa
     for folder in islice(Store(outputs).runs.glob("*/*/*/*"), MOST):
         for file in islice(folder.glob("*/record.json"), 1):  # of each method, network, ratio and data set
             record = _record(file.parent)
-            if not record or not record["seconds"]:
+            if not record or record["status"] != "done" or not record["seconds"]:  # a declined cell trained nothing
                 continue
             method, dataset = (record["labels"].get(group, "") for group in ("method", "dataset"))
             seconds.setdefault((method, dataset), []).append(float(record["seconds"]))
