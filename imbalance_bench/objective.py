@@ -15,6 +15,11 @@ ON_TEST = (
 )
 
 
+def has_better_side(metric: str) -> bool:
+    """Whether one value of a metric is better than another: of a threshold that was chosen none is."""
+    return not metric.startswith("threshold_")
+
+
 @dataclass(frozen=True)
 class Objective:
     """``part``/``metric``, or ``part``/``group``/``metric`` for another class group than that of the headline."""
@@ -26,7 +31,7 @@ class Objective:
 
     @classmethod
     def parse(cls, text: str) -> Objective:
-        """Raises BenchError where it does not say of which rows, or which metric."""
+        """Raises BenchError where it does not say of which rows, or which metric, or is of one to choose nothing by."""
         part, _, rest = text.partition("/")
         group, _, metric = rest.rpartition("/")
         if part not in PARTS or not metric:
@@ -34,6 +39,8 @@ class Objective:
                 f"objective={text} is not <rows>/<metric>: valid/auc_pr, valid/f1, valid/minority/f1; test/... is of "
                 "test rows, which are not to be chosen by"
             )
+        if not has_better_side(metric):
+            raise BenchError(f"objective={text}: no value of {metric} is better than another: choose another metric")
         return cls(text, part, group, metric)
 
     def of(self, rows: Sequence[Mapping[str, str]], headline: str) -> float:

@@ -58,13 +58,13 @@ MAY = {
         "scoring store thresholds"
     ),
     "report": (
-        "arguments calibration conf_files config data errors identity index metrics options origin presets "
+        "arguments calibration conf_files config data errors identity index metrics objective options origin presets "
         "probabilities registry scoring select store thresholds"
     ),
     "status": "arguments conf_files errors index presets progress report select store",
     "sweep": "conf_files config errors interrupts presets progress reference registry cells store tally",
     "search": (
-        "arguments conf_files config errors identity locks options presets registry report cells store tally"
+        "arguments conf_files config errors identity locks objective options presets registry report cells store tally"
     ),
     "bench": "arguments conf_files config data devices engine identity index methods neighbours registry cells store",
     "train": "conf_files sweep",

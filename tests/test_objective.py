@@ -75,6 +75,7 @@ def test_test_rows_are_given_with_a_warning_that_stays_in_the_record(tmp_path, c
     [
         ("auc_pr", "objective=auc_pr is not <rows>/<metric>: valid/auc_pr"),
         ("train/f1", "is not <rows>/<metric>"),
+        ("valid/threshold_f1", "objective=valid/threshold_f1: no value of threshold_f1 is better than another"),
         ("valid/", "is not <rows>/<metric>"),
         ("valid/auc_rp", "objective=valid/auc_rp: there is no metric auc_rp of these rows: did you mean auc_pr"),
         ("valid/minor/f1", "no class group minor: did you mean"),

@@ -73,3 +73,11 @@ def test_it_is_of_one_data_set(tmp_path, capsys):
         advice(Store(tmp_path))
     assert main(["--outputs", str(tmp_path), "--advise", "dataset=ecoli"]) == 0
     assert "Best first: focal" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [{}, {"by": "auc_pr"}])
+def test_no_advice_by_a_threshold(tmp_path, words):
+    for method in ("focal", "smote"):
+        write(tmp_path, cell(method), {"auc_pr": [0.5], "threshold_f1": [0.5]})
+    with pytest.raises(BenchError, match="no value of threshold_f1 is better than another: --advise is by other"):
+        advice(Store(tmp_path), metric="threshold_f1", **words)

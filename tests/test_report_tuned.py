@@ -85,6 +85,19 @@ def test_by_another_metric_and_of_another(tmp_path):
         tuned_table(Store(tmp_path), by="g_men")
 
 
+def test_no_option_is_chosen_by_a_threshold_and_of_thresholds_none_is_the_best(tmp_path):
+    for gamma, threshold, f1 in ((1, 0.3, 0.8), (2, 0.6, 0.4)):
+        scores = {"f1": [f1], "threshold_f1": [threshold]}
+        write(tmp_path, option(gamma), scores, valid=scores)
+    for words in ({"by": "threshold_f1"}, {"metric": "threshold_f1"}, {"metric": "f1", "by": "threshold_f1"}):
+        with pytest.raises(BenchError, match="no value of threshold_f1 is better than another.* such as --by f1"):
+            tuned_table(Store(tmp_path), **words)
+    shown = tuned_table(Store(tmp_path), metric="threshold_f1", by="f1").blocks[0].rows[0]
+    assert [(item.text, item.bold) for item in shown[2:]] == [
+        ("0.300", False), ("0.300", False), ("–", False), ("–", False)
+    ]  # fmt: skip
+
+
 def test_options_are_of_method_trainer_and_backbone_and_no_seed_is_one(tmp_path):
     write(tmp_path, option(1, trainer={"lr": 0.1}), [0.5], valid=[0.1])
     write(tmp_path, option(1, trainer={"lr": 0.01}), [0.6], valid=[0.2])

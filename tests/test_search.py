@@ -255,6 +255,11 @@ def test_a_trial_below_the_median_of_as_many_runs_is_pruned_and_leaves_no_record
     assert {path.name for path in Store(tmp_path / "c").runs.glob("*/*/*/*/*")} == {trial.id for trial in first}
 
 
+def test_no_trial_is_best_by_a_threshold():
+    with pytest.raises(BenchError, match="search.metric=threshold_f1: no value of it is better than another"):
+        Study(composed("method=focal"), build(Options, search_defaults() | {"metric": "threshold_f1"}, "search"))
+
+
 def test_a_pruner_and_cache_overwrite_are_refused(tmp_path):
     pytest.importorskip("optuna")
     cfg = composed("method=focal", "device=cpu", "cache=overwrite", f"paths.outputs={tmp_path}")

@@ -32,6 +32,7 @@ from imbalance_bench.config import Config, cell_name, from_omegaconf
 from imbalance_bench.errors import BenchError, Pruned, command
 from imbalance_bench.identity import cell_id, digest
 from imbalance_bench.locks import lock_file
+from imbalance_bench.objective import has_better_side
 from imbalance_bench.options import Count, Seed, Text, shown
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_met, readout_title
@@ -105,6 +106,8 @@ class Study:
         from omegaconf import OmegaConf
 
         readout_title(options.readout)
+        if options.metric and not has_better_side(options.metric):
+            raise BenchError(f"search.metric={options.metric}: no value of it is better than another: choose another")
         self.cfg, self.options, self.overrides, self.own = cfg, options, list(overrides), own
         self.config: Config = from_omegaconf(cfg)
         whole: Any = OmegaConf.to_container(cfg, resolve=True)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report.records.records import LOWER_IS_BETTER, has_better_side
+from imbalance_bench.objective import has_better_side
+from imbalance_bench.report.records.records import LOWER_IS_BETTER
 from imbalance_bench.report.sheet import Drawing
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import Score, metric_title

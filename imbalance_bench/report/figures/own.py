@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.objective import has_better_side
 from imbalance_bench.report.figures.confusion import confusion, refuse_many_matrices
 from imbalance_bench.report.figures.overall import critical_difference, profile
 from imbalance_bench.report.figures.paired import bars, scatter, two_metrics
@@ -19,7 +20,7 @@ from imbalance_bench.report.figures.training import curve
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.pairs import Run
-from imbalance_bench.report.records.records import Record, has_better_side, readout_title
+from imbalance_bench.report.records.records import Record, readout_title
 from imbalance_bench.report.records.selection import (
     OF_DATA,
     OF_NUMBERS,

@@ -232,8 +232,7 @@ def two_metrics(shown: Sequence[Shown], wanted: Wanted, others: Sequence[Shown])
     if len(methods) > MOST_LINES:
         first = ",".join(dict.fromkeys(one.record["labels"]["method"] for one in best(shown, MOST_LINES)))
         raise BenchError(
-            f"{len(methods)} methods, and at most {MOST_LINES} can be told apart: choose some, such as the best, "
-            f"method={first}"
+            f"{len(methods)} methods, and at most {MOST_LINES} can be told apart: choose some, such as method={first}"
         )
     drawn, (axis,) = panels([()], 0, 3.0)
     names: dict[str, Any] = {}

@@ -38,11 +38,6 @@ LOWER_IS_BETTER = {
 }  # fmt: skip
 
 
-def has_better_side(metric: str) -> bool:
-    """Whether one value of a metric is better than another: of a threshold that was chosen none is."""
-    return not metric.startswith("threshold_")
-
-
 READOUTS = {
     "last": "last epoch",
     "best": "best epoch on validation",

@@ -11,8 +11,9 @@ import numpy as np
 from imbalance_bench.conf_files import CONF, content_of
 from imbalance_bench.config import label_of
 from imbalance_bench.errors import BenchError, command
+from imbalance_bench.objective import has_better_side
 from imbalance_bench.report.records import comparable, statistics, tuning
-from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, has_better_side, readout_title
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
 from imbalance_bench.report.sheet import number
 from imbalance_bench.report.sheets.scores import decimals
 from imbalance_bench.report.sheets.tuned import Row, tuned_rows
@@ -42,6 +43,8 @@ def advice(
     Raises:
         BenchError: the records are of several data sets or settings, or no method has a number.
     """
+    if metric and not has_better_side(metric):
+        raise BenchError(f"no value of {metric} is better than another: --advise is by other metrics")
     found = tuned_rows(store, filters, readout or "last", metric, by)
     rows = [row for row in found.rows if row.score.mean is not None]
     places = list(dict.fromkeys((row.score.dataset, row.score.section) for row in rows))
@@ -52,8 +55,6 @@ def advice(
         raise BenchError(
             f"--advise is of one data set in one setting: add dataset=..., ratio=...; there are\n  {several}"
         )
-    if not has_better_side(rows[0].of[0]):
-        raise BenchError(f"no value of {rows[0].of[0]} is better than another: --advise is by other metrics")
     lower = rows[0].of[0] in LOWER_IS_BETTER
     rows.sort(key=lambda row: (row.score.mean or 0.0) * (1 if lower else -1))
     table = _table(rows)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench.errors import BenchError, suggestion
+from imbalance_bench.objective import has_better_side
 from imbalance_bench.report.records import pairs, statistics
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import LOWER_IS_BETTER, has_better_side, readout_title
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_title
 from imbalance_bench.report.records.selection import OF_NUMBERS, Head, Selection, natural, of_data
 from imbalance_bench.report.sheet import Block, Item, Sheet, mean_sd, number
 from imbalance_bench.report.sheets.means import MeanRows, dependence

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from imbalance_bench import scoring
 from imbalance_bench.errors import command
 from imbalance_bench.identity import digest
+from imbalance_bench.objective import has_better_side
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import LABELS, has_better_side, readout_title
+from imbalance_bench.report.records.records import LABELS, readout_title
 from imbalance_bench.report.records.selection import (
     OF_NUMBERS,
     Asked,

@@ -14,6 +14,7 @@ import numpy as np
 
 from imbalance_bench.errors import BenchError, command
 from imbalance_bench.identity import digest
+from imbalance_bench.objective import has_better_side
 from imbalance_bench.report.records import comparable, tuning
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
@@ -94,6 +95,12 @@ def tuned_rows(store: Source, filters: Sequence[str], readout: str, metric: str 
     for asked in filter(None, (metric, by)):
         if not any(r["status"] == "done" and head_of(r, asked) for r in records):
             raise no_such_metric(records, asked)
+    if (chosen_by := by or metric) and not has_better_side(chosen_by):
+        headline = next(r["headline"]["metric"] for r in records if r["status"] == "done")
+        raise BenchError(
+            f"no value of {chosen_by} is better than another, so that no option is the best by it: choose by another "
+            f"metric, such as --by {headline}"
+        )
     groups: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
         groups.setdefault(places[record["id"]], []).append(record)
@@ -104,7 +111,9 @@ def tuned_rows(store: Source, filters: Sequence[str], readout: str, metric: str 
     if several and not any(row.tuned.options for row in several if row.tuned):
         raise BenchError("\n  ".join(["no options can be chosen by validation rows:", *_left_out(several)]))
     rows.sort(key=lambda row: [natural(text) for text in (row.score.section, row.score.dataset, row.score.method)])
-    best = mark_best([row.score for row in rows], lambda s: (s.section, s.dataset))
+    best = mark_best(
+        [row.score for row in rows], lambda s: (s.section, s.dataset) if has_better_side(s.metric) else None
+    )
     rows = [replace(row, score=score) for row, score in zip(rows, best)]
     return Rows(rows, records, damaged, [*network_notes(records, places), *absent, *superseded])
 
@@ -242,12 +251,15 @@ def _items(row: Row, readout: str, footnotes: Footnotes) -> list[Item]:
         return [*names, Item(text, bold=score.best), dash, dash, dash]
     on_test = row.tuned.scores_on_test
     sd = float(np.std(on_test, ddof=1)) if len(on_test) > 1 else None
+    shown_alone = [Item(mean_sd(float(np.mean(on_test)), sd, places))]
+    if not has_better_side(row.of[0]):
+        return [*names, Item(text), *shown_alone, dash, dash]
     alone = row.tuned.best_alone(row.of[0] in LOWER_IS_BETTER)
     mean_alone = float(np.mean([alone.shown[run] for run in row.tuned.runs]))
     return [
         *names,
         Item(text, bold=score.best),
-        Item(mean_sd(float(np.mean(on_test)), sd, places)),
+        *shown_alone,
         Item(number(_optimism(row), places, signed=True)),
         Item(number(mean_alone, places), f"({alone.name})" if alone.name else ""),
     ]
@@ -270,7 +282,7 @@ def _mean_rows(means: MeanRows, rows: Sequence[Row]) -> list[list[Item]]:
         mean = Item(mean_sd(float(values.mean()), float(values.std(ddof=1)), places))
         mine = [r for r in rows if r.score.method == method and r.score.dataset in means.sets and r.tuned]
         aside = [dash, dash]
-        if len(mine) == len(means.sets):
+        if len(mine) == len(means.sets) and has_better_side(means.metric):
             optimism = float(np.mean([_optimism(row) for row in mine]))
             aside = [
                 Item(number(float(values.mean()) + optimism, places)), Item(number(optimism, places, signed=True))
