@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from imbalance_bench import terminal
 from imbalance_bench.tally import clock
 
 NAME = "progress.json"
@@ -112,10 +112,7 @@ class Progress:
 
     def _rewrite(self, line: str) -> None:
         with suppress(OSError, ValueError):
-            line = line[: shutil.get_terminal_size().columns - 1]
-            self.stream.write("\r" + line.ljust(self.width))
-            self.stream.flush()
-            self.width = len(line)
+            self.width = terminal.rewrite(self.stream, line, self.name, self.width)
 
     def clear(self) -> None:
         """Takes the line away, before another is printed."""

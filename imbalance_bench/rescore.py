@@ -27,6 +27,7 @@ from imbalance_bench.index import entries_of
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.select import select
 from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Record, Store, arrays, file_of, remedy
+from imbalance_bench.terminal import tell
 
 Key = tuple[str, ...]
 
@@ -135,14 +136,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise BenchError(f'plugins=[{",".join(plugins)}] registers no metric: decorate one, @metric("my_metric")')
         entries = select([entry for entry in every if entry.status == "done"], wanted, lambda entry: entry.names)
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}", sys.stderr)
         return 1
     for entry in entries:
         try:
             change = rescore(entry.cell, **asked)
         except BenchError as error:
             counts["failed"] += 1
-            print(f"error: {_name({'labels': entry.labels, 'id': entry.cell.path.name})}: {error}", file=sys.stderr)
+            tell(f"error: {_name({'labels': entry.labels, 'id': entry.cell.path.name})}: {error}", sys.stderr)
             continue
         counts["changed" if change else "unchanged"] += 1
         print(change.line(), flush=True)

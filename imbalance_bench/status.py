@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imbalance_bench import progress
+from imbalance_bench import progress, terminal
 from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.conf_files import own_folder
 from imbalance_bench.errors import BenchError, command
@@ -185,13 +185,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             if arguments.json:
                 print(json.dumps([asdict(cell) for cell in cells], indent=1))
                 break
-            if arguments.watch and sys.stdout.isatty():
-                print("\033[2J\033[H", end="")  # clears the screen
-            print("\n".join(lines(cells, arguments.all, arguments.failed)), flush=True)
+            if arguments.watch:
+                terminal.clear_screen(sys.stdout)
+            terminal.tell("\n".join(lines(cells, arguments.all, arguments.failed)))
             if not arguments.watch or not running:
                 break
             time.sleep(EVERY)
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        terminal.tell(f"error: {error}", sys.stderr)
         return 1
     return int(any(cell.state in TO_DO for cell in cells))

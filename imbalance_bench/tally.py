@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -41,6 +42,7 @@ class Tally:
         self.differing: set[str] = set()
         self.left = self.trained = 0.0  # what the jobs cost that have not ended, and those that were trained
         self.running: dict[int, str] = {}
+        self.widest = 0  # places of the longest name
         self.ended: list[dict[str, Any]] = []
         self._read = 0
 
@@ -161,6 +163,7 @@ class Tally:
             self.differing = set(line.get("differing", []))
         elif "name" in line:
             self.running[line["job"]] = str(line["name"])
+            self.widest = max(self.widest, places_of(str(line["name"])))
         else:
             self.running.pop(line["job"], None)
             kinds = {"status": str, "seconds": float, "failed": bool, "unrecorded": str}
@@ -181,6 +184,11 @@ def differing(jobs: Sequence[Sequence[str]]) -> set[str]:
 
 def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
+
+
+def places_of(text: str) -> int:
+    """How many places a text takes on a terminal, where letters of Chinese and the like take two."""
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
 
 
 def clock(seconds: float) -> str:

@@ -23,7 +23,7 @@ MAY = {
     "alike": "", "curves": "alike", "thresholds": "alike", "calibration": "",
     "errors": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "",
     "completion": "", "arguments": "completion errors",
-    "progress": "tally",
+    "terminal": "", "progress": "tally terminal",
     "options": "errors", "objective": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
     "neighbours": "errors", "models": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
     "probabilities": "alike", "metrics": "alike curves errors plugins probabilities",
@@ -35,9 +35,10 @@ MAY = {
     "reference": "conf_files config options plugins registry",
     "select": "config errors",
     "index": "errors origin scoring store",
-    "rescore": "arguments calibration errors index metrics plugins scoring select store thresholds",
+    "rescore": "arguments calibration errors index metrics plugins scoring select store terminal thresholds",
     "data": (
-        "arguments conf_files devices errors locks models options plugins pretrained progress registry rounding seeds"
+        "arguments conf_files devices errors locks models options plugins pretrained progress registry rounding seeds "
+        "terminal"
     ),
     "backbones": "data errors options pretrained registry",
     "engine": "alike checkpoints config data devices errors metrics models progress scoring seeds",
@@ -51,20 +52,21 @@ MAY = {
     "support": "conf_files data methods options registry",
     "cells": (
         "checkpoints config data devices engine errors identity metrics models objective origin plugins progress "
-        "registry scoring slices store tally trackers"
+        "registry scoring slices store tally terminal trackers"
     ),
     "predict": (
         "arguments calibration config data engine errors identity metrics models origin plugins pretrained registry "
-        "scoring store thresholds"
+        "scoring store terminal thresholds"
     ),
     "report": (
         "arguments calibration conf_files config data errors identity index metrics objective options origin presets "
-        "probabilities registry scoring select store thresholds"
+        "probabilities registry scoring select store terminal thresholds"
     ),
-    "status": "arguments conf_files errors index presets progress report select store",
-    "sweep": "conf_files config errors interrupts presets progress reference registry cells store tally",
+    "status": "arguments conf_files errors index presets progress report select store terminal",
+    "sweep": "conf_files config errors interrupts presets progress reference registry cells store tally terminal",
     "search": (
-        "arguments conf_files config errors identity locks objective options presets registry report cells store tally"
+        "arguments conf_files config errors identity locks objective options presets registry report cells store tally "
+        "terminal"
     ),
     "bench": "arguments conf_files config data devices engine identity index methods neighbours registry cells store",
     "train": "conf_files sweep",

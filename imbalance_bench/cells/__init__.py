@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from imbalance_bench import checkpoints, identity, metrics, models, origin, progress, scoring
+from imbalance_bench import checkpoints, identity, metrics, models, origin, progress, scoring, terminal
 from imbalance_bench.cells.recipe import Data, Prepared, Watch, data_of, fit, prepare, score
 from imbalance_bench.cells.saving import CARD, card, model_files
 from imbalance_bench.checkpoints import Checkpoints, going_on
@@ -94,7 +94,7 @@ def objective_of(config: Config, outcome: Outcome) -> float:
     value = objective.of(list(csv.DictReader(io.StringIO(text))), record["headline"]["class_group"])
     warning = ON_TEST.format(objective=objective.text)
     if objective.part == "test" and warning not in (warnings := record.get("warnings", [])):
-        print(f"warning: {warning}", file=sys.stderr, flush=True)
+        terminal.tell(f"warning: {warning}", sys.stderr)
         with folder.lock() as mine:
             if mine:
                 folder.amend(record | {"warnings": [*warnings, warning]}, "metrics.csv", text)
@@ -287,7 +287,7 @@ def logged(*logs: Log) -> Iterator[None]:
                 one.append(self.format(record))
             if record.levelno >= logging.WARNING:
                 progress.clear()
-                print(f"warning: {record.getMessage()}", file=sys.stderr, flush=True)
+                terminal.tell(f"warning: {record.getMessage()}", sys.stderr)
 
     handler = Collect()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))

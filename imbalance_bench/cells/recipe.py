@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from imbalance_bench import checkpoints, identity, metrics, progress, scoring, slices
+from imbalance_bench import checkpoints, identity, metrics, progress, scoring, slices, terminal
 from imbalance_bench.config import Config
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.last import read_once
@@ -52,7 +52,7 @@ def _loaded(config: Config, source: Any, folder: Path) -> Dataset:
 @cache
 def say_once(line: str) -> None:
     progress.clear()
-    print(line, file=sys.stderr, flush=True)
+    terminal.tell(line, sys.stderr)
 
 
 def _tell(lines: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from imbalance_bench.data.fetch import check_sum, recorded
 from imbalance_bench.errors import BenchError, command, suggestion
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.registry import DATASETS
+from imbalance_bench.terminal import tell
 
 # Where a published table is wrong by itself: its number does not follow from its own counts.
 KNOWN_MISPRINTS = {"webpage": "printed 33 is 34.45 by the set's own counts"}
@@ -191,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         import_plugins(plugins)
         return _run(args.command, names, args.data, own_folder(args.config_dir))
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}", sys.stderr)
         return 1
 
 

@@ -15,6 +15,7 @@ from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.calibration import KINDS
 from imbalance_bench.errors import BenchError
 from imbalance_bench.predict.deciding import PLAIN, costs_of, decided
+from imbalance_bench.terminal import tell
 from imbalance_bench.thresholds import OBJECTIVES, of_decisions
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             _write(arguments.output, arguments.rows, text)
             remarks.append(f"written: {arguments.output}")
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}", sys.stderr)
         return 1
     for remark in remarks:
         print(remark, file=sys.stderr)

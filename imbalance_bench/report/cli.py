@@ -11,6 +11,7 @@ from imbalance_bench.report.own import own
 from imbalance_bench.report.paper import PaperReport
 from imbalance_bench.report.records.records import NothingRun
 from imbalance_bench.report.request import Request
+from imbalance_bench.terminal import tell
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,9 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             own(request)
     except NothingRun as error:
-        print(f"error: {error.with_folder(options.config_dir) if options.config_dir else error}", file=sys.stderr)
+        tell(f"error: {error.with_folder(options.config_dir) if options.config_dir else error}", sys.stderr)
         return 1
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}", sys.stderr)
         return 1
     return 0

@@ -18,6 +18,7 @@ from imbalance_bench.report.records.collected import Collection, Row, numbers_of
 from imbalance_bench.report.records.records import Cell, date, left_out, names_of
 from imbalance_bench.select import select
 from imbalance_bench.store import OUTPUTS, Damaged, Record, Store
+from imbalance_bench.terminal import tell
 
 DESCRIPTION = """\
 Gathers records and every number of their runs in one file, outputs/records/<name>.parquet, small enough to commit.
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         path = _path(options)
         print(collect(store, path, options.wanted, _ids(options)))
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}", sys.stderr)
         return 1
     return 0
 

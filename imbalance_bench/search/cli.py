@@ -18,6 +18,7 @@ from imbalance_bench.presets import jobs_of
 from imbalance_bench.registry import GROUPS, build
 from imbalance_bench.search.study import Options, Study
 from imbalance_bench.tally import DeviceLost
+from imbalance_bench.terminal import tell
 
 DESCRIPTION = """\
 Searches good options: the search: keys of the method, its trainer and its backbone (conf/) say what is tried, the
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with files.explained():
                 studies = _studies(files, given.overrides, given.multirun, own)
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}", sys.stderr)
         return 1
     return _search(studies)
 
@@ -104,10 +105,10 @@ def _search(studies: Sequence[tuple[Study, dict[str, str]]]) -> int:
             if state == "done":
                 print(study.finish(choices), flush=True)
         except BenchError as error:
-            print(f"error: {study.title}: {error}", file=sys.stderr, flush=True)
+            tell(f"error: {study.title}: {error}", sys.stderr)
             failed, state = True, "done"
         except DeviceLost:
-            print("error: this process can compute on its GPU no longer; the same command goes on", file=sys.stderr)
+            tell("error: this process can compute on its GPU no longer; the same command goes on", sys.stderr)
             return 1
         busy = busy + 1 if state == "busy" else 0
         if state == "done":

@@ -41,6 +41,7 @@ from imbalance_bench.report.records.tuning import scores_of, why_not
 from imbalance_bench.search.cells import alone, means, trained
 from imbalance_bench.search.space import Range, Space, space_of
 from imbalance_bench.store import CellFolder, Record, Store, atomic_write
+from imbalance_bench.terminal import tell
 
 if TYPE_CHECKING:
     import optuna
@@ -383,7 +384,7 @@ class Study:
                 distributions = {key: _distribution(values) for key, values in self.space.items()}
                 self._study.add_trial(self._frozen(trial, distributions))
                 self.trials.append(trial)
-                print(f"[{trial.number + 1}/{self.options.trials}] {self.title} {self._line(trial)}", flush=True)
+                tell(f"[{trial.number + 1}/{self.options.trials}] {self.title} {self._line(trial)}")
         return "more"
 
     def _ended(self, number: int, values: Values, outcome: Outcome | BenchError) -> Trial | None:

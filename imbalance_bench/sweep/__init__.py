@@ -14,11 +14,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from imbalance_bench import interrupts
+from imbalance_bench import interrupts, terminal
 from imbalance_bench.conf_files import ConfFiles
 from imbalance_bench.config import cell_name
 from imbalance_bench.errors import BenchError
 from imbalance_bench.presets import check_paper, labels_in
+from imbalance_bench.sweep.ends import job_ended, stream_of
 from imbalance_bench.tally import DeviceLost, StopSweep, Tally
 
 LISTED = ("Grid", "Basic", "BasicSweeper")  # sweepers that choose nothing
@@ -49,10 +50,10 @@ class Sweep:
             except StopSweep:
                 pass
             except DeviceLost:
-                print(LOST, file=sys.stderr, flush=True)
+                terminal.tell(LOST, sys.stderr)
         if Tally.current is None:
             return int(self.failed)
-        print(Tally.current.summary(), flush=True)
+        terminal.tell(Tally.current.summary())
         return int(Tally.current.failures > 0)
 
     def doing(self) -> str:
@@ -95,10 +96,11 @@ class Sweep:
             unrecorded = outcome.line(self.running)
         failed = outcome.status == "failed" or bool(outcome.headline and outcome.message)
         self.failed |= failed
-        line, progress = outcome.line(self.running), ""
+        line = outcome.line(self.running)
         if tally:
-            progress = tally.end(hydra.job.num, outcome.status, outcome.seconds, failed, unrecorded, line)
-        print(progress + line, file=sys.stderr if outcome.status == "failed" else sys.stdout, flush=True)
+            job_ended(tally, hydra.job.num, outcome.status, outcome.seconds, failed, unrecorded, line)
+        else:
+            terminal.tell_end(line, self.running, outcome.status, stream_of(outcome.status))
         if outcome.status == "failed" and cfg.get("on_error") == "stop":
             raise StopSweep
         if outcome.lost:
@@ -117,19 +119,19 @@ def friendly_errors() -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        print(f"error: {ConfFiles.of_command().explain(error)}", file=sys.stderr)
+        terminal.tell(f"error: {ConfFiles.of_command().explain(error)}", sys.stderr)
         sys.exit(1)
     except BenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        terminal.tell(f"error: {error}", sys.stderr)
         sys.exit(1)
     except (YAMLError, UnicodeDecodeError) as error:
-        print(f"error: a file of the configuration is not YAML: {' '.join(str(error).split())}", file=sys.stderr)
+        terminal.tell(f"error: a file of the configuration is not YAML: {' '.join(str(error).split())}", sys.stderr)
         sys.exit(1)
     except BrokenPipeError:
         raise
     except OSError as error:  # Hydra could not make the sweep's folder
         what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-        print(f"error: {what}; set paths.outputs=<another folder>", file=sys.stderr)
+        terminal.tell(f"error: {what}; set paths.outputs=<another folder>", sys.stderr)
         sys.exit(1)
 
 

@@ -30,6 +30,7 @@ from omegaconf.errors import OmegaConfBaseException
 from imbalance_bench import interrupts, progress
 from imbalance_bench.config import Config, cell_name, from_omegaconf
 from imbalance_bench.errors import BenchError
+from imbalance_bench.sweep.ends import job_ended
 from imbalance_bench.sweep.jobs import current, start_job, without_hydra
 from imbalance_bench.tally import DeviceLost, StopSweep, Tally
 
@@ -202,7 +203,7 @@ class Processes(Launcher):
             hint += f" A lower {self.less} needs less"
         assert Tally.current is not None
         line = f"{Tally.current.name(job)}: failed: its process {why}{hint}"
-        print(Tally.current.end(job, "failed", 0.0, True, line) + line, file=sys.stderr, flush=True)
+        job_ended(Tally.current, job, "failed", 0.0, True, line, line)
         return None if self.config.get("on_error") == "stop" else JobReturn(status=JobStatus.COMPLETED)
 
     def _again(self, worker: Worker) -> list[list[int]]:

@@ -28,6 +28,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.sweep.ends import job_ended
 from imbalance_bench.sweep.launchers import Processes
 from imbalance_bench.tally import StopSweep, Tally, differing
 
@@ -199,7 +200,7 @@ class Queue(Processes):
         parts = [entry[key] for key in ("status", "seconds", "failed", "unrecorded", "line")]
         failed = entry["status"] == "failed"
         self.left.remove(number)
-        print(self._tally.end(number, *parts) + entry["line"], file=sys.stderr if failed else sys.stdout, flush=True)
+        job_ended(self._tally, number, *parts)
         self.stopped |= failed and self.config.get("on_error") == "stop"
 
     def _leaves(self, job: Submitted, how: str) -> list[list[int]]:
