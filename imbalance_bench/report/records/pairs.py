@@ -10,7 +10,6 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 Run = tuple[int, int]  # fold and repeat
 Test = Literal["nemenyi", "wilcoxon"]
 SAMPLES = 10_000  # of a bootstrap, of a posterior, and of signs that are drawn
+BATCH, ROWS = 100, 1000  # of a bootstrap: resamples and rows of differences at a time, for memory
 COUNTED = 14  # differences up to which every pattern of signs is counted
 Interval = tuple[float, float]
 
@@ -92,34 +92,37 @@ def standardised(difference: np.ndarray) -> float:
 
 
 def bootstrap(difference: np.ndarray, confidence: float = 0.95) -> Interval:
-    """Interval of the mean by resampling pairs (bias-corrected and accelerated, Efron 1987; seed 0); nan of fewer than
-    two pairs.
-
-    The levels of the resampled means at its ends are Φ(z₀ + (z₀ ± z) / (1 - a (z₀ ± z))), where z₀ is Φ⁻¹ of the share
-    of them below the mean, and a = Σ e³ / 6 (Σ e²)^(3/2) of the deviations e from it.
-    """
-    from scipy.special import ndtr, ndtri
-
-    difference = np.round(difference, DECIMALS)
-    n = len(difference)
-    if n < 2:
-        return math.nan, math.nan
-    if not np.ptp(difference):
-        return float(difference[0]), float(difference[0])
-    mean = difference.mean()
-    means = difference[_resampled(n)].mean(axis=1)
-    below = ((means < mean - 1e-12).mean() + (means <= mean + 1e-12).mean()) / 2
-    deviations = difference - mean
-    a = (deviations**3).sum() / (6 * (deviations**2).sum() ** 1.5)
-    shifted = ndtri(below) + ndtri((1 + np.array([-confidence, confidence])) / 2)
-    low, high = np.quantile(means, ndtr(ndtri(below) + shifted / (1 - a * shifted)))
+    """Interval of the mean by resampling pairs, as ``bootstraps`` has it."""
+    ((low, high),) = bootstraps(difference[None], confidence)
     return float(low), float(high)
 
 
-@cache
-def _resampled(n: int) -> np.ndarray:
-    """Which of n pairs ``SAMPLES`` resamples have (SAMPLES, n)."""
-    return np.random.default_rng(0).integers(0, n, (SAMPLES, n))
+def bootstraps(differences: np.ndarray, confidence: float = 0.95) -> np.ndarray:
+    """Intervals (k, 2) of the means of k rows of differences (k, n), by resampling the n (scipy's; bias-corrected and
+    accelerated, Efron 1987; seed 0): nan where n is below two, and of differences that are one constant that."""
+    from scipy import stats
+
+    differences = np.round(differences, DECIMALS)
+    k, n = differences.shape
+    found = np.full((k, 2), math.nan)
+    if n < 2:
+        return found
+    constant = np.ptp(differences, axis=1) == 0
+    found[constant] = differences[constant, :1]
+    vary = np.flatnonzero(~constant)
+    for rows in np.array_split(vary, -(-len(vary) // ROWS)) if len(vary) else ():
+        interval = stats.bootstrap(
+            (differences[rows],), _mean, axis=-1, n_resamples=SAMPLES, batch=BATCH, confidence_level=confidence,
+            method="BCa", random_state=np.random.default_rng(0),
+        ).confidence_interval  # fmt: skip
+        found[rows] = np.stack([interval.low, interval.high], axis=-1)
+    return found
+
+
+def _mean(values: np.ndarray, axis: int) -> np.ndarray:
+    """Means in which resamples of equal values tie, whatever their order: of few pairs many are, and which share lies
+    below the mean moves the interval."""
+    return np.round(values.mean(axis=axis), DECIMALS + 3)
 
 
 @dataclass(frozen=True)

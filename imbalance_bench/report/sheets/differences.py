@@ -142,7 +142,9 @@ def _over_sets(found: Selection, section: str, head: Head, cells: Sequence[Cell]
     ranks = means.mean_ranks(means.ours)
     _refuse_alone(list(ranks.index), test)
     asked = _pairs_of(list(ranks.sort_values(kind="stable").index), test.versus)
-    found_pairs = [_pair(scores[a].to_numpy(), scores[b].to_numpy(), a, b, lower) for a, b in asked]
+    values = {name: scores[name].to_numpy() for name in scores}
+    intervals = pairs.bootstraps(np.array([values[a] - values[b] for a, b in asked]))
+    found_pairs = [_pair(values[a], values[b], a, b, lower, of) for (a, b), of in zip(asked, intervals.tolist())]
     notes = [f"{section}: {note}" for note in means.notes()]
     if dependent := dependence({c.unit: c.score.dataset for c in cells if c.unit in means.sets}):
         notes.append(f"{section}: {dependent}")
@@ -204,13 +206,12 @@ def _over_runs_on(
     made = []
     for (a, b), each in split.items():
         gaps = each.one - each.other
-        pair = _pair(each.one, each.other, a, b, lower)
-        pair = replace(pair, effect=pairs.standardised(-gaps if lower else gaps))
         if name == "corrected_t":
-            p, (low, high) = pairs.corrected_t(gaps, each.share)
-            made.append(replace(pair, p=p, low=low, high=high))
+            p, interval = pairs.corrected_t(gaps, each.share)
         else:
-            made.append(replace(pair, p=pairs.sign_flips(gaps)))
+            p, interval = pairs.sign_flips(gaps), pairs.bootstrap(gaps)
+        pair = _pair(each.one, each.other, a, b, lower, interval)
+        made.append(replace(pair, p=p, effect=pairs.standardised(-gaps if lower else gaps)))
     made = _adjusted(made)
     blocks, notes = _with_pairs([_means_block(section, ranked, head)], section, made, head, name)
     told = [_explained_over_runs(name, list(split.values()), len(made)), *_lacking(scores, splits)]
@@ -233,10 +234,10 @@ def _pairs_of(order: Sequence[str], versus: str | None) -> list[tuple[str, str]]
     return list(itertools.combinations(order, 2))
 
 
-def _pair(a: np.ndarray, b: np.ndarray, one: str, other: str, lower: bool) -> Pair:
+def _pair(a: np.ndarray, b: np.ndarray, one: str, other: str, lower: bool, interval: Sequence[float]) -> Pair:
     counted = statistics.paired_difference(a, b)
     gaps = a - b
-    low, high = pairs.bootstrap(gaps)
+    low, high = interval
     wins, losses = (counted.losses, counted.wins) if lower else (counted.wins, counted.losses)
     effect = pairs.rank_biserial(-gaps if lower else gaps)
     return Pair(one, other, counted.mean, low, high, wins, counted.ties, losses, effect, counted.pairs)
