@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,25 +80,55 @@ def records(*wanted: str, outputs: str | Path = "outputs") -> pd.DataFrame:
 
 
 def compare(
-    *wanted: str, metric: str | None = None, readout: str = "last", outputs: str | Path = "outputs"
+    *wanted: str,
+    metric: str | Sequence[str] | None = None,
+    group: str | None = None,
+    per_class: bool = False,
+    readout: str = "last",
+    part: str = "test",
+    rows: str | Sequence[str] = "dataset",
+    columns: str | Sequence[str] = "method",
+    test: str | None = None,
+    versus: str | None = None,
+    rope: float | None = None,
+    outputs: str | Path = "outputs",
 ) -> pd.DataFrame:
-    """What ``report`` prints of your own runs, as numbers: a row a cell with mean, sd, runs and whether it is the best
-    of its data set. Refuses to mix what is not comparable.
+    """What ``report`` prints of your own runs, as numbers; its options have the names that they have there, without
+    the dashes. Refuses to mix what is not comparable.
 
     Args:
         wanted, outputs: as of ``records``.
-        metric: any of the records; None: the one that heads each cell.
-        readout: "last" or "best".
+        metric: any of the records, or several; None: the one that heads each cell.
+        group: of classes (positive, macro, minority, majority, <class>; None: the headline's); ``per_class``: each.
+        readout: "last" or "best"; ``part``: "test" or "valid" rows.
+        rows, columns: the axes, by which options are told apart: "dataset", "method", "protocol.folds", ...
+        test: "nemenyi", "wilcoxon" or "bayes" over data sets, "corrected_t" or "permutation" over the runs on each;
+            ``versus``: the method that the others are compared with; ``rope``: of "bayes".
+
+    Returns:
+        A row a cell and metric with mean, sd, runs and whether it is the best of its data set; of a test a row a pair
+        of methods with the difference, its interval, wins, effect, p and n.
+
+    Raises:
+        BenchError: as the command says it.
 
     >>> for method in ("cross_entropy", "focal"):
     ...     record = run(f"method={method}", "trainer.epochs=2", "device=cpu")
-    >>> table = compare("dataset=breast_cancer", metric="f1")
-    >>> sorted(table["method"]), set(table["runs"])
-    (['cross_entropy', 'focal'], {4})
+    >>> table = compare("dataset=breast_cancer", metric=["f1", "recall"], group="macro")
+    >>> [sorted(set(table[name])) for name in ("method", "metric", "runs")]
+    [['cross_entropy', 'focal'], ['f1', 'recall'], [4]]
+    >>> pairs = compare("dataset=breast_cancer", metric="f1", versus="cross_entropy")
+    >>> pairs[["method", "against", "test", "n"]].values.tolist()
+    [['focal', 'cross_entropy', 'corrected_t', 4]]
     """
-    from imbalance_bench.report.sheets.summary import summary
+    from imbalance_bench.report.arguments import options_of
+    from imbalance_bench.report.own import numbers
 
-    return summary(Store(outputs), wanted, readout, metric=metric).frame
+    said = {
+        "metric": metric, "group": group, "per_class": per_class, "readout": readout, "part": part, "rows": rows,
+        "columns": columns, "test": test, "versus": versus, "rope": rope, "outputs": str(outputs),
+    }  # fmt: skip
+    return numbers(options_of(wanted, **said))
 
 
 def load_model(folder: str | Path, device: str = "auto") -> Model:

@@ -15,6 +15,8 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import imbalance_bench
 from imbalance_bench import BenchError, ImbalanceClassifier, api, estimator
+from imbalance_bench.report.cli import main
+from tests import records
 
 QUICK = ("trainer.epochs=12", "trainer.lr=1e-2", "trainer.batch_size=64")
 
@@ -51,6 +53,36 @@ def test_a_cell_that_fails_is_an_error(tmp_path):
         imbalance_bench.run("method=focall")
     with pytest.raises(BenchError, match="method.gamma=-1 must be"):
         imbalance_bench.run("method=focal", "method.gamma=-1", f"paths.outputs={tmp_path}")
+
+
+def test_compare_has_the_words_and_the_messages_of_the_command(tmp_path, capsys):
+    for dataset, of in (("ecoli", 0.4), ("oil", 0.6)):
+        for i, method in enumerate(("smote", "focal")):
+            records.write(tmp_path, records.cell(method, dataset), {"f1": [of + i / 10], "g_mean": [of]})
+    table = imbalance_bench.compare(metric=["f1", "g_mean"], outputs=tmp_path)
+    assert len(table) == 8 and set(table["metric"]) == {"f1", "g_mean"}
+    assert table.query("metric == 'f1' and best")["method"].tolist() == ["focal", "focal"]
+    crossed = imbalance_bench.compare(
+        metric="f1,g_mean", rows="method", columns=("dataset", "metric"), outputs=tmp_path
+    )
+    assert len(crossed) == 8
+    for words, count in (({"test": "wilcoxon"}, 1), ({"versus": "smote"}, 1), ({"test": "bayes", "rope": 0.05}, 1)):
+        assert len(imbalance_bench.compare(metric="f1", outputs=tmp_path, **words)) == count
+    for words in ({"metric": "f2"}, {"versus": "smot"}, {"rope": 0.1}, {"group": "rare", "per_class": True},
+                  {"group": "macr"}, {"rows": "method"}, {"readout": "bets"}, {"columns": "methd"}):  # fmt: skip
+        with pytest.raises(BenchError) as error:
+            imbalance_bench.compare(outputs=tmp_path, **words)
+        flags = [
+            f"--{name.replace('_', '-')}" + ("" if value is True else f"={value}") for name, value in words.items()
+        ]
+        assert main(["--outputs", str(tmp_path), *flags]) == 1
+        assert capsys.readouterr().err == f"error: {error.value}\n"
+    for words, says in (
+        ({"test": "wilcox"}, "--test wilcox: did you mean wilcoxon"),
+        ({"part": "train"}, "--part train"),
+    ):
+        with pytest.raises(BenchError, match=says):
+            imbalance_bench.compare(outputs=tmp_path, **words)
 
 
 @pytest.mark.slow

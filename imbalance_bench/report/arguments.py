@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from imbalance_bench import calibration
 from imbalance_bench.arguments import ArgumentParser
@@ -16,6 +18,7 @@ from imbalance_bench.report.sheets.differences import ROPE, TESTS
 from imbalance_bench.report.writing.page import FORMATS
 from imbalance_bench.store import OUTPUTS
 
+PARTS = ("test", "valid")
 # The figures of any records (``figures.own``).
 KINDS = ("pr", "roc", "reliability", "curve", "cd", "profile", "bars", "scatter", "confusion")
 
@@ -77,7 +80,7 @@ def parser() -> argparse.ArgumentParser:
         "--group", help="of classes: positive, macro, minority, majority, <class> (default: the headline's)"
     )
     made.add_argument("--per-class", action="store_true", help="a number for each class")
-    made.add_argument("--part", choices=("test", "valid"), help="which rows of the data are scored (default: test)")
+    made.add_argument("--part", choices=PARTS, help="which rows of the data are scored (default: test)")
     made.add_argument(
         "--rows",
         metavar="AXIS[,AXIS]",
@@ -119,6 +122,20 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--write", action="store_true", help="store under outputs/tables and outputs/figures")
     made.add_argument("overrides", nargs="*", metavar="axis=values", help="narrow the grid, e.g. dataset=ecoli,oil")
     return made
+
+
+def options_of(wanted: Sequence[str], **said: Any) -> argparse.Namespace:
+    """The options of a call from Python: ``said`` by the names of the command line, several names a list or "a,b".
+    Raises BenchError as the command line does."""
+    options = parser().parse_args([])
+    options.overrides = list(wanted)
+    for name, value in said.items():
+        setattr(options, name, ",".join(value) if isinstance(value, list | tuple) else value)
+    for name, known in (("test", TESTS), ("part", PARTS)):
+        if (value := getattr(options, name)) is not None and value not in known:
+            raise BenchError(f"unknown --{name} {value}: {suggestion(str(value), known)}")
+    check(options)
+    return options
 
 
 def default_data() -> str:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.arguments import metrics_of
 from imbalance_bench.report.records.selection import Asked, selection
 from imbalance_bench.report.request import Request
 from imbalance_bench.report.sheet import Drawing, Sheet
-from imbalance_bench.report.sheets.differences import ROPE, AskedTest
+from imbalance_bench.report.sheets.differences import ROPE, AskedTest, differences
+from imbalance_bench.report.sheets.summary import summaries
 from imbalance_bench.report.writing.formats import markdown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MOST_CELLS = 10_000  # of a table that people read
 
@@ -32,8 +37,7 @@ def own(request: Request) -> None:
 def summary(request: Request) -> None:
     """Tables of the records; with --write also their bar chart."""
     from imbalance_bench.report.figures import bars
-    from imbalance_bench.report.sheets.differences import differences
-    from imbalance_bench.report.sheets.summary import scores_of, summaries
+    from imbalance_bench.report.sheets.summary import scores_of
 
     options, asked = request.options, request.asked()
     found, command = selection(request.store, options.overrides, asked), request.command_line()
@@ -47,6 +51,17 @@ def summary(request: Request) -> None:
         shown_or_stored(request, sheet, drawings)
     for sheet in tested:
         shown_or_stored(request, sheet)
+
+
+def numbers(options: argparse.Namespace) -> pd.DataFrame:
+    """What ``summary`` prints, tidy: of a test the pairs, else the cells, of all metrics in one."""
+    import pandas as pd
+
+    request = Request(options)
+    found = selection(request.store, options.overrides, request.asked())
+    if test := asked_test(options):
+        return differences(found, test).frame
+    return pd.concat([sheet.frame for sheet in summaries(found)], ignore_index=True)
 
 
 def shown_or_stored(request: Request, sheet: Sheet, drawings: Sequence[Drawing] = ()) -> None:
