@@ -9,6 +9,7 @@ import math
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -289,8 +290,17 @@ def test_printed_on_a4_no_column_is_lost(report, page):
             "[...document.querySelectorAll('table')].map((table) => [table.id, table.getBoundingClientRect().right])"
         )
         assert [end for end in ends if end[1] > 1047.5] == []
+
+
+@pytest.mark.skipif(not shutil.which("pdftotext"), reason="needs pdftotext (Debian's poppler-utils)")
+def test_a_table_over_several_printed_pages_has_its_header_on_each(report, page, tmp_path):
     page.goto(cell_of(report, "smote")[1].as_uri())
-    assert page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+    page.pdf(path=tmp_path / "cell.pdf", prefer_css_page_size=True)
+    command = ["pdftotext", "-layout", str(tmp_path / "cell.pdf"), "-"]
+    sheets = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\f")
+    header, row = r"rows +readout +classes +metric +mean ± sd +run 0 +run 1", r"^ *(test|valid) .* \d\.\d{4} +\d\.\d{4}$"
+    with_rows = [sheet for sheet in sheets if re.search(row, sheet, re.M)]
+    assert len(with_rows) > 1 and all(re.search(header, sheet) for sheet in with_rows)
 
 
 def test_dark_mode_is_dark(report, page):

@@ -121,13 +121,13 @@ def table(grid: Grid, label: str, name: str, link: Link) -> Markup:
 def _head(grid: Grid, i: int, head: str) -> str:
     text = i < grid.keys or grid.prose or i in grid.texts
     kind = " ".join(filter(None, ["text" if text else "", f"k{i}" if i < grid.keys else ""]))
-    return f'<th scope="col"{_classes(kind)}>{escape(head)}</th>'
+    return f'<th scope="col"{_classes(kind)}>{_breakable(head)}</th>'
 
 
 def _cells(grid: Grid, items: Sequence[Item], same: int, link: Link) -> str:
     made = []
     for i, item in enumerate(items):
-        text = escape(item.text)
+        text = _breakable(item.text) if i < grid.keys else escape(item.text)
         shown = f"<b>{text}</b>" if item.bold else text
         if address := link(item.cell) if item.cell else "":
             shown = f'<a href="{escape(address)}">{shown}</a>'
@@ -143,6 +143,11 @@ def _cells(grid: Grid, items: Sequence[Item], same: int, link: Link) -> str:
         title = f' title="{item.spreads:+.1f} spreads"' if item.spreads is not None else ""
         made.append(f"<td{_classes(kind)}{_sorted_by(item)}{title}>{shown}</td>")
     return "".join(made)
+
+
+def _breakable(text: str) -> str:
+    """A name that may go on in another line after an underscore."""
+    return escape(text).replace("_", "_<wbr>")
 
 
 def _classes(names: str) -> str:
