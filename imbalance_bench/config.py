@@ -173,6 +173,14 @@ class Config:
             "hydra": HYDRA,
         }
 
+    def replay_text(self) -> str:
+        """The same as the text of a config.yaml."""
+        import yaml
+
+        # libyaml's dumper where there is one: the Python one takes longer than all other files of a cell together.
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        return str(yaml.dump(self.replay(), Dumper=dumper, sort_keys=False))
+
 
 def _whole_paths(group: str, options: Any) -> Any:
     """The options of a group, with a path that leads to something written as it is found from any folder."""

@@ -18,7 +18,7 @@ from imbalance_bench.conf_files import own_folder
 from imbalance_bench.errors import BenchError, command
 from imbalance_bench.index import Index
 from imbalance_bench.select import select
-from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Store
+from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Store, names_by_folder
 
 EVERY = 2.0  # seconds between two looks of --watch
 TAIL = 4  # lines of a traceback that --failed shows
@@ -51,12 +51,6 @@ class Seen:
     few_classes: bool = False
 
 
-def names(path: str) -> dict[str, str]:
-    """What a cell is selected by: the folders that it lies in below ``runs``, and its id."""
-    *labels, name = path.split("/")
-    return {"method": "", **dict(zip(("dataset", "ratio", "backbone", "method"), labels)), "id": name}
-
-
 def look(index: Index, cell: CellFolder) -> Seen:
     """Where a cell stands."""
     entry, error, why = None, cell.error(), ""
@@ -77,7 +71,7 @@ def look(index: Index, cell: CellFolder) -> Seen:
         notes += [("note", entry.few)] if entry.few else []
         notes += [("diverged", run) for run in entry.diverged]
     path = index.key(cell)
-    labels = names(path)
+    labels = names_by_folder(path)
     return Seen(
         path=path,
         id=labels.pop("id"),
@@ -109,7 +103,9 @@ def survey(index: Index, wanted: Sequence[str], own: Any = None) -> list[Seen]:
     """
     presets, store = [word.removeprefix("+paper=") for word in wanted if word.startswith("+paper=")], index.store
     if not presets:
-        found = [look(index, cell) for cell in select(index.cells(), wanted, lambda cell: names(index.key(cell)))]
+        found = [
+            look(index, cell) for cell in select(index.cells(), wanted, lambda cell: names_by_folder(index.key(cell)))
+        ]
         index.save()
         return found
     overrides = [word for word in wanted if not word.startswith("+paper=")]
@@ -118,7 +114,7 @@ def survey(index: Index, wanted: Sequence[str], own: Any = None) -> list[Seen]:
 
 
 def _missing(index: Index, cell: CellFolder) -> Seen:
-    labels = names(index.key(cell))
+    labels = names_by_folder(index.key(cell))
     return Seen(index.key(cell), id=labels.pop("id"), labels=labels, state="missing")
 
 

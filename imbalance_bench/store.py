@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -36,6 +37,7 @@ FILES = (
     *("config.yaml", "metrics.csv", "predictions.npz", "history.csv", "artifacts.npz", "train.log"),
     *("model.json", "model.safetensors", "model.skops", "model.md"),
 )
+FOLDERS = ("dataset", "ratio", "backbone", "method")  # whose labels a cell lies in
 NEW_LOG = "train.new.log"  # while a cell that has a record is trained again
 
 # The keys that every reader relies on, with their types: of a record, of one that is done, and of each of its runs.
@@ -152,7 +154,7 @@ class Store:
 
     def cell(self, labels: dict[str, str], cell_id: str) -> CellFolder:
         # A label may be anything that a user wrote; a folder lies below the one before it.
-        parts = [re.sub(r"^\.|[^\w.-]", "_", labels[g]) for g in ("dataset", "ratio", "backbone", "method")]
+        parts = [re.sub(r"^\.|[^\w.-]", "_", labels[g]) for g in FOLDERS]
         return CellFolder(self.runs.joinpath(*parts, cell_id))
 
     def cells(self) -> list[CellFolder]:
@@ -166,6 +168,12 @@ class Store:
             with suppress(Damaged):
                 records.append(cell.record())
         return [record for record in records if record is not None]
+
+
+def names_by_folder(path: str) -> dict[str, str]:
+    """What a cell is selected by: the folders that it lies in below ``runs``, and its id."""
+    *labels, name = path.split("/")
+    return {"method": "", **dict(zip(FOLDERS, labels)), "id": name}
 
 
 def _cells(place: str, depth: int) -> Iterator[str]:
@@ -261,8 +269,17 @@ class CellFolder:
             return ""
         return text if text.strip() else "error.txt is empty: run the cell again"
 
-    def fail(self, message: str, trace: str) -> None:
-        atomic_write(self.path / "error.txt", f"{message}\n\n{trace}")
+    def failed_at(self) -> str:
+        """When the last training failed, as records have dates."""
+        seconds = (self.path / "error.txt").stat().st_mtime
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+
+    def fail(self, message: str, trace: str, config: str = "") -> None:
+        """Keeps why a cell failed and, unless that of an earlier record lies there, its config.yaml."""
+        files: dict[Path, bytes | str] = {self.path / "error.txt": f"{message}\n\n{trace}"}
+        if config and not (self.path / "record.json").exists():
+            files = {self.path / "config.yaml": config, **files}
+        replace_files(files)
 
     def finish(self, record: Record, files: Mapping[str, bytes | str] | None = None) -> None:
         """Puts a record and its files in the place of what lies here. An earlier record goes when all of the new one is

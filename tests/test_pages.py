@@ -5,27 +5,30 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 from sklearn.metrics import auc, roc_auc_score
 
 from imbalance_bench import metrics, status
 from imbalance_bench.presets import labels_named, load_preset, node_of, presets
 from imbalance_bench.report import collect
 from imbalance_bench.report.cli import main
-from imbalance_bench.report.pages import cells, coverage, index
-from imbalance_bench.report.pages.cells import HELD, cell_page
+from imbalance_bench.report.pages import coverage, index, predictions
+from imbalance_bench.report.pages.cells import cell_page
 from imbalance_bench.report.pages.charts import HEIGHT, WIDTH, Line, chart, ticks
 from imbalance_bench.report.pages.committed import stored
 from imbalance_bench.report.pages.coverage import Coverage, printed_items, within
 from imbalance_bench.report.pages.html import Grid, shade, table, td
+from imbalance_bench.report.pages.predictions import HELD
 from imbalance_bench.report.sheets.scores import Score
 from imbalance_bench.scoring import score_predictions, to_csv
 from imbalance_bench.store import Store
-from tests.records import FakeCell, cell, decline, write
+from tests.records import FakeCell, cell, decline, edit, fail, write
 from tests.test_report_page import Reader
 
 ROOT = Path(__file__).parents[1]
@@ -135,7 +138,7 @@ def test_large_cells_hold_the_first_runs_that_fit(tmp_path, monkeypatch):
     scored(tmp_path, made)
     record = Store(tmp_path).cell(made.labels, made.id).record()
     for held, runs in ((HELD, ["run 0", "run 1"]), (4 * 2 * 60, ["run 0"]), (4 * 2 * 59, None)):
-        monkeypatch.setattr("imbalance_bench.report.pages.cells.HELD", held)
+        monkeypatch.setattr("imbalance_bench.report.pages.predictions.HELD", held)
         text = cell_page(record)
         found = re.search(r'id="predictions">(.*?)</script>', text, re.S)
         assert (json.loads(found[1])["names"] if found else None) == runs
@@ -168,6 +171,83 @@ def test_cells_of_a_file_of_collected_records_have_their_numbers(outputs, tmp_pa
     assert len(found) == 1 + 2
     text = found[1].read_text()
     assert "holds numbers only" in text and "Trained again by" not in text and "AUC-PR" in text
+
+
+@pytest.fixture(scope="module")
+def unwell(tmp_path_factory):
+    """A cell that is done and was trained again in vain, a copy of its folder, and four without numbers, whose folders
+    stand by what is wrong with them; of the bare one no configuration is kept."""
+    place = tmp_path_factory.mktemp("unwell")
+    done = write(place, cell("smote", "mine"), [0.5, 0.6])
+    (done / "error.txt").write_text("out of luck\n\nTraceback ...")
+    folders = {}
+    for state, method in (("failed", "focal"), ("bare", NASTY), ("damaged", "ldam"), ("outdated", "mesa")):
+        made = cell(method, "mine", options={"method": {"gamma": 7}})
+        folders[state] = folder = Store(place).cell(made.labels, made.id).path
+        if state in ("failed", "bare"):
+            fail(place, made, f"{NASTY} is no number: set trainer.lr")
+            (folder / "train.log").write_text("".join(f"line {i} {NASTY}\n" for i in range(50)))
+        else:
+            write(place, made, [0.5, 0.6])
+            (folder / "record.json").write_text("{") if state == "damaged" else edit(folder, schema=1)
+        if state != "bare":
+            (folder / "config.yaml").write_text(yaml.safe_dump(made.config))
+    shutil.copytree(done, done.parent / "a copy")
+    assert write_all(place) == 0
+    return place, folders
+
+
+def test_a_cell_without_numbers_has_a_page(unwell):
+    place, folders = unwell
+    found = pages(place)
+    assert len(found) == 1 + 5
+    index = found[0].read_text()
+    assert "2 failed, 1 damaged, 1 outdated" in index and "a copy" in index
+    made = {state: place / "report" / "cells" / f"{folder.name}.html" for state, folder in folders.items()}
+    for state, folder in folders.items():
+        text = made[state].read_text()
+        reader = Reader(text)
+        assert len(reader.ids) == len(set(reader.ids)) and "<img src=x" not in text
+        assert f'href="cells/{folder.name}.html"' in index and f"<code>{folder.name}</code>" in text
+        assert ("method.gamma" in text) == (state != "bare") == (f"-cp {folder} -cn config" in text)
+        assert ("cache=overwrite" in text) == (state in ("damaged", "outdated"))
+    failed, bare = (made[state].read_text() for state in ("failed", "bare"))
+    assert "is no number: set trainer.lr" in failed and "Traceback ..." in failed and "protocol" in failed
+    assert "line 49" in failed and "line 10 " in failed and "line 9 " not in failed
+    assert "<dd>mine</dd>" in bare and "no config.yaml" in bare
+
+
+def test_what_was_trained_again_in_vain_says_so_beside_its_earlier_numbers(unwell):
+    (page,) = [text for path in pages(unwell[0])[1:] if "out of luck" in (text := path.read_text())]
+    assert "0.550 ± 0.071" in page and "this is the earlier record" in page
+
+
+def test_cells_that_failed_are_listed_and_selected(unwell, tmp_path):
+    place, folders = unwell
+    listed = (place / "report" / "cells.csv").read_text()
+    assert re.search(rf"{folders['failed'].name},focal,mine,native,mlp,.*,failed,.*set trainer.lr", listed)
+    assert write_all(place, "method=ldam,focal") == 0
+    assert len(pages(place)) == 1 + 2
+    assert write_all(place) == 0
+    fail(tmp_path, cell("smote", "mine"), "no luck")
+    assert write_all(tmp_path, "dataset=mine") == 0
+    assert "no luck" in pages(tmp_path)[1].read_text() and "1 failed" in pages(tmp_path)[0].read_text()
+
+
+def test_runs_that_diverged_are_said_at_the_top_and_beside_the_run(tmp_path):
+    folder = write(tmp_path, cell("smote", "mine"), [0.5, 0.6])
+    runs = json.loads((folder / "record.json").read_text())["runs"]
+    runs[1] |= {"failure": "train_loss is nan", "status": "failed"}
+    edit(folder, runs=runs)
+    assert write_all(tmp_path) == 0
+    index, page = (path.read_text() for path in pages(tmp_path))
+    assert "1 of 2 runs diverged" in index and "1 of 2 runs diverged" in page and "train_loss is nan" in page
+
+
+def test_a_table_counts_what_failed_beside_what_was_not_run():
+    rows = [[td("a"), td("failed [1]"), td("0.5", 0.5)], [td("b"), td("failed [2]"), td("outdated [3]")]]
+    text = table(Grid(["k", "x", "y"], rows), "t", "t", lambda cell: "")
+    assert '<span class="bad">2 failed, 1 outdated</span>' in text
 
 
 def test_more_cells_than_pages_are_said(tmp_path, monkeypatch, capsys):
@@ -254,8 +334,9 @@ def test_coverage_counts_numbers_and_their_direction():
         score_of(id="b", published="0.9", published_sd="0.1", difference=-0.4),
         score_of(id="c", published="0.9", mean=None, state="not run"),
         score_of(id="d", published="0.9", stand_in=True),
+        score_of(id="e", mean=None, state="failed"),
     ]
-    assert Coverage.of(scores) == Coverage(4, 3, 3, 2, 1, 1, 1, pytest.approx(-1.75))
+    assert Coverage.of(scores) == Coverage(5, 3, 1, 3, 2, 1, 1, 1, pytest.approx(-1.75))
 
 
 def test_a_table_is_run_once_a_printed_number_stands_beside_ours(tmp_path, monkeypatch):
@@ -352,7 +433,7 @@ def test_the_area_under_a_drawn_curve_is_that_of_the_records():
         odds = draw.normal(size=len(label)) + shift * label
         log_probs = -np.logaddexp(0, np.c_[odds, -odds])
         test = {"run": np.zeros_like(label), "label": label, "scores_last": log_probs}
-        pr, roc = (points_of(drawn, "run") for drawn in cells._curves(test, "last", 1, "yes"))
+        pr, roc = (points_of(drawn, "run") for drawn in predictions._curves(test, "last", 1, "yes"))
         ranked = metrics.ranking_scores(log_probs, 1)
         assert auc(*pr.T) == pytest.approx(metrics.average_precision(label, ranked), abs=0.01)
         assert auc(*roc.T) == pytest.approx(roc_auc_score(label, ranked), abs=0.01)

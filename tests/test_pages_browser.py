@@ -298,7 +298,8 @@ def test_a_table_over_several_printed_pages_has_its_header_on_each(report, page,
     page.pdf(path=tmp_path / "cell.pdf", prefer_css_page_size=True)
     command = ["pdftotext", "-layout", str(tmp_path / "cell.pdf"), "-"]
     sheets = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\f")
-    header, row = r"rows +readout +classes +metric +mean ± sd +run 0 +run 1", r"^ *(test|valid) .* \d\.\d{4} +\d\.\d{4}$"
+    header = r"rows +readout +classes +metric +mean ± sd +run 0 +run 1"
+    row = r"^ *(test|valid) .* \d\.\d{4} +\d\.\d{4}$"
     with_rows = [sheet for sheet in sheets if re.search(row, sheet, re.M)]
     assert len(with_rows) > 1 and all(re.search(header, sheet) for sheet in with_rows)
 

@@ -398,7 +398,7 @@ def test_a_cell_whose_runs_all_diverge_fails_and_leaves_earlier_results_whole(tm
     failed = run(tmp_path, poisoned(0, 1), "protocol.folds=2")
     assert failed.status == "failed"
     assert failed.message.startswith("every run diverged; the first: train_loss is nan")
-    assert list(contents(failed.path)) == ["error.txt"]
+    assert sorted(contents(failed.path)) == ["config.yaml", "error.txt"]
     assert (failed.path / "error.txt").read_text().startswith(failed.message)
     assert contents(earlier.path) == before
     store = Store(tmp_path)
@@ -583,7 +583,7 @@ def test_what_cannot_be_done_fails_with_the_override_to_change(tmp_path, overrid
     outcome = run(tmp_path, *overrides)
     assert outcome.status == "failed"
     assert re.search(message, outcome.message), outcome.message
-    assert list(contents(outcome.path)) == ["error.txt"]
+    assert sorted(contents(outcome.path)) == ["config.yaml", "error.txt"]
 
 
 def test_a_tracker_that_is_not_installed_is_known_before_training(tmp_path, monkeypatch):
@@ -592,7 +592,7 @@ def test_a_tracker_that_is_not_installed_is_known_before_training(tmp_path, monk
     assert outcome.message == (
         "tracker=tensorboard needs the package tensorboard: pip install -c constraints.txt -e '.[tensorboard]'"
     )
-    assert list(contents(outcome.path)) == ["error.txt"]
+    assert sorted(contents(outcome.path)) == ["config.yaml", "error.txt"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -145,7 +145,7 @@ class Work:
                 return part()
         except Declined as reason:
             record = self._record("declined", time.perf_counter() - start)
-            self.folder.finish(record | {"reason": str(reason)})
+            self.folder.finish(record | {"reason": str(reason)}, {"config.yaml": self.config.replay_text()})
             checkpoints.remove(self.folder.path)
             self.outcome = self._ended("declined", str(reason))
         except Pruned as reason:
@@ -153,7 +153,7 @@ class Work:
             self.folder.forget()
         except Exception as error:
             message = in_own_code(error, self.config.plugins)
-            self.folder.fail(message, traceback.format_exc())
+            self.folder.fail(message, traceback.format_exc(), self.config.replay_text())
             kept = "; the earlier record is kept" if (self.folder.path / "record.json").exists() else ""
             self.outcome = replace(self._ended("failed", message + kept), lost=devices.lost(error))
         finally:

@@ -374,14 +374,10 @@ def _files(
     classifiers: Sequence[Classifier],
 ) -> dict[str, bytes | str]:
     """The files of a finished cell by name."""
-    import yaml
-
-    # libyaml's dumper where there is one: the Python one takes longer than all the other files together.
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     history = [{"run": i, **row} for i, c in enumerate(classifiers) for row in c.history]
     artifacts = {f"run{i}_{k}": v for i, c in enumerate(classifiers) for k, v in c.artifacts.items()}
     files: dict[str, bytes | str] = {
-        "config.yaml": yaml.dump(config.replay(), Dumper=dumper, sort_keys=False),
+        "config.yaml": config.replay_text(),
         "predictions.npz": _npz(predictions),
         "metrics.csv": scoring.to_csv(rows),
         "history.csv": scoring.to_csv(history),

@@ -18,6 +18,7 @@ HEADER = (
     "paper", "tables: printed", "with a preset", "run", "figures: printed", "with a preset", "drawn",
     "numbers: printed", "run", "within the spread",
 )  # fmt: skip
+FAILED = ("failed", "damaged", "outdated")
 EXPLAINED = (
     "Run: the number stands beside ours in a file of outputs/tables, and not for a stand-in of its data; of a table, "
     "any of its numbers, its examples, or the drawing of a definition. Drawn: the figure, or a table of what it shows, "
@@ -56,12 +57,14 @@ def within(score: Score) -> bool:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Of a table: its ``cells`` and how many are ``run``; its numbers that the paper prints too (``printed``), those of
-    them that are run (``compared``), that are ``within`` the spread, and that are ``above`` and ``below`` the printed
-    value; the ``median`` difference in spreads, None without any."""
+    """Of a table: its ``cells``, how many are ``run``, and how many ``failed`` or have a record that does not count;
+    its numbers that the paper prints too (``printed``), those of them that are run (``compared``), those that are
+    ``within`` the spread, ``above`` and ``below`` the printed value; the ``median`` difference in spreads, None without
+    any."""
 
     cells: int
     run: int
+    failed: int
     printed: int
     compared: int
     within: int
@@ -77,6 +80,7 @@ class Coverage:
         return cls(
             cells=len({s.id for s in scores}),
             run=len({s.id for s in scores if s.mean is not None}),
+            failed=len({s.id for s in scores if s.state in FAILED}),
             printed=sum(bool(s.published) and not s.stand_in for s in scores),
             compared=len(differing),
             within=sum(map(within, differing)),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,7 +15,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from imbalance_bench.report.sheet import Block, Item
+from imbalance_bench.report.pages.coverage import FAILED
+from imbalance_bench.report.sheet import Block, Item, number
 from imbalance_bench.report.sheets.judgement import VERDICTS
 
 NEAR, OFF = 1.0, 2.0  # spreads up to which a difference counts as within, and as beyond it by little
@@ -71,12 +74,22 @@ class Row:
 
 
 def _unrun(items: Sequence[Item]) -> bool:
-    said = [item.text.partition(" [")[0] for item in items if item.text != "–"]
+    said = [_word(item) for item in items if item.text != "–"]
     return bool(said) and all(text in UNRUN for text in said)
+
+
+def _word(item: Item) -> str:
+    """The text without the mark of a footnote."""
+    return item.text.partition(" [")[0]
 
 
 def td(text: str, value: float | None = None, **more: Any) -> Item:
     return Item(text, value=value, **more)
+
+
+def number_cell(value: float) -> Item:
+    """A number to four decimals; a dash where it is not defined."""
+    return td("–", muted=True) if math.isnan(value) else td(number(value, 4), value)
 
 
 def shade(item: Item) -> str:
@@ -101,9 +114,12 @@ def table(grid: Grid, label: str, name: str, link: Link) -> Markup:
         f'<button type="button" class="fold" aria-expanded="false" aria-controls="{escape(name)}">'
         f"{unrun} row{'s' if unrun > 1 else ''} not run</button>"
     )
+    lost = Counter(word for row in grid.rows for item in row[grid.keys :] if (word := _word(item)) in FAILED)
+    told = ", ".join(f"{lost[word]} {word}" for word in FAILED if lost[word])
+    beside = (fold if unrun else "") + (f'<span class="bad">{told}</span>' if told else "")
     parts = [
         '<div class="tools" hidden><label>Filter <input type="search" '
-        f'aria-label="Filter the rows of {label}" aria-controls="{escape(name)}"></label>{fold if unrun else ""}'
+        f'aria-label="Filter the rows of {label}" aria-controls="{escape(name)}"></label>{beside}'
         f'<output></output></div>\n<div class="scroll" tabindex="0" role="region" aria-label="{label}">'
         f'<table class="live {grid.width}{" prose" if grid.prose else ""}" {place} data-keys="{grid.keys}">'
         f"<thead><tr>{''.join(_head(grid, i, head) for i, head in enumerate(grid.header))}</tr></thead>\n<tbody>\n"

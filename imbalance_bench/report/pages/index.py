@@ -3,70 +3,82 @@
 from __future__ import annotations
 
 import base64
-import re
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import islice
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
 
 from imbalance_bench.errors import BenchError, command
 from imbalance_bench.report.own import asked_test
-from imbalance_bench.report.pages.cells import Place, cell_page
+from imbalance_bench.report.pages.cells import cell_page, diverged
+from imbalance_bench.report.pages.coverage import FAILED
+from imbalance_bench.report.pages.failures import CELL, Failure, failure_page, failures, of_damaged
 from imbalance_bench.report.pages.html import Grid, rendered, td
+from imbalance_bench.report.pages.making import Place
 from imbalance_bench.report.pages.papers import Paper, Table, all_papers
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import LABELS, Record, date, names_of
+from imbalance_bench.report.records.records import LABELS, Cell, Record, date, names_of
 from imbalance_bench.report.records.selection import Asked, selection
 from imbalance_bench.report.request import Request
-from imbalance_bench.report.sheet import Sheet, commented_csv, mean_sd
+from imbalance_bench.report.sheet import Item, Sheet, commented_csv, mean_sd
 from imbalance_bench.report.sheets.differences import differences
 from imbalance_bench.report.sheets.judgement import VERDICTS
 from imbalance_bench.report.sheets.scores import class_title, metric_title
 from imbalance_bench.report.sheets.summary import summaries
+from imbalance_bench.select import select
 from imbalance_bench.store import Damaged, atomic_write
 
 PAGES = 500  # cells that get a page at once
 LISTED = 2000  # cells that the index lists
 SHOWN = 5000  # cells of one's own that stand in tables of the index
-PAGE = re.compile(r"[0-9a-f]{12}\.html")
+CSV = ("id", *LABELS, "metric", "class_group", "mean", "sd", "runs", "seconds", "date", "state", "reason")
 
 
 def write_pages(request: Request) -> Path:
     """Writes the index, a page for each cell of the selection, newest first and ``PAGES`` at most, and the list of all
     cells as ``cells.csv``; removes the pages of cells that are no longer among them. Returns the index."""
     folder = request.outputs / "report"
-    records, notes = _records(request)
-    run = Counter(tuple(names[axis] for axis in LABELS) for names, _ in names_of(request.store)[0])
-    papers = all_papers(request, run)
+    found, damaged = names_of(request.store)
+    failed = failures(request.store, (cell.path for _, cell in found), damaged)
+    records, failed, notes = _chosen(request, found, failed, damaged)
+    papers = all_papers(request, Counter(tuple(names[axis] for axis in LABELS) for names, _ in found))
     sheets, said = _own(request, records)
-    shown = _shown_in(papers)
-    paged = _write_cells(folder / "cells", records, shown)
-    if len(paged) < len(records):
+    paged = _write_cells(folder / "cells", records, failed, _shown_in(papers))
+    cells = len(records) + len(failed)
+    if len(paged) < cells:
         notes.append(
-            f"{len(paged)} of {len(records)} cells have a page, the newest: `{command('report')} --all dataset=...` "
+            f"{len(paged)} of {cells} cells have a page, the newest: `{command('report')} --all dataset=...` "
             "writes those of a selection."
         )
-    rows = [_row(record) for record in records]
-    if records:
-        atomic_write(folder / "cells.csv", _list_csv(records))
-    if len(records) > LISTED:
-        said.append(f"{len(records)} cells are too many to list here: all of them stand in cells.csv beside this page.")
-        rows = []
+    if cells:
+        atomic_write(folder / "cells.csv", _list_csv(records, failed))
+    if cells > LISTED:
+        said.append(f"{cells} cells are too many to list here: all of them stand in cells.csv beside this page.")
     for note in [*notes, *said]:
         print(note, file=sys.stderr)
     index = folder / "index.html"
-    atomic_write(index, _index(papers, records, sheets, rows, [*notes, *said], paged, request))
+    atomic_write(index, _index(papers, records, failed, sheets, [*notes, *said], paged, request))
     return index
 
 
-def _records(request: Request) -> tuple[list[Record], list[str]]:
-    """The records of the selection, newest first; of nothing run, none, but where a selection was asked for."""
-    names, broken = names_of(request.store)
-    if not names and not request.options.overrides:
-        return [], frames.left_out(broken)
-    records, damaged = frames.survey(request.store, request.options.overrides, lambda record: None)
-    return sorted(records, key=date, reverse=True), frames.left_out(damaged)
+def _chosen(
+    request: Request,
+    found: Sequence[tuple[dict[str, str], Cell]],
+    failed: Sequence[Failure],
+    damaged: Sequence[Damaged],
+) -> tuple[list[Record], list[Failure], list[str]]:
+    """The records and failures of the selection, newest first, and why other records do not count."""
+    cells: list[tuple[dict[str, str], Cell | Failure]] = [*found, *((failure.names, failure) for failure in failed)]
+    chosen = [cell for _, cell in select(cells, request.options.overrides, itemgetter(0))] if cells else []
+    records, more = frames.read((cell for cell in chosen if not isinstance(cell, Failure)), lambda record: None)
+    left = [cell for cell in chosen if isinstance(cell, Failure)] + of_damaged(request.store, more)
+    told = {failure.folder for failure in [*failed, *left]}
+    notes = frames.left_out(error for error in [*damaged, *more] if error.folder not in told)
+    return sorted(records, key=date, reverse=True), sorted(left, key=attrgetter("date"), reverse=True), notes
 
 
 def _own(request: Request, records: Sequence[Record]) -> tuple[list[Sheet], list[str]]:
@@ -104,84 +116,105 @@ def anchor(paper: Paper, table: Table) -> str:
     return f"{paper.name}--{table.name}"
 
 
-def _write_cells(folder: Path, records: Sequence[Record], shown: dict[str, list[Place]]) -> set[str]:
-    """Returns the ids of the cells that have a page now."""
-    paged = {record["id"] for record in records[:PAGES]}
+def _write_cells(
+    folder: Path, records: Sequence[Record], failed: Sequence[Failure], shown: dict[str, list[Place]]
+) -> set[str]:
+    """Returns the ids of the cells that have a page now: first those that failed, which are small."""
+    pages: dict[str, Callable[[Sequence[Place]], str]] = {}
+    for failure in failed:
+        pages[failure.names["id"]] = partial(failure_page, failure)
+    for record in records:
+        pages[record["id"]] = partial(cell_page, record)
+    paged = set(islice(pages, PAGES))
     for old in folder.glob("*.html") if folder.is_dir() else ():
-        if PAGE.fullmatch(old.name) and old.stem not in paged:
+        if CELL.fullmatch(old.stem) and old.stem not in paged:
             old.unlink()
-    for record in records[:PAGES]:
+    for cell, page in islice(pages.items(), PAGES):
         try:
-            text = cell_page(record, shown.get(record["id"], ()))
+            text = page(shown.get(cell, ()))
         except Damaged as error:
-            print(f"no page of {record['id']}: {error}", file=sys.stderr)
-            paged.remove(record["id"])
+            print(f"no page of {cell}: {error}", file=sys.stderr)
+            paged.remove(cell)
             continue
-        atomic_write(folder / f"{record['id']}.html", text)
+        atomic_write(folder / f"{cell}.html", text)
     return paged
 
 
 HEADER = (
-    "method",
-    "data set",
-    "ratio",
-    "backbone",
-    "trainer",
-    "metric",
-    "mean ± sd",
-    "runs",
-    "seconds",
-    "date",
-    "state",
-)
+    "method", "data set", "state", "mean ± sd", "metric", "ratio", "backbone", "trainer", "runs", "seconds", "date"
+)  # fmt: skip
 
 
-def _row(record: Record) -> list[Any]:
-    labels, head = record["labels"], record.get("headline")
+def _row(record: Record) -> list[Item]:
+    """A row of ``HEADER``."""
+    labels, head, runs = record["labels"], record.get("headline"), len(record.get("runs", ()))
+    lost = diverged(record)
     return [
         td(labels["method"], cell=record["id"]),
-        *(td(labels[axis]) for axis in ("dataset", "ratio", "backbone", "trainer")),
+        td(labels["dataset"]),
+        td(f"{lost} of {runs} runs diverged", bold=True) if lost else td(record["status"]),
+        td(mean_sd(head["mean"], head["sd"] if runs > 1 else None), head["mean"]) if head else td("–", muted=True),
         td(f"{metric_title(head['metric'])}, {class_title(head['class_group'])}" if head else "–"),
-        td(mean_sd(head["mean"], head["sd"] if len(record["runs"]) > 1 else None), head["mean"]) if head else td("–"),
-        td(str(len(record.get("runs", []))), len(record.get("runs", []))),
+        *(td(labels[axis]) for axis in ("ratio", "backbone", "trainer")),
+        _count(runs),
         td(f"{record['seconds']:.1f}", record["seconds"]),
-        td(date(record)[:16].replace("T", " ")),
-        td(record["status"]),
+        td(_minute(date(record))),
     ]
 
 
-def _list_csv(records: Sequence[Record]) -> str:
+def _failed_row(failure: Failure) -> list[Item]:
+    names = failure.names
+    return [
+        td(names["method"], cell=names["id"]),
+        td(names["dataset"]),
+        td(failure.state, bold=True),
+        *(td("–", muted=True) for _ in range(2)),
+        *(td(names[axis] or "–", muted=not names[axis]) for axis in ("ratio", "backbone", "trainer")),
+        *(td("–", muted=True) for _ in range(2)),
+        td(_minute(failure.date)),
+    ]
+
+
+def _minute(date: str) -> str:
+    return date[:16].replace("T", " ")
+
+
+def _list_csv(records: Sequence[Record], failed: Sequence[Failure]) -> str:
     import pandas as pd
 
-    rows = []
+    rows: list[dict[str, Any]] = []
+    for failure in failed:
+        names = {key: failure.names[key] for key in ("id", *LABELS)}
+        rows.append(names | {"date": failure.date, "state": failure.state, "reason": failure.reason})
     for record in records:
         head = record.get("headline") or {}
         row = {"id": record["id"], **record["labels"]}
         row |= {key: head.get(key) for key in ("metric", "class_group", "mean", "sd")}
         row |= {"runs": len(record.get("runs", [])), "seconds": record["seconds"]}
-        rows.append(row | {"date": date(record), "state": record["status"]})
-    return commented_csv(["Cells of the report"], pd.DataFrame(rows))
+        rows.append(row | {"date": date(record), "state": record["status"], "reason": record.get("reason", "")})
+    return commented_csv(["Cells of the report"], pd.DataFrame(rows, columns=CSV))
 
 
 def _index(
     papers: Sequence[Paper],
     records: Sequence[Record],
+    failed: Sequence[Failure],
     sheets: Sequence[Sheet],
-    rows: list[list[Any]],
     notes: list[str],
     paged: set[str],
     request: Request,
 ) -> str:
+    rows = [*map(_failed_row, failed), *map(_row, records)] if len(records) + len(failed) <= LISTED else []
     content = {
         "title": "Runs and published numbers",
         "papers": papers,
         "verdicts": _verdicts(papers),
         "overview": _overview(papers),
-        "records": len(records),
+        "count": len(records) + len(failed),
+        "failed": _by_state(failed),
         "selection": " ".join(request.options.overrides),
         "own": [(sheet, [Grid.of(block) for block in sheet.blocks]) for sheet in sheets],
-        "cells": Grid(HEADER, rows, keys=2, texts=(2, 3, 4, 5, 10)) if rows else None,
-        "listed_csv": bool(records),
+        "cells": Grid(HEADER, rows, keys=2, texts=(2, 4, 5, 6, 7)) if rows else None,
         "notes": notes,
         "anchor": anchor,
         "embedded": lambda svg: "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii"),
@@ -204,8 +237,8 @@ def _verdicts(papers: Sequence[Paper]) -> Grid:
 
 def _overview(papers: Sequence[Paper]) -> Grid:
     header = [
-        "paper", "table", "shown", "cells", "run", "numbers printed", "run", "within the spread", "above", "below",
-        "median difference, in spreads",
+        "paper", "table", "shown", "cells", "cells run", "cells failed", "numbers printed", "numbers run",
+        "within the spread", "above", "below", "median difference, in spreads",
     ]  # fmt: skip
     rows = []
     for paper in papers:
@@ -217,7 +250,7 @@ def _overview(papers: Sequence[Paper]) -> Grid:
                 [
                     td(paper.title), td(_short(table.title, paper.title), cell=f"#{anchor(paper, table)}"),
                     td(table.source, muted=table.sheet is None),
-                    *(_count(n) for n in (c.cells, c.run, prints, c.compared)),
+                    *(_count(n) for n in (c.cells, c.run, c.failed, prints, c.compared)),
                     td(share, c.within / c.compared if c.compared else None),
                     *(_count(n) for n in (c.above, c.below)),
                     td(f"{c.median:+.1f}", c.median, spreads=c.median) if c.median is not None else td("–", muted=True),
@@ -230,5 +263,11 @@ def _short(title: str, paper: str) -> str:
     return title.removeprefix(f"{paper}, ")
 
 
-def _count(n: int) -> Any:
+def _by_state(failed: Sequence[Failure]) -> str:
+    """ "3 failed, 1 outdated"."""
+    count = Counter(failure.state for failure in failed)
+    return ", ".join(f"{count[state]} {state}" for state in FAILED if count[state])
+
+
+def _count(n: int) -> Item:
     return td(str(n), n) if n else td("–", muted=True)

@@ -157,7 +157,7 @@ def survey(
     """
     found, damaged = names_of(source)
     chosen = select(found, filters, itemgetter(0)) if found else []
-    records, more = _read((cell for _, cell in chosen), note)
+    records, more = read((cell for _, cell in chosen), note)
     return records, damaged + more
 
 
@@ -180,7 +180,7 @@ def _sharing(record: Record, parts: dict[str, Any]) -> Record:
     return record | {"config": config} | {key: shared(record[key]) for key in equal if key in record}
 
 
-def _read(cells: Iterable[Cell], note: Callable[[Record], object] | None = None) -> tuple[list[Record], list[Damaged]]:
+def read(cells: Iterable[Cell], note: Callable[[Record], object] | None = None) -> tuple[list[Record], list[Damaged]]:
     """The records of cells as ``survey`` has them; they share what is equal in them."""
     parts: dict[str, Any] = {}
     records: list[Record] = []
@@ -266,7 +266,7 @@ def cell_states(cells: Iterable[PlannedCell], store: Source) -> list[CellState]:
     """Looks every cell of a grid up in the store, in the grid's order."""
     cells = list(cells)
     ids = {cell.id for cell in cells}
-    records, damaged = _read(cell for cell in store.cells() if cell.path.name in ids)
+    records, damaged = read(cell for cell in store.cells() if cell.path.name in ids)
     whole = {record["id"]: record for record in records}
     broken = {error.folder.name: error for error in damaged}
     return [_state(cell, whole.get(cell.id), broken.get(cell.id), store) for cell in cells]
