@@ -100,7 +100,17 @@ def _imports(name: str, path: Path, _: int) -> tuple[str, ...]:
     except (SyntaxError, ValueError):  # it cannot be imported either, which is said there
         return ()
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    return tuple(imported for node in ast.walk(tree) for imported in _imported(node, package))
+    return tuple(imported for node in _statements(tree) for imported in _imported(node, package))
+
+
+def _statements(tree: ast.AST) -> Iterator[ast.AST]:
+    """Those of a module, wherever in it; imports are statements, and expressions are nine tenths of a tree."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting += getattr(node, part, ())
 
 
 def _imported(node: ast.AST, package: str) -> Iterator[str]:

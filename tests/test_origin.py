@@ -74,6 +74,36 @@ def test_a_plugin_is_what_it_imports_from_its_folder_too(folder):
         origin.plugin_code(["nowhere"])
 
 
+NESTED = """
+import a
+if x: import b
+else: import c
+for _ in x:
+    while x:
+        with x as y: import d
+    else: import e
+try: import f
+except x: import g
+else: import h
+finally: import i
+try: import j
+except* x: import k
+match x:
+    case 1: import l
+class C:
+    async def f(self):
+        async for _ in x:
+            async with x: import m
+"""
+
+
+def test_an_import_counts_wherever_it_stands(folder):
+    for name in "abcdefghijklm":
+        (folder / f"{name}.py").write_text("")
+    (folder / "nested.py").write_text(NESTED)
+    assert "".join(sorted(origin.plugin_code(["nested"]).keys() - {"nested"})) == "abcdefghijklm"
+
+
 def run(folder: Path, *overrides: str) -> Outcome:
     return run_cell(cell(folder / "outputs", "protocol.folds=2", *overrides))
 

@@ -5,7 +5,6 @@ Both lean on Hydra's own code wherever something is out of the ordinary.
 
 from __future__ import annotations
 
-import copy
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -199,11 +198,11 @@ def current(config: DictConfig) -> Iterator[None]:
 
 
 def without_hydra(config: DictConfig) -> DictConfig:
-    """A copy of a job's configuration as its function gets it."""
-    with open_dict(config):
-        hydra = config.pop("hydra")
-    own = copy.deepcopy(config)
-    hydra._set_parent(None)  # else it would be copied
-    with flag_override(config, ["struct", "no_deepcopy_set_nodes"], [False, True]):
-        config.hydra = hydra
+    """A job's configuration as its function gets it. Its nodes are not copied: a job has its own."""
+    own = OmegaConf.create({})
+    with flag_override(own, "no_deepcopy_set_nodes", True):
+        for key in config:
+            if key != "hydra":
+                own[key] = config._get_node(key)
+    OmegaConf.set_struct(own, OmegaConf.is_struct(config))
     return own
