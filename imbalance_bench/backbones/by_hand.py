@@ -133,4 +133,4 @@ def _affine(h: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.
 def _upright(rows: torch.Tensor, columns: int) -> bool:
     """Whether a product of these rows (R, n, ...) with so many columns lies in memory column by column: with rows of a
     few numbers a CPU takes twice the time."""
-    return columns < min(SHORT, rows.shape[1]) and rows.device.type == "cpu"
+    return columns < SHORT and columns < rows.shape[1] and rows.is_cpu

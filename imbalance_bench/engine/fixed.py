@@ -34,7 +34,7 @@ def gradient_of(
         if getattr(loss, "shape", None) != (len(stack),):
             found = tuple(loss.shape) if hasattr(loss, "shape") else f"a {type(loss).__name__}"
             raise BenchError(f"batch_loss gives one number a run, ({len(stack)},), and not {found}")
-        stack.backward(loss.sum())
+        stack.backward(loss)
     return loss.detach()
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from imbalance_bench.engine.losses import cross_entropy
@@ -178,7 +177,7 @@ class Stack:
         return twin
 
     def __len__(self) -> int:
-        return len(self.flat)
+        return self.flat.shape[0]
 
     def of_run(self, run: int) -> Params:
         """The parameters of a run, which change with what is written into these."""
@@ -233,16 +232,17 @@ class Stack:
         with torch.no_grad():
             logits = made.logits(made.outputs)
             self._check_outputs(logits, x)
-            log_p = logits.log_softmax(-1)
-            losses = F.nll_loss(log_p.flatten(0, 1), labels.flatten(), reduction="none").view(labels.shape)
-            total = (losses if weight is None else losses * weight).sum(1)
+            log_p, of_label = logits.log_softmax(-1), labels[..., None]
+            losses = log_p.gather(-1, of_label).squeeze(-1).neg_()
+            share = x.shape[1] if weight is None else 1
+            mean = (losses if weight is None else losses * weight).sum(1) / share
             # Softmax, less one for the label, each row times its weight: of the outputs that there are.
-            of_logits = log_p.exp_().scatter_(-1, labels[..., None], -1, reduce="add")
+            of_logits = log_p.exp_().scatter_(-1, of_label, -1, reduce="add")
             of_outputs = of_logits[..., -made.outputs.shape[-1] :]
             if weight is not None:
                 of_outputs = of_outputs * weight[..., None]
-        self._leaves.append((total.requires_grad_(), lambda g: made.gradients(of_outputs * g[:, None, None])))
-        return total / (x.shape[1] if weight is None else 1)
+        self._leaves.append((mean.requires_grad_(), lambda g: made.gradients(of_outputs * (g / share)[:, None, None])))
+        return mean
 
     def passed(self, x: torch.Tensor) -> Pass | None:
         """``self(x)`` as a pass with derivatives by hand; None where there is none."""
@@ -272,15 +272,22 @@ class Stack:
         state.copy_(torch.where((rows > 0) & ~self._rows, state, before))
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Writes the gradient of a scalar, the sum of the runs' losses, into ``grad``: no run sees another's loss."""
+        """Writes the gradient of a loss, or of the sum of the runs' (R,), into ``grad``: no run sees another's."""
         leaves, self._leaves = self._leaves, []
-        found = torch.autograd.grad(loss, [*(leaf for leaf, _ in leaves), *self.params.values()], allow_unused=True)
-        gradients = dict(zip(self.params, found[len(leaves) :]))
-        for (_, by_hand), of_leaf in zip(leaves, found):
-            if of_leaf is not None:
-                for name, g in by_hand(of_leaf).items():
-                    gradients[name] = g if gradients[name] is None else gradients[name] + g
-        filled = (torch.zeros_like(p) if g is None else g for g, p in zip(gradients.values(), self.params.values()))
+        ones = torch.ones_like(loss)
+        gradients: dict[str, torch.Tensor | None] = {}
+        if len(leaves) == 1 and leaves[0][0] is loss:
+            gradients |= leaves[0][1](ones)
+        else:
+            inputs = [*(leaf for leaf, _ in leaves), *self.params.values()]
+            found = torch.autograd.grad(loss, inputs, ones, allow_unused=True)
+            gradients |= zip(self.params, found[len(leaves) :])
+            for (_, by_hand), of_leaf in zip(leaves, found):
+                if of_leaf is not None:
+                    for name, more in by_hand(of_leaf).items():
+                        known = gradients[name]
+                        gradients[name] = more if known is None else known + more
+        filled = (torch.zeros_like(p) if (g := gradients[name]) is None else g for name, p in self.params.items())
         # One copy; .backward() would clear the buffer and then add to it.
         torch.cat([self._row(g) for g in filled], 1, out=self.grad)
 
@@ -419,7 +426,7 @@ class Stack:
         """A gradient (R, *shape) in the order of ``flat``."""
         if self._filters(gradient.shape[1:]):
             gradient = gradient.permute(0, 1, 3, 4, 2)
-        return gradient.reshape(len(self), -1)
+        return gradient.flatten(1)
 
 
 def _tensors(module: nn.Module) -> Params:

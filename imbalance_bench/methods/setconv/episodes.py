@@ -121,7 +121,7 @@ class EpisodicTraining:
                 steps = [(None, {"train_loss": losses}) for losses in fixed.losses]
             for plan, lr in () if fixed else zip((plans + offsets).to(device, non_blocking=True).unbind(1), rates):
                 loss = self.loss(self.rows.take(plan)[0])
-                self.stack.backward(loss.sum())
+                self.stack.backward(loss)
                 for descent, rate in self.descents:
                     descent.step(None if len(alive) == len(self.stack) else alive, [rate * lr] * len(self.stack))
                 steps.append((None, {"train_loss": loss.detach()}))
@@ -175,7 +175,7 @@ class FixedEpisodes:
 
     def __call__(self) -> None:
         loss = self.loss(self.rows.take(self.plan.index_select(0, self.counter).squeeze(0))[0])
-        self.stack.backward(loss.sum())
+        self.stack.backward(loss)
         for (descent, _), table in zip(self.descents, self.tables):
             descent.move(table.index_select(0, self.counter).squeeze(0))
         self.losses.index_copy_(0, self.counter, loss.detach()[None])
