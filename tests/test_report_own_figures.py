@@ -549,6 +549,35 @@ def test_other_axes_than_data_sets_and_methods(tmp_path, drawn):
     np.testing.assert_allclose(values["difference"], 0.1)
 
 
+def test_an_axis_that_says_which_data_stands_where_it_can_be_compared(tmp_path, drawn):
+    """Five folds and ten are of different rows: a figure that compares has them as data sets of their own, whichever
+    way they were asked for, and one that shows draws them side by side."""
+    for folds in (5, 10):
+        for d in ("ecoli", "oil"):
+            for i, m in enumerate(("a", "b", "c")):
+                made = cell(m, d, options={"protocol": {"folds": folds}})
+                scored(tmp_path, made, i)
+                edit(Store(tmp_path).cell(made.labels, made.id).path, runs=[
+                    {**run, "subset_hash": f"{folds}s{run['run']}", "test_hash": f"{folds}t{run['run']}"}
+                    for run in Store(tmp_path).cell(made.labels, made.id).record()["runs"]
+                ])  # fmt: skip
+    panels = {f"{d}, {folds}" for d in ("ecoli", "oil") for folds in (5, 10)}
+    for rows, columns in (
+        (("dataset",), ("method", "protocol.folds")),
+        (("dataset", "protocol.folds"), ("method",)),
+        (("method",), ("dataset", "protocol.folds")),
+    ):
+        _, caption, values = drawn("cd", tmp_path, rows=rows, columns=columns)
+        assert values[["method", "datasets"]].values.tolist() == [[m, 4] for m in values["method"]]
+        assert set(values["method"]) == {"a", "b", "c"} and "and not independent" in caption
+        values = drawn("bars", tmp_path, rows=rows, columns=columns, versus="a")[2]
+        assert set(values["panel"]) == {*panels, "mean over 4 data sets"}
+    lines = drawn("pr", tmp_path, "dataset=ecoli", "method=a,b", columns=("method", "protocol.folds"))[2]
+    assert set(lines["method"]) == {"a, 5", "a, 10", "b, 5", "b, 10"}
+    with pytest.raises(BenchError, match="no axis is of methods: add method to --rows or --columns"):
+        drawn("scatter", tmp_path, "method=a", columns=("protocol.folds",))
+
+
 def test_too_much_for_one_figure_names_what_to_choose(tmp_path, drawn):
     for i in range(MOST_PANELS + 1):
         write(tmp_path, cell("ours", f"set{i:02}"), {"auc_pr": [0.5], "auc_roc": [0.5]})

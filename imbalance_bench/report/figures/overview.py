@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.objective import has_better_side
+from imbalance_bench.report.glyphs import drawn_with, letters_for, readable
 from imbalance_bench.report.records.records import LOWER_IS_BETTER
 from imbalance_bench.report.sheet import Drawing
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import Score, metric_title
-from imbalance_bench.report.style import BLACK, BLUE, SKY, canvas, finished, styled
+from imbalance_bench.report.style import BLACK, BLUE, SKY, STYLE, canvas, finished, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,8 +28,10 @@ def bars(scores: Sequence[Score], title: str, provenance: list[str]) -> Drawing:
 
     More than ``MOST_PANELS`` panels are not drawn: a panel of means over data sets stands for those of a setting.
     """
-    drawn, caption, _ = styled(lambda: _bars([s for s in scores if s.mean is not None]))
-    return finished(drawn, "summary", title, caption, provenance)
+    letters = letters_for(text for s in scores for text in (s.dataset, s.method, s.section))
+    with drawn_with(letters):
+        drawn, caption, _ = styled(lambda: _bars([s for s in scores if s.mean is not None]), STYLE | letters.style)
+    return finished(drawn, "summary", title, " ".join(filter(None, [caption, letters.note])), provenance)
 
 
 def _bars(scores: Sequence[Score]) -> tuple[Figure, str]:
@@ -59,7 +62,7 @@ def _bars(scores: Sequence[Score]) -> tuple[Figure, str]:
         axis.set_visible(False)
     for axis, (name, metric, values) in zip(axes.flat, panels):
         _panel(axis, methods, values, metric)
-        axis.set_title(name, fontsize=7.5 if several else 9)
+        axis.set_title(readable(name), fontsize=7.5 if several else 9)
     axes[0, 0].invert_yaxis()
     return drawn, caption if len(by_section) > 1 else f"{caption} {next(iter(by_section))}."
 
@@ -94,7 +97,7 @@ def _panel(axis: Axes, methods: list[str], values: dict[str, tuple[float, float 
         color=[BLUE if mean == best else SKY for mean in means],
         error_kw={"elinewidth": 0.9, "capsize": 2, "ecolor": BLACK},
     )
-    axis.set_yticks(range(len(methods)), methods)
+    axis.set_yticks(range(len(methods)), list(map(readable, methods)))
     axis.set_xlabel(metric_title(metric))
     axis.set_xlim(left=0)
     axis.tick_params(axis="y", length=0)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.objective import has_better_side
@@ -17,19 +18,21 @@ from imbalance_bench.report.figures.ranking import precision_recall, roc
 from imbalance_bench.report.figures.reliability import reliability
 from imbalance_bench.report.figures.shown import Shown, Wanted, refuse_too_many
 from imbalance_bench.report.figures.training import curve
-from imbalance_bench.report.records import comparable
+from imbalance_bench.report.glyphs import drawn_with, letters_for
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.pairs import Run
 from imbalance_bench.report.records.records import Record, readout_title
 from imbalance_bench.report.records.selection import (
-    OF_DATA,
     OF_NUMBERS,
     Head,
     head_of,
-    locate,
+    names_of,
     natural,
     newest,
     no_such_metric,
+    of_data,
+    place_of,
+    refuse_mixed_rows,
     surveyed,
 )
 from imbalance_bench.report.records.tuning import scores_of
@@ -62,6 +65,7 @@ class Figure:
         return bool(self.metric) or "metrics" in self.takes
 
 
+COMPARES = ("cd", "profile", "bars", "scatter")  # what is shown in a panel, with each other
 AXES = ("rows", "columns")  # which every figure takes
 OF_ROWS = "group readout part"
 OF_SCORES = f"metrics {OF_ROWS}"
@@ -98,14 +102,22 @@ def own_figure(kind: str, source: Source, filters: Sequence[str], wanted: Wanted
         figure.check(selections[0][0])
     said_of = dict.fromkeys(note for _, of_one in selections for note in of_one)
     whole = _whole(figure.file, selections[0][0], list(said_of))
-    (drawn, caption, values), shown, notes = _drawn(lambda shown: draw(shown, wanted), *whole)
+    letters = letters_for(_names(selections))
+    with drawn_with(letters):
+        (drawn, caption, values), shown, notes = _drawn(lambda shown: draw(shown, wanted), *whole, letters.style)
     records = [one.record for one in shown]
     said = [value for field in fields(Wanted) if (value := getattr(wanted, field.name)) != field.default]
     words = [kind, *(word for value in said for word in ([value] if isinstance(value, str) else value))]
     name = "_".join(re.sub(r"[^\w.-]", "_", word) for word in words)
     told = [f"{readout_title(wanted.readout).capitalize()}."] if "readout" in figure.takes else []
-    caption = " ".join([caption, *told, *notes, *frames.code_notes(records)])
+    caption = " ".join(filter(None, [caption, letters.note, *told, *notes, *frames.code_notes(records)]))
     return finished(drawn, name, figure.title, caption, frames.provenance_lines(records, command), values)
+
+
+def _names(selections: Sequence[tuple[list[Shown], list[str]]]) -> Iterator[str]:
+    """Every text from data that a figure may show."""
+    for one in itertools.chain(*(shown for shown, _ in selections)):
+        yield from (one.setting, one.panel, one.method, *one.head, *one.record["data"].get("class_names", ()))
 
 
 def _whole(file: str, shown: list[Shown], notes: list[str]) -> tuple[list[Shown], list[str]]:
@@ -123,16 +135,16 @@ def _whole(file: str, shown: list[Shown], notes: list[str]) -> tuple[list[Shown]
 
 
 def _drawn(
-    draw: Callable[[Sequence[Shown]], Drawn], shown: list[Shown], notes: list[str]
+    draw: Callable[[Sequence[Shown]], Drawn], shown: list[Shown], notes: list[str], style: dict[str, Any]
 ) -> tuple[Drawn, list[Shown], list[str]]:
     """The result of a drawing, and what it shows: without the cells whose file is found damaged as it is read."""
     try:
-        return styled(lambda: draw(shown), NARROW), shown, notes
+        return styled(lambda: draw(shown), NARROW | style), shown, notes
     except Damaged as error:
         left = [one for one in shown if one.record["path"] != error.folder]
         if len(left) in (0, len(shown)):
             raise
-        return _drawn(draw, left, [*notes, *frames.left_out([error])])
+        return _drawn(draw, left, [*notes, *frames.left_out([error])], style)
 
 
 def _check(kind: str, wanted: Wanted) -> None:
@@ -171,10 +183,11 @@ def _selected(
             found[record["id"]] = head, scores_of(record, wanted.part, head, wanted.readout)
 
     records, damaged = surveyed(source, filters, note)
-    places = locate(records, wanted.rows, wanted.columns)
+    names = names_of(records, wanted.rows, wanted.columns)
+    rows, columns = _sides(kind, wanted)
+    places = {i: place_of(mine, rows, columns) for i, mine in names.items()}
     records, superseded = newest(records, places)
-    data = {r["id"]: (*places[r["id"]][:2], *(r["labels"][group] for group in OF_DATA)) for r in records}
-    comparable.refuse_mixed_rows(records, lambda r: data[r["id"]])
+    refuse_mixed_rows(records, names, (*rows, *columns))
     done = [record for record in records if record["status"] == "done"]
     if not done:
         reasons = "; ".join(f"{r['labels']['method']}: {r.get('reason') or r['status']}" for r in records)
@@ -190,7 +203,7 @@ def _selected(
     parts = _differing([places[record["id"]][0] for record in done])
     for record in done:
         setting, row, column = places[record["id"]]
-        panel = ", ".join([row, *parts[setting]])
+        panel = ", ".join(filter(None, [row, *parts[setting]]))
         if reason := _absent(kind, record, wanted, metric, found.get(record["id"])):
             absent.setdefault(reason, []).append(f"{column} on {panel}")
         else:
@@ -201,6 +214,19 @@ def _selected(
         raise BenchError(f"nothing to draw: {' '.join(notes)[0].lower()}{' '.join(notes)[1:]}")
     shown.sort(key=lambda one: (natural(one.panel), natural(one.method)))
     return shown, [*notes, *superseded, *frames.left_out(damaged)]
+
+
+def _sides(kind: str, wanted: Wanted) -> tuple[Sequence[str], Sequence[str]]:
+    """The axes that tell panels apart, and what is shown in each. What is compared is on the same data, of which the
+    axes that say so are panels, wherever they were asked for."""
+    if kind not in COMPARES:
+        return wanted.rows, wanted.columns
+    data = [axis for axis in wanted.columns if of_data(axis)]
+    if others := [axis for axis in wanted.columns if not of_data(axis)]:
+        return (*wanted.rows, *data), others
+    if not (others := [axis for axis in wanted.rows if not of_data(axis)]):
+        raise BenchError("nothing can be compared where no axis is of methods: add method to --rows or --columns")
+    return (*(axis for axis in wanted.rows if of_data(axis)), *data), others
 
 
 def _rare(record: Record) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from imbalance_bench import metrics
 from imbalance_bench.errors import BenchError
+from imbalance_bench.report.glyphs import has_wide, readable
 from imbalance_bench.report.records.pairs import Run
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record
 from imbalance_bench.report.sheet import one_line
@@ -253,8 +254,9 @@ def panels(
 def name_of(text: str, width: int = 40, most: int = 99) -> str:
     """A name from data in a figure: in lines of ``width`` letters, ``most`` at most, which end behind _ - . / or at a
     space where they can, and shown whatever it begins with."""
-    lines = [""]
-    for piece in re.findall(rf"[^\s_./-]{{1,{width}}}[_./-]?|[_./-]|\s", one_line(text)):
+    text, lines = readable(one_line(text)), [""]
+    width = width // 2 if has_wide(text) else width
+    for piece in re.findall(rf"[^\s_./-]{{1,{width}}}[_./-]?|[_./-]|\s", text):
         if len((lines[-1] + piece).rstrip()) > width and lines[-1]:
             lines.append("")
         lines[-1] += piece if lines[-1] or piece.strip() else ""
@@ -273,7 +275,7 @@ def rows_of(names: Sequence[str]) -> tuple[np.ndarray, float]:
 def legend(drawn: Figure, entries: dict[str, Any]) -> None:
     """Label → handle, below a figure, which grows by it, in as many columns as fit."""
     labels = [name_of(label) for label in entries]
-    longest = max(len(line) for label in labels for line in label.split("\n"))
+    longest = max(len(line) * (1 + has_wide(line)) for label in labels for line in label.split("\n"))
     columns = max(1, min(len(entries), int((COLUMN - 0.1) / (0.42 + LETTER * longest))))
     drawn.legend(list(entries.values()), labels, loc="outside lower center", ncols=columns)
     lines = sum(label.count("\n") + 1 for label in labels)

@@ -91,7 +91,7 @@ class Selection:
     @property
     def places(self) -> dict[str, Place]:
         """Id → where it stands by the axes asked for."""
-        return {r["id"]: _place(self.names[r["id"]], self.asked.rows, self.asked.columns) for r in self.records}
+        return {r["id"]: place_of(self.names[r["id"]], self.asked.rows, self.asked.columns) for r in self.records}
 
     def data_of(self, i: str) -> tuple[str, ...]:
         """The data that a record is of: records of the same are comparable."""
@@ -124,13 +124,10 @@ def selection(store: Source, filters: Sequence[str] = (), asked: Asked = Asked()
         found[record["id"]] = _runs_of(record, list(itertools.chain(*own[record["id"]])), asked)
 
     records, damaged = surveyed(store, filters, note)
-    names = _names(records, asked.rows, asked.columns)
-    places = {i: _place(mine, asked.rows, asked.columns) for i, mine in names.items()}
+    names = names_of(records, asked.rows, asked.columns)
+    places = {i: place_of(mine, asked.rows, asked.columns) for i, mine in names.items()}
     records, superseded = newest(records, places)
-    placed = [axis for axis in asked.placed if of_data(axis)]
-    comparable.refuse_mixed_rows(
-        records, lambda r: tuple(names[r["id"]][axis] for axis in (*OF_DATA, "backbone", *placed))
-    )
+    refuse_mixed_rows(records, names, asked.placed)
     done = [r for r in records if r["status"] == "done"]
     for number, pair in enumerate(pairs):
         if pair != (None, None) and not any(own[r["id"]][number] for r in done):
@@ -240,10 +237,16 @@ def locate(
         rows, columns: axes, which are labels or keys of the configuration such as ``method.gamma``. The setting has the
             labels of the others; options of the trainer stand with the method, unless it is an axis.
     """
-    return {i: _place(names, rows, columns) for i, names in _names(records, rows, columns).items()}
+    return {i: place_of(names, rows, columns) for i, names in names_of(records, rows, columns).items()}
 
 
-def _place(names: dict[str, str], rows: Sequence[str], columns: Sequence[str]) -> Place:
+def refuse_mixed_rows(records: Sequence[Record], names: dict[str, dict[str, str]], placed: Sequence[str]) -> None:
+    """Raises BenchError where records that would be compared, by their names on the axes, are of different rows."""
+    axes = (*OF_DATA, "backbone", *filter(of_data, placed))
+    comparable.refuse_mixed_rows(records, lambda r: tuple(names[r["id"]][axis] for axis in axes))
+
+
+def place_of(names: dict[str, str], rows: Sequence[str], columns: Sequence[str]) -> Place:
     setting = [axis for axis in ("method", "dataset", *SETTING) if axis not in (*rows, *columns)]
     return Place(*(_joined(names, axes) for axes in (setting, rows, columns)))
 
@@ -252,7 +255,7 @@ def _joined(names: dict[str, str], axes: Sequence[str]) -> str:
     return ", ".join(names[axis] for axis in axes if axis not in OF_NUMBERS)
 
 
-def _names(records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, str]]:
+def names_of(records: Sequence[Record], rows: Sequence[str], columns: Sequence[str]) -> dict[str, dict[str, str]]:
     """Record id → its name on each axis."""
     placed = [*rows, *columns]
     keys = [axis for axis in placed if axis not in (*LABELS, *OF_NUMBERS)]
