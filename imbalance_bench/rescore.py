@@ -232,7 +232,8 @@ def _whole(record: Record) -> bool:
 
 def _compare(record: Record, text: str, headline: dict[str, Any], restored: bool, lost: dict[str, str]) -> Change:
     path = record["path"] / "metrics.csv"
-    old, new = _numbers(path.read_text(errors="replace") if path.is_file() else ""), _numbers(text)
+    before = path.read_text(errors="replace") if path.is_file() else ""
+    old, new = ({}, {}) if before == text else (_numbers(before), _numbers(text))  # as nearly always
     shared = {key: (old[key], new[key]) for key in new if key in old}
     differing = {k: abs(a - b) for k, (a, b) in shared.items() if not (a == b or math.isnan(a) and math.isnan(b))}
     return Change(

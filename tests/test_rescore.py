@@ -193,6 +193,15 @@ def test_a_regression_predicts_no_classes():
     assert scoring.decisions(np.array([0.5, 1.5]), np.zeros((2, 1)), np.nan) == scoring.NO_DECISIONS
 
 
+def test_a_table_that_stays_is_not_read_as_numbers(tmp_path, monkeypatch):
+    """Of a hundred thousand cells, nearly all."""
+    cells, parsed = [make_cell(tmp_path, cell_id=f"{i:012x}") for i in range(3)], []
+    monkeypatch.setattr(rescore, "_numbers", lambda text, of=rescore._numbers: parsed.append(text) or of(text))
+    assert rescore.main(["--outputs", str(tmp_path)]) == 0 and not parsed
+    (cells[1].path / "metrics.csv").write_text("scribbled")
+    assert rescore.main(["--outputs", str(tmp_path)]) == 0 and len(parsed) == 2
+
+
 def test_undefined_numbers_are_not_changes(tmp_path):
     cell = make_cell(tmp_path)
     edit_predictions(cell, label=np.zeros(40, dtype=np.int64))  # no positive row: auc_pr is nan

@@ -18,6 +18,7 @@ SECTIONS = {  # name → module of imbalance_bench.bench and what prints it
     "episodes": "episodes.main",
     "texts": "texts.main",
     "sweeps": "sweeps.main",
+    "long": "sweeps.long",
     "scale": "scale.main",
 }
 
@@ -30,6 +31,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--records", type=int, default=10_000, help="of scale: up to so many (default 10000; 100000: an hour and 6 GB)"
     )
+    parser.add_argument("--cells", type=int, default=2000, help="of long: cells of the sweep (default 2000)")
     arguments = parser.parse_args()
     if unknown := set(arguments.what) - set(SECTIONS):
         parser.error(f"unknown {', '.join(sorted(unknown))}: choose from {', '.join(SECTIONS)}")
@@ -47,6 +49,10 @@ def main() -> int:
     for name, place in SECTIONS.items():
         if not arguments.what or name in arguments.what:
             module, _, printer = place.partition(".")
-            sizes = {"images": {"images": arguments.images}, "scale": {"records": arguments.records}}.get(name, {})
+            sizes = {
+                "images": {"images": arguments.images},
+                "scale": {"records": arguments.records},
+                "long": {"cells": arguments.cells},
+            }.get(name, {})
             getattr(importlib.import_module(f"imbalance_bench.bench.{module}"), printer)(arguments.rounds, **sizes)
     return 0

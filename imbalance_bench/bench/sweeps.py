@@ -46,6 +46,36 @@ finally:
     spent, memory = time.process_time() - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps({"seconds": round(spent, 1), "megabytes": memory}), flush=True)
 """
+# scripts/train.py -m, which says after every so many cells what they took: milliseconds of a processor a cell, those of
+# its job alone (all but Hydra's part), and the megabytes held.
+LONG = """
+import itertools, json, os, resource, runpy, sys, time
+from imbalance_bench.sweep import Sweep
+from imbalance_bench.sweep.launchers import Basic
+
+every, (run, start) = int(sys.argv[1]), (Sweep.job, Basic.start)
+ended, last, spent = itertools.count(1), [0.0], [0.0]
+
+def job(self, cfg):
+    before = time.process_time()
+    try:
+        return run(self, cfg)
+    finally:
+        spent[0] += time.process_time() - before
+
+def started(self, number):
+    last[0] = last[0] or time.process_time()
+    returned = start(self, number)
+    if next(ended) % every == 0:
+        now, pages = time.process_time(), int(open("/proc/self/statm").read().split()[1])
+        took = {"cell": (now - last[0]) * 1e3 / every, "job": spent[0] * 1e3 / every}
+        print(json.dumps({**took, "megabytes": pages * resource.getpagesize() >> 20}), flush=True)
+        last[0], spent[0] = now, 0.0
+    return returned
+
+Sweep.job, Basic.start, sys.argv = job, started, sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 # Jobs of a grid of values, and of options.
 VALUES = ["dataset=ecoli", "method=focal", "method.gamma=range(50)", "trainer.lr=1e-4,1e-3"]
 OPTIONS = [
@@ -105,6 +135,24 @@ def composing(sizes: Sequence[int] = (1000, 10_000)) -> None:
     for jobs in sizes:
         found = [composed([*grid, f"seed=range({jobs // 100})"]) for grid in (VALUES, OPTIONS)]
         print(f"{jobs:>10,d}" + "".join(f"{took:>24s}" for took in found), flush=True)
+
+
+def long(_: int, cells: int) -> None:
+    """Prints what the cells of a long sweep of one epoch each cost, and the memory of its process, in the course of it."""
+    every = max(1, cells // 20)
+    grid = ["dataset=ecoli", "method=focal", "method.gamma=range(20)", f"seed=range({-(-cells // 20)})"]
+    print(f"A sweep of {cells:,} cells of one epoch, hydra/launcher=basic: processor ms a cell, and MB held")
+    print(f"{'cells':>10s}{'in all':>12s}{'of its job':>12s}{'memory':>12s}")
+    with tempfile.TemporaryDirectory() as folder:
+        train = [str(CONF.parent / "scripts/train.py"), "-m", *grid, "trainer.epochs=1", "device=cpu"]
+        command = [sys.executable, "-c", LONG, str(every), *train, f"paths.outputs={folder}"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=CONF.parent) as process:
+            assert process.stdout is not None
+            took = (json.loads(line) for line in process.stdout if line.startswith("{"))
+            for done, found in enumerate(took, 1):
+                print(f"{done * every:10,d}{found['cell']:12.1f}{found['job']:12.1f}{found['megabytes']:9d} MB", flush=True)
+    if process.returncode:
+        raise RuntimeError(f"the sweep ended with exit status {process.returncode}")
 
 
 def main(rounds: int, epochs: int = 50) -> None:
