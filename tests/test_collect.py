@@ -280,10 +280,10 @@ def test_a_full_disk_leaves_the_file_as_it_was(tmp_path, monkeypatch):
     assert [p.name for p in path.parent.iterdir()] == ["all.parquet"]
 
 
-def test_a_filtered_report_reads_the_numbers_of_what_it_shows(tmp_path, monkeypatch):
-    monkeypatch.setattr(collected, "TOGETHER", 3)  # ecoli: 3 and the declined one, oil: 3
-    collect(Store(planted(tmp_path)), tmp_path / "a.parquet")
-    read = []
+@pytest.fixture
+def parts_read(monkeypatch) -> list[tuple[int, str]]:
+    """Row group and column of each part of a file that is read, but for names."""
+    read: list[tuple[int, str]] = []
     original = pq.ParquetFile.read_row_group
 
     def noted(self, group, columns):
@@ -292,8 +292,28 @@ def test_a_filtered_report_reads_the_numbers_of_what_it_shows(tmp_path, monkeypa
         return original(self, group, columns=columns)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", noted)
+    return read
+
+
+def test_a_filtered_report_reads_the_numbers_of_what_it_shows(tmp_path, monkeypatch, parts_read):
+    monkeypatch.setattr(collected, "TOGETHER", 3)  # ecoli: 3 and the declined one, oil: 3
+    collect(Store(planted(tmp_path)), tmp_path / "a.parquet")
     summary(Collection(tmp_path / "a.parquet"), ["dataset=oil", "method=smote"])
-    assert sorted(read) == [(2, "numbers"), (2, "record")]
+    assert sorted(parts_read) == [(2, "numbers"), (2, "record")]
+
+
+def test_each_part_of_a_file_is_read_once_and_one_is_held_at_a_time(tmp_path, monkeypatch, parts_read):
+    """Whenever its cells were run: those beside one another here are days apart."""
+    monkeypatch.setattr(collected, "TOGETHER", 3)
+    for day, record in enumerate(Store(planted(tmp_path)).records()):
+        edit(record["path"], provenance=record["provenance"] | {"date": f"2026-03-{1 + 5 * day % 7:02d}"})
+    collect(Store(tmp_path), tmp_path / "a.parquet")
+    held = []
+    rows = Collection.rows
+    monkeypatch.setattr(Collection, "rows", lambda self, *place: (rows(self, *place), held.append(self._numbers[0]))[0])
+    summary(Collection(tmp_path / "a.parquet"))
+    assert sorted(parts_read) == [(group, of) for group in range(3) for of in ("numbers", "record")]
+    assert held == sorted(held)
 
 
 def test_the_command(tmp_path, capsys, monkeypatch):

@@ -97,7 +97,7 @@ class Collection:
             start = _footer(file) - hashlib.sha256().digest_size
             if _sum(file, start) != _at(file, start, _footer(file)):
                 raise ValueError("it is not what was written")
-        self._numbers: dict[int, pa.Array] = {}
+        self._numbers: tuple[int, pa.Array | None] = (-1, None)  # of the row group that was read last
         self._texts: tuple[int, list[str]] = (-1, [])
 
     def cells(self) -> list[Collected]:
@@ -122,10 +122,10 @@ class Collection:
 
     def rows(self, group: int, row: int) -> list[Row]:
         with _reading(self.runs):
-            if group not in self._numbers:
+            if self._numbers[0] != group:
                 table = self._file.read_row_group(group, columns=["numbers"])
-                self._numbers[group] = table.column(0).combine_chunks()
-            found = self._numbers[group][row].values
+                self._numbers = (group, table.column(0).combine_chunks())
+            found = self._numbers[1][row].values  # type: ignore[index]
             return list(zip(*map(_values, found.flatten())))
 
 

@@ -194,7 +194,9 @@ def read(cells: Iterable[Cell], note: Callable[[Record], object] | None = None) 
         else:
             records += [_sharing(record, parts)] if record is not None else []
     for record in sorted(records, key=date, reverse=True):
-        kept = found.setdefault(record["id"], record)
+        found.setdefault(record["id"], record)
+    for record in records:  # in their order: a collected one's numbers are read with those beside it
+        kept = found[record["id"]]
         try:
             if kept is not record:
                 raise Damaged(
