@@ -63,8 +63,8 @@ def run(chosen: dict[str, Scenario], shells: list[Commands], folder: Path, metho
             scenario(world)
         except Exception as error:
             world.row("not finished").told.append(f"{type(error).__name__}: {error}")
-        for row in world.rows[known:]:
-            print(f"{row.what}: {row.faults} faults{' !' if row.bad else ''}", file=sys.stderr, flush=True)
+        for row in world.rows[known:]:  # an hour before the table
+            print(row.line(), *row.told, sep="\n  ", file=sys.stderr, flush=True)
     table(world.rows)
     return int(any(row.bad for row in world.rows))
 

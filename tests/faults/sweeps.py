@@ -40,6 +40,10 @@ class Row:
     def bad(self) -> int:
         return self.lost + self.wrong + self.tracebacks + len(self.told)
 
+    def line(self, wide: int = 0) -> str:
+        led = "; ".join(f"{what} ({n})" if n > 1 else what for what, n in self.led_to.most_common())
+        return f"{self.what:{wide}}  {self.faults:7d} {self.lost:12d} {self.wrong:13d} {self.tracebacks:10d}  {led}"
+
 
 class Sweep:
     """A sweep in a folder of its own. ``call`` runs a command in it and counts records that are there no longer, or are
@@ -175,8 +179,7 @@ def table(rows: Sequence[Row], out: Callable[[str], Any] = print) -> None:
         for name in names:
             setattr(total, name, getattr(total, name) + getattr(row, name))
     for row in (*rows, total):
-        led = "; ".join(f"{what} ({n})" if n > 1 else what for what, n in row.led_to.most_common())
-        out(f"{row.what:{wide}}  {row.faults:7d} {row.lost:12d} {row.wrong:13d} {row.tracebacks:10d}  {led}")
+        out(row.line(wide))
     for row in rows:
         for told in row.told:
             out(f"\n{row.what}: {told}")
