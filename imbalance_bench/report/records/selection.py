@@ -260,8 +260,11 @@ def names_of(records: Sequence[Record], rows: Sequence[str], columns: Sequence[s
     placed = [*rows, *columns]
     keys = [axis for axis in placed if axis not in (*LABELS, *OF_NUMBERS)]
     _refuse_unknown(records, keys)
-    flat = {r["id"]: comparable.flatten(r["config"]) for r in records}
-    named = {key: {i: shown(options[key]) if key in options else "–" for i, options in flat.items()} for key in keys}
+    named: dict[str, dict[str, str]] = {key: {} for key in keys}
+    for record in records if keys else ():
+        flat = comparable.flatten(record["config"])
+        for key in keys:
+            named[key][record["id"]] = shown(flat[key]) if key in flat else "–"
     for axis in SETTING:
         named[axis] = _named(records, axis, (axis,), lambda r: "", keys)
     if "backbone" not in placed:
@@ -272,10 +275,12 @@ def names_of(records: Sequence[Record], rows: Sequence[str], columns: Sequence[s
         parts["method"] = ("method", "seed")
     for axis, options in parts.items():
         named[axis] = _named(records, axis, options, lambda r: within[r["id"]], keys)
-    return {i: {axis: names[i] for axis, names in named.items()} for i in flat}
+    return {r["id"]: {axis: names[r["id"]] for axis, names in named.items()} for r in records}
 
 
 def _refuse_unknown(records: Sequence[Record], keys: Sequence[str]) -> None:
+    if not keys:  # of a hundred thousand records all options take a while
+        return
     known = dict.fromkeys(key for record in records for key in comparable.flatten(record["config"]))
     for key in keys:
         if key not in known:
