@@ -47,8 +47,15 @@ def main(cfg):
     if cfg.word == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     if cfg.word == "reaches its limit" and len(Path(f"{number}.txt").read_text().split()) == 1:
-        os.kill(os.getpid(), signal.SIGUSR2)
-        time.sleep(60)
+        try:
+            with interrupts.at_safe_points():  # as a cell that writes a checkpoint at one
+                os.kill(os.getpid(), signal.SIGUSR2)
+                time.sleep(0.3)
+                Path(f"{number}.kept").touch()
+                interrupts.heed()
+        except Exception:  # as a cell that fails, and loses its checkpoint
+            Path(f"{number}.kept").unlink(missing_ok=True)
+        return
     failed = cfg.word == "fails"
     line = f"{cfg.word}: ended"
     print(tally.end(number, "failed" if failed else "done", 1.0, failed, line if failed else "", line) + line)
@@ -167,6 +174,41 @@ def test_jobs_of_a_queue_end_in_every_way(submitit, folder, launcher):
     log = Path(failed.partition("(log: ")[2].rstrip(")"))
     assert log.is_relative_to(folder / "sweep/jobs") and log.exists()
     assert len(told) == 2 and "Traceback" not in done.stderr
+    assert (folder / "1.kept").exists()
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_a_job_at_its_last_limit_keeps_what_its_cell_has(submitit, folder, launcher):
+    """It is queued no more, and that is no fault of the cell's, which the same command goes on with."""
+    slurm(folder)
+    own = ["hydra.launcher.timeout_min=1", "hydra.launcher.max_num_timeout=0"]
+    if launcher == "submitit_local":
+        own[1] = f"+{own[1]}"
+    done = sweep(folder, launcher, "word=reaches its limit,afterwards", "hydra.launcher.cells_per_job=2", *own)
+    assert done.returncode == 1 and "2 cells: 1 done, 0 skipped (done before), 1 failed" in done.stdout
+    (failed,) = [line for line in done.stderr.splitlines() if "reaches its limit: failed: its job " in line]
+    assert "timed-out too many times" in failed
+    assert [tries(folder, number) for number in range(2)] == [1, 1]
+    assert (folder / "0.kept").exists()
+
+
+@pytest.mark.slow
+def test_a_cell_goes_on_where_it_stood_at_the_limit(submitit, tmp_path):
+    """A training that takes longer than its job may: half a minute, of which the controller of submitit's job knows."""
+    script = Path(__file__).parents[1] / "scripts/train.py"
+    cell = ["method=cross_entropy", "trainer.epochs=4000", "protocol.folds=2", "device=cpu"]
+    limit = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=35"]
+    found = {}
+    for name, own in {"whole": [], "limited": [*limit, "+hydra.launcher.max_num_timeout=6"]}.items():
+        command = [sys.executable, str(script), "-m", *cell, *own, f"paths.outputs={tmp_path / name}"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (record,) = (tmp_path / name).rglob("record.json")
+        found[name] = [
+            (record.parent / file).read_bytes() for file in ("metrics.csv", "predictions.npz", "history.csv")
+        ]
+    assert found["limited"] == found["whole"]
+    assert "goes on from the checkpoint" in record.with_name("train.log").read_text()
 
 
 def test_a_failure_that_stops_the_sweep_leaves_the_jobs_that_are_queued(submitit, folder):

@@ -27,6 +27,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
+from imbalance_bench import interrupts
 from imbalance_bench.errors import BenchError
 from imbalance_bench.sweep.ends import job_ended
 from imbalance_bench.sweep.launchers import Processes
@@ -60,16 +61,42 @@ class Piece:
         Tally.current = tally = Tally(self.entries)
         tally.differing = differing(list(processes.overrides.values()))
         ended = {entry.get("job") for entry in tally.added() if "status" in entry}
-        for _, returned in processes.work([number for number in self.numbers if number not in ended]):
-            if returned is None or processes.lost or (self.folder / STOP).exists():
-                return
-            _ = returned.return_value  # raises what the job raised
+        with queued_again():
+            for _, returned in processes.work([number for number in self.numbers if number not in ended]):
+                if returned is None or processes.lost or (self.folder / STOP).exists():
+                    return
+                _ = returned.return_value  # raises what the job raised
 
     def checkpoint(self) -> Any:
         """What submitit queues again when the job runs into its time limit, or makes room for another."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
+
+
+@contextmanager
+def queued_again() -> Iterator[None]:
+    """Within it, the signal before a job's time limit ends the work as SIGTERM does elsewhere, at a safe point and with
+    a checkpoint. Then submitit's handler queues the job again, or says why not, which is no failure of the cell's."""
+    number = signal.SIGUSR2  # submitit's, unless told otherwise
+    handler = signal.getsignal(number)
+    if not callable(handler):  # no job of submitit's
+        yield
+        return
+    reached = False
+
+    def at_limit(*_: Any) -> None:
+        nonlocal reached
+        reached = True
+        interrupts.stop(number)
+
+    signal.signal(number, at_limit)
+    try:
+        yield
+    except SystemExit:
+        if reached:
+            handler(number, None)  # does not return
+        raise
 
 
 @dataclass
