@@ -94,6 +94,16 @@ def test_a_sweep_is_timed_whole(real_data, monkeypatch):
     assert (cells, clock > 0, spent > 0) == (2, True, True)
 
 
+@pytest.mark.slow
+def test_a_long_sweep_says_what_its_cells_cost(real_data, monkeypatch, capsys):
+    monkeypatch.setenv("IMBALANCE_BENCH_DATA", str(real_data("ecoli")))
+    sweeps.long(1, 20)
+    _, _, *lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines]
+    assert [row[0] for row in rows] == [str(number) for number in range(1, 21)]
+    assert all(0 < float(job) < float(cell) and float(held) > 10 for _, cell, job, held, _ in rows)
+
+
 def test_a_folder_grows_to_a_size_of_cells_that_count(tmp_path, monkeypatch):
     monkeypatch.setattr(scale, "DATASETS", 2)
     records.write(tmp_path / "trained", records.cell("focal"), [0.5, 0.6])

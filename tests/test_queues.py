@@ -197,7 +197,7 @@ def test_a_cell_goes_on_where_it_stood_at_the_limit(submitit, tmp_path):
     """A training that takes longer than its job may: half a minute, of which the controller of submitit's job knows."""
     script = Path(__file__).parents[1] / "scripts/train.py"
     cell = ["method=cross_entropy", "trainer.epochs=4000", "protocol.folds=2", "device=cpu"]
-    limit = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=35"]
+    limit = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=1", "+hydra.launcher.signal_delay_s=35"]
     found = {}
     for name, own in {"whole": [], "limited": [*limit, "+hydra.launcher.max_num_timeout=6"]}.items():
         command = [sys.executable, str(script), "-m", *cell, *own, f"paths.outputs={tmp_path / name}"]

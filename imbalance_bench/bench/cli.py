@@ -29,7 +29,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5, help="interleaved rounds; the median is shown (default 5)")
     parser.add_argument("--images", type=int, help="how many LeNet and Deep Over-sampling train on (MNIST: 50000)")
     parser.add_argument(
-        "--records", type=int, default=10_000, help="of scale: up to so many (default 10000; 100000: an hour and 6 GB)"
+        "--records", type=int, default=10_000, help="of scale: up to so many (default 10000; 100000: hours, 6 GB)"
     )
     parser.add_argument("--cells", type=int, default=2000, help="of long: cells of the sweep (default 2000)")
     arguments = parser.parse_args()

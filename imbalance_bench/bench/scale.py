@@ -89,8 +89,8 @@ def show(what: str, found: tuple[float, float, float]) -> None:
     print(f"  {what:48s}{clock:10.1f} s{spent:10.1f} s{most:10.0f} MB", flush=True)
 
 
-def measure(outputs: Path, rescored: bool) -> None:
-    """Prints what the commands take over a folder; ``rescored``: what all of it takes to score again, too."""
+def measure(outputs: Path) -> None:
+    """Prints what the commands take over a folder."""
     place = ["--outputs", str(outputs)]
     some = ["dataset=set_1", "ratio=ir_1"]
     (outputs / "runs" / NAME).unlink(missing_ok=True)
@@ -106,8 +106,7 @@ def measure(outputs: Path, rescored: bool) -> None:
     show(f"report.py --from all.parquet {' '.join(some)}", called("report", "--from", str(file), *some))
     show("report.py --from all.parquet", called("report", "--from", str(file)))
     show(f"rescore.py {' '.join(some)}", called("rescore", *place, *some))
-    if rescored:
-        show("rescore.py", called("rescore", *place))
+    show("rescore.py", called("rescore", *place))
 
 
 def main(_: int, records: int) -> None:
@@ -121,4 +120,4 @@ def main(_: int, records: int) -> None:
             start = size
             print(f"{size:,} records ({time.perf_counter() - begun:.0f} s to write)")
             time.sleep(SETTLED)  # younger ones would be read again
-            measure(outputs, size == SIZES[0])  # whose time is that of its cells, however many there are
+            measure(outputs)

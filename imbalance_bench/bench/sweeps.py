@@ -138,7 +138,7 @@ def composing(sizes: Sequence[int] = (1000, 10_000)) -> None:
 
 
 def long(_: int, cells: int) -> None:
-    """Prints what the cells of a long sweep of one epoch each cost, and the memory of its process, in the course of it."""
+    """Prints what the cells of a long sweep of one epoch each cost, and the memory of its process, as it goes on."""
     every = max(1, cells // 20)
     grid = ["dataset=ecoli", "method=focal", "method.gamma=range(20)", f"seed=range({-(-cells // 20)})"]
     print(f"A sweep of {cells:,} cells of one epoch, hydra/launcher=basic: processor ms a cell, and MB held")
@@ -150,7 +150,8 @@ def long(_: int, cells: int) -> None:
             assert process.stdout is not None
             took = (json.loads(line) for line in process.stdout if line.startswith("{"))
             for done, found in enumerate(took, 1):
-                print(f"{done * every:10,d}{found['cell']:12.1f}{found['job']:12.1f}{found['megabytes']:9d} MB", flush=True)
+                costs = f"{found['cell']:12.1f}{found['job']:12.1f}{found['megabytes']:9d} MB"
+                print(f"{done * every:10,d}{costs}", flush=True)
     if process.returncode:
         raise RuntimeError(f"the sweep ended with exit status {process.returncode}")
 
