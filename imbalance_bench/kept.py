@@ -146,6 +146,9 @@ class _Puts:
         return current
 
     def _loaded(self, current: Any, content: Any) -> Any:
+        for parameter in current.parameters() if hasattr(current, "parameters") else ():
+            if parameter.device.type != "cpu":
+                self.device = parameter.device
         current.load_state_dict(self.put(None, content))
         return current
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from imbalance_bench import checkpoints, devices
+from imbalance_bench import checkpoints, devices, kept
 from imbalance_bench.checkpoints import Checkpoints, keeping
 from imbalance_bench.config import label_of
 from imbalance_bench.engine import Engine, graph
@@ -115,6 +115,15 @@ def simulated(monkeypatch):
     monkeypatch.setattr(devices, "choose_device", lambda name: torch.device("sim", 0) if name == "sim" else real(name))
     with simgpu.installed():
         yield "sim"
+
+
+def test_a_network_on_a_device_is_put_back_there(simulated):
+    """Though it is the first of a checkpoint, before which nothing says which device that is."""
+    device = devices.choose_device(simulated)
+    one, two = (torch.nn.Linear(3, 2, device=device) for _ in range(2))
+    kept.put_back(kept.as_bytes([one]), [two])
+    assert all(torch.equal(a.cpu(), b.cpu()) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert two.weight.device == device
 
 
 @pytest.mark.slow
