@@ -194,12 +194,13 @@ def test_a_job_at_its_last_limit_keeps_what_its_cell_has(submitit, folder, launc
 
 @pytest.mark.slow
 def test_a_cell_goes_on_where_it_stood_at_the_limit(submitit, tmp_path):
-    """A training that takes longer than its job may: half a minute, of which the controller of submitit's job knows."""
+    """A training that takes longer than its job may: half a minute, since submitit gives its processes a notice of the
+    other half."""
     script = Path(__file__).parents[1] / "scripts/train.py"
     cell = ["method=cross_entropy", "trainer.epochs=4000", "protocol.folds=2", "device=cpu"]
-    limit = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=1", "+hydra.launcher.signal_delay_s=35"]
+    limit = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=1", "+hydra.launcher.max_num_timeout=6"]
     found = {}
-    for name, own in {"whole": [], "limited": [*limit, "+hydra.launcher.max_num_timeout=6"]}.items():
+    for name, own in {"whole": [], "limited": limit}.items():
         command = [sys.executable, str(script), "-m", *cell, *own, f"paths.outputs={tmp_path / name}"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -251,6 +252,12 @@ def until(holds: Callable[[], Any]) -> None:
             return
         time.sleep(0.1)
     raise AssertionError("it did not come to that")
+
+
+def test_a_parameter_that_submitit_has_not_is_named(submitit, tmp_path):
+    launcher = queues.SubmititLocal(**LOCAL | {"submitit_folder": str(tmp_path / "%j"), "signal_delay_s": 35})
+    with pytest.raises(BenchError, match="^hydra/launcher=submitit_local: .* 'signal_delay_s' for executor 'local'"):
+        launcher.submit([queues.Piece([0], tmp_path, tmp_path / "0.jsonl")])
 
 
 def test_what_slurm_is_asked_for(submitit, folder):

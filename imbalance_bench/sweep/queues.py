@@ -277,7 +277,10 @@ class Submitit(Queue):
         executor = submitit.AutoExecutor(str(Path(self.submitit_folder).absolute()), self.cluster, **self.tries)
         general = submitit.AutoExecutor._typed_parameters()
         plain = {k: OmegaConf.to_container(v) if OmegaConf.is_config(v) else v for k, v in self.parameters.items()}
-        executor.update_parameters(**{k if k in general else f"{self.cluster}_{k}": v for k, v in plain.items()})
+        try:
+            executor.update_parameters(**{k if k in general else f"{self.cluster}_{k}": v for k, v in plain.items()})
+        except NameError as error:
+            raise BenchError(f"hydra/launcher={self.name}: {str(error).partition(chr(10))[0]}") from error
         with executor.batch():
             return [executor.submit(piece) for piece in pieces]
 
