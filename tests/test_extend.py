@@ -18,6 +18,7 @@ PAGE = (ROOT / "docs/extend.md").read_text()
 RECIPES = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.S | re.M))
 FILES = dict(re.findall(r"^\| \[(.+?)\]\(#.+?\) \| (.+?) \|$", PAGE, re.M))
 BLOCK = re.compile(r"`([\w/]+\.(?:py|yaml))`[^\n`]*:\n\n```\w+\n(.*?)```", re.S)
+LINES = {name: "".join(re.findall(r"```bash\n(.*?)```", text, re.S)).splitlines() for name, text in RECIPES.items()}
 # What each recipe's commands print in the end.
 SHOWN = {
     "A loss": ["poly1 epsilon=2", "cross_entropy"],
@@ -63,9 +64,8 @@ def called(shell: Commands, folder: Path, line: str) -> subprocess.CompletedProc
 def test_a_recipe_works_as_it_is_printed(tmp_path, shell, name):
     files = written(tmp_path, name)
     assert re.findall(r"`(.+?)`", FILES[name]) == [path for path in files if path != "make_bearings.py"]
-    (lines,) = re.findall(r"```bash\n(.*?)```", RECIPES[name], re.S)
     printed = ""
-    for line in lines.splitlines():
+    for line in LINES[name]:
         done = called(shell, tmp_path, line)
         assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
         printed += done.stdout

@@ -384,6 +384,12 @@ def test_estimators_made_of_unknown_types_are_neither_written_nor_read():
         unpacked(files | {ESTIMATORS: strange})
 
 
+def lines_of(page):
+    """Those of a page that keep a model or score rows by one."""
+    lines = re.findall(r"^ *(python scripts/.*(?:save=true|new\.csv).*)$", (CONF.parent / page).read_text(), re.M)
+    return [line for line in lines if "<record folder>" not in line]
+
+
 @pytest.mark.parametrize(
     ("page", "method", "quick"),
     [
@@ -394,8 +400,7 @@ def test_estimators_made_of_unknown_types_are_neither_written_nor_read():
 def test_the_commands_of_the_page_work(page, method, quick, customers, tmp_path):
     if method == "hist_gradient_boosting":
         pytest.importorskip("skops")
-    lines = re.findall(r"^ *(python scripts/.*(?:save=true|new\.csv).*)$", (CONF.parent / page).read_text(), re.M)
-    lines = [line for line in lines if "<record folder>" not in line]
+    lines = lines_of(page)
     assert len(lines) == {"README.md": 2, "docs/models.md": 4}[page]
     table = pd.read_csv(customers, dtype=str)
     table.to_csv(tmp_path / "customers.csv", index=False)

@@ -12,6 +12,7 @@ from tests.tasks import CONF
 
 ROOT = CONF.parent
 PAGE = (ROOT / "docs/sweeps.md").read_text()
+LINES = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
 SHORT = ["trainer.epochs=2", "protocol.folds=2", "device=cpu"]
 # What ends otherwise than well where there is no GPU, no cluster, and no data set of a paper.
 ENDS = {
@@ -28,11 +29,10 @@ def installed(plugin: str) -> bool:
 
 
 def test_the_commands_of_the_page_work(tmp_path):
-    lines = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.S) for line in block.splitlines()]
-    assert len(lines) == 13
+    assert len(LINES) == 13
     own = {key: value for key, value in os.environ.items() if key != "IMBALANCE_BENCH_DATA"}
     shell = shared(own | {"CUDA_VISIBLE_DEVICES": ""})
-    for count, line in enumerate(lines):
+    for count, line in enumerate(LINES):
         if any(word in line and not installed(plugin) for word, plugin in NEEDS.items()):
             continue
         if "launcher=ray" in line and installed("hydra_ray_launcher"):
