@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -115,9 +116,11 @@ class ConfFiles:
     def explain(self, error: BaseException) -> str:
         """The message of an error that Hydra raised for the overrides; for an unknown option or key, with
         the nearest names."""
-        from hydra.errors import MissingConfigException
+        from hydra.errors import MissingConfigException, OverrideParseException
 
         text = str(error)
+        if isinstance(error, OverrideParseException):
+            return text + self._quoted(error.override)
         if isinstance(error, MissingConfigException):
             for override in self.overrides:
                 group, _, option = override.lstrip("+").partition("=")
@@ -127,6 +130,24 @@ class ConfFiles:
             return f"{text}\n  a preset begins with the line `# @package _global_`"
         match = re.search(r"Key '(\w+)' is not in struct\s+full_key: ([\w.]+)", f"{text} {error.__cause__ or ''}")
         return self._unknown_key(match[1], match[2]) if match else text
+
+    @staticmethod
+    def _quoted(override: str) -> str:
+        """Advice about an override that Hydra's grammar does not take, where quotes make it one that it takes: a name
+        with an umlaut, say."""
+        from hydra.core.override_parser.overrides_parser import OverridesParser
+        from hydra.errors import HydraException
+
+        key, _, value = override.partition("=")
+        if not value:
+            return ""
+        start, names, end = re.fullmatch(r"(\[?)(.*?)(\]?)", value, re.S).groups()  # type: ignore[union-attr]
+        quoted = f"{key}={start}{','.join(map(_in_quotes, names.split(',')))}{end}"
+        try:
+            OverridesParser.create().parse_overrides([quoted])
+        except HydraException:
+            return ""
+        return f"\n  quotes within quotes keep it as it stands: {shlex.quote(quoted)}"
 
     def _unknown_option(self, group: str, option: str) -> str:
         paper, _, name = option.rpartition("/")
@@ -211,6 +232,11 @@ def own_folder(name: str | None) -> Path | None:
 def search_defaults() -> dict[str, Any]:
     """The keys of scripts/search.py."""
     return _read(CONF / "search.yaml")
+
+
+def _in_quotes(name: str) -> str:
+    name = name.strip()
+    return f'"{name}"' if name.isprintable() and not re.search(r"[\"'\\{}]", name) else name
 
 
 def keys_of(group: str, option: str) -> set[str]:

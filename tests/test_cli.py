@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from imbalance_bench.conf_files import ConfFiles, hydra_started
 from imbalance_bench.config import from_omegaconf
 from imbalance_bench.errors import BenchError
 from imbalance_bench.store import Store
@@ -57,6 +59,7 @@ def finished(folder: Path) -> dict[str, bytes]:
         (["method=focal", "method.gama=1"], "error: unknown key method.gama: did you mean gamma"),
         (["outputs=here"], "error: unknown key outputs: "),
         (["trainer.epochs=[1"], "error: "),
+        (["dataset.target=größe"], "error: LexerNoViableAltException: dataset.target=größe"),
         (["dataset.path=x"], "error: unknown key dataset.path: dataset=breast_cancer has none; add dataset=<option>, "),
         (["-m", "method=glob(smotte*)"], "error: method=glob(smotte*) matches no option of method: did you mean smote"),
         (["-m", "method=focal,smote", "method.gamma=1,2"], "error: unknown key method.gamma: method=smote has none; "),
@@ -73,6 +76,31 @@ def test_a_mistyped_override_is_one_message_with_the_nearest_names(tmp_path, arg
     assert done.stdout == ""
     assert done.stderr.startswith(message), done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "override, quoted",
+    [
+        ("dataset.target=gekündigt", "'dataset.target=\"gekündigt\"'"),
+        ("dataset.drop=[id,größe]", '\'dataset.drop=["id","größe"]\''),
+        ("dataset.path=a (1) b.csv", "'dataset.path=\"a (1) b.csv\"'"),
+        ("trainer.epochs=[1", None),
+        ("trainer.epochs", None),
+        ("dataset.path=it's ü", None),
+    ],
+)
+def test_a_name_that_is_beyond_the_grammar_is_told_with_its_quotes(override, quoted):
+    """As the advice is typed, the override has the value that was meant."""
+    with hydra_started() as loader:
+        files = ConfFiles(loader)
+    with pytest.raises(BenchError) as error, files.explained():
+        files.parsed([override])
+    advice = str(error.value).partition("keep it as it stands: ")[2]
+    assert advice == (quoted or "")
+    if quoted:
+        (parsed,) = files.parsed(shlex.split(advice))
+        meant = override.partition("=")[2]
+        assert parsed.value() == (meant[1:-1].split(",") if meant.startswith("[") else meant)
 
 
 def test_a_value_of_the_wrong_type_is_one_message(tmp_path):

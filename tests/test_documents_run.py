@@ -103,7 +103,7 @@ def test_what_is_run_elsewhere_and_what_is_not_run_stands_in_a_page():
 def taken_for_granted(folder: Path) -> None:
     """What the pages say a reader has: tables, mails, folders of images, records."""
     rng = np.random.default_rng(0)
-    n, late = 600, np.arange(600) % 8 == 0
+    n, late = 1200, np.arange(1200) % 8 == 0
     table = {"age": rng.integers(18, 80, n), "city": rng.choice(["Oslo", "Rome"], n), "spent": rng.normal(late)}
     pd.DataFrame(table | {"churned": np.where(late, "yes", "no")}).to_csv(folder / "customers.csv", index=False)
     pd.DataFrame(table).head(9).to_csv(folder / "new.csv", index=False)
