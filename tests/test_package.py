@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from sklearn.datasets import load_breast_cancer
 
 import imbalance_bench
 from imbalance_bench.__main__ import VERBS, main
@@ -53,7 +54,7 @@ def test_the_version(capsys):
 
 
 @pytest.mark.slow
-def test_a_wheel_trains_and_reports_from_an_empty_folder(tmp_path):
+def test_a_wheel_trains_reports_and_predicts_from_an_empty_folder(tmp_path):
     """Installed without the checkout, beside the packages of this environment."""
     wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*wheel, "--wheel-dir", str(tmp_path), str(CONF.parent)], check=True)
@@ -74,6 +75,13 @@ def test_a_wheel_trains_and_reports_from_an_empty_folder(tmp_path):
     call("train", "-m", "method=cross_entropy,focal", "trainer.epochs=2", "device=cpu")
     assert "2 done" in call("status")
     assert "| breast_cancer |" in call("report")
+    page = empty / call("report", "--all").strip()
+    assert "SelectNet, Table 2" in page.read_text()  # of the presets and printed values that the wheel holds
+    rows = load_breast_cancer(as_frame=True).data.head(5)
+    rows.to_csv(tmp_path / "rows.csv", index=False, header=[f"x{k}" for k in range(rows.shape[1])])
+    trained = call("train", "method=logistic_regression", "save=true", "device=cpu")
+    scores = call("predict", trained.partition("its model: ")[2].strip(), str(tmp_path / "rows.csv"))
+    assert len(scores.splitlines()) == 1 + len(rows)
     assert [path.name for path in empty.iterdir()] == ["outputs"]
 
 
