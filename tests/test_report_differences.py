@@ -20,7 +20,7 @@ from imbalance_bench.report.sheets.summary import summaries
 from imbalance_bench.report.writing.latex import latex
 from imbalance_bench.store import Store
 from tests.latex import check_latex
-from tests.records import cell, edit, write
+from tests.records import cell, decline, edit, write
 
 SETS = ("abalone", "ecoli", "libras_move", "oil", "scene", "us_crime", "wine_quality")
 SCORES = np.array([[0.61, 0.60, 0.40, 0.52], [0.72, 0.70, 0.50, 0.41], [0.53, 0.55, 0.30, 0.42]])
@@ -135,14 +135,16 @@ def test_runs_of_several_data_sets_are_tested_on_each(outputs):
 def test_many_pairs_are_in_the_csv(tmp_path):
     for method in range(11):
         for dataset in ("ecoli", "oil"):
-            write(tmp_path, cell(f"m{method}", dataset), [0.5 + method / 100])
+            write(tmp_path, cell(f"m{method}", dataset), [0.5 + method / 100] * 2)
     sheet = sheet_of(Store(tmp_path), AskedTest())
     assert len(sheet.blocks) == 1 and len(sheet.frame) == 55
     notes = "\n".join(sheet.notes)
     assert "55 pairs, which --format csv has" in notes and "Of 2 data sets Wilcoxon's p is 0.5 at least" in notes
     alone = sheet_of(Store(tmp_path), AskedTest(), "dataset=oil")
     (means,) = alone.blocks
-    assert [row["mean"].text for row in table(means).values()][:2] == ["0.600", "0.590"] and len(alone.frame) == 55
+    assert [row["mean"].text for row in table(means).values()][:2] == ["0.600 ± 0.000", "0.590 ± 0.000"] and len(
+        alone.frame
+    ) == 55
     assert "55 pairs, which --format csv has" in "\n".join(alone.notes)
 
 
@@ -252,6 +254,21 @@ def test_units_of_one_data_set_are_said_to_be_dependent(tmp_path):
 def test_what_cannot_be_tested(outputs, filters, test, says):
     with pytest.raises(BenchError, match=says):
         sheet_of(outputs, test, *filters)
+
+
+def test_what_lacks_numbers_or_runs_is_named(tmp_path):
+    for dataset in ("ecoli", "oil"):
+        write(tmp_path, cell("smote", dataset), [0.5])
+        write(tmp_path, cell("focal", dataset), [0.6])
+        decline(tmp_path, cell("mesa", dataset), "two classes only")
+    write(tmp_path, cell("drw"), [0.4])
+    with pytest.raises(BenchError, match="no two methods have more than one in common: .* such as protocol.seeds=5"):
+        sheet_of(Store(tmp_path), AskedTest("corrected_t"), "dataset=ecoli")
+    with pytest.raises(BenchError, match="nothing has a number"):
+        differences(selection(Store(tmp_path), ["method=mesa"]), AskedTest("wilcoxon"))
+    write(tmp_path, cell("drw", "digits"), [0.4])
+    with pytest.raises(BenchError, match=r"1 of 3 data sets .*run what is missing \(.*smote on 2"):
+        sheet_of(Store(tmp_path), AskedTest("wilcoxon"))
 
 
 def test_an_axis_must_say_what_is_compared(outputs):

@@ -185,3 +185,10 @@ def test_a_table_that_nobody_can_read_is_offered_as_csv(capsys, outputs, monkeyp
 def test_mistakes(capsys, outputs, words, says):
     status, out, error = run(capsys, outputs, words)
     assert (status, out) == (1, "") and says in error
+
+
+def test_a_table_without_a_number_is_stored_without_its_picture(tmp_path, capsys):
+    decline(tmp_path, cell("mesa"), "two classes only")
+    assert main(["--outputs", str(tmp_path), "--write"]) == 0
+    assert "two classes only" in capsys.readouterr().out
+    assert (tmp_path / "tables/summary/summary.md").exists() and not (tmp_path / "figures").exists()

@@ -20,7 +20,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.report import arguments
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.collect import main as collect
-from imbalance_bench.report.figures import own
+from imbalance_bench.report.figures import confusion, own
 from imbalance_bench.report.figures.own import FIGURES, own_figure
 from imbalance_bench.report.figures.ranking import LEVELS, step_precision, true_positive_rate
 from imbalance_bench.report.figures.shown import MOST_LINES, MOST_PANELS, Wanted, name_of
@@ -504,6 +504,12 @@ def test_a_figure_that_the_records_do_not_carry_says_what_to_add(many, capsys, w
     assert re.search(message, error), error
 
 
+@pytest.mark.parametrize(("rows", "shown"), [(0.3333, "0.3"), (24, "24"), (5.667, "5.7"), (1234.5, "1234"), (0, "0"),
+                                             (99.7, "100"), (45678, "46e3")])  # fmt: skip
+def test_counts_of_a_confusion_matrix_fit_its_squares(rows, shown):
+    assert confusion._count(rows) == shown
+
+
 def test_records_without_predictions_or_of_a_regression_say_so(many, tmp_path_factory, drawn):
     with pytest.raises(BenchError, match="predictions.npz is missing: train the cell again"):
         drawn("pr", many)
@@ -511,6 +517,8 @@ def test_records_without_predictions_or_of_a_regression_say_so(many, tmp_path_fa
     write(other, cell("squared_error", "sine"), {"mse": [0.1]}, class_group="all", kind="regression")
     with pytest.raises(BenchError, match="--figure pr is of classes, and these records are of a regression"):
         drawn("pr", other)
+    with pytest.raises(BenchError, match="--figure confusion is of classes, and these records are of a regression"):
+        drawn("confusion", other)
     decline(other, cell("mesa", "ecoli"), "two classes only")
     with pytest.raises(BenchError, match="none of these cells has a result .mesa: two classes only"):
         drawn("bars", other, "method=mesa")

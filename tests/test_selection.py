@@ -69,6 +69,8 @@ def test_metrics_groups_readout_and_part(outputs):
     [
         (Asked(metrics=("f2",)), "no record has the metric f2: did you mean f1"),
         (Asked(metrics=("f1",), groups=("negative",)), "f1 of the class group negative: "),
+        (Asked(groups=("negative",)), "no record has auc_pr of the class group negative: did you mean positive"),
+        (Asked(groups=("class:*",)), "no record has auc_pr of single classes: leave out --per-class"),
         (Asked(columns=("method.gama",)), "no record has the axis or option method.gama: did you mean method.gamma"),
         (Asked(rows=("datset",)), "no record has the axis or option datset: did you mean dataset"),
     ],
@@ -76,3 +78,20 @@ def test_metrics_groups_readout_and_part(outputs):
 def test_what_no_record_has(outputs, asked, says):
     with pytest.raises(BenchError, match=says):
         selection(outputs, [], asked)
+
+
+def test_the_class_groups_that_are_named_are_those_of_the_metric(tmp_path):
+    write(tmp_path, cell("focal"), {"f1": [0.5]}, class_group="macro", more={("last", "class:a", "recall"): [0.5]})
+    with pytest.raises(BenchError, match="no record has f1 of the class group a: known: macro"):
+        selection(Store(tmp_path), [], Asked(groups=("a",)))
+    with pytest.raises(BenchError, match="no record has f1 of single classes: --metric recall has"):
+        selection(Store(tmp_path), [], Asked(groups=("class:*",)))
+
+
+def test_records_without_any_number_say_so(tmp_path):
+    write(tmp_path, cell("focal"), [0.5])
+    with pytest.raises(BenchError, match="no record has a number of valid rows: its record has no validation scores"):
+        selection(Store(tmp_path), [], Asked(("f1",), part="valid"))
+    decline(tmp_path, cell("mesa"), "two classes only")
+    with pytest.raises(BenchError, match="no record has a number at all: every cell was declined"):
+        selection(Store(tmp_path), ["method=mesa"], Asked(("f1",)))

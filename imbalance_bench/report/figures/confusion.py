@@ -97,6 +97,13 @@ def _mean_of_defined(shares: np.ndarray) -> np.ndarray:
     return np.divide(total, some.sum(axis=0), where=some.any(axis=0), out=np.full(total.shape, np.nan))
 
 
+def _count(rows: float) -> str:
+    """A mean over runs, as wide as a square has room for: 0.3, 24, 1234, 12e3."""
+    if rows >= 9999.5:
+        return f"{rows / 1000:.0f}e3"
+    return f"{rows:.0f}" if rows >= 99.5 or rows == round(rows) else f"{rows:.1f}"
+
+
 def _matrix(axis: Axes, names: Sequence[str], counts: np.ndarray, share: np.ndarray, narrow: bool) -> None:
     axis.imshow(share, cmap="Blues", vmin=0, vmax=1)
     n = len(names)
@@ -104,7 +111,7 @@ def _matrix(axis: Axes, names: Sequence[str], counts: np.ndarray, share: np.ndar
         for j in range(n):
             text = "–" if np.isnan(share[i, j]) else f"{share[i, j]:.2f}"
             if n <= BOTH:
-                text += f"\n{counts[i, j]:.4g}"
+                text += f"\n{_count(counts[i, j])}"
             colour = "white" if share[i, j] > 0.55 else BLACK
             axis.text(j, i, text, ha="center", va="center", color=colour, fontsize=SMALLEST)
     letters, longest = 9 if narrow else 12, max(map(len, names))

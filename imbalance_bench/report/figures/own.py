@@ -192,11 +192,9 @@ def _selected(
     if not done:
         reasons = "; ".join(f"{r['labels']['method']}: {r.get('reason') or r['status']}" for r in records)
         raise BenchError(f"none of these cells has a result ({reasons})")
+    if figure.file == PREDICTIONS and all(record["kind"] == "regression" for record in done):
+        raise BenchError(f"--figure {kind} is of classes, and these records are of a regression: --figure curve is not")
     if not found:
-        if figure.file == PREDICTIONS and all(record["kind"] == "regression" for record in done):
-            raise BenchError(
-                f"--figure {kind} is of classes, and these records are of a regression: --figure curve is not"
-            )
         raise no_such_metric(records, metric, wanted.group, wanted.part)
     absent: dict[str, list[str]] = {}
     shown = []

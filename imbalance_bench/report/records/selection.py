@@ -211,14 +211,22 @@ def no_such_metric(
     records: Sequence[Record], metric: str | None, group: str | None = None, part: str = "test"
 ) -> BenchError:
     """The error where no record has a metric, or not of a class group; names the nearest that some have."""
-    copies = (dict(record) for record in records if record["status"] == "done")  # numbers stay in what they are read of
-    heads = [head for record in copies for head in heads_of(record, part)]
-    known = {name for name, _ in heads}
-    if metric is None or metric in known:
-        groups = {of for name, of in heads if metric in (None, name)}
-        what = f"{metric} of the class group" if metric else "the headline of the class group"
-        return BenchError(f"no record has {what} {group}: {suggestion(group or '', groups)}")
     done = [record for record in records if record["status"] == "done"]
+    heads = [head for record in done for head in heads_of(dict(record), part)]  # numbers stay in what they are read of
+    known = {name for name, _ in heads}
+    if not heads:
+        why = scoring.without_validation(done[0]) if part == "valid" and done else ""
+        what = f"of {part} rows{f': {why}' if why else ''}" if done else "at all: every cell was declined"
+        return BenchError(f"no record has a number {what}")
+    if metric is None or metric in known:
+        mine = {metric} if metric else {record["headline"]["metric"] for record in done}
+        groups = {of for name, of in heads if name in mine}
+        what = " or ".join(sorted(mine))
+        if group == EACH_CLASS:
+            single = sorted({name for name, of in heads if of.startswith(EACH_CLASS[:-1])})
+            other = f"--metric {', '.join(single)} has" if single else "leave out --per-class: nothing is of one class"
+            return BenchError(f"no record has {what} of single classes: {other}")
+        return BenchError(f"no record has {what} of the class group {group}: {suggestion(group or '', groups)}")
     if reason := next(filter(None, (scoring.why_absent(record, metric) for record in done)), ""):
         return BenchError(f"no record has the metric {metric}: {reason}")
     return BenchError(

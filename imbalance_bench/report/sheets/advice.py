@@ -88,7 +88,8 @@ def _what(rows: Sequence[Row], runs: int, readout: str) -> str:
     cells = sum(len(row.records) for row in rows)
     return (
         f"{rows[0].score.dataset}, {rows[0].score.section}, {readout_title(readout)}: {_some(len(rows), 'method')} in "
-        f"{_some(cells, 'cell')}, {runs} runs that all of them have; test scores, options chosen on validation rows."
+        f"{_some(cells, 'cell')}, {_some(runs, 'run')} that all of them have; test scores, options chosen "
+        "on validation rows."
     )
 
 
@@ -110,11 +111,11 @@ def _beaten(rows: Sequence[Row], table: pd.DataFrame) -> list[str]:
     kept = unbeaten(table, rows)
     names = ", ".join(row.score.method for row in kept)
     least = 2.0 ** (1 - len(table)) * (len(rows) - 1)
-    lines = [f"Nobody beats beyond chance: {names} (Wilcoxon over {len(table)} runs, Holm, p < {CHANCE:g})."]
+    lines = [f"Nobody beats beyond chance: {names} (Wilcoxon over {_some(len(table), 'run')}, Holm, p < {CHANCE:g})."]
     if least >= CHANCE:
         lines.append(
-            f"{len(table)} runs cannot tell {len(rows)} methods apart, whatever their scores (p is {min(least, 1):.2g} "
-            "or more): run all of them with more, such as protocol.seeds=5."
+            f"{_some(len(table), 'run')} cannot tell {len(rows)} methods apart, whatever their scores (p is "
+            f"{f'{least:.2g} or more' if least < 1 else '1'}): run all of them with more, such as protocol.seeds=5."
         )
     return lines
 

@@ -125,6 +125,7 @@ def _name(test: AskedTest, cells: Sequence[Cell]) -> str:
 def _over_sets(found: Selection, section: str, head: Head, cells: Sequence[Cell], test: AskedTest) -> _Tested:
     name, lower = _name(test, cells), head[0] in LOWER_IS_BETTER
     names = sorted({c.candidate for c in cells}, key=natural)
+    _refuse_alone([name for name in names if any(c.score.mean is not None for c in cells if c.candidate == name)])
     means = MeanRows(
         head[0], {n: n for n in names}, [replace(c.score, dataset=c.unit, method=c.candidate) for c in cells]
     )
@@ -134,9 +135,12 @@ def _over_sets(found: Selection, section: str, head: Head, cells: Sequence[Cell]
             f"{OVER_RUNS[1]} are over its runs"
         )
     if len(means.sets) < 2:
+        has = means.ours.notna().sum().sort_values(kind="stable")
+        rare = [f"{method} on {count}" for method, count in has[has < len(means.datasets)].items()]
         raise BenchError(
             f"{len(means.sets)} of {len(means.datasets)} data sets have a number of all that is compared: --test "
-            f"{name} needs two; say which by method=..., or run what is missing"
+            f"{name} needs two; say which by method=..., or run what is missing ({', '.join(rare[:5])}"
+            + (f" and {len(rare) - 5} more)" if len(rare) > 5 else ")")
         )
     scores = means.ours.loc[means.sets, means.ranked]
     ranks = means.mean_ranks(means.ours)
@@ -203,6 +207,11 @@ def _over_runs_on(
     if not split:
         names = ", ".join(sorted(scores)[:4])
         raise BenchError(f"there is no run that {names} all have: they were split differently, or have no score")
+    if max(len(each.one) for each in split.values()) < 2:
+        raise BenchError(
+            f"--test {name} is over runs, and no two methods have more than one in common: train them with more, such "
+            "as protocol.seeds=5"
+        )
     made = []
     for (a, b), each in split.items():
         gaps = each.one - each.other
@@ -220,7 +229,7 @@ def _over_runs_on(
     return _Tested(blocks, [*(f"{section}: {note}" for note in told), *notes], lines)
 
 
-def _refuse_alone(names: Sequence[str], test: AskedTest) -> None:
+def _refuse_alone(names: Sequence[str], test: AskedTest = AskedTest()) -> None:
     if len(names) < 2:
         what = f"there is only {names[0]}" if names else "nothing has a number"
         raise BenchError(f"nothing can be compared: {what}; run another method, or say which by method=...")
