@@ -256,9 +256,12 @@ def test_more_cells_than_pages_are_said(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(index, "PAGES", 2)
     monkeypatch.setattr(index, "LISTED", 2)
     assert write_all(tmp_path) == 0
-    assert "2 of 3 cells have a page" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "2 of 3 cells have a page" in said and "2 of 3 cells are listed here" in said
     assert len(list((tmp_path / "report" / "cells").iterdir())) == 2
-    assert len(Reader((tmp_path / "report" / "index.html").read_text()).ids)
+    text = (tmp_path / "report" / "index.html").read_text()
+    assert text.count('<th scope="row" class="text k0"><a href="cells/') == 2 and "All of them as a file" in text
+    assert "<code>python scripts/report.py --all dataset=...</code>" in text
     assert (tmp_path / "report" / "cells.csv").read_text().count("\n") == 2 + 3
     assert write_all(tmp_path, "method=ldam") == 0
     assert len(list((tmp_path / "report" / "cells").iterdir())) == 1
@@ -403,6 +406,8 @@ def test_rows_begin_groups_and_fold_what_was_not_run():
     assert [row.starts for row in grid.lines] == [False, False, True, False]
     assert [row.same for row in grid.lines] == [0, 1, 0, 1]
     assert [row.unrun for row in grid.lines] == [False, True, False, True]
+    few = Grid(["k", "l"], [[td(text), td("x")] for text in "abbcde"], keys=2)
+    assert not any(row.starts or row.same for row in few.lines)
     assert [shade(td("", spreads=s)) for s in (0.9, -1.5, 3.0)] == ["near above", "off below", "far above"]
 
 
@@ -413,6 +418,7 @@ def test_a_line_goes_through_its_points():
     assert left + width < WIDTH and top + height < HEIGHT and "&lt;t&gt;" in drawn
     assert chart("t", "x", "y", [Line(np.array([0.0]), np.array([np.nan]))]) == ""
     assert [text for _, text in ticks(0.0, 1.0)] == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
+    assert [text for _, text in ticks(1.0, 3.0, least=1.0)] == ["1", "2", "3"]
     many = chart("t", "x", "y", [Line(np.arange(50000.0), np.arange(50000.0) % 7)])
     assert len(points_of(many, "run")) < 4 * 2 * WIDTH  # a point every half unit, and its ends
 

@@ -154,7 +154,7 @@ def _histories(record: Record) -> dict[str, Any]:
             mean = runs.groupby("epoch")[column].mean()
             lines = [*lines[:DRAWN], Line(mean.index.to_numpy(), mean.to_numpy(), "mean", "mean")]
         title = CURVES.get(column, column.replace("_", " "))
-        drawn.append(chart(title[:1].upper() + title[1:], "epoch", "", lines))
+        drawn.append(chart(title[:1].upper() + title[1:], "epoch", "", lines, whole=True))
     return {"histories": list(filter(None, drawn))}
 
 

@@ -33,10 +33,12 @@ def chart(
     x: tuple[float, float] | None = None,
     y: tuple[float, float] | None = None,
     kind: str = "",
+    whole: bool = False,
 ) -> str:
     """A figure with axes, lines and, where lines have names, a legend; "" where there is nothing to draw.
 
-    ``x`` and ``y``: the ends of the axes; None: those of the lines. ``kind``: a class of the figure.
+    ``x`` and ``y``: the ends of the axes; None: those of the lines. ``kind``: a class of the figure. ``whole``: values
+    of x are whole numbers.
     """
     lines = [line for line in lines if np.isfinite(line.y).any()]
     if not lines:
@@ -56,7 +58,7 @@ def chart(
         at = float(py(np.array(tick)))
         parts.append(f'<path class="grid" d="M{LEFT} {at:.1f}H{WIDTH - RIGHT}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{at + 3.5:.1f}" text-anchor="end">{text}</text>')
-    for tick, text in ticks(*x_ends):
+    for tick, text in ticks(*x_ends, least=1.0 if whole else 0.0):
         at = float(px(np.array(tick)))
         parts.append(f'<path class="grid" d="M{at:.1f} {TOP}V{TOP + up}"/>')
         parts.append(f'<text x="{at:.1f}" y="{TOP + up + 14}" text-anchor="middle">{text}</text>')
@@ -74,9 +76,9 @@ def chart(
     return f'<figure class="chart {kind}"><figcaption>{escape(title)}</figcaption>{"".join(parts)}{key}</figure>'
 
 
-def ticks(low: float, high: float, about: int = 5) -> list[tuple[float, str]]:
-    """Round numbers within [low, high], and how they are written."""
-    rough = (high - low) / about
+def ticks(low: float, high: float, about: int = 5, least: float = 0.0) -> list[tuple[float, str]]:
+    """Round numbers within [low, high], no nearer to each other than ``least``, and how they are written."""
+    rough = max((high - low) / about, least)
     base = 10.0 ** np.floor(np.log10(rough))
     step = next(base * m for m in (1, 2, 5, 10) if base * m >= rough * (1 - 1e-9))
     first = int(np.ceil(low / step - 1e-9))

@@ -43,13 +43,15 @@ class Grid:
 
     @property
     def lines(self) -> list[Row]:
-        """The rows with what a page does with them."""
+        """The rows with what a page does with them. Where hardly any key is that of the row above, none is grouped."""
         shared = []
         for before, row in zip([[], *self.rows], self.rows):
             same = 0
             while same < self.keys - 1 and before and before[same].text == row[same].text:
                 same += 1
             shared.append(same)
+        if 2 * sum(map(bool, shared)) < len(shared):
+            shared = [0] * len(shared)
         grouped = any(shared)
         return [
             Row(row, grouped and i > 0 and same == 0, same, _unrun(row[self.keys :]))
@@ -204,7 +206,13 @@ def _environment() -> Any:
         autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_read), undefined=StrictUndefined
     )
     made.globals["tabled"] = table
+    made.filters["coded"] = _coded
     return made
+
+
+def _coded(text: str) -> Markup:
+    """A message, what stands in it between backticks as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", escape(text)))
 
 
 def _read(name: str) -> str:

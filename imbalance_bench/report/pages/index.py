@@ -51,13 +51,13 @@ def write_pages(request: Request) -> Path:
     cells = len(records) + len(failed)
     if len(paged) < cells:
         notes.append(
-            f"{len(paged)} of {cells} cells have a page, the newest: `{command('report')} --all dataset=...` "
+            f"{len(paged):,} of {cells:,} cells have a page, the newest: `{command('report')} --all dataset=...` "
             "writes those of a selection."
         )
     if cells:
         atomic_write(folder / "cells.csv", _list_csv(records, failed))
     if cells > LISTED:
-        said.append(f"{cells} cells are too many to list here: all of them stand in cells.csv beside this page.")
+        said.append(f"{LISTED:,} of {cells:,} cells are listed here, the newest; cells.csv beside this page has all.")
     for note in [*notes, *said]:
         print(note, file=sys.stderr)
     index = folder / "index.html"
@@ -204,7 +204,7 @@ def _index(
     paged: set[str],
     request: Request,
 ) -> str:
-    rows = [*map(_failed_row, failed), *map(_row, records)] if len(records) + len(failed) <= LISTED else []
+    rows = [*map(_failed_row, failed), *map(_row, records)][:LISTED]
     content = {
         "title": "Runs and published numbers",
         "papers": papers,
@@ -214,7 +214,7 @@ def _index(
         "failed": _by_state(failed),
         "selection": " ".join(request.options.overrides),
         "own": [(sheet, [Grid.of(block) for block in sheet.blocks]) for sheet in sheets],
-        "cells": Grid(HEADER, rows, keys=2, texts=(2, 4, 5, 6, 7)) if rows else None,
+        "cells": Grid(HEADER, rows, keys=2, texts=(2, 4, 5, 6, 7)),
         "notes": notes,
         "anchor": anchor,
         "embedded": lambda svg: "data:image/svg+xml;base64," + base64.b64encode(svg).decode("ascii"),

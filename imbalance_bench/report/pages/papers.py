@@ -86,6 +86,11 @@ class Paper:
     absent: list[Printed]  # printed, and without a preset
 
     @property
+    def prints(self) -> bool:
+        """Whether it prints tables that are made here: a survey of ours does not."""
+        return any(table.item for table in self.tables)
+
+    @property
     def verdicts(self) -> dict[str, int]:
         """Verdict → how many claims have it."""
         rows = [row for block in self.claims.blocks for row in block.rows] if self.claims else []
