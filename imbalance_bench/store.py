@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from imbalance_bench.errors import BenchError, command
 from imbalance_bench.locks import lock_file
-from imbalance_bench.registry import GROUPS
+from imbalance_bench.record_shape import lacking
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,21 +39,6 @@ FILES = (
 )
 FOLDERS = ("dataset", "ratio", "backbone", "method")  # whose labels a cell lies in
 NEW_LOG = "train.new.log"  # while a cell that has a record is trained again
-
-# The keys that every reader relies on, with their types: of a record, of one that is done, and of each of its runs.
-SHAPE: dict[str, Any] = {
-    "schema": int, "id": str, "status": str, "labels": dict, "config": dict, "seconds": (int, float),
-    "provenance": dict,
-}  # fmt: skip
-SHAPE_DONE: dict[str, Any] = {"kind": str, "data": dict, "headline": dict, "runs": list}
-SHAPE_DATA: dict[str, Any] = {"classes": int, "class_names": list, "features": int}
-SHAPE_HEADLINE: dict[str, Any] = {
-    "metric": str, "class_group": str, "iterate": str, "mean": (int, float), "sd": (int, float)
-}  # fmt: skip
-SHAPE_RUN: dict[str, Any] = {
-    "run": int, "fold": int, "repeat": int, "failure": (str, type(None)), "subset_hash": str, "test_hash": str,
-    "n_train": int, "n_test": int,
-}  # fmt: skip
 
 
 class Damaged(BenchError):
@@ -208,8 +193,8 @@ class CellFolder:
         path = self.path / "record.json"
         try:
             record = json.loads(path.read_bytes())
-            if not _of_other_schema(record) and (lacking := _lacking(record)):
-                raise ValueError(f"no valid {lacking}")
+            if not _of_other_schema(record) and (key := lacking(record)):
+                raise ValueError(f"no valid {key}")
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:  # text that is not JSON or no UTF-8 is a ValueError too
@@ -405,29 +390,3 @@ def _of_other_schema(record: Any) -> bool:
         return False
     schema = record.get("schema")
     return isinstance(schema, int) and not isinstance(schema, bool) and schema != SCHEMA
-
-
-def _lacking(record: Any) -> str:
-    """The first key that a record must have and has not, or whose value is of another type; "" where all are there."""
-    if not isinstance(record, dict):
-        return "object"
-    parts: list[tuple[str, Any, dict[str, Any]]] = [
-        ("", record, SHAPE),
-        ("labels.", record.get("labels"), dict.fromkeys(GROUPS, object)),
-        ("config.", record.get("config"), dict.fromkeys(GROUPS, dict)),
-    ]
-    if record.get("status") != "declined":
-        parts += [
-            ("", record, SHAPE_DONE),
-            ("data.", record.get("data"), SHAPE_DATA),
-            ("headline.", record.get("headline"), SHAPE_HEADLINE),
-        ]
-        runs = record.get("runs")
-        parts += [(f"runs.{i}.", run, SHAPE_RUN) for i, run in enumerate(runs if isinstance(runs, list) else [])]
-    for where, value, shape in parts:
-        for key, expected in shape.items():
-            if not isinstance(value, dict) or key not in value or not isinstance(value[key], expected):
-                return f"{where}{key}"
-    if record["status"] not in ("done", "declined"):
-        return "status"
-    return next((key for key in ("files", "code", "contents") if not isinstance(record.get(key, {}), dict)), "")

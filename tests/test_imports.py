@@ -28,13 +28,13 @@ MAY = {
     "neighbours": "errors", "models": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
     "probabilities": "alike", "metrics": "alike curves errors plugins probabilities",
     "registry": "errors options", "scoring": "alike calibration errors metrics origin probabilities thresholds",
-    "store": "errors locks registry",
+    "record_shape": "registry", "store": "errors locks record_shape",
     "kept": "", "checkpoints": "errors interrupts kept models",
     "config": "errors objective options plugins registry thresholds",
     "identity": "config metrics origin pretrained registry store",
     "reference": "conf_files config options plugins registry",
     "select": "config errors",
-    "index": "errors origin scoring store",
+    "index": "errors origin record_shape scoring store",
     "rescore": "arguments calibration errors index metrics plugins scoring select store terminal thresholds",
     "data": (
         "arguments conf_files devices errors locks models options plugins pretrained progress registry rounding seeds "

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.sweep import queues
+from imbalance_bench.sweep import queues, ray_tasks
 from imbalance_bench.tally import Tally
 
 # A command whose cells train nothing: ``word`` says what becomes of each. One that reaches its limit gets, in its first
@@ -303,7 +303,7 @@ def test_a_ray_cluster_that_does_not_answer():
     with socket.socket() as taken:  # a port where nobody listens
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        launcher = queues.Ray({"init": {"address": address}, "remote": {}}, None)
+        launcher = ray_tasks.Ray({"init": {"address": address}, "remote": {}}, None)
         with pytest.raises(BenchError, match=f"no Ray at hydra.launcher.ray.init.address={address} .*refused.*: null"):
             launcher.setup(hydra_context=None, task_function=None, config=None)
 

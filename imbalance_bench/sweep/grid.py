@@ -1,7 +1,7 @@
 """How Hydra runs the cells of a sweep: which ones, in which order, and in which processes.
 
-``Grid`` takes the place of Hydra's own sweeper, in every configuration; launchers.py and queues.py have the launchers.
-``register`` tells Hydra of them, and of what --help says of the options that are chosen.
+``Grid`` takes the place of Hydra's own sweeper, in every configuration; the launchers are in launchers.py, queues.py and
+ray_tasks.py. ``register`` tells Hydra of them, and of what --help says of the options that are chosen.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from imbalance_bench.registry import TRACKERS
 from imbalance_bench.sweep.costs import costs
 from imbalance_bench.sweep.jobs import JobLoader
 from imbalance_bench.sweep.launchers import Basic, Gpu, Processes, Together
-from imbalance_bench.sweep.queues import Ray, SubmititLocal, SubmititSlurm
+from imbalance_bench.sweep.queues import SubmititLocal, SubmititSlurm
+from imbalance_bench.sweep.ray_tasks import Ray
 from imbalance_bench.tally import Tally, clock, differing
 
 Plugins.instance()  # reads Hydra's own plugins, which it would otherwise do after the next line and make other classes

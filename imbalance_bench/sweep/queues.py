@@ -6,11 +6,9 @@ lose lines); the process that submits the jobs reads these files, prints each ce
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -36,7 +34,6 @@ from imbalance_bench.tally import StopSweep, Tally, differing
 STATE = "state.pkl"  # what every job needs to compose and run its cells
 STOP = "stop"  # exists once on_error=stop has ended the sweep
 ARRAY = 1000  # jobs that SLURM takes in an array unless it is configured otherwise (MaxArraySize)
-WAIT = 10.0  # seconds for a Ray cluster to answer
 
 
 @dataclass
@@ -349,79 +346,6 @@ class SubmititSlurm(Submitit):
     def cancel(self, handles: Sequence[Any]) -> None:
         if handles:
             subprocess.run(["scancel", *(handle.job_id for handle in handles)], capture_output=True)
-
-
-class Ray(Queue):
-    """Tasks of Ray: of the cluster at ``ray.init.address``, or of one that is started here and ends with the sweep.
-    ``ray.remote``: what each task needs."""
-
-    name = "ray"
-
-    def __init__(self, ray: Mapping[str, Mapping[str, Any]], cells_per_job: int | None) -> None:
-        super().__init__(1, cells_per_job)
-        self.init, self.remote = dict(ray["init"]), dict(ray["remote"])
-
-    def setup(self, **parts: Any) -> None:
-        super().setup(**parts)
-        host, colon, port = str(self.init.get("address")).removeprefix("ray://").partition(":")
-        if colon and port.isdecimal():  # Ray itself tries for minutes
-            try:
-                socket.create_connection((host, int(port)), timeout=WAIT).close()
-            except OSError as error:
-                raise self._no_cluster(error) from error
-
-    def _no_cluster(self, error: Exception) -> BenchError:
-        return BenchError(
-            f"hydra/launcher=ray: there is no Ray at hydra.launcher.ray.init.address={self.init.get('address')} "
-            f"({str(error).strip().partition(chr(10))[0]}): null starts one on this machine"
-        )
-
-    def submit(self, pieces: Sequence[Piece]) -> Sequence[Any]:
-        import ray
-
-        if not ray.is_initialized():
-            handler = signal.getsignal(signal.SIGTERM)
-            try:
-                ray.init(**self.init)
-            except ConnectionError as error:
-                raise self._no_cluster(error) from error
-            finally:
-                signal.signal(signal.SIGTERM, handler)  # Ray has set its own
-        task = ray.remote(max_calls=1, max_retries=0, **self.remote)(logged)
-        return [(task.remote(piece), log_of(piece)) for piece in pieces]
-
-    def over(self, handle: Any) -> str:
-        import ray
-
-        task, log = handle
-        if not ray.wait([task], timeout=0)[0]:
-            return ""
-        try:
-            ray.get(task)
-            how = "done"
-        except ray.exceptions.RayError as error:
-            how = type(error).__name__
-        return f"ended ({how}): {last_line(log)}"
-
-    def cancel(self, handles: Sequence[Any]) -> None:
-        import ray
-
-        for task, _ in handles:
-            ray.cancel(task, force=True)
-        if isinstance(sys.exception(), SystemExit):  # Ray's processes end with this one, sooner than it would end them
-            atexit.unregister(ray.shutdown)
-
-
-def log_of(piece: Piece) -> Path:
-    return piece.entries.with_suffix(".log")
-
-
-def logged(piece: Piece) -> None:
-    """Runs a piece in a process that ends with it, and whose words go to a log."""
-    with log_of(piece).open("ab") as file:
-        for stream in (1, 2):
-            os.dup2(file.fileno(), stream)
-    piece()
 
 
 @contextmanager

@@ -128,7 +128,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     P + "store:CellFolder.record": ("test_store.py",),
     P + "store:CellFolder.state": ("test_store.py",),
     P + "store:file_of": ("test_store.py", "test_rescore.py"),
-    P + "store:_lacking": ("test_store.py", "test_rescore.py"),
+    P + "record_shape:lacking": ("test_store.py", "test_rescore.py"),
 }
 
 QUICK = P + "curves:auc_roc"  # what the slow test runs, so that the check itself is checked
