@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from imbalance_bench import index, rescore, status
 from imbalance_bench.index import NAME, Index, entries_of
+from imbalance_bench.report.records.records import survey
 from imbalance_bench.report.sheets.summary import summary
 from imbalance_bench.store import Store
 from tests.records import cell, edit, write
@@ -176,6 +179,22 @@ def test_a_report_of_some_reads_only_those(tmp_path, read, monkeypatch):
     again = summary(Store(tmp_path), ["method=smote"])
     assert again.blocks == whole.blocks and again.notes == whole.notes
     assert sorted(read) == ["metrics.csv", "record.json"]
+
+
+def test_records_share_their_keys_and_what_is_equal_in_them(tmp_path):
+    """Else a hundred thousand of them would take gigabytes."""
+    for number in range(2):
+        write(tmp_path, cell("focal", options={"method": {"gamma": number}}), [0.5, 0.6])
+    (one, two), _ = survey(Store(tmp_path), [], lambda record: None)
+    assert one["config"]["trainer"] is two["config"]["trainer"] and one["data"] is two["data"]
+
+    def keys(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            yield from value
+        for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            yield from keys(inner)
+
+    assert {id(key) for key in keys(one)} == {id(key) for key in keys(two)}
 
 
 def test_records_of_an_older_schema_are_named_without_being_read_again(runs, read, capsys):

@@ -1,7 +1,7 @@
 """How Hydra runs the cells of a sweep: which ones, in which order, and in which processes.
 
-``Grid`` takes the place of Hydra's own sweeper, in every configuration; the launchers are in launchers.py, queues.py and
-ray_tasks.py. ``register`` tells Hydra of them, and of what --help says of the options that are chosen.
+``Grid`` takes the place of Hydra's own sweeper, in every configuration; launchers.py, queues.py and ray_tasks.py
+have the launchers. ``register`` tells Hydra of them, and of what --help says of the options that are chosen.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
@@ -170,14 +171,23 @@ def names_of(source: Source) -> tuple[list[tuple[dict[str, str], Cell]], list[Da
 
 
 def _sharing(record: Record, parts: dict[str, Any]) -> Record:
-    """A record with those of ``parts`` (by their text) that equal its own, and its own in ``parts``."""
+    """A record with those of ``parts`` (by their text) that equal its own, and its own in ``parts``; its keys are those
+    of other records, a third of what each would take."""
 
     def shared(value: Any) -> Any:
         return parts.setdefault(json.dumps(value, sort_keys=True), value)
 
+    record = _interned(record)
     config = {group: shared(options) for group, options in record["config"].items()}
     equal = ("labels", "code", "provenance", "contents", "own_metrics", "data")
     return record | {"config": config} | {key: shared(record[key]) for key in equal if key in record}
+
+
+def _interned(value: Any) -> Any:
+    """The same with keys that are one object each, however many records were read."""
+    if isinstance(value, dict):
+        return {sys.intern(key): _interned(one) for key, one in value.items()}
+    return [_interned(one) for one in value] if isinstance(value, list) else value
 
 
 def read(cells: Iterable[Cell], note: Callable[[Record], object] | None = None) -> tuple[list[Record], list[Damaged]]:
