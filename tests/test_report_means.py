@@ -47,6 +47,16 @@ def test_a_mean_of_the_paper_needs_its_values_on_the_same_sets():
     assert len(whole.notes()) == 2
 
 
+@pytest.mark.parametrize("methods", [2, 20])
+def test_ranks_are_computed_once_however_many_methods_there_are(methods, monkeypatch):
+    """For each method anew, a table of a thousand would take minutes."""
+    ranked, ranks = [], MeanRows.mean_ranks
+    monkeypatch.setattr(MeanRows, "mean_ranks", lambda self, of: ranked.append(of) or ranks(self, of))
+    ours = {f"m{i}": [0.5 + i / 100, 0.7 - i / 200] for i in range(methods)}
+    rows = mean_rows(ours, {method: ["0.5", "0.6"] for method in ours})
+    assert len(rows.rows(rows.heads)) == 2 and len(ranked) == 2  # ours and the paper's
+
+
 def test_means_that_are_shown_alike_are_both_the_best():
     best = {
         m: item.bold

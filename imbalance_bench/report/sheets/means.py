@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.objective import has_better_side
@@ -71,8 +72,7 @@ class MeanRows:
         if missing:
             return Item(f"– (lacks {missing})", muted=True)
         mean, sd = float(values.mean()), float(values.std(ddof=1))
-        means = self.ours.loc[self.sets, self.ranked].mean().round(3)
-        best = compared and _is_best(method, means, lower=self.metric in LOWER_IS_BETTER)
+        best = compared and _is_best(method, self._means, lower=self.metric in LOWER_IS_BETTER)
         aside = ""
         if self.paper.loc[self.sets, method].notna().all():
             theirs = float(self.paper.loc[self.sets, method].mean())
@@ -82,13 +82,25 @@ class MeanRows:
     def _rank(self, method: str) -> Item:
         if method not in self.ranked:
             return Item("not ranked", muted=True)
-        ours = self.mean_ranks(self.ours)
+        ours = self._ranks
         best = _is_best(method, ours.round(2), lower=True)
         aside = ""
         if self.paper_is_whole:
-            theirs = self.mean_ranks(self.paper)[method]
+            theirs = self._printed_ranks[method]
             aside = f"({number(theirs, 2)}, {number(ours[method] - theirs, 2, signed=True)})"
         return Item(number(ours[method], 2), aside, bold=best)
+
+    @cached_property  # each of these is asked for by every method
+    def _means(self) -> pd.Series:
+        return self.ours.loc[self.sets, self.ranked].mean().round(3)
+
+    @cached_property
+    def _ranks(self) -> pd.Series:
+        return self.mean_ranks(self.ours)
+
+    @cached_property
+    def _printed_ranks(self) -> pd.Series:
+        return self.mean_ranks(self.paper)
 
     def mean_ranks(self, values: pd.DataFrame) -> pd.Series:
         return statistics.mean_ranks(values.loc[self.sets, self.ranked], self.metric not in LOWER_IS_BETTER)
