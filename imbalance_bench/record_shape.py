@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
-
-from imbalance_bench.registry import GROUPS
 
 SHAPE: dict[str, Any] = {
     "schema": int, "id": str, "status": str, "labels": dict, "config": dict, "seconds": (int, float),
@@ -21,14 +20,15 @@ SHAPE_RUN: dict[str, Any] = {
 }  # fmt: skip
 
 
-def lacking(record: Any) -> str:
-    """The first key that a record must have and has not, or whose value is of another type; "" where all are there."""
+def lacking(record: Any, groups: Sequence[str]) -> str:
+    """The first key that a record must have and has not, or whose value is of another type; "" where all are there.
+    ``groups``: those that it has a label and options of."""
     if not isinstance(record, dict):
         return "object"
     parts: list[tuple[str, Any, dict[str, Any]]] = [
         ("", record, SHAPE),
-        ("labels.", record.get("labels"), dict.fromkeys(GROUPS, object)),
-        ("config.", record.get("config"), dict.fromkeys(GROUPS, dict)),
+        ("labels.", record.get("labels"), dict.fromkeys(groups, object)),
+        ("config.", record.get("config"), dict.fromkeys(groups, dict)),
     ]
     if record.get("status") != "declined":
         parts += [

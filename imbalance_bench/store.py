@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from imbalance_bench.errors import BenchError, command
 from imbalance_bench.locks import lock_file
 from imbalance_bench.record_shape import lacking
+from imbalance_bench.registry import GROUPS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -193,7 +194,7 @@ class CellFolder:
         path = self.path / "record.json"
         try:
             record = json.loads(path.read_bytes())
-            if not _of_other_schema(record) and (key := lacking(record)):
+            if not _of_other_schema(record) and (key := lacking(record, GROUPS)):
                 raise ValueError(f"no valid {key}")
         except FileNotFoundError:
             return None

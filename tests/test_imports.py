@@ -28,7 +28,7 @@ MAY = {
     "neighbours": "errors", "models": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
     "probabilities": "alike", "metrics": "alike curves errors plugins probabilities",
     "registry": "errors options", "scoring": "alike calibration errors metrics origin probabilities thresholds",
-    "record_shape": "registry", "store": "errors locks record_shape",
+    "record_shape": "", "store": "errors locks record_shape registry",
     "kept": "", "checkpoints": "errors interrupts kept models",
     "config": "errors objective options plugins registry thresholds",
     "identity": "config metrics origin pretrained registry store",
