@@ -192,3 +192,11 @@ def test_a_table_without_a_number_is_stored_without_its_picture(tmp_path, capsys
     assert main(["--outputs", str(tmp_path), "--write"]) == 0
     assert "two classes only" in capsys.readouterr().out
     assert (tmp_path / "tables/summary/summary.md").exists() and not (tmp_path / "figures").exists()
+
+
+@pytest.mark.parametrize("words", [[], ["--write"], ["--format", "csv"]])
+def test_the_command_takes_an_option_as_an_axis(tmp_path, capsys, words):
+    for gamma in (1, 2):
+        write(tmp_path, cell("focal", options={"method": {"gamma": gamma}}), [0.0])
+    assert main(["--outputs", str(tmp_path), "--columns", "method.gamma", *words]) == 0
+    assert "method.gamma" in capsys.readouterr().out

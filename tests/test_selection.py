@@ -84,7 +84,7 @@ def test_the_class_groups_that_are_named_are_those_of_the_metric(tmp_path):
     write(tmp_path, cell("focal"), {"f1": [0.5]}, class_group="macro", more={("last", "class:a", "recall"): [0.5]})
     with pytest.raises(BenchError, match="no record has f1 of the class group a: known: macro"):
         selection(Store(tmp_path), [], Asked(groups=("a",)))
-    with pytest.raises(BenchError, match="no record has f1 of single classes: --metric recall has"):
+    with pytest.raises(BenchError, match="no record has f1 of single classes: there are recall"):
         selection(Store(tmp_path), [], Asked(groups=("class:*",)))
 
 

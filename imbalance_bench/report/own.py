@@ -46,10 +46,12 @@ def summary(request: Request) -> None:
     for sheet in sheets:
         refuse_large(sheet, options.format)
         drawings = []
-        scores = scores_of(sheet)
-        default = (asked.rows, asked.columns) == (Asked.rows, Asked.columns)
-        if options.write and default and any(score.mean is not None for score in scores):
-            drawings = [replace(bars(scores, sheet.title, sheet.provenance), name=sheet.name)]
+        if (
+            options.write
+            and (asked.rows, asked.columns) == (Asked.rows, Asked.columns)
+            and sheet.frame["mean"].notna().any()
+        ):
+            drawings = [replace(bars(scores_of(sheet), sheet.title, sheet.provenance), name=sheet.name)]
         shown_or_stored(request, sheet, drawings)
     for sheet in tested:
         shown_or_stored(request, sheet)

@@ -224,7 +224,7 @@ def no_such_metric(
         what = " or ".join(sorted(mine))
         if group == EACH_CLASS:
             single = sorted({name for name, of in heads if of.startswith(EACH_CLASS[:-1])})
-            other = f"--metric {', '.join(single)} has" if single else "leave out --per-class: nothing is of one class"
+            other = f"there are {', '.join(single)}" if single else "leave out --per-class: nothing is of one class"
             return BenchError(f"no record has {what} of single classes: {other}")
         return BenchError(f"no record has {what} of the class group {group}: {suggestion(group or '', groups)}")
     if reason := next(filter(None, (scoring.why_absent(record, metric) for record in done)), ""):
