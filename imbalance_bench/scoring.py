@@ -231,6 +231,12 @@ def stale_metrics(record: Mapping[str, Any]) -> list[str]:
     return [name for name, source in now.items() if record.get("own_metrics", {}).get(name) != source]
 
 
+def at_last(rows: Sequence[Mapping[str, Any]], metric: str, group: str) -> dict[int, float]:
+    """A metric of each run at the last epoch, on test rows."""
+    of_metric = [row for row in rows if row["metric"] == metric and row["class_group"] == group]
+    return {row["run"]: row["value"] for row in of_metric if row["part"] == "test" and row["iterate"] == "last"}
+
+
 def headline(rows: Sequence[Mapping[str, Any]], classes: int, kind: str) -> dict[str, Any]:
     """Mean and sd over runs of the metric that heads the table: AUC-PR of the positive class, macro AUC-PR of more
     than two classes, mean squared error of a regression; at the last epoch."""
@@ -238,8 +244,7 @@ def headline(rows: Sequence[Mapping[str, Any]], classes: int, kind: str) -> dict
         metric, group = "mse", "all"
     else:
         metric, group = "auc_pr", "positive" if classes == 2 else "macro"
-    key = ("test", metric, group, "last")
-    values = [r["value"] for r in rows if (r["part"], r["metric"], r["class_group"], r["iterate"]) == key]
+    values = list(at_last(rows, metric, group).values())
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {"metric": metric, "class_group": group, "iterate": "last", "mean": float(np.mean(values)), "sd": sd}
 

@@ -292,6 +292,8 @@ class Live:
 
     def done(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Ends well, with the rows of metrics.csv."""
+        if self.session is None:
+            return
         of_run: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
         of_all: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
         for row in rows:

@@ -292,7 +292,8 @@ def logged(*logs: Log) -> Iterator[None]:
     handler = Collect()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     log.addHandler(handler)
-    log.setLevel(logging.INFO)
+    if log.level != logging.INFO:  # else what the loggers know of their levels is forgotten
+        log.setLevel(logging.INFO)
     try:
         yield
     finally:

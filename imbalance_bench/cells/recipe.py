@@ -185,7 +185,7 @@ def score(cell: Prepared) -> Scored:
     score = partial(scoring.score_predictions, predictions, splits, dataset.class_names, dataset.kind, minority)
     score = partial(score, cost=config.cost, calibrations=config.calibration)
     rows, own = _scored(score, metrics.METRICS)
-
+    ranked = scoring.at_last(rows, "auc_roc", "macro")
     facts = {
         "kind": dataset.kind,
         "data": {**_data_facts(dataset, runs), "read": cell.read},
@@ -202,7 +202,7 @@ def score(cell: Prepared) -> Scored:
         "runs_together": cell.sizes[-1],
         "halved_for_memory": list(cell.sizes[:-1]),
         "runs": [
-            _run_facts(i, run, c, predictions, rows) | {"slices": {name: s[i].facts for name, s in found.items()}}
+            _run_facts(i, run, c, predictions, ranked.get(i)) | {"slices": {name: s[i].facts for name, s in found.items()}}
             for i, (run, c) in enumerate(zip(runs, classifiers))
         ],
     }
@@ -336,17 +336,14 @@ def _run_facts(
     run: Run,
     classifier: Classifier,
     predictions: dict[str, np.ndarray],
-    rows: Sequence[Mapping[str, Any]],
+    auc_roc: float | None,
 ) -> dict[str, Any]:
     from imbalance_bench.data.tasks import subset_hash
 
     task = run.task
     mine = predictions["run"] == index
     decisions = scoring.NO_DECISIONS
-    if task.kind == "classification" and not classifier.failure:
-        key = (index, "last", "test", "macro", "auc_roc")
-        names = ("run", "iterate", "part", "class_group", "metric")
-        auc_roc = next(row["value"] for row in rows if tuple(row[name] for name in names) == key)
+    if auc_roc is not None:  # of a classification that did not diverge
         decisions = scoring.decisions(predictions["label"][mine], predictions["scores_last"][mine], auc_roc)
     return {
         "run": index,

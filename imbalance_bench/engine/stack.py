@@ -161,11 +161,12 @@ class Stack:
                 modules.append(module := build())
                 if rows is not None and (start := getattr(module, "start_from", None)) is not None:
                     start(as_input(rows[len(modules) - 1], next(module.parameters())))
-        size = sum(t.numel() for t in _tensors(modules[0]).values())
+        tensors = [_tensors(module) for module in modules]
+        size = sum(t.numel() for t in tensors[0].values())
         stack = cls(modules[0], torch.zeros(len(modules), size, device=device, dtype=dtype), **options)
         with torch.no_grad():
             for name, view in stack.views(stack.flat).items():
-                view.copy_(torch.stack([_tensors(m)[name].detach() for m in modules]))
+                view.copy_(torch.stack([of_run[name].detach() for of_run in tensors]))
         # Only now: `.to` moves a module in place, away from those that it is stacked with.
         stack.module.to(device, dtype)
         return stack
@@ -329,8 +330,9 @@ class Stack:
         parts (R, m, ...)."""
         self._mode(False)
         state = self.views(flat)
-        outputs = torch.cat([self._run(state, as_input(part, self.flat), stage) for part in parts], 1)
-        return outputs if stage == "embed" else self.scale * outputs
+        found = [self._run(state, as_input(part, self.flat), stage) for part in parts]
+        outputs = found[0] if len(found) == 1 else torch.cat(found, 1)
+        return outputs if stage == "embed" or self.scale == 1 else self.scale * outputs
 
     def rows_at_once(self, x: torch.Tensor, stage: str = "logits", runs: int = 1) -> int:
         """How many of the rows ``x`` (n, ...) of each run to evaluate at a time."""
