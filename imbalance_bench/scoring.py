@@ -231,10 +231,10 @@ def stale_metrics(record: Mapping[str, Any]) -> list[str]:
     return [name for name, source in now.items() if record.get("own_metrics", {}).get(name) != source]
 
 
-def at_last(rows: Sequence[Mapping[str, Any]], metric: str, group: str) -> dict[int, float]:
-    """A metric of each run at the last epoch, on test rows."""
-    of_metric = [row for row in rows if row["metric"] == metric and row["class_group"] == group]
-    return {row["run"]: row["value"] for row in of_metric if row["part"] == "test" and row["iterate"] == "last"}
+def at_last(rows: Sequence[Mapping[str, Any]], metric: str, group: str) -> list[Mapping[str, Any]]:
+    """The rows that hold a metric of each run at the last epoch, on test rows."""
+    of_metric = (row for row in rows if row["metric"] == metric and row["class_group"] == group)
+    return [row for row in of_metric if row["part"] == "test" and row["iterate"] == "last"]
 
 
 def headline(rows: Sequence[Mapping[str, Any]], classes: int, kind: str) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def headline(rows: Sequence[Mapping[str, Any]], classes: int, kind: str) -> dict
         metric, group = "mse", "all"
     else:
         metric, group = "auc_pr", "positive" if classes == 2 else "macro"
-    values = list(at_last(rows, metric, group).values())
+    values = [row["value"] for row in at_last(rows, metric, group)]
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
     return {"metric": metric, "class_group": group, "iterate": "last", "mean": float(np.mean(values)), "sd": sd}
 

@@ -29,14 +29,14 @@ def batch(parts, widths=None):
     return next(iter(rows.batches(plans)))
 
 
-def setting(sizes=((12, 6, 4), (9, 6, 3)), **options):
+def setting(sizes=((12, 6, 4), (9, 6, 3)), classes=2, **options):
     """X₁, X₂, X_synth of two runs, of different sizes, and their networks."""
     rng = np.random.default_rng(0)
     x1 = batch([blobs([a - 3, 3], 5, rng) for a, _, _ in sizes])
     x2 = batch([blobs([b - 2, 2], 5, rng) for _, b, _ in sizes])
     xs = batch([blobs([0, c], 5, rng) for _, _, c in sizes])
     net = backbone(**{"activation": "tanh"} | options)
-    stack = Stack.create(lambda: net.build((5,), 2), range(len(sizes)), CPU, F64)
+    stack = Stack.create(lambda: net.build((5,), classes), range(len(sizes)), CPU, F64)
     return stack, x1, x2, xs
 
 
@@ -99,6 +99,18 @@ def test_by_hand_and_by_autograd_are_one_meta_step(joint, activation, hidden, pe
     if inactive:
         assert (found[2][1] == 0).all()
         torch.testing.assert_close(hand.flat[1], stack.flat[1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("joint", [True, False], ids=["algorithm1", "eq1"])
+def test_the_cross_entropy_by_hand_has_autograds_last_digit(joint, classes):
+    stack, x1, x2, xs = setting(((12, 6, 4), (9, 6, 3), (12, 5, 4)), classes)
+    arguments = (x1, x2, xs, step_weights(x1, xs, joint), 0.3, 1.0)
+    hand, general = stack.twin(), stack.twin()
+    found = meta_step(stack, hand, cross_entropy, *arguments)
+    expected = meta_step(stack, general, lambda logits, labels: cross_entropy(logits, labels), *arguments)
+    for a, b in zip((*found, hand.flat), (*expected, general.flat)):
+        assert torch.equal(a, b) and a.any()
 
 
 def test_the_gradient_of_the_synthetic_rows_agrees_with_finite_differences():

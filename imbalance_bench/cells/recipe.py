@@ -185,7 +185,7 @@ def score(cell: Prepared) -> Scored:
     score = partial(scoring.score_predictions, predictions, splits, dataset.class_names, dataset.kind, minority)
     score = partial(score, cost=config.cost, calibrations=config.calibration)
     rows, own = _scored(score, metrics.METRICS)
-    ranked = scoring.at_last(rows, "auc_roc", "macro")
+    ranked = {row["run"]: row["value"] for row in scoring.at_last(rows, "auc_roc", "macro")}
     facts = {
         "kind": dataset.kind,
         "data": {**_data_facts(dataset, runs), "read": cell.read},
@@ -202,7 +202,8 @@ def score(cell: Prepared) -> Scored:
         "runs_together": cell.sizes[-1],
         "halved_for_memory": list(cell.sizes[:-1]),
         "runs": [
-            _run_facts(i, run, c, predictions, ranked.get(i)) | {"slices": {name: s[i].facts for name, s in found.items()}}
+            _run_facts(i, run, c, predictions, ranked.get(i))
+            | {"slices": {name: cuts[i].facts for name, cuts in found.items()}}
             for i, (run, c) in enumerate(zip(runs, classifiers))
         ],
     }

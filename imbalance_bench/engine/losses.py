@@ -15,6 +15,32 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return flat.view(labels.shape)
 
 
+class CrossEntropy:
+    """The cross-entropy of rows with logits (R, n, C), labels (R, n) and weights (R, n), outside of autograd: ``loss``
+    (R,), the weighted sum of each run; ``gradient`` (R, n, C), w (p - e_y), in the logits. To the last digit what
+    autograd gives."""
+
+    @torch.no_grad()
+    def __init__(self, logits: torch.Tensor, labels: torch.Tensor, weight: torch.Tensor) -> None:
+        self.weight = weight[..., None]
+        self.log_p, of_label = logits.log_softmax(-1), labels[..., None]
+        self.loss = (self.log_p.gather(-1, of_label).squeeze(-1).neg_() * weight).sum(1)
+        of_log_p = torch.zeros_like(self.log_p).scatter_(-1, of_label, -self.weight)
+        self.gradient = _through_softmax(of_log_p, self.log_p)
+
+    @torch.no_grad()
+    def curvature(self, change: torch.Tensor, first: int = 0) -> torch.Tensor:
+        """The second derivative times a change of the logits, (R, m, C), of the rows from the ``first`` on: w (p v - p
+        ⟨p, v⟩)."""
+        log_p = self.log_p[:, first:]
+        return _through_softmax(self.weight[:, first:] * log_p.exp() * change, log_p)
+
+
+def _through_softmax(of_log_p: torch.Tensor, log_p: torch.Tensor) -> torch.Tensor:
+    """The derivative g of a number in log softmax(z), as one in z: g - p Σ g."""
+    return torch.ops.aten._log_softmax_backward_data(of_log_p, log_p, -1, log_p.dtype)
+
+
 def squared_error(predictions: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """(prediction - target)² for predictions (..., 1) and targets (...) → (...)."""
     return (predictions.squeeze(-1) - targets) ** 2

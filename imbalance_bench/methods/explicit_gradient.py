@@ -195,8 +195,14 @@ class ExplicitGradient(Method):
         """What a meta step gives: without step 2 no loss of it."""
         return ("inner_loss", "outer_loss") if self.eta2 else ("inner_loss",)
 
-    def per_sample(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        return self.loss(logits, labels, None)  # type: ignore[arg-type]
+    @property
+    def per_sample(self) -> PerSample:
+        """``loss``; a subclass may have its own."""
+        from imbalance_bench.engine import losses
+
+        own = type(self).loss is not ExplicitGradient.loss
+        found: PerSample = partial(self.loss, state=None) if own else getattr(losses, self.objective)  # type: ignore[arg-type]
+        return found
 
     def valid_plan(self, labels: torch.Tensor, task: Task, steps: int, generator: torch.Generator) -> torch.Tensor:
         """X₂: all of D_valid where it is small, else ``valid_batch`` rows in its class shares, at least one a class."""
@@ -318,7 +324,7 @@ def meta_step(
     if not eta2:
         return inner.loss, None, None
     outer = x2.mean(per_sample(twin.logits(x2.x), x2.y))
-    twin.backward(outer.sum())
+    twin.backward(outer)
     mixed = inner.mixed(twin.gradients())
     if weights.active is not None:
         mixed = mixed * weights.active.view(-1, *[1] * (mixed.dim() - 1))
@@ -346,10 +352,12 @@ def by_autograd(stack: Stack, per_sample: PerSample, x1: Any, xs: Any, weights: 
 
 
 def by_hand(stack: Stack, per_sample: PerSample, x1: Any, xs: Any, weights: StepWeights, twice: bool) -> Inner | None:
-    """Step 1 with the network's own derivatives, autograd's of the loss with respect to its outputs only; None where it
-    has none. They are those of ``backbones.by_hand.Pass``: ∇_θ L₁ by one pass over X₁ and X_synth together, and
-    ``mixed`` by one pass forward, of what v changes, and one back."""
+    """Step 1 with the network's own derivatives; None where it has none. They are those of ``backbones.by_hand.Pass``:
+    ∇_θ L₁ by one pass over X₁ and X_synth together, and ``mixed`` by one pass forward, of what v changes, and one back.
+    With respect to the network's outputs the cross-entropy has its own, another loss autograd's."""
     import torch
+
+    from imbalance_bench.engine.losses import CrossEntropy, cross_entropy
 
     x, y, of_rows, first = xs.x, xs.y, weights.synthetic, 0
     if weights.real is not None:
@@ -358,15 +366,23 @@ def by_hand(stack: Stack, per_sample: PerSample, x1: Any, xs: Any, weights: Step
     made = stack.passed(x)
     if made is None or made.cosine:
         return None
-    outputs = made.outputs.requires_grad_()
-    loss = (per_sample(made.logits(outputs), y) * of_rows).sum(1)
-    (of_outputs,) = torch.autograd.grad(loss.sum(), outputs, create_graph=twice)
-    of_synthetic = of_outputs[:, first:]
+    if per_sample is cross_entropy:
+        known, k = CrossEntropy(made.logits(made.outputs), y, of_rows), made.outputs.shape[-1]
+        loss, of_outputs = known.loss, known.gradient[..., -k:]  # of two classes one: the first logit is 0
 
-    def curvature(change: torch.Tensor) -> torch.Tensor:
-        if not of_synthetic.requires_grad:  # of a loss that is linear in the outputs
-            return torch.zeros_like(change)
-        return torch.autograd.grad(of_synthetic, outputs, change)[0][:, first:]
+        def curvature(change: torch.Tensor) -> torch.Tensor:
+            return known.curvature(made.logits(change), first)[..., -k:]
+
+    else:
+        outputs = made.outputs.requires_grad_()
+        loss = (per_sample(made.logits(outputs), y) * of_rows).sum(1)
+        (of_outputs,) = torch.autograd.grad(loss.sum(), outputs, create_graph=twice)
+        of_synthetic = of_outputs[:, first:]
+
+        def curvature(change: torch.Tensor) -> torch.Tensor:
+            if not of_synthetic.requires_grad:  # of a loss that is linear in the outputs
+                return torch.zeros_like(change)
+            return torch.autograd.grad(of_synthetic, outputs, change)[0][:, first:]
 
     def mixed(along: Mapping[str, torch.Tensor]) -> torch.Tensor:
         return made.mixed(along, curvature, first).view(xs.x.shape)
