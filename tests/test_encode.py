@@ -40,6 +40,17 @@ def test_scaling_is_scikit_learns(scale, reference):
     np.testing.assert_allclose(out, reference.fit(x[TRAIN]).transform(x), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("scale", ["minmax", "zscore"])
+@pytest.mark.parametrize("kind", ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"])
+def test_whole_numbers_are_scaled_as_the_same_numbers_in_floating_point(scale, kind):
+    ends = (0, 1) if kind == "bool" else (np.iinfo(kind).min, np.iinfo(kind).max)
+    x = np.array([[ends[1], ends[1]], [0, ends[0]], [1, 1], [ends[0], ends[0]]], kind)  # the last ones are test rows
+    fit_rows = np.array([0, 1])
+    expected = ArrayEncoder(scale)(x.astype(np.float64), fit_rows)
+    np.testing.assert_array_equal(ArrayEncoder(scale)(x, fit_rows), expected)
+    np.testing.assert_array_equal(ArrayEncoder(scale)(x.astype(object), fit_rows), expected)
+
+
 def test_without_scale_values_stay():
     assert (ArrayEncoder("none")(numbers(), TRAIN) == numbers().astype(np.float32)).all()
 

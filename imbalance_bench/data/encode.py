@@ -36,7 +36,7 @@ class ArrayEncoder:
     def fitted(self, x: np.ndarray, fit_rows: np.ndarray) -> FittedArray:
         if self.scale == "none":
             return FittedArray()
-        known = x[fit_rows]
+        known = _floats(x[fit_rows])
         with np.errstate(over="ignore", invalid="ignore"):
             span = np.ptp(known, axis=0)
             constant = span == 0
@@ -58,7 +58,7 @@ class FittedArray:
     def __call__(self, x: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):  # what float32 cannot hold is found, and named, by make_runs
             if self.low is not None:
-                x = (x - self.low) / self.span
+                x = (_floats(x) - self.low) / self.span
             return x.astype(np.float32)
 
     def state(self) -> State:
@@ -67,6 +67,11 @@ class FittedArray:
     @classmethod
     def restored(cls, state: State, around: Surroundings) -> FittedArray:
         return cls(**state.arrays)
+
+
+def _floats(x: np.ndarray) -> np.ndarray:
+    """Numbers that differences can be taken of: those of bytes and other whole numbers wrap around."""
+    return x if np.issubdtype(x.dtype, np.floating) else x.astype(np.float64)
 
 
 def one_hot_blocks(x: np.ndarray) -> tuple[tuple[int, int], ...]:
