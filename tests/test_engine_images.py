@@ -147,6 +147,23 @@ def test_learning_rates(options, expected):
         assert learning_rate(settings, epoch, step) == pytest.approx(rate)
 
 
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ({"warmup_epochs": 2}, {(0, 0.9): 0.05, (1, 0.9): 0.1, (2, 0.5): 0.1}),
+        ({"warmup_epochs": 1}, {(0, 0.0): 0.1, (0, 0.9): 0.1}),
+        ({"schedule": "cosine"}, {(0, 0.0): 0.1, (4, 1.0): 0.05, (5, 0.0): 0.05, (9, 1.0): 0.0}),
+        ({"schedule": "coslog4"}, {(0, 0.0): 0.0, (0, (2**0.5 - 1) / 1.5): 0.1, (9, 1.0): 0.0}),
+        ({"schedule": "step", "milestones": [0.25], "gamma": 0.1}, {(2, 0.4): 0.1, (2, 0.5): 0.01}),
+    ],
+)
+def test_a_rate_within_an_epoch_follows_the_schedule_and_never_passes_its_top(options, expected):
+    settings = trainer("sgd", lr=0.1, epochs=10, **options)
+    for (epoch, within), rate in expected.items():
+        assert learning_rate(settings, epoch, 0, within) == pytest.approx(rate, abs=1e-12)
+    assert all(learning_rate(settings, epoch, 0, w / 7) <= 0.1 + 1e-12 for epoch in range(10) for w in range(7))
+
+
 @pytest.mark.parametrize("share, epochs", [(0.55, 200), (0.07, 100), (0.29, 100), (0.8, 200)])
 def test_a_drop_comes_at_its_epoch_however_the_product_is_rounded(share, epochs):
     """0.55 * 200 is a little above 110, 0.29 * 100 a little below 29."""

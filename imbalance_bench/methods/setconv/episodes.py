@@ -112,7 +112,7 @@ class EpisodicTraining:
             if not self.monitor.alive:
                 continue
             plans = torch.stack([drawn(y, self.support, episodes, g) for y, g in zip(self.labels, self.drawing)])
-            rates = [learning_rate(trainer, epoch + e / episodes, epoch * episodes + e) for e in range(episodes)]
+            rates = [learning_rate(trainer, epoch, epoch * episodes + e, e / episodes) for e in range(episodes)]
             steps: list[Step] = []
             alive = self.monitor.alive
             if fixed is not None:
