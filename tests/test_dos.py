@@ -232,10 +232,16 @@ def test_deep_classifiers_are_scored_beside_the_network():
 
 
 def test_more_neighbours_than_the_class_has_is_an_error_that_says_what_to_set():
-    with pytest.raises(BenchError, match=r"class 2 has 8 in trial 0: set method.k_minority=7"):
+    with pytest.raises(BenchError, match=r"\+1 = 9 \(fold 0 has 8 of class 2\): set method.k_minority=7, or"):
         fit([TASK], method("dos", k_minority=8))
-    with pytest.raises(BenchError, match=r"class 1 has 20 in trial 0: set method.k_majority=19"):
+    with pytest.raises(BenchError, match=r"\+1 = 21 \(fold 0 has 20 of class 1\): set method.k_majority=19, or"):
         fit([TASK], method("dos", k_majority=20))
+
+
+def test_what_the_error_says_to_set_serves_every_fold_and_class():
+    tasks = [task(0, (40, 30, 5), fold=0), task(1, (6, 30, 3), fold=1), task(2, (40, 30, 4), fold=2)]
+    with pytest.raises(BenchError, match=r"set method.k_minority=2, method.k_majority=5, or"):
+        fit([replace(t, minority_classes=(2,)) for t in tasks], method("dos", k_minority=5, k_majority=8))
 
 
 @pytest.mark.parametrize(

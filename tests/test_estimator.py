@@ -22,7 +22,7 @@ from imbalance_bench.methods.shared.estimators import Recipe
 from imbalance_bench.report.sheets.summary import summary
 from imbalance_bench.store import Store
 from tests.cells import cell, composed
-from tests.tasks import method, task, trainer
+from tests.tasks import method, option, task, trainer
 
 TREE = "sklearn.tree.DecisionTreeClassifier"
 FOREST = "sklearn.ensemble.RandomForestClassifier"
@@ -114,6 +114,30 @@ def test_any_resampler_may_come_first_and_its_errors_name_its_own_keys():
         fitted("k_nn", t, resampler=smote | {"k_neighbors": 15})
     with pytest.raises(BenchError, match="method.resampler.name=estimator leaves the training set as it is"):
         method("k_nn", resampler={"name": "estimator"} | _keys("k_nn"))
+
+
+@pytest.mark.parametrize("label", ["smote_features", "adasyn_features"])
+@pytest.mark.parametrize("classifier", ["k_nn", "logistic_regression"])
+def test_a_resampler_of_a_networks_features_is_none_of_rows(classifier, label):
+    keys = {key: option("method", label)[key] for key in ("share", "amount", "k_neighbors")}
+    with pytest.raises(BenchError, match=rf"method.resampler.name={label} does more than resample \(its own fit\)"):
+        method(classifier, resampler={"name": label, **keys})
+
+
+@pytest.mark.parametrize(
+    ("resampler", "advised"),
+    [
+        ({"name": "smote", "amount": "balanced", "k_neighbors": 5}, "method.resampler.k_neighbors=2"),
+        ({"name": "near_miss", "version": 1, "neighbours": 6}, "method.resampler.neighbours=3"),
+        ({"name": "iht", "trees": 3, "folds": 6}, "method.resampler.folds=3"),
+    ],
+)
+def test_what_a_resamplers_error_advises_serves_all_runs(resampler, advised):
+    tasks = [task(0, (60, 5)), task(1, (60, 3), fold=1), task(2, (60, 5), fold=2)]
+    with pytest.raises(BenchError, match=f"fold 1 has 3 of .*: set {advised}"):
+        fitted("logistic_regression", *tasks, resampler=resampler)
+    key, value = advised.removeprefix("method.resampler.").split("=")
+    assert len(fitted("logistic_regression", *tasks, resampler=resampler | {key: int(value)})) == 3
 
 
 def _keys(label: str) -> dict[str, Any]:

@@ -384,20 +384,20 @@ def test_too_few_rows_for_the_neighbours_is_an_error_that_names_the_override(lab
         method(label).resample(t, t.train)
     name = method(label).name
     assert f"method={name} needs at least k_neighbors+1 = 6 rows of each class that it fills up" in str(error.value)
-    assert "a training fold has 5 of class 1: set method.k_neighbors=4" in str(error.value)
+    assert "fold 0 has 5 of class 1: set method.k_neighbors=4" in str(error.value)
     rows = method(label, k_neighbors=4).resample(t, t.train)
     assert set(np.bincount(rows.y)[:1]) == {40}
 
 
 def test_one_row_has_no_neighbour_whatever_their_number():
     t = task(0, (40, 1))
-    with pytest.raises(BenchError, match="a training fold has 1 of class 1: choose a lower ratio"):
+    with pytest.raises(BenchError, match="fold 0 has 1 of class 1: choose a lower ratio"):
         method("smote", k_neighbors=1).resample(t, t.train)
 
 
 def test_what_the_error_suggests_serves_every_fold():
-    tasks = [task(0, (40, 5)), task(1, (40, 3)), task(2, (40, 5))]
-    with pytest.raises(BenchError, match="a training fold has 3 of class 1: set method.k_neighbors=2,"):
+    tasks = [task(0, (40, 5)), task(1, (40, 3), fold=1), task(2, (40, 5))]
+    with pytest.raises(BenchError, match="fold 1 has 3 of class 1: set method.k_neighbors=2,"):
         method("smote").fit(tasks, backbone(), Engine(trainer(epochs=1), "cpu"))
 
 

@@ -83,7 +83,19 @@ class Method:
 
     def training_sets(self, tasks: Sequence[Task], engine: Engine) -> list[Part]:
         """What each task's run is trained on."""
-        return [self._resampled(task, engine.rows_of(task)) for task in tasks]
+        sets = [engine.rows_of(task) for task in tasks]
+        self.check_all(tasks, sets)
+        return [self._resampled(task, rows) for task, rows in zip(tasks, sets)]
+
+    def check(self, task: Task, rows: Part) -> None:
+        """Raises BenchError where a run's training rows are too few for the method's options."""
+
+    def check_all(self, tasks: Sequence[Task], sets: Sequence[Part]) -> None:
+        """``check`` for all runs before any is trained: the one with the smallest class first, so that what its error
+        advises serves all of them."""
+        fewest = [np.unique(rows.y, return_counts=True)[1].min(initial=len(rows)) for rows in sets]
+        for run in np.argsort(fewest, kind="stable"):
+            self.check(tasks[run], sets[run])
 
     def decided(
         self, classifiers: Sequence[Classifier], tasks: Sequence[Task], sets: Sequence[Part]

@@ -80,8 +80,7 @@ class DOS(Method):
         from imbalance_bench.methods.shared.decisions import with_decisions
 
         sets = [engine.rows_of(t) for t in tasks]
-        for task, rows in zip(tasks, sets):
-            self.check(task, rows)
+        self.check_all(tasks, sets)
         times = [self.repeats(t, s) for t, s in zip(tasks, sets)]
         training = engine.begin(self, tasks, backbone)
         initial = round(self.initial * engine.trainer.epochs)
@@ -110,14 +109,23 @@ class DOS(Method):
         """Neighbours k_c of each class."""
         return [self.k_minority if c in task.minority_classes else self.k_majority for c in range(task.classes)]
 
-    def check(self, task: Task, rows: Part) -> None:
-        for c, (k, n) in enumerate(zip(self.k(task), np.bincount(rows.y, minlength=task.classes))):
-            if 0 < n <= k:
-                key = "k_minority" if c in task.minority_classes else "k_majority"
-                raise BenchError(
-                    f"method={self.name} needs method.{key}+1 = {k + 1} samples of each class that it over-samples; "
-                    f"class {c} has {n} in trial {task.fold}: set method.{key}={n - 1} or choose a lower ratio"
-                )
+    def check_all(self, tasks: Sequence[Task], sets: Sequence[Part]) -> None:
+        too_few: dict[str, tuple[int, int, int]] = {}  # key → samples, class and fold, the fewest of all runs
+        for task, rows in zip(tasks, sets):
+            for c, (k, n) in enumerate(zip(self.k(task), np.bincount(rows.y, minlength=task.classes).tolist())):
+                if 0 < n <= k:
+                    key = "k_minority" if c in task.minority_classes else "k_majority"
+                    too_few[key] = min(too_few.get(key, (n, c, task.fold)), (n, c, task.fold))
+        if too_few:
+            found = " and ".join(
+                f"method.{key}+1 = {getattr(self, key) + 1} (fold {fold} has {n} of class {c})"
+                for key, (n, c, fold) in too_few.items()
+            )
+            lower = ", ".join(f"method.{key}={n - 1}" for key, (n, _, _) in too_few.items())
+            raise BenchError(
+                f"method={self.name} needs as many samples of each class that it over-samples as {found}: set {lower}, "
+                "or choose a lower ratio"
+            )
 
     def repeats(self, task: Task, rows: Part) -> np.ndarray:
         """How often a sample of each class stands in a round, (C,): round(r · n_max / n_c) for a minority class, Eq.

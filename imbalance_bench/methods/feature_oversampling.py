@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imbalance_bench.data.base import Part, Task
-from imbalance_bench.engine.classifier import Classifier
+from imbalance_bench.data.base import Part
 from imbalance_bench.methods.adasyn import ADASYN
 from imbalance_bench.methods.shared.oversampling import NeighbourSampler
 from imbalance_bench.methods.shared.two_stages import TwoStages, embedded
@@ -17,7 +16,6 @@ from imbalance_bench.methods.smote import SMOTE
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
-    from imbalance_bench.engine import Engine
     from imbalance_bench.engine.loop import Training
 
 
@@ -28,10 +26,6 @@ class FeatureOverSampler(TwoStages, NeighbourSampler):
     Augmentation of images is for the first stage only."""
 
     reads = "any"  # what is interpolated are vectors
-
-    def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
-        self.check_all([engine.rows_of(t) for t in tasks])  # before the first stage is paid for
-        return super().fit(tasks, backbone, engine)
 
     def second_sets(self, body: Training, sets: Sequence[Part]) -> Sequence[Part]:
         features = [embedded(body, r, rows) for r, rows in enumerate(sets)]

@@ -37,16 +37,20 @@ class IHT(Method):
 
         from imbalance_bench.methods.shared.vectors import flat_vectors
 
+        self.check(task, rows)
         # Probabilities are looked up by label: without gaps, whichever classes have rows.
         labels = np.unique(rows.y, return_inverse=True)[1]
-        counts = np.bincount(labels)
-        if counts.min() < self.folds:
-            raise BenchError(
-                f"method={self.name} needs at least folds = {self.folds} rows of each class, and fold {task.fold} has "
-                f"{counts.min()} of one: lower its key folds (2 at least), or choose a lower ratio"
-            )
         sampler = InstanceHardnessThreshold(
             estimator=RandomForestClassifier(self.trees), cv=self.folds, random_state=task.seed % 2**32
         )
         sampler.fit_resample(flat_vectors(rows.x), labels)
         return rows.take(np.sort(sampler.sample_indices_))
+
+    def check(self, task: Task, rows: Part) -> None:
+        fewest = np.unique(rows.y, return_counts=True)[1].min()
+        if fewest < self.folds:
+            fewer = f"set method.folds={fewest}, or " if fewest > 1 else ""
+            raise BenchError(
+                f"method={self.name} needs at least folds = {self.folds} rows of each class, and fold {task.fold} has "
+                f"{fewest} of one: {fewer}choose a lower ratio"
+            )

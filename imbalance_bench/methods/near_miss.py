@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from imbalance_bench.data.base import Task
+from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.shared.undersampling import UnderSampler
 from imbalance_bench.options import Count
@@ -30,8 +30,8 @@ class NearMiss(UnderSampler):
 
         return Sampler(version=self.version, n_neighbors=self.neighbours, n_neighbors_ver3=self.neighbours)
 
-    def check(self, task: Task, counts: np.ndarray) -> None:
-        fewest = counts[counts > 0].min()
+    def check(self, task: Task, rows: Part) -> None:
+        fewest = np.unique(rows.y, return_counts=True)[1].min()
         if fewest < self.neighbours:
             raise BenchError(
                 f"method={self.name} needs neighbours = {self.neighbours} rows of each class, and fold {task.fold} has "

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -22,7 +21,7 @@ from imbalance_bench.methods.base import Method, Reads
 from imbalance_bench.options import Count
 
 if TYPE_CHECKING:
-    from imbalance_bench.engine import Engine
+    pass
 
 log = logging.getLogger("imbalance_bench")
 
@@ -75,7 +74,7 @@ class OverSampler(Method):
         targets = target_counts(rows.y, self.amount)
         if not targets:
             return rows
-        self.check(np.bincount(rows.y, minlength=task.classes), targets)
+        self.check(task, rows)
         flat = rows.x.reshape(len(rows), -1)
         if self.reads == "vectors" and flat.dtype == np.uint8:
             flat = flat.astype(np.float32)
@@ -95,9 +94,6 @@ class OverSampler(Method):
         found: tuple[np.ndarray, np.ndarray] = self.make(targets, task.seed % 2**32).fit_resample(x, y)
         return found
 
-    def check(self, counts: np.ndarray, targets: dict[int, int]) -> None:
-        """Errors for sets that the sampler cannot work on."""
-
 
 @dataclass(frozen=True)
 class NeighbourSampler(OverSampler):
@@ -107,23 +103,13 @@ class NeighbourSampler(OverSampler):
 
     k_neighbors: Count
 
-    def training_sets(self, tasks: Sequence[Task], engine: Engine) -> list[Part]:
-        self.check_all([engine.rows_of(t) for t in tasks])
-        return super().training_sets(tasks, engine)
-
-    def check_all(self, sets: Sequence[Part]) -> None:
-        """``check`` for the training sets of all runs."""
-        # The smallest fold first, so that what the error suggests serves all of them.
-        for rows in sorted(sets, key=lambda rows: np.bincount(rows.y).min()):
-            if targets := target_counts(rows.y, self.amount):
-                self.check(np.bincount(rows.y), targets)
-
-    def check(self, counts: np.ndarray, targets: dict[int, int]) -> None:
-        fewest = min(targets, key=lambda c: counts[c])
-        if counts[fewest] <= self.k_neighbors:
+    def check(self, task: Task, rows: Part) -> None:
+        counts = np.bincount(rows.y)
+        fewest = min(target_counts(rows.y, self.amount), key=lambda c: counts[c], default=None)
+        if fewest is not None and counts[fewest] <= self.k_neighbors:
             fewer = f"set method.k_neighbors={counts[fewest] - 1}, " if counts[fewest] > 1 else ""
             raise BenchError(
                 f"method={self.name} needs at least k_neighbors+1 = {self.k_neighbors + 1} rows of each class that "
-                f"it fills up, and a training fold has {counts[fewest]} of class {fewest}: {fewer}choose a lower "
+                f"it fills up, and fold {task.fold} has {counts[fewest]} of class {fewest}: {fewer}choose a lower "
                 "ratio, or fewer protocol.folds"
             )

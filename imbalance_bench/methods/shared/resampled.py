@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
@@ -10,6 +12,9 @@ from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.registry import METHODS
+
+# Hooks of a method that say how a network is trained and decides: a resampler's would not be heard.
+BESIDE = ("fit", "sampler", "loss", "batch_loss", "change_fresh", "initialise", "posthoc", "decided")
 
 
 @dataclass(frozen=True)
@@ -20,10 +25,18 @@ class Resampled(Method):
     resampler: Annotated[dict[str, Any] | None, "the keys of a method that resamples; null: none"]
 
     def __post_init__(self) -> None:
-        if self.resampler is not None and type(self.resampling).resample in (Method.resample, Resampled.resample):
+        if self.resampler is None:
+            return
+        other = type(self.resampling)
+        wrong = ""
+        if other.resample in (Method.resample, Resampled.resample):
+            wrong = "leaves the training set as it is"
+        elif own := [hook for hook in BESIDE if getattr(other, hook) is not getattr(Method, hook)]:
+            wrong = f"does more than resample (its own {', '.join(own)}), which would be left out"
+        if wrong:
             raise BenchError(
-                f"method.resampler.name={self.resampler['name']} leaves the training set as it is: choose a method "
-                "that resamples, e.g. smote or iht (null: none)"
+                f"method.resampler.name={other.name} {wrong}: choose a method that resamples rows, e.g. smote or iht "
+                "(null: none)"
             )
 
     @cached_property
@@ -37,9 +50,20 @@ class Resampled(Method):
     def declines(self, task: Task) -> str | None:
         return super().declines(task) or self.resampling.declines(task)
 
+    def check(self, task: Task, rows: Part) -> None:
+        with own_keys():
+            self.resampling.check(task, rows)
+
     def resample(self, task: Task, rows: Part) -> Part:
-        try:
+        with own_keys():
             return self.resampling.resample(task, rows)
-        except BenchError as error:  # what it names as its own keys are keys of method.resampler
-            text = str(error).replace("method.", "method.resampler.").replace("method=", "method.resampler.name=")
-            raise BenchError(text) from error
+
+
+@contextmanager
+def own_keys() -> Iterator[None]:
+    """What an error within names as keys of a method are keys of ``method.resampler``."""
+    try:
+        yield
+    except BenchError as error:
+        text = str(error).replace("method.", "method.resampler.").replace("method=", "method.resampler.name=")
+        raise BenchError(text) from error

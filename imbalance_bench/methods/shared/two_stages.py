@@ -55,6 +55,7 @@ class TwoStages(Method):
         if not second:
             raise BenchError(f"method={self.name} trains in two stages: trainer.epochs={epochs} must be at least 2")
         sets = [engine.rows_of(t) for t in tasks]
+        self.check_all(tasks, sets)
         stage = replace(engine.trainer, epochs=epochs - second)
         body = engine.begin(self, tasks, backbone, stage)
         body.run(sets, stage.epochs)

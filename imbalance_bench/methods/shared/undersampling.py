@@ -28,11 +28,8 @@ class UnderSampler(Method):
         """The imbalanced-learn sampler, which says what it kept by ``sample_indices_``."""
 
     def resample(self, task: Task, rows: Part) -> Part:
-        self.check(task, np.bincount(rows.y, minlength=task.classes))
+        self.check(task, rows)
         return kept(self.make(task.seed % 2**32), task, rows, self.name)
-
-    def check(self, task: Task, counts: np.ndarray) -> None:
-        """Errors for sets that the sampler cannot work on."""
 
 
 def kept(sampler: Any, task: Task, rows: Part, name: str) -> Part:
