@@ -74,8 +74,11 @@ def test_boosting_stops_by_the_validation_part():
     alone.fit(doubles(t.train.x), t.train.y, X_val=doubles(t.valid.x), y_val=t.valid.y)
     assert made.info["rounds"] == alone.n_iter_ < 1000
     np.testing.assert_allclose(probabilities(made, t.valid.x), alone.predict_proba(t.valid.x), atol=1e-9)
-    with pytest.raises(BenchError, match="validation part.*empty: set method.patience=null"):
+    with pytest.raises(BenchError, match="fold 0 has none: set protocol.valid_fraction .* or method.patience=null"):
         fitted("hist_gradient_boosting_early_stopping", replace(t, valid=t.valid.take(np.array([], int))))
+    stopping = method("hist_gradient_boosting_early_stopping", patience=3)
+    with pytest.raises(BenchError, match="method.patience=3 needs .* set trainer.rows=train, or method.patience=null"):
+        stopping.fit([t], None, Engine(trainer(rows="train_valid"), "cpu"))
 
 
 @pytest.mark.parametrize("label", ["lightgbm", "xgboost", "catboost"])

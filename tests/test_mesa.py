@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from imbalance_bench import metrics
-from imbalance_bench.data.base import Part
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.mesa.method import Growth, error_histogram, gaussian
@@ -209,9 +208,9 @@ def test_several_classes_are_declined():
 
 def test_a_validation_part_without_minority_is_an_error_that_names_the_way_out():
     t = task(0)
-    empty = Part(t.valid.x[:0], t.valid.y[:0], t.valid.ids[:0])
-    for valid in (t.valid.take(np.flatnonzero(t.valid.y == 0)), empty):
-        with pytest.raises(BenchError, match="both classes in the validation part.*protocol.valid_fraction"):
+    for rows, said in (([0, 1], "both classes in the validation part"), ([], "validation rows .* fold 0 has none")):
+        valid = t.valid.take(np.flatnonzero(t.valid.y == 0)[rows])
+        with pytest.raises(BenchError, match=f"{said}.*protocol.valid_fraction"):
             fit([dataclasses.replace(t, valid=valid)])
 
 

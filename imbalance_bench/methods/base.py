@@ -60,6 +60,27 @@ class Method:
         return None
 
     @property
+    def held_out(self) -> tuple[str, str] | None:
+        """Of a method that needs validation rows on which nothing is trained, beyond a choice of the epoch: the option
+        that does, and what else to set (may be empty)."""
+        return (f"method={self.name}", "") if self.guided else None
+
+    def check_held_out(self, tasks: Sequence[Task], engine: Engine) -> None:
+        """Raises BenchError where there are no such rows as ``held_out`` asks for."""
+        if self.held_out is None:
+            return
+        without = [task.fold for task in tasks if not len(task.valid)]
+        wrong = f"fold {without[0]} has none: set protocol.valid_fraction above 0" if without else ""
+        if engine.trainer.rows != "train":
+            wrong = f"trainer.rows={engine.trainer.rows} trains on them: set trainer.rows=train"
+        if wrong:
+            needs, otherwise = self.held_out
+            raise BenchError(
+                f"{needs} needs validation rows on which nothing is trained, and {wrong}"
+                + (f", or {otherwise}" if otherwise else "")
+            )
+
+    @property
     def plain(self) -> bool:
         """Whether its training is that of this class up to ``loss`` and ``sampler``, on what ``training_sets`` gives:
         then its runs may share a program with runs of other such methods."""

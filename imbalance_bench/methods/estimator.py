@@ -89,9 +89,14 @@ class Estimator(Resampled):
             )
         return super().declines(task)
 
+    @property
+    def held_out(self) -> tuple[str, str] | None:
+        return (f"method.patience={self.patience}", "method.patience=null") if self.patience else None
+
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         from imbalance_bench.methods.shared.one_by_one import one_by_one
 
+        self.check_held_out(tasks, engine)
         runs = list(zip(tasks, self.training_sets(tasks, engine)))
         return one_by_one(lambda run: self.fit_one(*run), runs, engine)
 
@@ -131,7 +136,7 @@ class Estimator(Resampled):
 
     def stopping(self, task: Task, known: np.ndarray) -> tuple[dict[str, Any], dict[str, Any]]:
         """Options and arguments of ``fit`` with which boosting stops by the validation part. Raises BenchError where
-        that has no row."""
+        that has no row of the classes ``known``."""
         from imbalance_bench.methods.shared.estimators import doubles
 
         if self.patience is None:
@@ -139,8 +144,8 @@ class Estimator(Resampled):
         seen = task.valid.take(np.isin(task.valid.y, known))
         if not len(seen):
             raise BenchError(
-                f"method.patience={self.patience} stops by the validation part, and that of fold {task.fold} is empty: "
-                "set method.patience=null"
+                f"method.patience={self.patience} stops by the validation part, and in fold {task.fold} it has no row "
+                "of a class that was trained on: set method.patience=null"
             )
         x, y = doubles(seen.x), np.searchsorted(known, seen.y)
         if "X_val" in self.fit_takes:

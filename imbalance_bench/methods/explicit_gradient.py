@@ -74,11 +74,7 @@ class ExplicitGradient(Method):
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         engine.check_uncompiled(self)
-        if engine.trainer.rows != "train":
-            raise BenchError("explicit_gradient learns from the validation part in its own way: set trainer.rows=train")
-        for task in tasks:
-            if not len(task.valid):
-                raise BenchError("explicit_gradient needs a validation part: set protocol.valid_fraction above 0")
+        self.check_held_out(tasks, engine)
         pretrained = engine.train(self, tasks, [t.train for t in tasks], backbone)
         starts = [self.start(task, classifier) for task, classifier in zip(tasks, pretrained)]
         ends, classifiers = self.adapt(tasks, starts, pretrained, engine)

@@ -10,7 +10,6 @@ import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier, Readout
-from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.options import NonNegative
 from imbalance_bench.registry import METHODS
@@ -42,12 +41,12 @@ class TauNorm(Method):
 
     tau: Annotated[NonNegative | None, "null: chosen on the validation part"]
 
+    @property
+    def held_out(self) -> tuple[str, str] | None:
+        return ("method.tau=null", "method.tau=1 or another") if self.tau is None else None
+
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
-        if self.tau is None and (engine.trainer.rows != "train" or not all(len(t.valid) for t in tasks)):
-            raise BenchError(
-                "method=tau_norm with method.tau=null chooses tau on validation rows that were not trained on: set "
-                "method.tau (e.g. 1), or protocol.valid_fraction above 0 and trainer.rows=train"
-            )
+        self.check_held_out(tasks, engine)
         return super().fit(tasks, backbone, engine)
 
     def posthoc(self, classifier: Classifier, task: Task) -> Classifier:

@@ -76,8 +76,7 @@ class Mesa(Method):
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         """One run after the other: trees share no program."""
-        if engine.trainer.rows != "train":
-            raise BenchError("method=mesa learns from the validation part in its own way: set trainer.rows=train")
+        self.check_held_out(tasks, engine)
         return [self.fit_one(task, engine) for task in tasks]
 
     def fit_one(self, task: Task, engine: Engine) -> TreeEnsemble:
