@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 import pytest
 
+import imbalance_bench
 from imbalance_bench.conf_files import content_of
+from imbalance_bench.presets import labels_named
 from tests.tasks import CONF
 
 ROOT = CONF.parent
@@ -25,6 +28,30 @@ def test_the_table_of_methods_names_every_method_and_its_file():
     for name, file in rows:
         registered = {name, content_of("method", name)["name"]}  # iht is registered as the resampler of another
         assert any(f'METHODS.register("{r}")' in (ROOT / file).read_text() for r in registered), f"{name}: {file}"
+
+
+def test_as_many_methods_are_said_as_there_are():
+    (said,) = re.findall(r"(\d+) methods in all", README)
+    assert int(said) == len(list((CONF / "method").glob("*.yaml")))
+    (surveyed,) = re.findall(r"is of (\d+) methods on", README)
+    assert int(surveyed) == len(labels_named("survey", "tabular")["method"])
+
+
+PYTHON = re.search(r"^    import imbalance_bench as ib\n(?:    .*\n)+", README, re.M)
+
+
+def test_the_python_of_the_readme_names_what_there_is():
+    assert PYTHON
+    compile(textwrap.dedent(PYTHON[0]), "README.md", "exec")
+    assert {*re.findall(r"\bib\.(\w+)", PYTHON[0])} <= {*imbalance_bench.__all__}
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    exec(textwrap.dedent(PYTHON[0]), names)
+    assert len(names["numbers"]) == 1 and names["model"].get_params()["method"] == "balanced_softmax"
 
 
 @pytest.mark.parametrize("page", ["README.md", *sorted(path.name for path in (ROOT / "docs").glob("*.md"))])
