@@ -156,8 +156,8 @@ def load_model(folder: str | Path, device: str = "auto") -> Model:
 
 
 @cache  # a grid search fits the same many times
-def parts_of_training(overrides: tuple[str, ...]) -> dict[str, Any]:
+def parts_of_training(overrides: tuple[str, ...], config_dir: str | None = None) -> dict[str, Any]:
     """The objects that words such as ``method=focal`` describe, by group, and the device."""
-    config = composed(*overrides)
+    config = composed(*overrides, config_dir=config_dir)
     groups = ("method", "backbone", "trainer", "ratio")
     return {group: config.component(group) for group in groups} | {"device": config.device}

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, check_random_state, column_or_1d, validate_data
+
+Words = Annotated[tuple[str, ...], 'e.g. ("trainer.epochs=50",)']
+PLAYED = ("method", "backbone", "trainer", "ratio", "plugins")
+# Words that are arguments here.
+INSTEAD = {
+    "seed": "set random_state",
+    "device": "set device",
+    "dataset": "X and y are the data",
+    "protocol": "all rows are trained on but the share of valid",
+}
 
 
 class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
@@ -17,19 +30,23 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
         method: an option of ``method=``, e.g. "balanced_softmax", "smote", "explicit_gradient", "easy_ensemble".
         backbone: the network, where the method trains one.
         trainer: how it is trained.
-        overrides: other words of the command line, e.g. ("method.gamma=5", "trainer.epochs=50").
+        overrides: other words of the command line about these three, e.g. ("method.gamma=5", "trainer.epochs=50");
+            about which classes count as minority (``ratio=...``, of those that take no row out); "plugins=[my_method]".
         valid: share of the rows that nothing is trained on, drawn class by class: the best epoch is chosen on them, and
-            methods that learn from a validation part have it. Where a class has too few rows, all rows are both.
+            methods that learn from a validation part have it. 0: none; where a class has too few rows to be in both
+            parts, none either, which a warning says.
         scale: of the columns, by the rows given to ``fit``: "minmax", "zscore" or "none".
         readout: "last", or "best": the epoch that is best on the validation rows.
         device: "auto", "cpu", "cuda", ...
-        random_state: seed of the split and of the training.
+        random_state: seed of the split and of the training; None or a generator: drawn anew at each ``fit``.
+        config_dir: a folder of your own options.
 
     Attributes:
         classes_: (C,) the classes, sorted; of two, the rarer one is the positive class of the method.
         classifier_: what the method gave.
 
-    ``fit`` raises ``imbalance_bench.BenchError`` where the method cannot do the task (binary only, say).
+    ``fit`` raises ``imbalance_bench.BenchError`` where an argument is wrong or plays no part, and where the method
+    cannot do the task (binary only, say).
 
     >>> from sklearn.datasets import load_breast_cancer
     >>> x, y = load_breast_cancer(return_X_y=True)
@@ -48,7 +65,8 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
         scale: str = "minmax",
         readout: str = "last",
         device: str = "auto",
-        random_state: int = 0,
+        random_state: int | np.random.RandomState | None = 0,
+        config_dir: str | Path | None = None,
     ) -> None:
         self.method = method
         self.backbone = backbone
@@ -59,14 +77,18 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
         self.readout = readout
         self.device = device
         self.random_state = random_state
+        self.config_dir = config_dir
 
     def fit(self, X: Any, y: Any) -> ImbalanceClassifier:
         """Trains on rows ``X`` (n, d) with classes ``y`` (n,)."""
-        from imbalance_bench.api import parts_of_training
-        from imbalance_bench.data.encode import ArrayEncoder
+        from imbalance_bench.data.encode import ArrayEncoder, Scale
         from imbalance_bench.engine import Engine
         from imbalance_bench.errors import BenchError
+        from imbalance_bench.options import BelowOne, check
 
+        valid, scale = check(BelowOne, self.valid, "valid"), check(Scale, self.scale, "scale")
+        made = self._parts()
+        seed = self._seed()
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
@@ -78,19 +100,11 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
         self._order = np.arange(len(self.classes_))  # class of the method → place in classes_
         if len(self.classes_) == 2 and (labels == 0).sum() < (labels == 1).sum():
             self._order = self._order[::-1]
-        made = parts_of_training(
-            (
-                f"method={self.method}",
-                f"backbone={self.backbone}",
-                f"trainer={self.trainer}",
-                f"device={self.device}",
-                *self.overrides,
-            )
-        )
-        self._encode = ArrayEncoder(self.scale).fitted(X, np.arange(len(X)))  # type: ignore[arg-type]
-        task = self._task(self._encode(X), np.argsort(self._order)[labels], made["ratio"])
+        self._encode = ArrayEncoder(scale).fitted(X, np.arange(len(X)))
+        task = self._task(self._encode(X), np.argsort(self._order)[labels], made["ratio"], valid, seed)
         if reason := made["method"].declines(task):
             raise BenchError(f"method={self.method} cannot do this: {reason}")
+        self._check_validation(task, made["method"])
         self.classifier_ = made["method"].fit([task], made["backbone"], Engine(made["trainer"], made["device"]))[0]
         if self.classifier_.failure:
             raise BenchError(f"the training diverged: {self.classifier_.failure}")
@@ -113,18 +127,73 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
-    def _task(self, x: np.ndarray, labels: np.ndarray, ratio: Any) -> Any:
+    def _parts(self) -> dict[str, Any]:
+        """The method, backbone, trainer and ratio of the arguments, and the device. Raises BenchError for a word that
+        plays no part."""
+        from imbalance_bench.api import parts_of_training
+        from imbalance_bench.errors import BenchError
+        from imbalance_bench.options import Text, check
+
+        words = check(Words, self.overrides, "overrides")
+        for word in words:
+            key = word.lstrip("+~").partition("=")[0]
+            if key.startswith("hydra.searchpath") or re.split("[.@]", key)[0] in PLAYED:
+                continue
+            instead = INSTEAD.get(re.split("[.@]", key)[0], f"leave it out: it is about none of {', '.join(PLAYED)}")
+            raise BenchError(f"overrides: {word} plays no part in {type(self).__name__}: {instead}")
+        chosen = {name: check(Text, getattr(self, name), name) for name in ("method", "backbone", "trainer", "device")}
+        folder = None if self.config_dir is None else str(self.config_dir)
+        made = parts_of_training((*(f"{name}={option}" for name, option in chosen.items()), *words), folder)
+        if made["backbone"].text_encoder is not None:
+            raise BenchError(f"backbone={self.backbone} reads texts, and X has numbers: set backbone=mlp")
+        own = not type(made["method"]).__module__.startswith("imbalance_bench.")
+        if not own and not re.fullmatch(r"last|best|knn|lr|post_\d+", str(self.readout)):
+            raise BenchError(f"readout={self.readout!r}: a method has last, best, and some knn, lr or post_<n>")
+        return made
+
+    def _seed(self) -> int:
+        """That of this training."""
+        from imbalance_bench.options import Seed, check
+
+        if isinstance(self.random_state, np.random.RandomState) or self.random_state is None:
+            return int(check_random_state(self.random_state).randint(2**31 - 1))
+        number = self.random_state
+        return int(check(Seed, int(number) if isinstance(number, np.integer) else number, "random_state"))
+
+    def _check_validation(self, task: Any, method: Any) -> None:
+        """Raises BenchError where validation rows are needed and there are none."""
+        from imbalance_bench.errors import BenchError
+
+        needs = f"readout={self.readout}" if self.readout == "best" else ""
+        if method.held_out is not None:
+            needs = method.held_out[0]
+        if needs and not len(task.valid):
+            raise BenchError(
+                f"{needs} needs validation rows on which nothing is trained, and valid={self.valid} of these "
+                f"{len(task.train)} rows leaves none: set valid=0.2 or another, with at least 2 rows of each class"
+            )
+
+    def _task(self, x: np.ndarray, labels: np.ndarray, ratio: Any, valid_share: float, seed: int) -> Any:
         """The task of rows (n, d) with labels (n,) as the method counts classes."""
         from sklearn.model_selection import train_test_split
 
         from imbalance_bench.data.base import Part, Task
+        from imbalance_bench.errors import BenchError
         from imbalance_bench.seeds import derived
 
         every, classes = np.arange(len(labels)), len(self.classes_)
-        train = valid = every
-        held = int(np.ceil(self.valid * len(labels)))
-        if np.bincount(labels).min() > 1 and held >= classes and len(labels) - held >= classes:
-            train, valid = train_test_split(every, test_size=held, stratify=labels, random_state=self.random_state)
+        if len(ratio.indices(labels, 0)) < len(labels):
+            raise BenchError(f"ratio={ratio.name} takes rows out, and here all of X is trained on: leave them out of X")
+        train, valid = every, every[:0]
+        held = int(np.ceil(valid_share * len(labels)))
+        if held and np.bincount(labels).min() > 1 and held >= classes and len(labels) - held >= classes:
+            train, valid = train_test_split(every, test_size=held, stratify=labels, random_state=seed)
+        elif held:
+            warnings.warn(
+                f"valid={self.valid}: {len(labels)} rows of {classes} classes, {np.bincount(labels).min()} of one, are "
+                "too few to hold some out: all are trained on, and there are no validation rows",
+                stacklevel=3,
+            )
         parts = [Part(x[rows], labels[rows], rows) for rows in (train, valid)]
         return Task(
             train=parts[0],
@@ -134,6 +203,6 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
             kind="classification",
             fold=0,
             repeat=0,
-            seed=derived(self.random_state, 0, 0),
+            seed=derived(seed, 0, 0),
             minority_classes=ratio.minority_classes(np.bincount(parts[0].y, minlength=classes), 0),
         )

@@ -132,3 +132,76 @@ def test_what_a_method_cannot_do(rare):
         small(method="word_augmentation").fit(x, y)
     with pytest.raises(BenchError, match="readout='best': method=random_forest has last"):
         small(method="random_forest", readout="best").fit(x, y)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"scale": "robust"}, "scale='robust' must be one of minmax, zscore, none"),
+        ({"valid": 1.5}, "valid=1.5 must be a number, at least 0 and below 1"),
+        ({"valid": -3}, "valid=-3 must be"),
+        ({"valid": "a"}, "valid='a' must be"),
+        ({"random_state": -1}, "random_state=-1 must be a whole number, at least 0"),
+        ({"random_state": "one"}, "random_state='one' must be"),
+        ({"readout": "Best"}, "readout='Best': a method has last, best"),
+        ({"readout": "best", "valid": 0.0}, "readout=best needs validation rows .* set valid=0.2"),
+        ({"backbone": "textcnn"}, "backbone=textcnn reads texts, and X has numbers: set backbone=mlp"),
+        ({"overrides": "trainer.epochs=1"}, r"overrides='trainer.epochs=1' must be .* \(e.g. \("),
+        ({"overrides": ("seed=3",)}, "overrides: seed=3 plays no part .*: set random_state"),
+        ({"overrides": ("dataset=ecoli",)}, "dataset=ecoli plays no part .*: X and y are the data"),
+        ({"overrides": ("protocol.folds=9",)}, "protocol.folds=9 plays no part"),
+        ({"overrides": ("+study=best",)}, r"\+study=best plays no part .* none of method, backbone, trainer"),
+        ({"overrides": ("cost=3",)}, "cost=3 plays no part"),
+        ({"overrides": ("ratio=ir_50",)}, "ratio=imbalance_ratio takes rows out"),
+        ({"method": "mesa", "valid": 0.0}, "method=mesa needs validation rows on which nothing is trained"),
+        ({"method": "tau_norm/selected", "valid": 0.0}, "method.tau=null needs validation rows"),
+        ({"method": "hist_gradient_boosting/early_stopping", "valid": 0}, "method.patience=.* needs validation rows"),
+    ],
+)
+def test_what_cannot_be_or_plays_no_part_is_an_error_before_anything_is_trained(wrong, said, rare, monkeypatch):
+    monkeypatch.setattr("imbalance_bench.methods.base.Method.fit", lambda *_: pytest.fail("trained"))
+    with pytest.raises(BenchError, match=said):
+        ImbalanceClassifier(**{"device": "cpu"} | wrong).fit(*rare)
+
+
+def test_without_rows_to_hold_out_there_is_no_validation_part_and_a_warning_says_so(rare):
+    x, y = rare
+    few = np.r_[np.flatnonzero(y == "a rare one")[:1], np.flatnonzero(y == "other")[:20]]
+    with pytest.warns(UserWarning, match="21 rows of 2 classes, 1 of one, are too few to hold some out"):
+        model = small(overrides=("trainer.epochs=1",)).fit(x[few], y[few])
+    assert "valid_score" not in model.classifier_.history[0]
+    with pytest.warns(UserWarning), pytest.raises(BenchError, match="readout=best needs validation rows"):
+        small(readout="best").fit(x[few], y[few])
+    with pytest.warns(UserWarning), pytest.raises(BenchError, match="method=explicit_gradient needs validation rows"):
+        small(method="explicit_gradient").fit(x[few], y[few])
+
+
+def test_a_random_state_of_none_draws_and_a_generator_repeats_itself(rare):
+    x, y = rare
+    one, again, other = (
+        small(overrides=("trainer.epochs=1",), random_state=state).fit(x, y).predict_proba(x)
+        for state in (np.random.RandomState(5), np.random.RandomState(5), None)
+    )
+    np.testing.assert_array_equal(one, again)
+    assert not np.array_equal(one, other)
+
+
+def test_options_of_a_folder_and_methods_of_a_module_of_ones_own(tmp_path, monkeypatch, rare):
+    (tmp_path / "conf" / "method").mkdir(parents=True)
+    (tmp_path / "conf" / "method" / "twice.yaml").write_text("name: twice_as_much\nlabel: twice\ntimes: 2.0\n")
+    (tmp_path / "twice_as_much.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from imbalance_bench.methods.base import Method\n"
+        "from imbalance_bench.registry import METHODS\n\n\n"
+        "@METHODS.register('twice_as_much')\n"
+        "@dataclass(frozen=True)\n"
+        "class Twice(Method):\n"
+        "    times: float\n\n"
+        "    def loss(self, logits, labels, state):\n"
+        "        return self.times * super().loss(logits, labels, state)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    overrides = ("plugins=[twice_as_much]", "trainer.epochs=1")
+    model = small(method="twice", overrides=overrides, config_dir=tmp_path / "conf").fit(*rare)
+    plain = small(overrides=("trainer.epochs=1",)).fit(*rare)
+    assert model.classifier_.history[0]["train_loss"] > 1.5 * plain.classifier_.history[0]["train_loss"]
