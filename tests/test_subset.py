@@ -46,6 +46,7 @@ def test_test_rows_stay_test_rows_and_copies_stay_copies(monkeypatch, frame):
         test_rows=np.arange(300, 569),
         valid_rows=np.arange(50),
         groups=np.arange(569) // 2,
+        slices={"every third": np.arange(569) % 3 == 0},
     )
     monkeypatch.setattr(source, "load", lambda self, folder: official)
     fewer = subset({0: 60, 1: 60}).load(Path())
@@ -55,6 +56,14 @@ def test_test_rows_stay_test_rows_and_copies_stay_copies(monkeypatch, frame):
         assert [i for i, row in enumerate(x) if row.tobytes() in known] == rows.tolist()
     place = {row.tobytes(): i for i, row in enumerate(whole.x)}
     assert fewer.groups.tolist() == [place[row.tobytes()] // 2 for row in x]
+    assert fewer.slices["every third"].tolist() == [place[row.tobytes()] % 3 == 0 for row in x]
+
+
+def test_a_data_set_with_other_than_a_value_a_row_is_an_error_that_names_it():
+    whole, few = DATASETS.build(WHOLE).load(Path()), np.zeros(9, int)
+    for name, part in (("groups", {"groups": few}), ("times", {"times": few}), ("slice odd", {"slices": {"odd": few}})):
+        with pytest.raises(BenchError, match=rf"{name} has one value a row \(569,\), and not \(9,\)"):
+            replace(whole, **part)
 
 
 def test_it_lies_where_the_whole_one_lies(tmp_path):

@@ -103,6 +103,11 @@ class Dataset:
             wrong = f"x has {len(self.x)} rows and y {len(y)}"
         elif self.classes and len(y) and not 0 <= y.min() <= y.max() < self.classes:
             wrong = f"y is from {y.min()} to {y.max()}, and {names} count from 0 to {self.classes - 1}"
+        each = {"groups": self.groups, "times": self.times}
+        each |= {f"slice {name}": mask for name, mask in self.slices.items()}
+        for name, values in each.items():
+            if values is not None and np.shape(values) != (len(y),):
+                wrong = wrong or f"{name} has one value a row ({len(y)},), and not {np.shape(values)}"
         if wrong:
             raise BenchError(f"data set {self.name}: {wrong}")
 

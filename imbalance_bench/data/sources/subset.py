@@ -43,7 +43,8 @@ class SubsetSource(Source):
         x = whole.x[rows] if isinstance(whole.x, np.ndarray) else whole.x.iloc[rows]
         parts = {"test_rows": within(whole.test_rows), "valid_rows": within(whole.valid_rows)}
         groups, times = (None if each is None else each[rows] for each in (whole.groups, whole.times))
-        return replace(whole, x=x, y=whole.y[rows], groups=groups, times=times, info=info, **parts)
+        slices = {name: np.asarray(mask)[rows] for name, mask in whole.slices.items()}
+        return replace(whole, x=x, y=whole.y[rows], groups=groups, times=times, slices=slices, info=info, **parts)
 
     def _ratio(self, y: np.ndarray | None = None) -> np.ndarray:
         """Rows that stay of labels ``y`` (n,); without any, whether ``keep`` and ``seed`` can be."""
