@@ -294,6 +294,21 @@ def test_the_second_stage_is_logistic_regression_on_class_aware_batches():
     torch.testing.assert_close(views(c)["head.bias"], head.bias.detach(), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("net", ["realmlp", "ft_transformer", "mlp"])
+def test_the_second_stage_decays_what_the_backbone_decays_of_its_head(net):
+    narrow = {"realmlp": {"hidden": (8, 8)}, "mlp": {}, "ft_transformer": {"blocks": 1, "width": 16}}[net]
+    engine = Engine(trainer("adam", optimiser="adamw", weight_decay=0.1, epochs=2, batch_size=32), "cpu")
+    crt, whole, t = method("crt", share=0.5), backbone(net, **narrow), SEVERAL[0]
+    body = engine.begin(crt, [t], whole)
+    heads = crt.heads(body, whole, engine, 1, False)
+
+    def factors(stack: Stack) -> dict[str, float]:
+        return {n: getattr(p, "decay", 1.0) for n, p in stack.module.named_parameters() if n.startswith("head.")}
+
+    assert factors(heads.stack) == factors(body.stack)
+    assert factors(body.stack)["head.bias"] == (1.0 if net == "mlp" else 0.0)
+
+
 def test_augmented_images_go_through_the_frozen_body(monkeypatch):
     tasks = [byte_image_task(0), byte_image_task(1)]
     plain = fit("crt", tasks, normed(), {"share": 0.5})

@@ -29,9 +29,8 @@ class TwoStages(Method):
     (``second_sets``) and in which batches (``second_sampler``).
 
     The last ``share`` of ``trainer.epochs`` is the second stage (each stage has one epoch at least), so that there are
-    as many passes as other methods make. Each stage goes through the learning rate's schedule from its start (the
-    second without warm-up). "best" is
-    the second stage's best epoch.
+    as many passes as other methods make. Each stage goes through the learning rate's schedule from its start, the
+    second without warm-up. "best" is the second stage's best epoch.
 
     In the second stage the body is that of evaluation: statistics of batch normalisation and dropout rest.
     """
@@ -77,12 +76,20 @@ class TwoStages(Method):
         from imbalance_bench.methods.shared.heads import head_of
 
         tasks = [replace(t, seed=derived(t.seed, SECOND_STAGE)) for t in body.tasks]
-        # Initialised as the backbone initialises its head.
-        fresh = head_of(engine.stack(self, tasks, backbone).params, self.name)
+        # Initialised as the backbone initialises its head, and decayed as it is there.
+        like = engine.stack(self, tasks, backbone)
+        fresh = head_of(like.params, self.name)
+        decays = {name: getattr(p, "decay", None) for name, p in like.module.named_parameters()}
         classes, d = tasks[0].classes, fresh[0].shape[-1]
-        stack = Stack.create(
-            lambda: MLP(d, (), "relu", classes, self.head), [t.seed for t in tasks], engine.device, engine.dtype
-        )
+
+        def head() -> MLP:
+            made = MLP(d, (), "relu", classes, self.head)
+            for name, parameter in made.named_parameters():
+                if (decay := decays[name]) is not None:
+                    parameter.decay = decay  # type: ignore[attr-defined]
+            return made
+
+        stack = Stack.create(head, [t.seed for t in tasks], engine.device, engine.dtype)
         for mine, drawn in zip(head_of(stack.params, self.name), fresh):
             mine.data.copy_(drawn)
         tasks = [replace(t, valid=embedded(body, r, t.valid), vocabulary=None) for r, t in enumerate(tasks)]
