@@ -155,7 +155,7 @@ def first_comment(option: str) -> str:
     """The comment that an option of conf/method opens with, as one sentence."""
     lines: Sequence[str] = (CONF / "method" / f"{option}.yaml").read_text().splitlines()
     said = []
-    for line in lines:
+    for line in lines[lines[0].startswith("# @package") :]:  # Hydra's
         if not line.startswith("#"):
             break
         said.append(line.lstrip("# "))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Remix(Mixup):
     """Remix (Chou et al., 2020): mixup, but the share λ_y of label y_i is
 
-        0  where n_i / n_j ≥ κ   and λ < τ      (row i is of a far larger class, and few of it is mixed in)
+        0  where n_i / n_j ≥ κ   and λ < τ      (row i is of a far larger class, and little of it is mixed in)
         1  where n_i / n_j ≤ 1/κ and 1 - λ < τ  (row j is)
         λ  elsewhere,
 

@@ -19,8 +19,9 @@ class SMOTENC(NeighbourSampler):
     category a made row has the value that most of the ``k_neighbors`` have.
 
     Which columns are one-hot codes of a category the data set says (``Task.categories``): they are put together to one
-    column and taken apart again. In distances, two rows of another value are half of the median standard deviation of
-    the class's other columns apart. Where every column is of a category it is SMOTE-N (Section 6.2).
+    column and taken apart again. In distances, two rows that differ in a category are one median apart in it, that of
+    the standard deviations of the class's other columns. Where every column is of a category it is SMOTE-N (Section
+    6.2).
     """
 
     def declines(self, task: Task) -> str | None:

@@ -84,8 +84,8 @@ class _BackRotation(Source):
 @dataclass(frozen=True)
 class BackRotationSource(_BackRotation):
     """The upstream archive: text, a line an image of 784 numbers in [0, 1] and the digit. The sum of a download is
-    recorded, and what lies there must have it. (Which way round the pixels of a line run
-    does not matter: digits are turned by any angle, and all in the same way.)"""
+    recorded, and what lies there must have it. (Which way round the pixels of a line run does not matter: digits are
+    turned by any angle, and all in the same way.)"""
 
     def load(self, folder: Path) -> Dataset:
         try:
