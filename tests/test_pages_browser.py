@@ -16,7 +16,7 @@ import pytest
 
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.records.selection import natural
-from tests.records import cell
+from tests.records import cell, fail
 from tests.test_pages import NASTY, scored
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +43,7 @@ def report(tmp_path_factory):
         scored(place, cell(method, "mine"), seed=number)
         scored(place, cell(method, "yours"), seed=10 + number)
     scored(place, cell("focal", "several"), classes=3, names=("a", "b", NASTY))
+    fail(place, cell("mesa", "several"), f"{NASTY} " + "a long line of a traceback " * 20)
     assert main(["--all", "--outputs", str(place)]) == 0
     return place / "report"
 
@@ -78,6 +79,11 @@ def all_pages(report):
     return [report / "index.html", *sorted((report / "cells").iterdir())]
 
 
+def failed_page(report):
+    (path,) = [path for path in all_pages(report) if "there are no numbers of this cell" in path.read_text()]
+    return path
+
+
 def cell_of(report, method, dataset="mine"):
     (folder,) = (report.parent / "runs" / dataset / "native" / "mlp" / method).iterdir()
     return folder, report / "cells" / f"{folder.name}.html"
@@ -101,7 +107,7 @@ def test_pages_ask_for_nothing_and_say_nothing(report, page):
 @pytest.mark.parametrize("width", [390, 768, 1280])
 def test_the_body_never_scrolls_sideways(report, page, width):
     page.set_viewport_size({"width": width, "height": 800})
-    for path in all_pages(report)[:3]:
+    for path in [*all_pages(report)[:3], failed_page(report)]:
         page.goto(path.as_uri())
         page.evaluate("document.querySelectorAll('details').forEach((part) => { part.open = true; })")
         assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -405,7 +405,9 @@ def test_a_cell_whose_runs_all_diverge_fails_and_leaves_earlier_results_whole(tm
     assert [r["id"] for r in store.records()] == [earlier.path.name]
     assert sorted(c.state() for c in store.cells()) == ["done", "failed"]
     # Tried again, now with luck.
+    config = contents(failed.path)["config.yaml"]
     assert run(tmp_path, poisoned(), "protocol.folds=2").status == "done"
+    assert contents(failed.path)["config.yaml"] == config
     assert list(contents(failed.path)) == FILES
 
 
@@ -416,7 +418,7 @@ def test_a_cell_that_is_declined_is_recorded_with_the_reason_and_not_tried_again
     assert (record["status"], record["reason"], "runs" in record) == ("declined", "has other plans", False)
     again = run(tmp_path, "method.name=unwilling")
     assert (again.status, again.message) == ("declined", "has other plans")
-    assert record_of(again) == record
+    assert record_of(again) == record and set(record["files"]) == {"config.yaml"}
     assert issubclass(Declined, BenchError)
 
 
