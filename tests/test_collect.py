@@ -128,8 +128,8 @@ def test_a_figure_of_numbers_from_a_file_is_that_of_the_folders(tmp_path):
 def test_every_number_comes_back_to_the_last_bit(tmp_path):
     path = tmp_path / "records/all.parquet"
     line = collect(Store(planted(tmp_path)), path)
-    assert re.fullmatch(rf"{path}: 7 new; 40 numbers, \d+ kB", line)
-    of_file = {c.names["id"]: c.record() for c in Collection(path).cells()}
+    assert re.fullmatch(rf"{path}: 7 new, 1 failed; 40 numbers, \d+ kB", line)
+    of_file = {c.names["id"]: c.record() for c in Collection(path).cells() if not c.error()}
     of_folders = {record["id"]: record for record in Store(tmp_path).records()}
     assert of_file.keys() == of_folders.keys()
     for cell_id, record in of_folders.items():
@@ -179,11 +179,66 @@ def test_another_machine_extends_a_file(tmp_path):
         assert value_of(mine, first) == [0.6]
 
 
+def test_a_cell_that_failed_is_told_with_its_reason_as_from_the_folders(tmp_path, capsys, monkeypatch):
+    table = preset("explicit_gradient", "table2")
+    monkeypatch.setattr("imbalance_bench.report.paper.PaperReport._preset", lambda self, name: table)
+    first, second = [one for one in table.cells if one.labels["dataset"] == "ecoli"][:2]
+    write(tmp_path, first, [0.5, 0.6])
+    fail(tmp_path, second, "out of memory: choose fewer rows")
+    collect(Store(tmp_path), tmp_path / "records/all.parquet", cells=table.cells)
+    of_file, of_folders = both(capsys, tmp_path, "--paper", "explicit_gradient", "--table", "2")
+    assert of_file == of_folders
+    assert "out of memory: choose fewer rows" in of_file
+    assert f"1 of {len(table.cells)} cells of this grid run" in of_file
+    assert "1 failed" in of_file
+    failed = next(one for one in Collection(tmp_path / "records/all.parquet").cells() if one.error())
+    assert failed.names == second.labels | {"id": second.id}
+
+
+def test_a_failure_stays_until_there_is_a_record_and_never_takes_the_place_of_one(tmp_path):
+    path, made = tmp_path / "all.parquet", cell("smote")
+
+    def collected_again():
+        counts = collect(Store(tmp_path), path).removeprefix(f"{path}: ").split(";")[0]
+        (found,) = [one for one in Collection(path).cells() if one.names["id"] == made.id]
+        return counts, found.error()
+
+    write(tmp_path, cell("focal"), [0.5])
+    fail(tmp_path, made, "no memory")
+    assert collected_again() == ("1 new, 1 failed", "no memory")
+    folder = Store(tmp_path).cell(made.labels, made.id).path
+    shutil.rmtree(folder)
+    assert collected_again() == ("1 as before, 1 failed", "no memory")
+    fail(tmp_path, made, "another reason")
+    assert collected_again() == ("1 as before, 1 failed", "another reason")
+    shutil.rmtree(folder)
+    write(tmp_path, made, [0.7])
+    assert collected_again() == ("1 replaced, 1 as before", "")
+    shutil.rmtree(folder)
+    fail(tmp_path, made, "no memory")
+    assert collected_again() == ("2 as before", "")
+
+
+def test_a_file_of_the_format_before_failures_is_read(tmp_path, monkeypatch):
+    planted(tmp_path)
+    collect(Store(tmp_path), tmp_path / "new.parquet")
+    with monkeypatch.context() as before:
+        before.setattr(collected, "FORMAT", "1")
+        before.setattr(collected, "TEXTS", tuple(name for name in collected.TEXTS if name != "failure"))
+        before.setattr(command, "_failures", lambda *_: [])
+        collect(Store(tmp_path), tmp_path / "old.parquet")
+    assert "failure" not in pd.read_parquet(tmp_path / "old.parquet").columns
+    new, old = (Collection(tmp_path / f"{name}.parquet") for name in ("new", "old"))
+    assert repr(summary(old).frame) == repr(summary(new).frame)
+    assert re.search("7 as before, 1 failed;", collect(Store(tmp_path), tmp_path / "old.parquet"))
+    assert (tmp_path / "old.parquet").read_bytes() == (tmp_path / "new.parquet").read_bytes()
+
+
 def everything(path):
     """What a file says, as text."""
     found = []
     for one in Collection(path).cells():
-        record = {key: value for key, value in one.record().items() if key not in ("path", "collected")}
+        record = {key: value for key, value in (one.record() or {}).items() if key not in ("path", "collected")}
         found.append((one.names, one.texts, record, one.rows()))
     return repr(found)
 
@@ -296,7 +351,7 @@ def parts_read(monkeypatch) -> list[tuple[int, str]]:
 
 
 def test_a_filtered_report_reads_the_numbers_of_what_it_shows(tmp_path, monkeypatch, parts_read):
-    monkeypatch.setattr(collected, "TOGETHER", 3)  # ecoli: 3 and the declined one, oil: 3
+    monkeypatch.setattr(collected, "TOGETHER", 3)  # ecoli: 3 and the declined one, oil: 3 and the one that failed
     collect(Store(planted(tmp_path)), tmp_path / "a.parquet")
     summary(Collection(tmp_path / "a.parquet"), ["dataset=oil", "method=smote"])
     assert sorted(parts_read) == [(2, "numbers"), (2, "record")]
@@ -320,7 +375,7 @@ def test_the_command(tmp_path, capsys, monkeypatch):
     planted(tmp_path)
     place = ["--outputs", str(tmp_path)]
     assert command.main([*place, "dataset=oil", "--name", "mine"]) == 0
-    assert re.match(r".*records/mine\.parquet: 3 new; ", capsys.readouterr().out)
+    assert re.match(r".*records/mine\.parquet: 3 new, 1 failed; ", capsys.readouterr().out)
     of_table = next(made for made in preset("explicit_gradient", "table2").cells)
     write(tmp_path, of_table, [0.5])
     monkeypatch.setattr(command, "load_preset", lambda *_: preset("explicit_gradient", "table2"))

@@ -13,12 +13,16 @@ from typing import Any
 from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.conf_files import own_folder
 from imbalance_bench.errors import BenchError
-from imbalance_bench.presets import load_preset, presets
+from imbalance_bench.presets import PlannedCell, load_preset, presets
+from imbalance_bench.registry import GROUPS
 from imbalance_bench.report.records.collected import Collection, Row, numbers_of, text_of, write
 from imbalance_bench.report.records.records import Cell, date, left_out, names_of
 from imbalance_bench.select import select
-from imbalance_bench.store import OUTPUTS, Damaged, Record, Store
+from imbalance_bench.store import OUTPUTS, Damaged, Store, names_by_folder
 from imbalance_bench.terminal import tell
+
+Kept = tuple[dict[str, str], list[Row]]
+"""A cell as the file has it."""
 
 DESCRIPTION = """\
 Gathers records and every number of their runs in one file, outputs/records/<name>.parquet, small enough to commit.
@@ -28,8 +32,8 @@ Gathers records and every number of their runs in one file, outputs/records/<nam
   collect.py dataset=ecoli,oil --name mine        some of it
   report.py --from outputs/records/dos.parquet --paper dos      the paper's claims and tables from there
 
-A file that is there is extended: its cells stay, and one that was run again, or scored again, is replaced. Predictions,
-training curves and models stay in the run folders.
+A file that is there is extended: its cells stay, and one that was run again, or scored again, is replaced. A cell that
+failed is kept with the reason, until it has numbers. Predictions, training curves and models stay in the run folders.
 """
 
 
@@ -45,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         store = Store.named(options.outputs)
         path = _path(options)
-        print(collect(store, path, options.wanted, _ids(options)))
+        print(collect(store, path, options.wanted, _cells(options)))
     except BenchError as error:
         tell(f"error: {error}", sys.stderr)
         return 1
@@ -61,25 +65,28 @@ def _path(options: Any) -> Path:
     return Path(options.outputs, "records", f"{name}.parquet")
 
 
-def _ids(options: Any) -> set[str] | None:
+def _cells(options: Any) -> list[PlannedCell] | None:
     """The cells of a paper; None where none is asked for."""
     if not options.paper:
         return None
     own = own_folder(options.config_dir)
-    return {
-        cell.id for name in presets(options.paper, own=own) for cell in load_preset(options.paper, name, [], own).cells
-    }
+    return [
+        cell for name in presets(options.paper, own=own) for cell in load_preset(options.paper, name, [], own).cells
+    ]
 
 
-def collect(store: Store, path: Path, wanted: Sequence[str] = (), ids: set[str] | None = None) -> str:
-    """Writes the cells that match ``wanted`` (and are of ``ids``) into a file, beside those that it has; a line that
+def collect(store: Store, path: Path, wanted: Sequence[str] = (), cells: Sequence[PlannedCell] | None = None) -> str:
+    """Writes the cells that match ``wanted`` (and are of ``cells``) into a file, beside those that it has; a line that
     says what became of it. Records that do not count are named on stderr, and what the file has of them stays.
 
     Raises:
         BenchError: there is no such record; the file cannot be read or written.
     """
     found, damaged = names_of(store)
-    if ids is not None:
+    seen = {cell.path for _, cell in found} | {error.folder for error in damaged}
+    found += _failures(store, seen, cells)
+    if cells is not None:
+        ids = {cell.id for cell in cells}
         found = [one for one in found if one[0]["id"] in ids]
         damaged = [error for error in damaged if error.folder.name in ids]
     new: dict[str, list[Cell]] = {}
@@ -89,25 +96,27 @@ def collect(store: Store, path: Path, wanted: Sequence[str] = (), ids: set[str] 
     names_by_id = {cell_id: cell.names for cell_id, cell in had.items()} | {
         n["id"]: n for n, _ in found if n["id"] in new
     }
-    count = dict.fromkeys(("new", "replaced", "as before", "numbers"), 0)
+    count = dict.fromkeys(("new", "replaced", "as before", "failed", "numbers"), 0)
 
-    def cells() -> Iterator[tuple[dict[str, str], list[Row]]]:
+    def rows() -> Iterator[tuple[dict[str, str], list[Row]]]:
         for cell_id in sorted(names_by_id, key=lambda one: store.cell(names_by_id[one], one).path.parts):
             old = had.get(cell_id)
-            kept = _newest(new.get(cell_id, ()), damaged)
-            if old is not None and (kept is None or kept[0]["date"] < old.texts["date"]):
+            kept = _newest(new.get(cell_id, ()), names_by_id[cell_id], damaged)
+            if old is not None and (kept is None or _rank(kept[0]) < _rank(old.texts)):
                 kept = old.texts | {"record": old.text()}, old.rows()
             if kept is not None:
                 same = old is not None and kept[0]["record"] == old.text()
-                count["new" if old is None else "as before" if same else "replaced"] += 1
+                failed = bool(kept[0]["failure"])
+                count["failed" if failed else "new" if old is None else "as before" if same else "replaced"] += 1
                 count["numbers"] += len(kept[1])
                 yield kept
         if not count["new"] and not had:
             notes = "".join(f"\n  {note}" for note in left_out(damaged))
-            what = "no records of these cells" if ids is not None else "no records"
+            notes += f"\n  {count['failed']} failed: status.py says why" if count["failed"] else ""
+            what = "no records of these cells" if cells is not None else "no records"
             raise BenchError(f"{what} under {store.runs}: train.py runs them{notes}")
 
-    write(path, cells())
+    write(path, rows())
     for note in left_out(damaged):
         print(note, file=sys.stderr)
     numbers = count.pop("numbers")
@@ -115,9 +124,29 @@ def collect(store: Store, path: Path, wanted: Sequence[str] = (), ids: set[str] 
     return f"{path}: {what}; {numbers:,} numbers, {path.stat().st_size / 1e3:,.0f} kB"
 
 
-def _newest(cells: Iterable[Cell], damaged: list[Damaged]) -> tuple[dict[str, str], list[Row]] | None:
-    """The newest of the records of one id as the file has it; why others do not count is added to ``damaged``."""
-    newest: tuple[Record, list[Row]] | None = None
+def _failures(
+    store: Store, finished: set[Path], planned: Iterable[PlannedCell] | None
+) -> list[tuple[dict[str, str], Cell]]:
+    """The cells that failed and have no record, each after what it is selected by: the labels of a ``planned`` one;
+    those of its folders, which say no protocol and trainer, of others."""
+    labels = {cell.id: cell.labels for cell in planned or ()}
+    found: list[tuple[dict[str, str], Cell]] = []
+    for cell in store.cells():
+        if cell.path not in finished and cell.unfinished() == "failed":
+            names = names_by_folder(str(cell.path.relative_to(store.runs)))
+            found.append((dict.fromkeys(GROUPS, "") | names | labels.get(names["id"], {}), cell))
+    return found
+
+
+def _rank(texts: dict[str, str]) -> tuple[bool, str]:
+    """What counts of a cell: a record before a failure, and the later of two."""
+    return not texts["failure"], texts["date"]
+
+
+def _newest(cells: Iterable[Cell], names: dict[str, str], damaged: list[Damaged]) -> Kept | None:
+    """The newest of the records of one id as the file has it, or why it failed; why others do not count is added to
+    ``damaged``."""
+    found: Kept | None = None
     for cell in cells:
         try:
             record = cell.record()
@@ -125,9 +154,13 @@ def _newest(cells: Iterable[Cell], damaged: list[Damaged]) -> tuple[dict[str, st
         except Damaged as error:
             damaged.append(error)
             continue
-        if record is not None and (newest is None or date(newest[0]) < date(record)):
-            newest = record, rows
-    if newest is None:
-        return None
-    record, rows = newest
-    return {**record["labels"], "id": record["id"], "date": date(record), "record": text_of(record)}, rows
+        if record is not None:
+            of = record["labels"] | {"date": date(record), "failure": "", "record": text_of(record)}
+        elif reason := cell.error().strip():
+            of = names | {"date": cell.failed_at(), "failure": reason.splitlines()[0], "record": ""}
+        else:
+            continue
+        of["id"] = names["id"]
+        if found is None or _rank(found[0]) < _rank(of):
+            found = of, rows
+    return found

@@ -2,8 +2,9 @@
 run folders; imports no torch.
 
 A row is a cell: its id, labels and date, its ``record`` (the JSON of record.json) and its ``numbers``, a list of the
-rows of metrics.csv, of test and validation rows, values as float64. Cells are in the order of their run folders. The 32
-bytes before Parquet's footer, which its readers skip, are the SHA-256 of all others.
+rows of metrics.csv, of test and validation rows, values as float64. A cell that failed has no record but its
+``failure``, the reason, and is dated by it. Cells are in the order of their run folders. The 32 bytes before Parquet's
+footer, which its readers skip, are the SHA-256 of all others.
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ import numpy as np
 
 from imbalance_bench.errors import BenchError, command
 from imbalance_bench.registry import GROUPS
-from imbalance_bench.store import CellFolder, Damaged, Record, Store, counted, file_of, remedy, replacement
+from imbalance_bench.store import Damaged, Record, Store, counted, file_of, remedy, replacement
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FORMAT = "1"  # under "imbalance_bench" in the file's metadata
+FORMAT = "2"  # under "imbalance_bench" in the file's metadata
+FORMATS = ("1", FORMAT)  # that are read; 1 has no failures
 CHUNK = 1 << 20  # bytes
 TOGETHER = 128  # cells that are read as one
-TEXTS = ("id", *GROUPS, "date", "record")
+TEXTS = ("id", *GROUPS, "date", "failure", "record")
 FIELDS = ("part", "run", "fold", "repeat", "iterate", "class_group", "metric", "value")
 INTEGERS = ("run", "fold", "repeat")
 Row = tuple[str, int, int, int, str, str, str, float]  # in the order of FIELDS
@@ -41,7 +43,8 @@ Row = tuple[str, int, int, int, str, str, str, float]  # in the order of FIELDS
 
 @dataclass(frozen=True)
 class Collected:
-    """A cell of such a file; ``texts``: its id, labels and date; ``place``: its row group and row."""
+    """A cell of such a file; ``texts``: its id, labels, date and failure ("" where it has a record); ``place``: its row
+    group and row."""
 
     source: Collection
     texts: dict[str, str]
@@ -50,7 +53,7 @@ class Collected:
     @property
     def names(self) -> dict[str, str]:
         """What it is selected by."""
-        return {key: value for key, value in self.texts.items() if key != "date"}
+        return {key: value for key, value in self.texts.items() if key not in ("date", "failure")}
 
     @property
     def path(self) -> Path:
@@ -58,11 +61,22 @@ class Collected:
         return self.source.runs / self.texts["id"]
 
     def text(self) -> str:
-        """The JSON of its record."""
+        """The JSON of its record; "" where it failed."""
         return self.source.text(*self.place)
 
-    def record(self) -> Record:
+    def state(self) -> str:
+        """As of ``store.CellFolder``."""
+        record = self.record()
+        return "failed" if record is None else str(record["status"])
+
+    def error(self) -> str:
+        """Why it failed, as of ``store.CellFolder``."""
+        return self.texts["failure"]
+
+    def record(self) -> Record | None:
         """As of ``store.CellFolder``, with this cell under "collected". Raises Damaged where its schema is another."""
+        if self.texts["failure"]:
+            return None
         with _reading(self.source.runs):
             record = json.loads(self.text())
         return counted(record, self.path / "record.json", "run and collect the cell again") | {"collected": self}
@@ -88,7 +102,7 @@ class Collection:
 
             self._file = pq.ParquetFile(self.runs)
             found = (self._file.metadata.metadata or {}).get(b"imbalance_bench", b"").decode()
-        if found != FORMAT:
+        if found not in FORMATS:
             what = (
                 f"is of format {found}, which newer code reads" if found else f"was not written by {command('collect')}"
             )
@@ -99,19 +113,26 @@ class Collection:
                 raise ValueError("it is not what was written")
         self._numbers: tuple[int, pa.Array | None] = (-1, None)  # of the row group that was read last
         self._texts: tuple[int, list[str]] = (-1, [])
+        self._cells: dict[str, Collected] | None = None
 
     def cells(self) -> list[Collected]:
         """All cells, in the file's order."""
-        found = []
-        with _reading(self.runs):
-            for group in range(self._file.num_row_groups):
-                rows = self._file.read_row_group(group, columns=["id", *GROUPS, "date"]).to_pylist()
-                found += [Collected(self, row, (group, number)) for number, row in enumerate(rows)]
-        return found
+        return list(self._by_id().values())
 
-    def cell(self, _: dict[str, str], cell_id: str) -> CellFolder:
-        """The folder of a cell that is not in the file, which is nowhere."""
-        return CellFolder(self.runs / cell_id)
+    def cell(self, _: dict[str, str], cell_id: str) -> Collected | None:
+        """A cell by its id; None where the file has it not."""
+        return self._by_id().get(cell_id)
+
+    def _by_id(self) -> dict[str, Collected]:
+        if self._cells is None:
+            self._cells = {}
+            with _reading(self.runs):
+                wanted = [name for name in TEXTS if name != "record" and name in self._file.schema_arrow.names]
+                for group in range(self._file.num_row_groups):
+                    rows = self._file.read_row_group(group, columns=wanted).to_pylist()
+                    for number, row in enumerate(rows):
+                        self._cells[row["id"]] = Collected(self, {"failure": ""} | row, (group, number))
+        return self._cells
 
     def text(self, group: int, row: int) -> str:
         if self._texts[0] != group:

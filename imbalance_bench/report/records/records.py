@@ -165,7 +165,7 @@ def survey(
 def names_of(source: Source) -> tuple[list[tuple[dict[str, str], Cell]], list[Damaged]]:
     """The cells that are done or declined, each after what it is selected by, and why others do not count."""
     if isinstance(source, Collection):
-        return [(cell.names, cell) for cell in source.cells()], []
+        return [(cell.names, cell) for cell in source.cells() if not cell.error()], []
     entries, damaged = entries_of(source)
     return [(entry.names, entry.cell) for entry in entries], damaged
 
@@ -290,7 +290,7 @@ def _state(cell: PlannedCell, record: Record | None, damaged: Damaged | None, st
     if damaged is not None:
         return CellState(cell, damaged.state, None, str(damaged))
     place = store.cell(cell.labels, cell.id)
-    if not place.path.is_dir():
+    if place is None or (isinstance(place, CellFolder) and not place.path.is_dir()):
         return CellState(cell, "not run", None)
     reason = place.error().strip().splitlines()
     return CellState(cell, place.state(), None, reason[0] if reason else "")
