@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from imblearn.ensemble import RUSBoostClassifier
 from scipy.special import expit, logsumexp
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -15,6 +17,7 @@ from sklearn.svm import LinearSVC
 
 from imbalance_bench.cells import run_cell
 from imbalance_bench.config import from_omegaconf
+from imbalance_bench.data.base import Part
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
@@ -211,6 +214,37 @@ def test_what_an_estimator_raises_is_an_error_that_names_it():
     with pytest.raises(BenchError, match="fold 0: .* could not be fitted: .*covariance"):
         options = {"estimator": "sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis", "options": {}}
         fitted("estimator", t, **options, resampler=few)
+
+
+def stops_at_once() -> Any:
+    """A task on which a stump of an under-sampled set is worse than chance: the rarer class is the middle of three."""
+    rng = np.random.default_rng(0)
+    x, y = rng.uniform(0, 3, (400, 1)).astype(np.float32), np.zeros(400, dtype=np.int64)
+    y[np.flatnonzero((x[:, 0] > 1) & (x[:, 0] < 2))[::3]] = 1
+    made = task(n=(90, 15))
+    part = Part(x, y, np.arange(400))
+    return replace(made, train=part, valid=part)
+
+
+def test_boosting_that_cannot_start_says_what_does_and_that_works():
+    t = stops_at_once()
+    with pytest.raises(
+        BenchError, match="fold 0: RUSBoostClassifier could not be fitted: .* worse than random"
+    ) as said:
+        fitted("rus_boost", t)
+    path, depth = re.search(r"estimator: (\S+), options: {max_depth: (\d+)}", str(said.value)).groups()
+    (made,) = fitted("rus_boost", t, options={"estimator": {"estimator": path, "options": {"max_depth": int(depth)}}})
+    variant = re.search(r"method=rus_boost/(\w+)", str(said.value))[1]
+    (same,) = fitted(f"rus_boost_{variant}", t)
+    np.testing.assert_array_equal(made.scores(t.valid.x), same.scores(t.valid.x))
+
+
+def test_boosting_that_ends_early_says_after_how_many_rounds():
+    t = task(n=(90, 15))
+    (made,) = fitted("rus_boost", t, options={"n_estimators": 500})
+    library = RUSBoostClassifier(n_estimators=500, random_state=t.seed).fit(doubles(t.train.x), t.train.y)
+    assert made.info["rounds"] == len(library.estimators_) < 500
+    assert "rounds" not in fitted("rus_boost", t, options={"n_estimators": 1})[0].info
 
 
 def test_too_many_rows_for_a_gaussian_process_are_declined():

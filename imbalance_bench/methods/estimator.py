@@ -114,7 +114,7 @@ class Estimator(Resampled):
                 counts = np.bincount(y)
                 arguments["sample_weight"] = (len(y) / (len(known) * counts))[y]
             made = self.recipe.make(task.seed, **settings)
-            what = f"method={self.estimator}, fold {task.fold}"
+            what = f"method.estimator={self.estimator}, fold {task.fold}"
             info |= fitted(made, doubles(rows.x), y, what, **arguments)
             if self.patience:
                 info["rounds"] = rounds_of(made)

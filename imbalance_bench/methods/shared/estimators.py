@@ -29,6 +29,13 @@ EXTRAS = dict.fromkeys(("lightgbm", "xgboost", "catboost"), "boosting")
 OURS = {"random_state": "seed=", "random_seed": "seed="}
 """Options that are not the user's: what drives them."""
 
+WORSE_THAN_CHANCE = "worse than random"  # AdaBoost, where its first member is
+DEEPER = (
+    " Deeper trees may be better than chance: "
+    "'++method.options.estimator={estimator: sklearn.tree.DecisionTreeClassifier, options: {max_depth: 5}}' "
+    "(of rus_boost: method=rus_boost/depth5)"
+)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -150,8 +157,9 @@ def fit_arguments(cls: type) -> set[str]:
 
 
 def fitted(made: Any, x: np.ndarray, y: np.ndarray, what: str, **arguments: Any) -> dict[str, Any]:
-    """Fits ``made``; facts for the run's record: a warning where it did not converge. Raises BenchError for whatever
-    the estimator raises; ``what``: the method and fold, for the message."""
+    """Fits ``made``; facts for the run's record: a warning where it did not converge, and the ``rounds`` of AdaBoost
+    where they are fewer than it was to have. Raises BenchError for whatever the estimator raises; ``what``: the method
+    and fold, for the message."""
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings(record=True) as caught:
@@ -160,12 +168,23 @@ def fitted(made: Any, x: np.ndarray, y: np.ndarray, what: str, **arguments: Any)
         try:
             made.fit(x, y, **arguments)
         except Exception as error:  # of the library behind the estimator, whichever that is
-            raise BenchError(f"{what}: {type(made).__name__} could not be fitted: {error}") from error
-    if not caught:
-        return {}
-    warning = f"{type(made).__name__} had not converged: {' '.join(str(caught[0].message).split())}"
-    log.warning("%s: %s", what, warning)
-    return {"warning": warning}
+            remedy = DEEPER if WORSE_THAN_CHANCE in str(error) and _boosts(made) else ""
+            raise BenchError(f"{what}: {type(made).__name__} could not be fitted: {error}{remedy}") from error
+    facts: dict[str, Any] = {}
+    if _boosts(made) and len(made.estimators_) < made.n_estimators:
+        facts["rounds"] = len(made.estimators_)
+    if caught:
+        facts["warning"] = f"{type(made).__name__} had not converged: {' '.join(str(caught[0].message).split())}"
+        log.warning("%s: %s", what, facts["warning"])
+    return facts
+
+
+def _boosts(made: Any) -> bool:
+    """Whether an estimator is AdaBoost, which ends before its n_estimators rounds where a member of it is worse than
+    chance on the rows as they are weighted then (of RUSBoost: all rows, not those it was fitted to), or perfect."""
+    from sklearn.ensemble import AdaBoostClassifier
+
+    return isinstance(made, AdaBoostClassifier)
 
 
 def class_scores(made: Any, x: np.ndarray) -> np.ndarray:
