@@ -14,11 +14,12 @@ from types import SimpleNamespace
 import pytest
 
 from imbalance_bench.cells import Outcome
-from imbalance_bench.conf_files import content_of, search_defaults
+from imbalance_bench.conf_files import ConfFiles, content_of, hydra_started, search_defaults
 from imbalance_bench.config import Config
 from imbalance_bench.errors import BenchError, Pruned
 from imbalance_bench.identity import cell_id
 from imbalance_bench.registry import build
+from imbalance_bench.search import cli
 from imbalance_bench.search import study as studies
 from imbalance_bench.search.cli import main
 from imbalance_bench.search.space import Range, space_of
@@ -179,6 +180,31 @@ def test_a_study_that_is_killed_goes_on_with_the_trials_that_it_would_have_had(t
     assert tried(resumed) == tried(undisturbed)
     other = a_study(tmp_path / "a", trials=14, batch=4, seed=1)
     assert other.name != undisturbed.name and other.proposed(1, []) != undisturbed.trials[1].values
+
+
+def test_a_study_killed_while_its_database_was_made_goes_on(tmp_path, monkeypatch):
+    optuna = pytest.importorskip("optuna")
+    made = a_study(tmp_path)
+    made.open()
+    optuna.storages.RDBStorage(f"sqlite:///{made.folder / studies.DATABASE}")  # tables, and no study in them
+    assert len(search(monkeypatch, tmp_path).trials) == 4
+
+
+def test_what_a_librarys_estimator_is_left_to_do_is_the_first_trial(tmp_path):
+    """Its cell is that of the method as it stands, not one that names the same options."""
+    pytest.importorskip("optuna")
+    cfg = composed("method=random_forest", "device=cpu", f"paths.outputs={tmp_path}")
+    made = Study(cfg, build(Options, search_defaults(), "search"))
+    assert made.space.keys() == {"method.options.max_features", "method.options.min_samples_leaf"}
+    assert made.proposed(0, []) == {}
+    assert cell_id(made.cell({}).plain) == cell_id(made.config.plain)
+    made.open()
+    first = studies.Trial(0, {}, 0.5, made.name)
+    assert first.name == "the defaults"
+    assert made.proposed(1, [first]).keys() == made.space.keys()
+    made._study = made._opened("maximize")
+    made._study.add_trial(made._frozen(first, {}))
+    assert [made._trial(one) for one in made._study.get_trials()] == [first]
 
 
 RUNS = 4
@@ -353,6 +379,7 @@ def test_the_command_line_says_what_is_wrong(tmp_path, capsys, monkeypatch):
         (["method=focal,smote"], "-m makes a study of each"),
         (["hydra/launcher=processes"], "start it again elsewhere"),
         (["search.trails=3"], "did you mean trials"),
+        (["+paper=survey/tabular"], "-m makes a study of each"),
         (["trainer.rows=train_valid"], "set trainer.rows=train"),
     ):
         assert main([*words, f"paths.outputs={tmp_path}"]) == 1
@@ -360,6 +387,17 @@ def test_the_command_line_says_what_is_wrong(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(BenchError, match=r"pip install -c constraints.txt -e '.\[search\]'"):
         studies._optuna()
+
+
+def test_a_preset_is_a_study_of_each_of_its_cells(tmp_path):
+    pytest.importorskip("optuna")
+    words = ["+paper=survey/tabular", "dataset=oil,ecoli", "method=k_nn,smote/balanced", f"paths.outputs={tmp_path}"]
+    with hydra_started(None) as loader:
+        files = ConfFiles(loader, words)
+        found = cli._studies(files, words, True, None)
+    assert [study.title for study, _ in found] == [
+        f"{method} {data} native" for data in ("oil", "ecoli") for method in ("k_nn", "smote_balanced")
+    ]
 
 
 def test_the_space_is_no_part_of_a_cell():

@@ -65,7 +65,7 @@ def _studies(
 ) -> list[tuple[Study, dict[str, str]]]:
     """Each study with the options chosen in its groups."""
     from hydra import compose
-    from omegaconf import open_dict
+    from omegaconf import OmegaConf, open_dict
 
     asked, settings, space = [], search_defaults(), {}
     for word in words:
@@ -82,8 +82,12 @@ def _studies(
         else:
             asked.append(override)
     options = build(Options, settings, "search")
+    preset = [o.input_line or "" for o in asked if o.key_or_group.partition(".")[0] == "paper"]
+    if preset and not several:
+        raise BenchError(f"{preset[0]} has many cells: -m makes a study of each")
+    paper: Any = OmegaConf.to_container(compose("config", preset).get("paper", {}), resolve=True) if preset else None
     studies = []
-    for job in jobs_of(None, asked):
+    for job in jobs_of(paper, asked):
         cfg: Any = compose("config", job, return_hydra_config=True)
         choices = {group: cfg.hydra.runtime.choices[group] for group in GROUPS}
         with open_dict(cfg):

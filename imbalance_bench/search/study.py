@@ -89,7 +89,7 @@ class Trial:
 
     @property
     def name(self) -> str:
-        return " ".join(f"{key}={shown(value)}" for key, value in self.values.items())
+        return " ".join(f"{key}={shown(value)}" for key, value in self.values.items()) or "the defaults"
 
 
 class Study:
@@ -191,15 +191,19 @@ class Study:
             self._study = self._opened()
         self.trials = [self._trial(frozen) for frozen in self._study.get_trials()] if self._study else []
 
-    def _opened(self, direction: str | None = None) -> optuna.Study:
+    def _opened(self, direction: str | None = None) -> optuna.Study | None:
+        """Optuna's study, made where there is none yet and ``direction`` says what is best; None where it does not."""
         optuna = _optuna()
         storage = optuna.storages.RDBStorage(f"sqlite:///{self.folder / DATABASE}")
         if direction is None:
-            return optuna.load_study(study_name=self.name, storage=storage)
+            try:
+                return optuna.load_study(study_name=self.name, storage=storage)
+            except KeyError:  # its process was killed between making the tables and the study
+                return None
         return optuna.create_study(study_name=self.name, storage=storage, direction=direction, load_if_exists=True)
 
     def _trial(self, frozen: optuna.trial.FrozenTrial) -> Trial:
-        values = {key: self._value(key, frozen.params[key]) for key in self.space}
+        values = {key: self._value(key, frozen.params[key]) for key in self.space if key in frozen.params}
         attributes = frozen.user_attrs
         steps = tuple(value for _, value in sorted(frozen.intermediate_values.items()))
         return Trial(frozen.number, values, frozen.value, attributes["id"], attributes["reason"], steps)
@@ -210,7 +214,7 @@ class Study:
         """What a trial tries, by those of the batches before it; the first trial tries the defaults."""
         optuna = _optuna()
         distributions = {key: _distribution(values) for key, values in self.space.items()}
-        if number == 0 and (defaults := self._defaults(distributions)):
+        if number == 0 and (defaults := self._defaults()) is not None:
             return defaults
         seed = int(np.random.SeedSequence([self.options.seed, number]).generate_state(1)[0])
         samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
@@ -220,8 +224,9 @@ class Study:
         params = study.ask(distributions).params
         return {key: self._value(key, params[key]) for key in self.space}
 
-    def _defaults(self, distributions: Mapping[str, Any]) -> Values | None:
-        """The options as they stand; None where one of them is not in the space."""
+    def _defaults(self) -> Values | None:
+        """The options as they stand, without those of another library's estimator that are left to it; None where one
+        is not in the space."""
         from omegaconf import OmegaConf
 
         whole = OmegaConf.to_container(self.cfg, resolve=True)
@@ -230,6 +235,8 @@ class Study:
             value: Any = whole
             for part in key.split("."):
                 value = value.get(part, ...) if isinstance(value, dict) else ...
+            if value is ...:
+                continue
             if value not in allowed:
                 return None
             values[key] = value if isinstance(allowed, Range) else allowed[allowed.index(value)]
@@ -244,7 +251,7 @@ class Study:
             value=trial.value,
             intermediate_values=dict(enumerate(trial.steps, 1)),
             params={key: _param(self.space[key], value) for key, value in trial.values.items()},
-            distributions=dict(distributions),
+            distributions={key: distributions[key] for key in trial.values},
             user_attrs={"id": trial.id, "reason": trial.reason},
         )
 
