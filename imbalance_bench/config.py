@@ -34,6 +34,10 @@ REGISTRIES = {
     "method": METHODS,
     "tracker": TRACKERS,
 }
+# Methods that train no network and whose ids yet hang on the backbone and trainer chosen (estimators have "none" of
+# both); and the networks that are nothing without training, where other backbones make vectors of texts.
+NETWORKLESS = ("logistic_regression", "iml", "weob2", "mesa")
+NETWORKS = ("mlp", "tabm", "realmlp", "ft_transformer", "tabular_resnet", "lenet", "keras_cnn", "resnet")
 # The hydra node of conf/config.yaml, for a configuration that is saved whole.
 HYDRA = {
     "output_subdir": None,
@@ -201,6 +205,14 @@ def cell_name(labels: dict[str, str]) -> str:
 
 def labels_of(plain: dict[str, Any]) -> dict[str, str]:
     return {group: plain[group]["label"] for group in GROUPS}
+
+
+def labels_shown(labels: dict[str, str], plain: dict[str, Any]) -> dict[str, str]:
+    """Labels as readers see them: "none" for a network and a trainer of networks that play no part."""
+    if plain["method"].get("name") not in NETWORKLESS:
+        return labels
+    unused = ("trainer", "backbone") if plain["backbone"].get("name") in NETWORKS else ("trainer",)
+    return labels | dict.fromkeys(unused, "none")
 
 
 def plain_of(cfg: dict[str, Any]) -> dict[str, Any]:

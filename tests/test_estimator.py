@@ -16,16 +16,19 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
 from imbalance_bench.cells import run_cell
-from imbalance_bench.config import from_omegaconf
+from imbalance_bench.cells.saving import card
+from imbalance_bench.conf_files import content_of
+from imbalance_bench.config import NETWORKLESS, NETWORKS, from_omegaconf, labels_shown
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
 from imbalance_bench.methods.shared.estimators import Recipe
+from imbalance_bench.report.pages.cells import cell_page
 from imbalance_bench.report.sheets.summary import summary
 from imbalance_bench.store import Store
 from tests.cells import cell, composed
-from tests.tasks import method, option, task, trainer
+from tests.tasks import method, option, options_of, task, trainer
 
 TREE = "sklearn.tree.DecisionTreeClassifier"
 FOREST = "sklearn.ensemble.RandomForestClassifier"
@@ -266,13 +269,34 @@ def test_a_method_without_a_network_names_none_and_its_id_does_not_hang_on_one()
 
 
 def test_a_table_has_them_beside_the_networks(tmp_path):
-    for name in ("k_nn", "cross_entropy"):
+    """... and a method whose id hangs on the network chosen, and which trains none, names none there either."""
+    names = ("cross_entropy", "k_nn", "logistic_regression")
+    for name in names:
         assert run_cell(cell(tmp_path, f"method={name}")).status == "done"
     sheet = summary(Store(str(tmp_path)))
     (block,) = sheet.blocks
-    assert list(sheet.frame["method"]) == ["cross_entropy", "k_nn"]
-    assert "native, holdout_kfold, mlp: no network and no trainer of networks in k_nn." in sheet.notes
-    assert set(zip(sheet.frame["method"], sheet.frame["backbone"])) == {("cross_entropy", "mlp"), ("k_nn", "none")}
+    assert list(sheet.frame["method"]) == list(names)
+    none = "k_nn, logistic_regression"
+    assert f"native, holdout_kfold, mlp: no network and no trainer of networks in {none}." in sheet.notes
+    found = set(zip(sheet.frame["method"], sheet.frame["backbone"], sheet.frame["trainer"]))
+    networks = ("mlp", "adam"), ("none", "none"), ("none", "none")
+    assert found == {(name, *of) for name, of in zip(names, networks)}
+    alone = summary(Store(str(tmp_path)), ["method=k_nn,logistic_regression"])
+    assert [one.heading for one in alone.blocks] == [block.heading.replace("mlp", "none")]
+    (record,) = [record for record in Store(str(tmp_path)).records() if record["labels"]["method"] == names[2]]
+    assert all(word not in cell_page(record).partition("</dl>")[0] for word in ("mlp", "adam"))
+    assert "network none, trainer none" in card(record, (record["path"] / "metrics.csv").read_text())
+
+
+def test_methods_that_train_no_network_are_those_that_search_no_trainer():
+    whole = [(option, content_of("method", option)) for option in options_of("method")]
+    found = {of["name"] for _, of in whole if (of.get("search") or {}).get("trainer", ...) is None}
+    assert found == set(NETWORKLESS)
+    networks = {content_of("backbone", option)["name"] for option in options_of("backbone")}
+    assert set(NETWORKS) <= networks
+    labels = {"backbone": "lsa", "trainer": "adam"}
+    plain = {"method": {"name": "logistic_regression"}, "backbone": {"name": "lsa"}}
+    assert labels_shown(labels, plain) == {"backbone": "lsa", "trainer": "none"}  # which makes vectors of texts
 
 
 def test_a_method_that_trains_a_network_needs_one(tmp_path):

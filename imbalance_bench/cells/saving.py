@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench import scoring
+from imbalance_bench.config import labels_shown
 from imbalance_bench.errors import command
 from imbalance_bench.models import NotKept, State, packed, state_of
 
@@ -73,7 +74,8 @@ def _facts(cell: Prepared) -> dict[str, Any]:
 def card(record: Mapping[str, Any], metrics: str) -> str:
     """What a reader of the folder ``record["path"]`` needs to know of its model, as Markdown: data, counts, scores,
     what it decides by, commands. ``metrics``: its metrics.csv."""
-    data, config, labels = record["data"], record["config"], record["labels"]
+    data, config = record["data"], record["config"]
+    labels = labels_shown(record["labels"], config)
     done = [run for run in record["runs"] if not run["failure"]]
     folder = shlex.quote(str(record["path"]))
     lines = [

@@ -17,6 +17,7 @@ from imbalance_bench.report.pages.predictions import of_predictions
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.collected import numbers_of
 from imbalance_bench.report.records.records import LABELS, Record, duration, readout_title
+from imbalance_bench.report.records.selection import shown_labels
 from imbalance_bench.report.sheet import Item, mean_sd
 from imbalance_bench.report.sheets.scores import class_title, metric_title
 from imbalance_bench.report.style import history_of
@@ -29,7 +30,7 @@ CURVES = {"train_loss": "training loss", "valid_loss": "validation loss", "valid
 
 def cell_page(record: Record, places: Sequence[Place] = ()) -> str:
     """The page as text; ``places``: the tables that show it."""
-    labels = record["labels"]
+    labels = shown_labels(record)
     content: dict[str, Any] = {
         "title": f"{labels['method']} on {labels['dataset']}",
         "labels": [(axis, labels[axis]) for axis in LABELS],

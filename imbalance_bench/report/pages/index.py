@@ -22,7 +22,7 @@ from imbalance_bench.report.pages.making import Place
 from imbalance_bench.report.pages.papers import Paper, Table, all_papers
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LABELS, Cell, Record, date, names_of
-from imbalance_bench.report.records.selection import Asked, selection
+from imbalance_bench.report.records.selection import Asked, selection, shown_labels
 from imbalance_bench.report.request import Request
 from imbalance_bench.report.sheet import Item, Sheet, commented_csv, mean_sd
 from imbalance_bench.report.sheets.differences import differences
@@ -147,7 +147,7 @@ HEADER = (
 
 def _row(record: Record) -> list[Item]:
     """A row of ``HEADER``."""
-    labels, head, runs = record["labels"], record.get("headline"), len(record.get("runs", ()))
+    labels, head, runs = shown_labels(record), record.get("headline"), len(record.get("runs", ()))
     lost = diverged(record)
     return [
         td(labels["method"], cell=record["id"]),
@@ -188,7 +188,7 @@ def _list_csv(records: Sequence[Record], failed: Sequence[Failure]) -> str:
         rows.append(names | {"date": failure.date, "state": failure.state, "reason": failure.reason})
     for record in records:
         head = record.get("headline") or {}
-        row = {"id": record["id"], **record["labels"]}
+        row = {"id": record["id"], **shown_labels(record)}
         row |= {key: head.get(key) for key in ("metric", "class_group", "mean", "sd")}
         row |= {"runs": len(record.get("runs", [])), "seconds": record["seconds"]}
         rows.append(row | {"date": date(record), "state": record["status"], "reason": record.get("reason", "")})

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imbalance_bench import scoring
+from imbalance_bench.config import labels_shown
 from imbalance_bench.errors import BenchError, command, suggestion
 from imbalance_bench.identity import digest
 from imbalance_bench.options import shown
@@ -307,7 +308,12 @@ def _beside_networks(records: Sequence[Record], names: dict[str, dict[str, str]]
 
 
 def _networkless(record: Record) -> bool:
-    return bool(record["config"]["backbone"].get("name") == "none")
+    return shown_labels(record)["backbone"] == "none"
+
+
+def shown_labels(record: Record) -> dict[str, str]:
+    """A record's labels as readers see them."""
+    return labels_shown(record["labels"], record["config"])
 
 
 def network_notes(records: Sequence[Record], places: dict[str, Place]) -> list[str]:
@@ -315,7 +321,7 @@ def network_notes(records: Sequence[Record], places: dict[str, Place]) -> list[s
     found: dict[str, dict[str, None]] = {}
     for record in records:
         setting, _, column = places[record["id"]]
-        if _networkless(record) and not setting.endswith(f", {record['labels']['backbone']}"):
+        if _networkless(record) and not setting.endswith(", none"):
             found.setdefault(setting, {})[column] = None
     return [
         f"{setting}: no network and no trainer of networks in {', '.join(sorted(columns, key=natural))}."
@@ -332,11 +338,12 @@ def _named(
 ) -> dict[str, str]:
     """Record id → its label of ``group``, with those options of the config's ``parts`` appended, ``but`` for some, in
     which the records of that label (and of equal ``within``) differ."""
-    pools: dict[tuple[str, str], list[Record]] = {}
+    pools: dict[tuple[str, str, bool], list[Record]] = {}
     for record in records:
-        pools.setdefault((within(record), record["labels"][group]), []).append(record)
+        label = shown_labels(record)[group]  # what a method that trains no network was given is no option of another
+        pools.setdefault((within(record), label, label == record["labels"][group]), []).append(record)
     names = {}
-    for (_, label), pool in pools.items():
+    for (_, label, _), pool in pools.items():
         flat = {r["id"]: comparable.flatten({part: _options(r, part) for part in parts}) for r in pool}
         keys = dict.fromkeys(k for options in flat.values() for k in options if k not in but)
         differing = [k for k in keys if len({repr(options.get(k)) for options in flat.values()}) > 1]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imbalance_bench import scoring
+from imbalance_bench.config import labels_shown
 from imbalance_bench.report.published.sides import Side
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, CellState, Record
@@ -108,7 +109,8 @@ def score(
     ``values``: ``records.by_cell`` of the records; ``row``: how the row is addressed (``sides.Side``), where that says
     more than the label of the cell's method.
     """
-    labels: dict[str, Any] = {axis: result.labels[axis] for axis in frames.LABELS}
+    named = labels_shown(result.labels, result.cell.config)
+    labels: dict[str, Any] = {axis: named[axis] for axis in frames.LABELS}
     runs = result.record["runs"] if result.state == "done" and result.record else []
     name, scale = recorded(metric)
     asked = Side.of(row).readout or readout

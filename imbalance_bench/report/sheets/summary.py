@@ -24,6 +24,7 @@ from imbalance_bench.report.records.selection import (
     network_notes,
     of_data,
     selection,
+    shown_labels,
 )
 from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet
 from imbalance_bench.report.sheets.means import MeanRows, dependence
@@ -194,7 +195,7 @@ def _score(found: Selection, record: Record, head: Head, setting: str, numbers: 
         {(readout, class_group, metric): [value for _, value in numbers]}, metric, class_group, readout
     )
     labels: dict[str, Any] = {
-        axis: names[axis] if axis in asked.placed else record["labels"][axis]
+        axis: names[axis] if axis in asked.placed else shown_labels(record)[axis]
         for axis in ("ratio", "backbone", "protocol", "trainer")
     }
     made = Score(
