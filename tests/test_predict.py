@@ -27,6 +27,7 @@ from imbalance_bench.store import FILES, CellFolder, arrays
 from tests.cells import cell
 from tests.commands import shared
 from tests.tasks import CONF
+from tests.texts import save_bert, save_xlnet
 
 ROWS = 60
 
@@ -111,10 +112,23 @@ def test_a_table(churn, customers, tmp_path):
     check_test_rows(churn, write)
 
 
-def test_texts(tmp_path):
+SMALL_WORDS = ("backbone.length=8", "backbone.vocabulary=40", "backbone.embedding=6")
+
+
+@pytest.mark.parametrize(
+    "backbone, options",
+    [
+        ("lsa", ("backbone.dims=5",)),
+        ("textcnn", SMALL_WORDS),
+        ("textrnn", (*SMALL_WORDS, "backbone.hidden=5")),
+        pytest.param("frozen_transformer", ("backbone.model=tiny",), marks=pytest.mark.slow),
+        pytest.param("xlnet", ("backbone.model=tiny", "backbone.length=12"), marks=pytest.mark.slow),
+    ],
+)
+def test_texts(tmp_path, backbone, options):
     rng = np.random.default_rng(0)
     spam = rng.random(40) < 0.4
-    words = [[*rng.choice(["see", "you", "at", "six"], 4), *(["win", "prize"] if s else ["home"])] for s in spam]
+    words = [[*rng.choice(["are", "you", "at", "home"], 4), *(["win", "prize"] if s else ["call"])] for s in spam]
     texts = [" ".join(rng.permutation(row)) for row in words]
     table = pd.DataFrame({"body": texts, "kind": np.where(spam, "spam", "ham")})
     table.to_csv(tmp_path / "mails.csv", index=False)
@@ -127,10 +141,13 @@ def test_texts(tmp_path):
     stopped = tmp_path / "outputs/data/stopwords/nltk_english.txt"
     stopped.parent.mkdir(parents=True)
     stopped.write_text("at")
+    save = {"frozen_transformer": save_bert, "xlnet": save_xlnet}.get(backbone)
+    if save is not None:
+        pytest.importorskip("transformers")
+        options = [option.replace("tiny", str(save(tmp_path / "tiny"))) for option in options]
     of_texts = ("dataset=texts", f"dataset.path={tmp_path}/mails.csv", "dataset.text=body", "dataset.target=kind")
-    for backbone in (("lsa", "backbone.dims=5"), ("textcnn", "backbone.length=8", "backbone.vocabulary=40")):
-        record = kept(tmp_path / "outputs", *of_texts, f"backbone={backbone[0]}", *backbone[1:])
-        check_test_rows(record, write, str(tmp_path / "elsewhere"))
+    record = kept(tmp_path / "outputs", *of_texts, f"backbone={backbone}", *options)
+    check_test_rows(record, write, str(tmp_path / "elsewhere"))
 
 
 def test_images(tmp_path):

@@ -82,10 +82,11 @@ def save_xlnet(folder: Path) -> Path:
     return folder
 
 
-def save_bert(folder: Path, words: Sequence[str]) -> Path:
+def save_bert(folder: Path, words: Sequence[str] = WORDS) -> Path:
     """A BERT of two small layers with random weights and a tokenizer of ``words``, saved as its library does."""
     from transformers import BertConfig, BertModel, BertTokenizerFast
 
+    folder.mkdir(exist_ok=True)
     (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]))
     torch.manual_seed(0)
     size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 32}
