@@ -18,7 +18,7 @@ from imbalance_bench.registry import GROUPS
 from imbalance_bench.report.records.collected import Collection, Row, numbers_of, text_of, write
 from imbalance_bench.report.records.records import Cell, date, left_out, names_of
 from imbalance_bench.select import select
-from imbalance_bench.store import OUTPUTS, Damaged, Store, names_by_folder
+from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Store, names_by_folder
 from imbalance_bench.terminal import tell
 
 Kept = tuple[dict[str, str], list[Row]]
@@ -156,7 +156,7 @@ def _newest(cells: Iterable[Cell], names: dict[str, str], damaged: list[Damaged]
             continue
         if record is not None:
             of = record["labels"] | {"date": date(record), "failure": "", "record": text_of(record)}
-        elif reason := cell.error().strip():
+        elif isinstance(cell, CellFolder) and (reason := cell.error().strip()):
             of = names | {"date": cell.failed_at(), "failure": reason.splitlines()[0], "record": ""}
         else:
             continue

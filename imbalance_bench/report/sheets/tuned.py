@@ -211,7 +211,7 @@ def _row(
         values = [v for v in tuning.scores_of(done[0], "test", of, readout).values() if np.isfinite(v)]
         runs = len(done[0]["runs"])
         reason = f"{of[0]} by {readout_title(readout)} is in no run defined"
-    labels = shown_labels(done[0])
+    labels: dict[str, Any] = shown_labels(done[0])
     score = Score(
         section=", ".join([heading_of(*of), setting]),
         **{axis: labels[axis] for axis in ("ratio", "backbone", "protocol", "trainer")},
