@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -74,11 +74,17 @@ def _taken(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     raise TypeError(f"a {type(value).__name__} has nothing that says how it is kept")
 
 
+def order_of(array: np.ndarray) -> Literal["C", "F"]:
+    """In which order an array lies in memory, "F": column by column, which safetensors does not keep. Products of an
+    array in another order have other last digits."""
+    return "F" if array.flags.f_contiguous and not array.flags.c_contiguous else "C"
+
+
 def _named(array: np.ndarray, arrays: dict[str, np.ndarray]) -> list[str]:
-    """Under which name an array is written, and in which order it lies in memory: other orders, other last digits."""
-    name, by_columns = str(len(arrays)), array.flags.f_contiguous and not array.flags.c_contiguous
+    """Under which name an array is written, and its order."""
+    name = str(len(arrays))
     arrays[name] = array if array.flags.c_contiguous else np.array(array, order="C")
-    return [name, "F" if by_columns else "C"]
+    return [name, order_of(array)]
 
 
 class _Puts:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.kept import order_of
 
 SCHEMA = 1  # raised when files of an earlier version can no longer be read
 FACTS, ARRAYS, ESTIMATORS = FILES = "model.json", "model.safetensors", "model.skops"
@@ -114,12 +115,12 @@ def packed(states: Mapping[str, State], facts: Mapping[str, Any]) -> dict[str, b
 
     def described(name: str, state: State) -> dict[str, Any]:
         """The JSON of a state, whose arrays are put among all others under its name."""
-        columns = []  # arrays that lie in memory column by column: products with them are of other last digits else
+        columns = []  # arrays that lie in memory column by column
         for key, value in state.arrays.items():
             array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-            if array.flags.f_contiguous and not array.flags.c_contiguous:
+            if order_of(array) == "F":
                 columns.append(key)
-            arrays[f"{name}/{key}"] = np.ascontiguousarray(array) if array.ndim else array.copy()
+            arrays[f"{name}/{key}"] = np.asarray(array, order="C")
         estimators.update({f"{name}/{key}": value for key, value in state.estimators.items()})
         return {
             "kind": state.kind,
@@ -162,7 +163,7 @@ def _state(name: str, tree: Any, arrays: Mapping[str, np.ndarray], estimators: M
     return State(
         tree["facts"],
         {
-            key: np.asfortranarray(arrays[f"{name}/{key}"]) if key in tree["columns"] else arrays[f"{name}/{key}"]
+            key: np.asarray(arrays[f"{name}/{key}"], order="F" if key in tree["columns"] else "C")
             for key in tree["arrays"]
         },
         {key: estimators[f"{name}/{key}"] for key in tree["estimators"]},

@@ -21,15 +21,15 @@ SCRIPTS = PACKAGE.parent / "scripts"
 # Each room, which is a module or a package of the house, and those that it may import, from the ground up.
 MAY = {
     "alike": "", "curves": "alike", "thresholds": "alike", "calibration": "",
-    "errors": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "",
+    "errors": "", "kept": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "",
     "completion": "", "arguments": "completion errors",
     "terminal": "", "progress": "tally terminal",
     "options": "errors", "objective": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
-    "neighbours": "errors", "models": "errors", "devices": "errors", "pretrained": "errors", "plugins": "errors",
+    "neighbours": "errors", "models": "errors kept", "devices": "errors", "pretrained": "errors", "plugins": "errors",
     "probabilities": "alike", "metrics": "alike curves errors plugins probabilities",
     "registry": "errors options", "scoring": "alike calibration errors metrics origin probabilities thresholds",
     "record_shape": "", "store": "errors locks record_shape registry",
-    "kept": "", "checkpoints": "errors interrupts kept models",
+    "checkpoints": "errors interrupts kept models",
     "config": "errors objective options plugins registry thresholds",
     "identity": "config metrics origin pretrained registry store",
     "reference": "conf_files config options plugins registry",
