@@ -294,8 +294,6 @@ def test_files_that_cannot_be_read_are_named(churn, customers, capsys, tmp_path)
     assert called(capsys, churn["path"], semicolons, "dataset.separator=|")[0]
     wrong = called(capsys, churn["path"], customers, "dataset.positive=no", status=1)[1]
     assert "dataset.positive does not say how a new file is read" in wrong
-    assert "is the file of the rows" in called(capsys, churn["path"], customers, "--output", customers, status=1)[1]
-    assert "there is no folder" in called(capsys, churn["path"], customers, "--output", "no/s.csv", status=1)[1]
     assert "the model has runs 0, 1" in called(capsys, churn["path"], customers, "--run", 7, status=1)[1]
     assert "has last, best" in called(capsys, churn["path"], customers, "--readout", "knn", status=1)[1]
 
@@ -307,6 +305,21 @@ def edited(folder: Path, name: str, change: Any, **record: Any) -> None:
     whole = json.loads((folder / "record.json").read_text())
     whole["files"][name] = hashlib.sha256(content).hexdigest()
     (folder / "record.json").write_text(json.dumps(whole | record))
+
+
+def test_a_place_that_cannot_be_written_is_named_before_anything_is_scored(
+    churn, customers, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(predict, "predicted", None)
+    same = tmp_path / "same.csv"
+    same.symlink_to(customers)
+    for output, words in (
+        (customers, "is the file of the rows"),
+        (same, "is the file of the rows"),
+        ("no/s.csv", "there is no folder"),
+        (tmp_path, "is a folder: name a file in it"),
+    ):
+        assert words in called(capsys, churn["path"], customers, "--output", output, status=1)[1]
 
 
 def test_what_is_wrong_with_a_model_is_said(churn, copied, customers, capsys, tmp_path):

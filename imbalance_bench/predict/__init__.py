@@ -15,6 +15,7 @@ from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.calibration import KINDS
 from imbalance_bench.errors import BenchError
 from imbalance_bench.predict.deciding import PLAIN, costs_of, decided
+from imbalance_bench.store import atomic_write
 from imbalance_bench.terminal import tell
 from imbalance_bench.thresholds import OBJECTIVES, of_decisions
 
@@ -56,11 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", default=os.environ.get("IMBALANCE_BENCH_DATA", "data"), help="paths.data")
     arguments = parser.parse_intermixed_args(argv)
     try:
+        if arguments.output is not None:
+            _check_place(arguments.output, arguments.rows)
         text, remarks = predicted(arguments)
         if arguments.output is None:
             print(text, end="")
         else:
-            _write(arguments.output, arguments.rows, text)
+            atomic_write(arguments.output, text)
             remarks.append(f"written: {arguments.output}")
     except BenchError as error:
         tell(f"error: {error}", sys.stderr)
@@ -160,11 +163,11 @@ def _change(word: str) -> tuple[str, Any]:
         raise BenchError(f"{word} cannot be read: {' '.join(str(error).split())}") from error
 
 
-def _write(output: Path, rows: Path, text: str) -> None:
-    from imbalance_bench.store import atomic_write
-
-    if output.absolute() == rows.absolute():
+def _check_place(output: Path, rows: Path) -> None:
+    """Raises BenchError where scores cannot be written: before they are made."""
+    if output.is_dir():
+        raise BenchError(f"--output {output} is a folder: name a file in it")
+    if output.resolve() == rows.resolve():
         raise BenchError(f"--output {output} is the file of the rows: choose another name")
     if not output.absolute().parent.is_dir():
         raise BenchError(f"--output {output}: there is no folder {output.absolute().parent}")
-    atomic_write(output, text)
