@@ -15,15 +15,19 @@ import pytest
 
 from imbalance_bench.cells import Outcome
 from imbalance_bench.conf_files import ConfFiles, content_of, hydra_started, search_defaults
-from imbalance_bench.config import Config
+from imbalance_bench.config import Config, from_omegaconf
 from imbalance_bench.errors import BenchError, Pruned
 from imbalance_bench.identity import cell_id
 from imbalance_bench.registry import build
 from imbalance_bench.search import cli
 from imbalance_bench.search import study as studies
+from imbalance_bench.search.best import finish
 from imbalance_bench.search.cli import main
+from imbalance_bench.search.ledger import DATABASE
+from imbalance_bench.search.sampling import optuna_here
 from imbalance_bench.search.space import Range, space_of
-from imbalance_bench.search.study import Options, Study
+from imbalance_bench.search.study import Study
+from imbalance_bench.search.trials import Options, Trial
 from imbalance_bench.store import Store
 from tests import records
 from tests.cells import composed
@@ -186,7 +190,7 @@ def test_a_study_killed_while_its_database_was_made_goes_on(tmp_path, monkeypatc
     optuna = pytest.importorskip("optuna")
     made = a_study(tmp_path)
     made.open()
-    optuna.storages.RDBStorage(f"sqlite:///{made.folder / studies.DATABASE}")  # tables, and no study in them
+    optuna.storages.RDBStorage(f"sqlite:///{made.folder / DATABASE}")  # tables, and no study in them
     assert len(search(monkeypatch, tmp_path).trials) == 4
 
 
@@ -199,12 +203,14 @@ def test_what_a_librarys_estimator_is_left_to_do_is_the_first_trial(tmp_path):
     assert made.proposed(0, []) == {}
     assert cell_id(made.cell({}).plain) == cell_id(made.config.plain)
     made.open()
-    first = studies.Trial(0, {}, 0.5, made.name)
+    first = Trial(0, {}, 0.5, made.name)
     assert first.name == "the defaults"
     assert made.proposed(1, [first]).keys() == made.space.keys()
-    made._study = made._opened("maximize")
-    made._study.add_trial(made._frozen(first, {}))
-    assert [made._trial(one) for one in made._study.get_trials()] == [first]
+    with made.ledger.locked():
+        made.ledger.begin("maximize")
+        made.ledger.add(first)
+        made.ledger.read()
+    assert made.trials == [first]
 
 
 RUNS = 4
@@ -262,7 +268,7 @@ def test_a_trial_below_the_median_of_as_many_runs_is_pruned_and_leaves_no_record
         assert trial.steps[-1] < statistics.median(t.steps[len(trial.steps) - 1] for t in earlier)
         assert f"after {len(trial.steps)} of 4 runs" in trial.reason and "below the median" in trial.reason
     assert made.best.value == max(t.value for t in made.trials if t.value is not None)
-    assert f"{len(pruned)} of which were pruned" in made.finish({"method": "focal"})
+    assert f"{len(pruned)} of which were pruned" in finish(made, {"method": "focal"})
     (made.folder / "optuna.db").unlink()  # made again, without training anything again
     again = pruned_search(monkeypatch, tmp_path / "a", trained=(more := []))
     assert tried(again) == tried(made) and not more and len(trained) == 20
@@ -311,21 +317,21 @@ def test_the_best_is_that_of_validation_rows_and_its_file_makes_its_cell(tmp_pat
     best = max(made.trials, key=lambda trial: trial.value)
     assert made.best == best and best.value == -abs(math.log(best.values["method.gamma"] / 2))
     choices = {"dataset": "breast_cancer", "method": "focal"}
-    said = made.finish(choices)
+    said = finish(made, choices)
     assert f"{best.value:.4f} on validation" in said and "+study=best" in said and "report.py --tuned" in said
     text = (made.folder / "study/best.yaml").read_text()
     assert text.startswith("# @package _global_\n") and "- override /method: focal" in text
     assert f"gamma: {best.values['method.gamma']}" in text
     assert "hydra.searchpath" not in said
     made.own = tmp_path  # whose options the command finds, too
-    assert f"hydra.searchpath=[file://{tmp_path}]" in made.finish(choices)
+    assert f"hydra.searchpath=[file://{tmp_path}]" in finish(made, choices)
     assert made.record(best)["id"] == best.id == cell_id(made.cell(best.values).plain)
 
 
 def test_of_an_error_the_lowest_is_best(tmp_path, monkeypatch):
     made = search(monkeypatch, tmp_path, partial(fake, lower=True), trials=4, batch=4)
     assert made.best.value == min(trial.value for trial in made.trials)
-    assert made._direction() == "minimize"
+    assert made.ledger.direction == "minimize"
 
 
 def test_a_trial_that_fails_counts_and_is_not_the_best(tmp_path, monkeypatch):
@@ -339,7 +345,7 @@ def test_a_trial_that_fails_counts_and_is_not_the_best(tmp_path, monkeypatch):
     failed = [trial for trial in made.trials if trial.value is None]
     assert 0 < len(failed) < 8 and made.best.values == {"method.gamma": 1}
     assert {trial.reason for trial in failed} == {"needs more rows"}
-    assert f"{len(failed)} of which failed" in made.finish({})
+    assert f"{len(failed)} of which failed" in finish(made, {})
     with pytest.raises(BenchError, match="no trial gave a score; the first: needs more rows"):
         search(monkeypatch, tmp_path / "b", partial(fake, fail=[1, 2]), space=space)
 
@@ -386,7 +392,7 @@ def test_the_command_line_says_what_is_wrong(tmp_path, capsys, monkeypatch):
         assert says in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(BenchError, match=r"pip install -c constraints.txt -e '.\[search\]'"):
-        studies._optuna()
+        optuna_here()
 
 
 def test_a_preset_is_a_study_of_each_of_its_cells(tmp_path):
@@ -401,7 +407,7 @@ def test_a_preset_is_a_study_of_each_of_its_cells(tmp_path):
 
 
 def test_the_space_is_no_part_of_a_cell():
-    config = studies.from_omegaconf(composed("method=kmeans_smote"))
+    config = from_omegaconf(composed("method=kmeans_smote"))
     assert isinstance(config, Config)
     assert "search" not in config.plain["method"] and "search" not in config.plain["trainer"]
     assert "search" not in config.plain["method"]["resampler"]

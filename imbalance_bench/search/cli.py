@@ -16,7 +16,9 @@ from imbalance_bench.conf_files import ConfFiles, hydra_started, own_folder, sea
 from imbalance_bench.errors import BenchError
 from imbalance_bench.presets import jobs_of
 from imbalance_bench.registry import GROUPS, build
-from imbalance_bench.search.study import Options, Study
+from imbalance_bench.search.best import finish
+from imbalance_bench.search.study import Study
+from imbalance_bench.search.trials import Options
 from imbalance_bench.tally import DeviceLost
 from imbalance_bench.terminal import tell
 
@@ -107,7 +109,7 @@ def _search(studies: Sequence[tuple[Study, dict[str, str]]]) -> int:
                 print(f"{study.title}: {study.open()}", flush=True)
             state = study.advance()
             if state == "done":
-                print(study.finish(choices), flush=True)
+                print(finish(study, choices), flush=True)
         except BenchError as error:
             tell(f"error: {study.title}: {error}", sys.stderr)
             failed, state = True, "done"

@@ -13,83 +13,38 @@ given up by the same rule, so that what is tried next does not depend on what is
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import re
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from imbalance_bench.config import Config, cell_name, from_omegaconf
-from imbalance_bench.errors import BenchError, Pruned, command
+from imbalance_bench.errors import BenchError, Pruned
 from imbalance_bench.identity import cell_id, digest
-from imbalance_bench.locks import lock_file
 from imbalance_bench.objective import has_better_side
-from imbalance_bench.options import Count, Seed, Text, shown
-from imbalance_bench.registry import GROUPS
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_met, readout_title
 from imbalance_bench.report.records.selection import head_of
 from imbalance_bench.report.records.tuning import scores_of, why_not
 from imbalance_bench.search.cells import alone, means, trained
+from imbalance_bench.search.ledger import Ledger
+from imbalance_bench.search.sampling import BEFORE_PRUNING, Sampling
 from imbalance_bench.search.space import Range, Space, space_of
+from imbalance_bench.search.trials import Options, Trial, Values
 from imbalance_bench.store import CellFolder, Record, Store, atomic_write
 from imbalance_bench.terminal import tell
 
 if TYPE_CHECKING:
-    import optuna
-
     from imbalance_bench.cells import Outcome
     from imbalance_bench.cells.recipe import Prepared
 
-Values = dict[str, Any]
-"""Key of an override → its value."""
-
-DATABASE, SAID, BEST, PRUNED = "optuna.db", "study.json", "study/best.yaml", "pruned"
-BEFORE_PRUNING = 5  # trials that are done before any is given up
+PRUNED = "pruned"  # folder of a study: a file of each trial that was given up
 DIVERGED = "a run diverged"
-OF_DATABASE = ("optuna", "sqlalchemy", "sqlite3", "alembic")  # whose errors are of the database
-
-
-@dataclass(frozen=True)
-class Options:
-    """conf/search.yaml."""
-
-    trials: Count
-    batch: Count
-    sampler: Literal["tpe", "random"]
-    pruner: Literal["none", "median"]
-    seed: Seed
-    metric: Annotated[Text | None, "null: the one that heads the record"]
-    readout: Text
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One that has ended: ``value`` of validation rows (None: it failed or was pruned, for ``reason``). ``steps``: the
-    means over its first run, its first two, and so on, where there is a pruner."""
-
-    number: int
-    values: Values
-    value: float | None
-    id: str
-    reason: str = ""
-    steps: tuple[float, ...] = ()
-
-    @property
-    def pruned(self) -> bool:
-        return self.value is None and bool(self.steps)
-
-    @property
-    def name(self) -> str:
-        return " ".join(f"{key}={shown(value)}" for key, value in self.values.items()) or "the defaults"
 
 
 class Study:
@@ -119,7 +74,7 @@ class Study:
         asked = {k: getattr(options, k) for k in ("batch", "sampler", "seed", "metric", "readout")}
         if options.pruner != "none":
             asked["pruner"] = options.pruner
-        self.said = {"base": base, "space": _plain(self.space), **asked}
+        said = {"base": base, "space": _plain(self.space), **asked}
         if options.pruner != "none" and self.config.cache == "overwrite":
             raise BenchError(
                 f"search.pruner={options.pruner} and cache=overwrite: a trial that is given up would keep the record "
@@ -127,102 +82,30 @@ class Study:
             )
         labels = self.config.labels
         parts = [re.sub(r"[^\w.-]", "_", labels[group]) for group in ("method", "dataset")]
-        self.name = "-".join([*parts, digest(self.said)])
+        self.name = "-".join([*parts, digest(said)])
         self.folder = Path(self.config.paths.outputs) / "studies" / self.name
-        self.trials: list[Trial] = []
-        self._study: optuna.Study | None = None
+        self.sampling = Sampling(self.space, options)
+        self.ledger = Ledger(self.folder, said, self.sampling)
 
     @property
     def title(self) -> str:
         return cell_name(self.config.labels)
 
-    # Its state on the disk
+    @property
+    def trials(self) -> list[Trial]:
+        """Those that have ended."""
+        return self.ledger.trials
 
     def open(self) -> str:
-        """Makes the study's folder where there is none; says which it is, and how far.
-
-        Raises:
-            BenchError: the folder holds a study of something else.
-        """
-        with self._locked():
-            path = self.folder / SAID
-            if not path.exists():
-                atomic_write(path, json.dumps(self.said, indent=1) + "\n")
-                prefix = self.name.rpartition("-")[0]
-                others = sorted(p.parent.name for p in self.folder.parent.glob(f"{prefix}-*/{SAID}") if p != path)
-                other = f"; of another space, metric or configuration: {', '.join(others[:3])}" if others else ""
-                return f"a new study, {self.folder}{other}"
-            if path.read_text() != json.dumps(self.said, indent=1) + "\n":
-                raise BenchError(
-                    f"{path} says that the study is of another space or metric than its name: delete {self.folder}, or "
-                    "put back what it said"
-                )
-            self._read()
-        return f"study {self.folder}, {len(self.trials)} of {self.options.trials} trials done"
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Within it, this process alone reads and writes the study.
-
-        Raises:
-            BenchError: its folder cannot be written, or its database is none.
-        """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            file = lock_file(self.folder / ".lock")
-        except OSError as error:
-            raise BenchError(f"cannot write {self.folder} ({error.strerror}): set paths.outputs=<another>") from error
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            try:
-                yield
-            except Exception as error:
-                if type(error).__module__.partition(".")[0] not in OF_DATABASE:
-                    raise
-                what = str(error).partition("\n")[0]
-                raise BenchError(
-                    f"{self.folder / DATABASE} cannot be used ({what}): delete it, and the same command makes it again "
-                    "of the trials' records"
-                ) from error
-
-    def _read(self) -> None:
-        """``trials`` as they are in the database."""
-        if self._study is None and (self.folder / DATABASE).exists():
-            self._study = self._opened()
-        self.trials = [self._trial(frozen) for frozen in self._study.get_trials()] if self._study else []
-
-    def _opened(self, direction: str | None = None) -> optuna.Study | None:
-        """Optuna's study, made where there is none yet and ``direction`` says what is best; None where it does not."""
-        optuna = _optuna()
-        storage = optuna.storages.RDBStorage(f"sqlite:///{self.folder / DATABASE}")
-        if direction is None:
-            try:
-                return optuna.load_study(study_name=self.name, storage=storage)
-            except KeyError:  # its process was killed between making the tables and the study
-                return None
-        return optuna.create_study(study_name=self.name, storage=storage, direction=direction, load_if_exists=True)
-
-    def _trial(self, frozen: optuna.trial.FrozenTrial) -> Trial:
-        values = {key: self._value(key, frozen.params[key]) for key in self.space if key in frozen.params}
-        attributes = frozen.user_attrs
-        steps = tuple(value for _, value in sorted(frozen.intermediate_values.items()))
-        return Trial(frozen.number, values, frozen.value, attributes["id"], attributes["reason"], steps)
-
-    # What is tried
+        """Makes the study's folder where there is none; says which it is, and how far. Raises as ``Ledger.open``."""
+        new = self.ledger.open()
+        return new or f"study {self.folder}, {len(self.trials)} of {self.options.trials} trials done"
 
     def proposed(self, number: int, history: Sequence[Trial]) -> Values:
         """What a trial tries, by those of the batches before it; the first trial tries the defaults."""
-        optuna = _optuna()
-        distributions = {key: _distribution(values) for key, values in self.space.items()}
         if number == 0 and (defaults := self._defaults()) is not None:
             return defaults
-        seed = int(np.random.SeedSequence([self.options.seed, number]).generate_state(1)[0])
-        samplers = {"tpe": optuna.samplers.TPESampler, "random": optuna.samplers.RandomSampler}
-        study = optuna.create_study(sampler=samplers[self.options.sampler](seed=seed), direction=self._direction())
-        told = [trial for trial in history if trial.value is not None or trial.pruned]
-        study.add_trials([self._frozen(trial, distributions) for trial in told])
-        params = study.ask(distributions).params
-        return {key: self._value(key, params[key]) for key in self.space}
+        return self.sampling.proposed(number, history, self.ledger.direction)
 
     def _defaults(self) -> Values | None:
         """The options as they stand, without those of another library's estimator that are left to it; None where one
@@ -242,29 +125,6 @@ class Study:
             values[key] = value if isinstance(allowed, Range) else allowed[allowed.index(value)]
         return values
 
-    def _frozen(self, trial: Trial, distributions: Mapping[str, Any]) -> optuna.trial.FrozenTrial:
-        optuna = _optuna()
-        states = optuna.trial.TrialState
-        state = states.PRUNED if trial.pruned else states.FAIL if trial.value is None else states.COMPLETE
-        return optuna.trial.create_trial(
-            state=state,
-            value=trial.value,
-            intermediate_values=dict(enumerate(trial.steps, 1)),
-            params={key: _param(self.space[key], value) for key, value in trial.values.items()},
-            distributions={key: distributions[key] for key in trial.values},
-            user_attrs={"id": trial.id, "reason": trial.reason},
-        )
-
-    def _value(self, key: str, param: Any) -> Any:
-        """The value of an option from Optuna's parameter."""
-        allowed = self.space[key]
-        if isinstance(allowed, Range):
-            return allowed.rounded(param)
-        return next(value for value in allowed if _choice(value) == param and type(_choice(value)) is type(param))
-
-    def _direction(self) -> str:
-        return "minimize" if self._study and self._study.direction.name == "MINIMIZE" else "maximize"
-
     # Trials as cells
 
     def cell(self, values: Values) -> Config:
@@ -280,8 +140,8 @@ class Study:
 
     def advance(self) -> Literal["done", "more", "busy"]:
         """Trains a batch of trials and enters them. "busy": another process trains those that are next."""
-        with self._locked():
-            self._read()
+        with self.ledger.locked():
+            self.ledger.read()
         options, begun = self.options, len(self.trials)
         if begun >= options.trials:
             return "done"
@@ -316,7 +176,7 @@ class Study:
 
         def judge(steps: Sequence[float], runs: int) -> None:
             """Gives the cell up after its first runs of ``runs``, where their means are worse."""
-            if not self.worse(steps, before):
+            if not self.sampling.worse(steps, before, self.ledger.direction):
                 return
             side = "above" if self.head(done[0])[0] in LOWER_IS_BETTER else "below"
             after = f"after {len(steps)} of {runs} runs"
@@ -356,17 +216,6 @@ class Study:
         values = [row["value"] for row in rows if (row["metric"], row["class_group"], row["iterate"]) == key]
         return [value for value in values if np.isfinite(value)]
 
-    def worse(self, steps: Sequence[float], before: Sequence[Trial]) -> bool:
-        """Whether a trial with these means over its first runs is to be given up: Optuna's MedianPruner."""
-        optuna = _optuna()
-        distributions = {key: _distribution(values) for key, values in self.space.items()}
-        pruner = optuna.pruners.MedianPruner(n_startup_trials=BEFORE_PRUNING)
-        study = optuna.create_study(pruner=pruner, direction=self._direction())
-        study.add_trials([self._frozen(trial, distributions) for trial in before if trial.steps])
-        trial = study.ask()
-        trial.report(steps[-1], len(steps))  # the last alone: over as many runs as those of the others
-        return bool(trial.should_prune())
-
     def _given_up(self, id: str) -> dict[str, Any] | None:
         """What is kept of a trial that was pruned."""
         place = self.folder / PRUNED / f"{id}.json"
@@ -375,22 +224,20 @@ class Study:
 
     def _enter(self, found: Sequence[Trial | None]) -> Literal["more", "busy"]:
         """Enters trials up to the first that another process is still training (None)."""
-        with self._locked():
-            self._read()
-            if self._study is None:
+        with self.ledger.locked():
+            self.ledger.read()
+            if not self.ledger.begun:
                 scored = next((trial for trial in found if trial is not None and trial.value is not None), None)
                 if scored is None:  # nobody knows yet which metric it is
                     return "busy"
                 lower = self.head(scored)[0] in LOWER_IS_BETTER
-                self._study = self._opened("minimize" if lower else "maximize")
+                self.ledger.begin("minimize" if lower else "maximize")
             for trial in found:
                 if trial is None:
                     return "busy"
                 if trial.number < len(self.trials):  # another process has entered it
                     continue
-                distributions = {key: _distribution(values) for key, values in self.space.items()}
-                self._study.add_trial(self._frozen(trial, distributions))
-                self.trials.append(trial)
+                self.ledger.add(trial)
                 tell(f"[{trial.number + 1}/{self.options.trials}] {self.title} {self._line(trial)}")
         return "more"
 
@@ -446,13 +293,11 @@ class Study:
             raise BenchError(f"the record of trial {trial.number} ({trial.name}) is gone: the same command trains it")
         return record
 
-    # What came of it
-
     @property
     def best(self) -> Trial | None:
         """The trial of the best validation score, the first of equal ones; None where all failed."""
         scored = [trial for trial in self.trials if trial.value is not None]
-        choose = min if self._direction() == "minimize" else max
+        choose = min if self.ledger.direction == "minimize" else max
         return choose(scored, key=lambda trial: trial.value or 0.0) if scored else None
 
     def _line(self, trial: Trial) -> str:
@@ -460,89 +305,6 @@ class Study:
             return f"{trial.name}: {'pruned' if trial.pruned else 'failed:'} {trial.reason}"
         return f"{trial.name}: {trial.value:.4f} on validation"
 
-    def finish(self, choices: Mapping[str, str]) -> str:
-        """Writes the file of the best options, and says what was found. ``choices``: group → option of the command."""
-        best = self.best
-        if best is None:
-            return f"{self.title}: none of {len(self.trials)} trials has a score; the last: {self.trials[-1].reason}"
-        record = self.record(best)
-        metric, group = self._head(record)
-        test = self.scores(record, "test")
-        spread = f" ± {float(np.std(test, ddof=1)):.4f}" if len(test) > 1 else ""
-        path = self.folder / BEST
-        atomic_write(path, self._best_yaml(best, choices, f"{metric} ({group})"))
-        pruned = sum(trial.pruned for trial in self.trials)
-        failed = sum(trial.value is None for trial in self.trials) - pruned
-        outputs = self.config.paths.outputs
-        place = "" if outputs == "outputs" else f" --outputs {outputs}"
-        labels = self.config.labels
-        lines = [
-            f"{self.title}: best of {len(self.trials)} trials"
-            + (f", {failed} of which failed" if failed else "")
-            + (f", {pruned} of which were pruned" if pruned else "")
-            + f": {best.name}",
-            f"{metric} ({group}): {best.value:.4f} on validation, {fmean(test):.4f}{spread} on test ({record['path']})",
-            f"again, here or on other data: {self._again()}",
-            f"each run with its own choice: {command('report')} --tuned{place} method={labels['method']} "
-            f"dataset={labels['dataset']}",
-        ]
-        return "\n  ".join(lines)
-
-    def _again(self) -> str:
-        """The command that trains with the best options."""
-        rest = [o for o in self.overrides if o.partition("=")[0] not in GROUPS]
-        rest += [f"hydra.searchpath=[file://{self.own.absolute()}]"] if self.own else []
-        return f"{command('train')} {shlex.join(['--config-dir', str(self.folder), '+study=best', *rest])}"
-
-    def _best_yaml(self, best: Trial, choices: Mapping[str, str], metric: str) -> str:
-        """An option of the group ``study`` that puts the best options in the place of the defaults."""
-        import yaml
-
-        values: dict[str, Any] = {}
-        for key, value in best.values.items():
-            *groups, last = key.split(".")
-            node = values
-            for group in groups:
-                node = node.setdefault(group, {})
-            node[last] = value
-        head = (
-            f"# @package _global_\n# Trial {best.number} of {self.name}: {metric} {best.value:.4f} on validation.\n"
-            f"# Again: {self._again()}\n"
-        )
-        defaults = [{f"override /{group}": option} for group, option in choices.items()]
-        return head + yaml.safe_dump({"defaults": defaults, **values}, sort_keys=False)
-
-
-def _distribution(values: Range | list[Any]) -> Any:
-    """Optuna's, of the values of a key."""
-    d = _optuna().distributions
-    if not isinstance(values, Range):
-        return d.CategoricalDistribution([_choice(value) for value in values])
-    if values.whole:
-        return d.IntDistribution(int(values.low), int(values.high), log=values.log)
-    return d.FloatDistribution(float(values.low), float(values.high), log=values.log)
-
-
-def _choice(value: Any) -> Any:
-    """A value of a list as Optuna takes it: lists are none of its types."""
-    return shown(value) if isinstance(value, (list, dict)) else value
-
-
-def _param(allowed: Range | list[Any], value: Any) -> Any:
-    return value if isinstance(allowed, Range) else _choice(value)
-
 
 def _plain(space: Space) -> dict[str, Any]:
     return {key: vars(values) if isinstance(values, Range) else values for key, values in space.items()}
-
-
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise BenchError(
-            f"{command('search')} needs Optuna: pip install -c constraints.txt -e '.[search]'; a grid needs nothing: "
-            "train.py -m method.gamma=1,2,5, then report.py --tuned"
-        ) from error
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
