@@ -225,7 +225,7 @@ def test_a_file_of_the_format_before_failures_is_read(tmp_path, monkeypatch):
     with monkeypatch.context() as before:
         before.setattr(collected, "FORMAT", "1")
         before.setattr(collected, "TEXTS", tuple(name for name in collected.TEXTS if name != "failure"))
-        before.setattr(command, "_failures", lambda *_: [])
+        before.setattr(command, "failures", lambda *_: [])
         collect(Store(tmp_path), tmp_path / "old.parquet")
     assert "failure" not in pd.read_parquet(tmp_path / "old.parquet").columns
     new, old = (Collection(tmp_path / f"{name}.parquet") for name in ("new", "old"))

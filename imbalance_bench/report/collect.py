@@ -14,11 +14,11 @@ from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.conf_files import own_folder
 from imbalance_bench.errors import BenchError
 from imbalance_bench.presets import PlannedCell, load_preset, presets
-from imbalance_bench.registry import GROUPS
 from imbalance_bench.report.records.collected import Collection, Row, numbers_of, text_of, write
+from imbalance_bench.report.records.failures import failures
 from imbalance_bench.report.records.records import Cell, date, left_out, names_of
 from imbalance_bench.select import select
-from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Store, names_by_folder
+from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Store
 from imbalance_bench.terminal import tell
 
 Kept = tuple[dict[str, str], list[Row]]
@@ -83,10 +83,11 @@ def collect(store: Store, path: Path, wanted: Sequence[str] = (), cells: Sequenc
         BenchError: there is no such record; the file cannot be read or written.
     """
     found, damaged = names_of(store)
-    seen = {cell.path for _, cell in found} | {error.folder for error in damaged}
-    found += _failures(store, seen, cells)
+    failed = [one for one in failures(store, (cell.path for _, cell in found), damaged) if one.state == "failed"]
+    planned = {cell.id: cell.labels for cell in cells or ()}
+    found += [(one.names | planned.get(one.names["id"], {}), CellFolder(one.folder)) for one in failed]
     if cells is not None:
-        ids = {cell.id for cell in cells}
+        ids = set(planned)
         found = [one for one in found if one[0]["id"] in ids]
         damaged = [error for error in damaged if error.folder.name in ids]
     new: dict[str, list[Cell]] = {}
@@ -122,20 +123,6 @@ def collect(store: Store, path: Path, wanted: Sequence[str] = (), cells: Sequenc
     numbers = count.pop("numbers")
     what = ", ".join(f"{many:,} {state}" for state, many in count.items() if many)
     return f"{path}: {what}; {numbers:,} numbers, {path.stat().st_size / 1e3:,.0f} kB"
-
-
-def _failures(
-    store: Store, finished: set[Path], planned: Iterable[PlannedCell] | None
-) -> list[tuple[dict[str, str], Cell]]:
-    """The cells that failed and have no record, each after what it is selected by: the labels of a ``planned`` one;
-    those of its folders, which say no protocol and trainer, of others."""
-    labels = {cell.id: cell.labels for cell in planned or ()}
-    found: list[tuple[dict[str, str], Cell]] = []
-    for cell in store.cells():
-        if cell.path not in finished and cell.unfinished() == "failed":
-            names = names_by_folder(str(cell.path.relative_to(store.runs)))
-            found.append((dict.fromkeys(GROUPS, "") | names | labels.get(names["id"], {}), cell))
-    return found
 
 
 def _rank(texts: dict[str, str]) -> tuple[bool, str]:

@@ -12,13 +12,13 @@ from statistics import median
 from imbalance_bench.presets import presets, title_of
 from imbalance_bench.report.pages.committed import of_paper, stored
 from imbalance_bench.report.published import printed
+from imbalance_bench.report.records.failures import FAILED
 from imbalance_bench.report.sheets.scores import Score
 
 HEADER = (
     "paper", "tables: printed", "with a preset", "run", "figures: printed", "with a preset", "drawn",
     "numbers: printed", "run", "within the spread",
 )  # fmt: skip
-FAILED = ("failed", "damaged", "outdated")
 EXPLAINED = (
     "Run: the number stands beside ours in a file of outputs/tables, and not for a stand-in of its data; of a table, "
     "any of its numbers, its examples, or the drawing of a definition. Drawn: the figure, or a table of what it shows, "

@@ -1,71 +1,22 @@
-"""Cells without numbers: those that failed, and those whose record is damaged or outdated; and their page."""
+"""The page of a cell without numbers."""
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imbalance_bench.registry import GROUPS
-from imbalance_bench.report.pages.coverage import FAILED
 from imbalance_bench.report.pages.html import rendered
 from imbalance_bench.report.pages.making import Place, again, options_grid
-from imbalance_bench.report.records.collected import Source
+from imbalance_bench.report.records.failures import Failure, config_of
 from imbalance_bench.report.records.records import LABELS
-from imbalance_bench.store import Damaged, Store, names_by_folder
 
-CELL = re.compile("[0-9a-f]{12}")  # the name of a cell's folder, which is its id
 LAST = 40  # lines of its log that are shown
-
-
-@dataclass(frozen=True)
-class Failure:
-    """``names``: labels and id, "" for a label that is not known; ``state``: one of ``FAILED``; ``reason``: in a line;
-    ``trace``: the traceback of what failed; ``date``: as of records."""
-
-    folder: Path
-    names: dict[str, str]
-    state: str
-    reason: str
-    trace: str
-    date: str
-
-
-def failures(source: Source, finished: Iterable[Path], damaged: Iterable[Damaged]) -> list[Failure]:
-    """All of a source, whose ``finished`` cells have records that count, and ``damaged`` ones do not. A copy of another
-    cell's folder is none, nor is what was collected: it has numbers."""
-    if not isinstance(source, Store):
-        return []
-    seen = {*finished, *(error.folder for error in damaged)}
-    found = []
-    for cell in source.cells():
-        if cell.path not in seen and (error := cell.error()) and not cell.locked():
-            names, (reason, _, trace) = _names(source, cell.path), error.partition("\n")
-            found.append(Failure(cell.path, names, "failed", reason, trace.strip(), cell.failed_at()))
-    return found + of_damaged(source, damaged)
-
-
-def of_damaged(source: Source, damaged: Iterable[Damaged]) -> list[Failure]:
-    """The cells among those whose records do not count: copies of others have names of their own, or are doubles."""
-    if not isinstance(source, Store):
-        return []
-    found = []
-    for error in damaged:
-        if error.state in FAILED and CELL.fullmatch(error.folder.name):
-            seconds = (error.folder / "record.json").stat().st_mtime
-            date = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
-            found.append(Failure(error.folder, _names(source, error.folder), error.state, str(error), "", date))
-    return found
 
 
 def failure_page(failure: Failure, places: Sequence[Place] = ()) -> str:
     """The page as text; ``places``: the tables that name the cell."""
-    labels, config = failure.names, _config(failure.folder)
+    labels, config = failure.names, config_of(failure.folder)
     words = [] if failure.state == "failed" else ["cache=overwrite"]  # what has a record is else left as it is
     content: dict[str, Any] = {
         "title": f"{labels['method']} on {labels['dataset']}",
@@ -78,33 +29,6 @@ def failure_page(failure: Failure, places: Sequence[Place] = ()) -> str:
         "places": places,
     }
     return rendered("failure.html.j2", content, ["tables.js"])
-
-
-def _names(store: Store, folder: Path) -> dict[str, str]:
-    """Labels as its configuration says them or, of what earlier versions left, the folders that it lies in."""
-    config = _config(folder)
-    labels = {group: str(config[group].get("label", "")) for group in GROUPS} if config else {}
-    return dict.fromkeys(GROUPS, "") | names_by_folder(str(folder.relative_to(store.runs))) | labels
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    """The options of a cell, as its record or else its config.yaml has them; none where neither can be read."""
-    import yaml
-
-    with suppress(OSError, ValueError):
-        record = json.loads((folder / "record.json").read_bytes())
-        if isinstance(record, dict) and _whole(record.get("config")):
-            return dict(record["config"])
-    with suppress(OSError, ValueError, yaml.YAMLError):
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        config = yaml.load((folder / "config.yaml").read_bytes(), loader)
-        if _whole(config):
-            return {key: config[key] for key in (*GROUPS, "seed")}
-    return {}
-
-
-def _whole(config: Any) -> bool:
-    return isinstance(config, dict) and "seed" in config and all(isinstance(config.get(g), dict) for g in GROUPS)
 
 
 def _last_lines(path: Path) -> list[str]:

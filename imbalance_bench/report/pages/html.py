@@ -15,7 +15,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from imbalance_bench.report.pages.coverage import FAILED
+from imbalance_bench.report.records.failures import FAILED
 from imbalance_bench.report.sheet import Block, Item, number
 from imbalance_bench.report.sheets.judgement import VERDICTS
 

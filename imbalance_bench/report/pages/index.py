@@ -15,12 +15,12 @@ from typing import Any
 from imbalance_bench.errors import BenchError, command
 from imbalance_bench.report.own import asked_test
 from imbalance_bench.report.pages.cells import cell_page, diverged
-from imbalance_bench.report.pages.coverage import FAILED
-from imbalance_bench.report.pages.failures import CELL, Failure, failure_page, failures, of_damaged
+from imbalance_bench.report.pages.failures import failure_page
 from imbalance_bench.report.pages.html import Grid, rendered, td
 from imbalance_bench.report.pages.making import Place
 from imbalance_bench.report.pages.papers import Paper, Table, all_papers
 from imbalance_bench.report.records import records as frames
+from imbalance_bench.report.records.failures import CELL, FAILED, Failure, failures, of_damaged
 from imbalance_bench.report.records.records import LABELS, Cell, Record, date, names_of
 from imbalance_bench.report.records.selection import Asked, selection, shown_labels
 from imbalance_bench.report.request import Request
