@@ -59,6 +59,15 @@ def test_each_run_takes_the_option_that_is_best_on_its_validation_rows(tmp_path)
     assert block.rows[0][5].aside == "(method.gamma=5)"
 
 
+def test_the_best_of_one_data_set_is_not_bold_on_another(tmp_path):
+    for dataset, focal in (("ecoli", 0.5), ("oil", 0.9)):
+        for gamma in (1, 2):
+            write(tmp_path, option(gamma, dataset=dataset), [focal, focal], valid=[0.5, 0.5])
+            write(tmp_path, option(gamma, "ldam", dataset), [0.7, 0.7], valid=[0.5, 0.5])
+    (block,) = tuned_table(Store(tmp_path)).blocks
+    assert [row[2].bold for row in block.rows] == [False, True, True, False]
+
+
 def test_equal_options_the_first_by_value(tmp_path):
     for gamma in (10, 5, None, 2):
         write(tmp_path, option(gamma), [0.5, 0.6], valid=[0.3, 0.3])

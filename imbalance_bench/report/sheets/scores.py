@@ -154,22 +154,18 @@ def relative(metric: str) -> tuple[str, str] | None:
 def mark_best(scores: list[Score], compared: Callable[[Score], Any], lower: Container[str] = ()) -> list[Score]:
     """Marks the best among scores of equal ``compared(score)`` (None: not compared); what prints alike ties. ``lower``:
     metrics of which lower is better, as it is of errors anyway."""
-    groups: dict[Any, list[Score]] = {}
-    for s in scores:
+    groups: dict[Any, list[int]] = {}
+    for place, s in enumerate(scores):
         if s.mean is not None and (key := compared(s)) is not None:
-            groups.setdefault(key, []).append(s)
-    best = set()
+            groups.setdefault(key, []).append(place)
+    best: set[int] = set()
     for group in groups.values():
-        values = [as_printed(s) for s in group]
-        metric = group[0].metric
+        values = [as_printed(scores[place]) for place in group]
+        metric = scores[group[0]].metric
         extreme = min(values) if metric in lower or recorded(metric)[0] in LOWER_IS_BETTER else max(values)
         if len(group) > 1:
-            best |= {_key(s) for s, value in zip(group, values) if value == extreme}
-    return [replace(s, best=_key(s) in best) for s in scores]
-
-
-def _key(s: Score) -> tuple[str, ...]:
-    return (s.id, s.method, s.class_group, s.metric)
+            best |= {place for place, value in zip(group, values) if value == extreme}
+    return [replace(s, best=place in best) for place, s in enumerate(scores)]
 
 
 def decimals(metric: str) -> int:
