@@ -43,7 +43,7 @@ RUN = {  # page → what the test of the page runs
     "docs/tuning.md": [*test_tuning_page.GRID, *test_tuning_page.SEARCH],
 }
 NOT_RUN = {  # what matches: why it is examined by tests/test_documents.py alone
-    r"train\.py .*\+paper=": "hours of training; tests/test_presets.py composes the cells of every preset",
+    r"(train|search)\.py .*\+paper=": "hours of training; tests/test_presets.py composes the cells of every preset",
     r"dataset=mnist ": "an hour of images",
     r"backbone=xlnet": "weights of half a gigabyte",
     r"data\.py fetch": "downloads; tests/test_fetch.py",
