@@ -94,6 +94,8 @@ def queued_again() -> Iterator[None]:
         if reached:
             handler(number, None)  # does not return
         raise
+    finally:
+        signal.signal(number, handler)
 
 
 @dataclass
