@@ -48,6 +48,14 @@ def test_a_cell_costs_what_those_like_it_took(outputs):
     assert costs(jobs, {}, outputs / "elsewhere") == []
 
 
+def test_a_cost_is_looked_up_once_however_many_jobs_have_it(outputs, monkeypatch):
+    asked, cost = [], module._cost
+    monkeypatch.setattr(module, "_cost", lambda *of: asked.append(of[:2]) or cost(*of))
+    jobs = [[f"method={method}", f"seed={seed}"] for seed in range(20) for method in ("focal", "new")]
+    assert costs(jobs, {"dataset": "oil"}, outputs) == [8.0] * 40
+    assert asked == [("focal", "oil"), ("new", "oil")]
+
+
 def test_a_cell_that_its_method_declined_says_nothing_of_costs(tmp_path):
     """Its record holds no data: as written for real."""
     declined = ["method=gaussian_process", "method.max_rows=10", "dataset=breast_cancer"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from statistics import fmean, median
@@ -27,7 +28,8 @@ def costs(jobs: Sequence[Sequence[str]], choices: Mapping[str, str], outputs: Pa
             method, dataset = (record["labels"].get(group, "") for group in ("method", "dataset"))
             seconds.setdefault((method, dataset), []).append(float(record["seconds"]))
             rows[dataset] = int(record["data"].get("rows", 0))
-    known = [_cost(*_named(job, choices), seconds, rows) for job in jobs]
+    cost = cache(lambda method, dataset: _cost(method, dataset, seconds, rows))  # thousands of jobs are of a few
+    known = [cost(*_named(job, choices)) for job in jobs]
     some = [cost for cost in known if cost is not None]
     return [fmean(some) if cost is None else cost for cost in known] if some else []
 
