@@ -7,7 +7,9 @@ import pytest
 from imbalance_bench.conf_files import content_of
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.cli import main
+from imbalance_bench.report.records.selection import selection
 from imbalance_bench.report.sheets.advice import advice
+from imbalance_bench.report.sheets.differences import AskedTest, differences
 from imbalance_bench.store import Store
 from tests.records import cell, write
 
@@ -43,7 +45,7 @@ def test_ten_lines_with_their_numbers(tmp_path):
         "Best first: focal, tuned over 3 0.750, smote, not tuned 0.748, cross_entropy, not tuned 0.550.",
         "Nobody beats beyond chance: focal, smote (Wilcoxon over 10 runs, Holm, p < 0.05).",
         "Cheapest of these: smote, 1 s a run; the dearest, focal, 3 s.",
-        "The default, cross_entropy, is 0.200 behind focal (95 % interval +0.200 to +0.200; better in 10 runs, ",
+        "The default, cross_entropy, is 0.200 behind focal (95 % interval +0.200 to +0.200, corrected for ",
         "Tuning gained over the defaults: focal +0.050.",
         "Choosing on the test rows would have added, falsely: focal +0.010.",
         "Not tuned, so perhaps better than shown: smote, cross_entropy.",
@@ -73,6 +75,20 @@ def test_it_is_of_one_data_set(tmp_path, capsys):
         advice(Store(tmp_path))
     assert main(["--outputs", str(tmp_path), "--advise", "dataset=ecoli"]) == 0
     assert "Best first: focal" in capsys.readouterr().out
+
+
+def test_the_interval_to_the_default_is_that_of_versus(tmp_path):
+    ours = {"smote": [0.75, 0.7, 0.8, 0.72], "cross_entropy": [0.6, 0.66, 0.61, 0.65]}
+    for method, values in ours.items():
+        write(tmp_path, cell(method), values)
+    pair = differences(selection(Store(tmp_path)), AskedTest(versus="cross_entropy")).frame.iloc[0]
+    assert f"(95 % interval {pair['low']:+.3f} to {pair['high']:+.3f}, corrected for" in advice(Store(tmp_path))
+
+
+def test_one_run_has_no_interval(tmp_path):
+    for method, value in (("smote", 0.75), ("cross_entropy", 0.6)):
+        write(tmp_path, cell(method), [value])
+    assert "is 0.150 behind smote (better in 1 run, worse in 0)." in advice(Store(tmp_path))
 
 
 @pytest.mark.parametrize("words", [{}, {"by": "auc_pr"}])

@@ -12,7 +12,7 @@ from imbalance_bench.conf_files import CONF, content_of
 from imbalance_bench.config import label_of
 from imbalance_bench.errors import BenchError, command
 from imbalance_bench.objective import has_better_side
-from imbalance_bench.report.records import comparable, statistics, tuning
+from imbalance_bench.report.records import comparable, pairs, statistics, tuning
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
 from imbalance_bench.report.sheet import number
 from imbalance_bench.report.sheets.scores import decimals
@@ -141,9 +141,15 @@ def _default(rows: Sequence[Row], table: pd.DataFrame, lower: bool) -> str:
         return f"The default, {DEFAULT}, is the best."
     gain = statistics.paired_difference(table[best.score.method].to_numpy(), table[DEFAULT].to_numpy())
     wins, losses = (gain.losses, gain.wins) if lower else (gain.wins, gain.losses)
+    splits = pairs.by_split((best.by_run, mine.by_run), (best.done[0], mine.done[0]))
+    _, (low, high) = pairs.corrected_t(splits.one - splits.other, splits.share)
+    known = ""
+    if np.isfinite(low):
+        corrected = ", corrected for shared training rows" if splits.share else ""
+        known = f"95 % interval {_value(best, low, True)} to {_value(best, high, True)}{corrected}; "
     return (
-        f"The default, {DEFAULT}, is {_value(best, abs(gain.mean))} behind {best.score.method} (95 % interval "
-        f"{_value(best, gain.low, True)} to {_value(best, gain.high, True)}; better in {wins} runs, worse in {losses})."
+        f"The default, {DEFAULT}, is {_value(best, abs(gain.mean))} behind {best.score.method} ({known}better in "
+        f"{_some(wins, 'run')}, worse in {losses})."
     )
 
 
