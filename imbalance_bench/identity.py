@@ -7,7 +7,7 @@ import json
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +16,7 @@ from typing import Any
 
 from imbalance_bench import metrics, origin
 from imbalance_bench.config import REGISTRIES
+from imbalance_bench.plugins import look_beside_the_user
 from imbalance_bench.pretrained import fingerprint
 from imbalance_bench.registry import DATASETS, GROUPS, NEUTRAL
 from imbalance_bench.store import SCHEMA
@@ -41,7 +42,8 @@ def cell_id(plain: dict[str, Any], plugins: Sequence[str] = ()) -> str:
 
 
 def contents(plain: dict[str, Any], plugins: Sequence[str] = ()) -> dict[str, Any]:
-    """Content that determines a result besides the values of options: the user's own files, model weights, plug-ins."""
+    """Content that determines a result besides the values of options: the user's own files, model weights, plug-ins,
+    and the modules of estimators of the user's own."""
     found: dict[str, Any] = {}
     plugins = [plugin for plugin in plugins if not _only_scores(plugin)]
     if "path" in plain["dataset"] or plugins:  # a plug-in's data set may have any key
@@ -49,9 +51,24 @@ def contents(plain: dict[str, Any], plugins: Sequence[str] = ()) -> dict[str, An
     model = plain["backbone"].get("model")
     if isinstance(model, str) and model:  # anything else is refused when the backbone is built
         found["weights"] = fingerprint(model)
-    if plugins:
-        found["plugins"] = origin.plugin_code(plugins)
+    own = [module for module in _estimators(plain["method"]) if _of_the_user(module)]
+    if plugins or own:
+        found["plugins"] = origin.plugin_code([*plugins, *own])
     return found
+
+
+def _estimators(options: Mapping[str, Any]) -> Iterator[str]:
+    """The modules of the estimators that a method's options, or those of a component within it, name."""
+    for key, value in options.items():
+        if isinstance(value, Mapping):
+            yield from _estimators(value)
+        elif key == "estimator" and isinstance(value, str) and "." in value:
+            yield value.rpartition(".")[0]
+
+
+def _of_the_user(module: str) -> bool:
+    look_beside_the_user(module)
+    return origin.of_the_user(module)
 
 
 def _only_scores(plugin: str) -> bool:

@@ -15,6 +15,8 @@ from imbalance_bench.errors import BenchError
 PACKAGE = __name__.partition(".")[0]
 ROOT = Path(__file__).resolve().parent.parent
 
+INSTALLED = {"site-packages", "dist-packages"}
+
 # Modules that check, name, fetch and store; no number depends on them.
 NO_RESULT = {
     f"{PACKAGE}.{name}"
@@ -51,13 +53,24 @@ def plugin_code(plugins: Iterable[str]) -> dict[str, str]:
         path = Path(spec.origin).resolve()
         root = path.parents[name.count(".") + (path.name == "__init__.py")]
         inside = path.parent.rglob("*.py") if path.name == "__init__.py" else []
-        top = name.partition(".")[0] if {"site-packages", "dist-packages"} & set(root.parts) else None
+        top = name.partition(".")[0] if INSTALLED & set(root.parts) else None
 
         def counts(other: str, top: str | None = top) -> bool:
             return not _ours(other) and top in (None, other.partition(".")[0])
 
         found |= _behind([name, *(_module(file, root) for file in inside)], root, counts)
     return {name: _sum(path) for name, path in sorted(found.items())}
+
+
+def of_the_user(module: str) -> bool:
+    """Whether a module is a file of the user's own: there is one, and it is neither the package's nor installed. Asks
+    for its topmost package only, so that nothing is imported."""
+    top = module.partition(".")[0]
+    if _ours(top) or top in sys.stdlib_module_names:
+        return False
+    spec = importlib.util.find_spec(top)
+    places = [spec.origin, *(spec.submodule_search_locations or [])] if spec else []
+    return any(place and not INSTALLED & set(Path(place).parts) for place in places)
 
 
 def changed(code: Mapping[str, str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import sys
 import traceback
 from collections.abc import Sequence
@@ -28,6 +28,12 @@ def import_plugins(modules: Any) -> None:
             if isinstance(error, ModuleNotFoundError) and error.name == module:
                 raise BenchError(f"plugins=[{module}]: no {module}.py in {Path.cwd()}, nor is it installed") from error
             raise BenchError(f"plugins=[{module}] cannot be imported: {in_own_code(error, [module])}") from error
+
+
+def look_beside_the_user(module: str) -> None:
+    """Puts the working directory last on the path if a module's topmost package is found nowhere else."""
+    if importlib.util.find_spec(module.partition(".")[0]) is None and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))
 
 
 def in_own_code(error: BaseException, modules: Sequence[str]) -> str:

@@ -31,7 +31,7 @@ MAY = {
     "record_shape": "", "store": "errors locks record_shape registry",
     "checkpoints": "errors interrupts kept models",
     "config": "errors objective options plugins registry thresholds",
-    "identity": "config metrics origin pretrained registry store",
+    "identity": "config metrics origin plugins pretrained registry store",
     "reference": "conf_files config options plugins registry",
     "select": "config errors",
     "index": "errors origin record_shape scoring store",
@@ -46,8 +46,8 @@ MAY = {
     "trackers": "data errors locks options progress registry",
     "presets": "conf_files config errors identity plugins registry",
     "methods": (
-        "backbones checkpoints config data engine errors identity metrics models neighbours options progress registry "
-        "rounding scoring seeds slices"
+        "backbones checkpoints config data engine errors identity metrics models neighbours options plugins progress "
+        "registry rounding scoring seeds slices"
     ),
     "support": "conf_files data methods options registry",
     "cells": (

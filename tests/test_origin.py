@@ -122,6 +122,48 @@ def test_a_method_of_ones_own_that_was_edited_is_trained_again(folder):
     assert second.status == "done" and second.path != first.path
 
 
+ESTIMATOR = """
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from own_helper import SCALE
+
+class Mine(ClassifierMixin, BaseEstimator):
+    def fit(self, x, y):
+        self.made_ = LogisticRegression().fit(SCALE * x, y)
+        self.classes_ = self.made_.classes_
+        return self
+
+    def predict_proba(self, x):
+        return self.made_.predict_proba(x)
+
+    def predict(self, x):
+        return self.made_.predict(x)
+"""
+
+
+@pytest.mark.parametrize("within", [False, True])
+def test_an_estimator_of_ones_own_in_the_working_directory_is_trained_again_when_edited(folder, monkeypatch, within):
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place != str(folder)])
+    (folder / "own_estimator.py").write_text(ESTIMATOR)
+    (folder / "own_helper.py").write_text("SCALE = 1.0\n")
+    own = ["method=estimator", "method.estimator=own_estimator.Mine"]
+    if within:
+        member = "estimator:own_estimator.Mine,options:{}"
+        own = ["method=balanced_bagging", f"+method.options.estimator={{{member}}}"]
+    first = run(folder, *own)
+    assert (first.status, run(folder, *own).status) == ("done", "skipped")
+    record = json.loads((first.path / "record.json").read_text())
+    assert record["contents"]["plugins"].keys() == {"own_estimator", "own_helper"}
+    (folder / "own_helper.py").write_text("SCALE = -1.0\n")
+    second = run(folder, *own)
+    assert second.status == "done" and second.path != first.path
+
+
+def test_estimators_that_are_installed_are_no_code_of_ones_own(folder):
+    for overrides in (["method=random_forest"], ["method=easy_ensemble"]):
+        assert "plugins" not in identity.contents(from_omegaconf(composed(*overrides)).plain)
+
+
 def test_a_skip_says_that_the_code_changed_since(tmp_path):
     first = run(tmp_path)
     assert run(tmp_path).note == ""

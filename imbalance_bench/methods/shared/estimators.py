@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.methods.shared.decisions import LEAST
 from imbalance_bench.methods.shared.vectors import flat_vectors
 from imbalance_bench.models import State, Surroundings, kept
+from imbalance_bench.plugins import look_beside_the_user
 
 log = logging.getLogger("imbalance_bench")
 
@@ -61,13 +63,16 @@ class Recipe:
         if not module:
             raise BenchError(f"{asked} is no import path: write <module>.<class>, as sklearn.svm.LinearSVC is")
         try:
+            look_beside_the_user(module)
             found = getattr(importlib.import_module(module), name, None)
         except ModuleNotFoundError as error:
             missing = str(error.name)
             if extra := EXTRAS.get(missing.partition(".")[0]):
                 install = f"pip install -e '.[{extra}]'"
                 raise BenchError(f"{asked} needs {missing}, which is not installed: {install}") from error
-            raise BenchError(f"{asked}: there is no module {missing}: correct the path, or install it") from error
+            raise BenchError(
+                f"{asked}: there is no module {missing}, in {Path.cwd()} or installed: correct the path, or install it"
+            ) from error
         except (ImportError, ValueError, TypeError) as error:
             raise BenchError(f"{asked} cannot be imported: {error}") from error
         if not inspect.isclass(found):
