@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(usage() if asked else f"error: {unknown(verb)}", file=sys.stdout if asked else sys.stderr)
         return 0 if asked else 2
     module, _, resume = VERBS[verb]
-    interrupts.install(resume)
+    interrupts.install("cache=overwrite begins all of it anew" if "cache=overwrite" in rest else resume)
     # One thread a process: at these sizes threads cost more than they give, and a second process uses the second core.
     # It must be set before numpy or torch load their BLAS.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

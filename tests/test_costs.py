@@ -19,6 +19,7 @@ SEEN = [
     ("focal", "oil", 200, 6.0),
     ("focal", "oil", 200, 10.0),
     ("smote", "wine", 100, 50.0),
+    ("smote_half", "oil", 200, 7.0),
 ]
 
 
@@ -45,6 +46,7 @@ def test_a_cell_costs_what_those_like_it_took(outputs):
     ]
     assert costs(jobs, {"method": "focal", "dataset": "wine"}, outputs) == [8.0, 100.0, 5.0, 26.0, 34.75]
     assert costs([["method=new", "dataset=new"]], {}, outputs) == []
+    assert costs([["method=smote/half", "dataset=oil"]], {}, outputs) == [7.0]  # a variant has a label of its own
     assert costs(jobs, {}, outputs / "elsewhere") == []
 
 

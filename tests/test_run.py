@@ -34,6 +34,7 @@ from imbalance_bench.errors import BenchError, Declined, Pruned
 from imbalance_bench.methods.base import Method
 from imbalance_bench.progress import NAME, Progress
 from imbalance_bench.registry import METHODS
+from imbalance_bench.rescore import main as rescore
 from imbalance_bench.store import NEW_LOG, CellFolder, Store
 from tests.cells import cell
 
@@ -514,6 +515,30 @@ def test_what_is_trained_again_and_fails_keeps_its_earlier_record(tmp_path, pois
     assert run(tmp_path, poisoned(), "protocol.folds=2").status == "skipped"
     assert run(tmp_path, poisoned(), "protocol.folds=2", "cache=overwrite").status == "done"
     assert made.error() == ""
+
+
+def test_a_fold_that_diverged_is_told_each_time(tmp_path, poisoned):
+    first, again = (run(tmp_path, poisoned(1), "protocol.folds=2") for _ in range(2))
+    assert again.status == "skipped" and first.message.startswith("fold 1 repeat 0 diverged")
+    assert again.message == first.message
+    assert again.line().endswith(f")\n  {first.message}")
+
+
+def test_a_finished_cell_that_is_asked_for_scored_otherwise_says_so(tmp_path):
+    short = ["protocol.folds=2", "trainer.epochs=1"]
+    run(tmp_path, *short)
+    again = run(tmp_path, *short, "cost=50", "calibration=[platt]")
+    remedy = f"--cost 50 --calibration platt --outputs {tmp_path}"
+    assert f"; scored with cost=10 calibration=[]: `python scripts/rescore.py {remedy}` scores" in again.line()
+    assert rescore(remedy.split()) == 0
+    assert run(tmp_path, *short, "cost=50", "calibration=[platt]").note == ""
+    assert "scored with cost=50 calibration=[platt]" in run(tmp_path, *short).note
+
+
+def test_one_run_has_no_spread(tmp_path):
+    alone = ["protocol=repeated_holdout", "protocol.repeats=1", "trainer.epochs=1"]
+    lines = [run(tmp_path, *alone).line() for _ in range(2)]
+    assert "±" not in "".join(lines) and "  1 run in " in lines[0] and "  (done before" in lines[1]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

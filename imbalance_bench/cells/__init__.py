@@ -53,11 +53,12 @@ class Outcome:
         name = name or cell_name(self.labels)
         if self.status in ("done", "skipped") and self.headline:
             h = self.headline
-            figures = f"{h['metric']} {h['mean']:.4f} ± {h['sd']:.4f}"
-            if self.status == "skipped":
-                return f"{name}: {figures}  (done before: {self.path}{self.note})"
+            figures = f"{h['metric']} {h['mean']:.4f}" + (f" ± {h['sd']:.4f}" if self.runs != 1 else "")
             note = f"\n  {self.message}" if self.message else ""
-            pace = f"{self.runs} runs in {self.seconds:.2f} s, {self.runs / self.seconds:.2f} runs/s"
+            if self.status == "skipped":
+                return f"{name}: {figures}  (done before: {self.path}{self.note}){note}"
+            runs = "1 run" if self.runs == 1 else f"{self.runs} runs"
+            pace = f"{runs} in {self.seconds:.2f} s, {self.runs / self.seconds:.2f} runs/s"
             return f"{name}: {figures}  {pace}{self.note}{note}"
         return f"{name}: {self.status}" + (f": {self.message}{self.note}" if self.message else "")
 
@@ -206,12 +207,10 @@ class Work:
             files[CARD] = card(record | {"path": self.folder.path}, str(files["metrics.csv"]))
         self.folder.finish(record, files)
         checkpoints.remove(self.folder.path)
-        runs = record["runs"]
-        failures = [f"fold {r['fold']} repeat {r['repeat']} diverged: {r['failure']}" for r in runs if r["failure"]]
-        outcome = self._ended("done", "\n  ".join(failures))
+        outcome = self._ended("done", _diverged(record))
         model = f"; its model: {self.folder.path}" if "model" in record else ""
         self.outcome = replace(
-            outcome, runs=len(runs), seconds=record["seconds"], headline=record["headline"], note=model
+            outcome, runs=len(record["runs"]), seconds=record["seconds"], headline=record["headline"], note=model
         )
 
     def _scored(self, cell: Prepared) -> tuple[dict[str, Any], dict[str, bytes | str]]:
@@ -303,7 +302,8 @@ def logged(*logs: Log) -> Iterator[None]:
 def _done_before(config: Config, record: Record) -> Outcome:
     """The outcome of a cell that is not trained again."""
     status = "skipped" if record["status"] == "done" else record["status"]
-    headline, reason = record.get("headline"), record.get("reason", "")
+    headline = record.get("headline")
+    message = _diverged(record) if status == "skipped" else record.get("reason", "")
     note = ""
     if "code" not in record:  # an earlier version wrote it, and some of its numbers were others
         note = "; its record does not name the code that made it: cache=overwrite trains it again"
@@ -315,7 +315,32 @@ def _done_before(config: Config, record: Record) -> Outcome:
         note = "; without a model: cache=overwrite trains it again and keeps one"
     elif missing := scoring.stale_metrics(record):
         modules = sorted({metrics.METRICS[name].__module__ for name in missing})
-        place = f" --outputs {config.paths.outputs}" if config.paths.outputs != "outputs" else ""
-        remedy = f"`{command('rescore')} 'plugins=[{','.join(modules)}]'{place}` computes it, without training"
+        words = " ".join([f"'plugins=[{','.join(modules)}]'", *_outputs(config)])
+        remedy = f"`{command('rescore')} {words}` computes it, without training"
         note = f"; without {', '.join(missing)} as it is now: {remedy}"
-    return Outcome(status, config.labels, record["path"], headline=headline, message=reason, note=note)
+    elif status == "skipped" and (rescored := _scored_otherwise(config, record)):
+        note = f"; scored with {rescored}, without training"
+    runs = len(record.get("runs", []))
+    return Outcome(status, config.labels, record["path"], runs, headline=headline, message=message, note=note)
+
+
+def _diverged(record: Record) -> str:
+    """The folds of a finished cell that diverged, a line each."""
+    failed = [run for run in record["runs"] if run["failure"]]
+    return "\n  ".join(f"fold {run['fold']} repeat {run['repeat']} diverged: {run['failure']}" for run in failed)
+
+
+def _scored_otherwise(config: Config, record: Record) -> str:
+    """What a cell was scored with where that is not what is asked for, and the command that scores it so."""
+    cost, kinds = record.get("cost", config.cost), record.get("calibration", [])
+    others = [f"--cost {config.cost:g}"] * (cost != config.cost)
+    missing = [kind for kind in config.calibration if kind not in kinds]
+    others += [f"--calibration {','.join([*kinds, *missing])}"] * bool(missing)
+    if not others:
+        return ""
+    was = f"cost={cost:g} calibration=[{','.join(kinds)}]"
+    return f"{was}: `{command('rescore')} {' '.join([*others, *_outputs(config)])}` scores it as asked"
+
+
+def _outputs(config: Config) -> list[str]:
+    return [f"--outputs {config.paths.outputs}"] if config.paths.outputs != "outputs" else []
