@@ -406,6 +406,9 @@ def test_rows_begin_groups_and_fold_what_was_not_run():
     assert [row.starts for row in grid.lines] == [False, False, True, False]
     assert [row.same for row in grid.lines] == [0, 1, 0, 1]
     assert [row.unrun for row in grid.lines] == [False, True, False, True]
+    assert not grid.unrun
+    none = Grid(["method", "f1"], [[td("x"), td("not run")], [td("y"), td("not run")]])
+    assert none.unrun and not any(row.unrun for row in none.lines)
     few = Grid(["k", "l"], [[td(text), td("x")] for text in "abbcde"], keys=2)
     assert not any(row.starts or row.same for row in few.lines)
     assert [shade(td("", spreads=s)) for s in (0.9, -1.5, 3.0)] == ["near above", "off below", "far above"]

@@ -52,11 +52,16 @@ class Grid:
             shared.append(same)
         if 2 * sum(map(bool, shared)) < len(shared):
             shared = [0] * len(shared)
-        grouped = any(shared)
+        grouped, none = any(shared), self.unrun
         return [
-            Row(row, grouped and i > 0 and same == 0, same, _unrun(row[self.keys :]))
+            Row(row, grouped and i > 0 and same == 0, same, not none and _unrun(row[self.keys :]))
             for i, (row, same) in enumerate(zip(self.rows, shared))
         ]
+
+    @property
+    def unrun(self) -> bool:
+        """Whether nothing of it was run."""
+        return bool(self.rows) and all(_unrun(row[self.keys :]) for row in self.rows)
 
     @property
     def width(self) -> str:
@@ -67,7 +72,7 @@ class Grid:
 @dataclass(frozen=True)
 class Row:
     """``starts``: it begins a group of rows that share their first key; ``same``: how many of its keys are those of the
-    row above; ``unrun``: nothing of it was run."""
+    row above; ``unrun``: nothing of it was run, unlike of other rows."""
 
     items: Sequence[Item]
     starts: bool
