@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -78,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = quick() if arguments.quick else whole(arguments.kills)
     if arguments.only:
         chosen = {name: chosen[name] for name in arguments.only.split(",")}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # of a shell's background job all processes ignore it
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     environment.pop("IMBALANCE_BENCH_DATA", None)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
