@@ -71,7 +71,7 @@ MAY = {
     "bench": "arguments conf_files config data devices engine identity index methods neighbours registry cells store",
     "train": "conf_files sweep",
     "api": "cells conf_files config errors predict report store",
-    "estimator": "api data engine errors seeds",
+    "estimator": "api data engine errors options seeds",
     "__main__": "completion errors interrupts",
     "scripts": "__main__ bench errors interrupts",
 }  # fmt: skip
