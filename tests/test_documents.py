@@ -38,6 +38,7 @@ PLACES = {
     "<group>=<option>": "method=focal",
     "method=<name>": "method=focal",
     "dataset=...": "dataset=ecoli",
+    "dataset=mine": "dataset=breast_cancer",
     "<record folder>": "folder",
     "<that folder>": "folder",
     "<study>": "folder",
