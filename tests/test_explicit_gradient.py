@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.engine import Engine
+from imbalance_bench.engine import Engine, graph
 from imbalance_bench.engine.batches import Rows
 from imbalance_bench.engine.losses import cross_entropy, squared_error
 from imbalance_bench.engine.stack import Stack
@@ -29,13 +29,14 @@ def batch(parts, widths=None):
     return next(iter(rows.batches(plans)))
 
 
-def setting(sizes=((12, 6, 4), (9, 6, 3)), classes=2, **options):
+def setting(sizes=((12, 6, 4), (9, 6, 3)), classes=2, label="mlp", **options):
     """X₁, X₂, X_synth of two runs, of different sizes, and their networks."""
+    options = {"activation": "tanh"} | options if label == "mlp" else options
     rng = np.random.default_rng(0)
     x1 = batch([blobs([a - 3, 3], 5, rng) for a, _, _ in sizes])
     x2 = batch([blobs([b - 2, 2], 5, rng) for _, b, _ in sizes])
     xs = batch([blobs([0, c], 5, rng) for _, _, c in sizes])
-    net = backbone(**{"activation": "tanh"} | options)
+    net = backbone(label, **options)
     stack = Stack.create(lambda: net.build((5,), classes), range(len(sizes)), CPU, F64)
     return stack, x1, x2, xs
 
@@ -50,33 +51,41 @@ def naive(stack, r, x1, x2, xs, eta1, joint):
     (a, ya), (v, yv), (s, ys) = rows(x1), rows(x2), rows(xs)
     s = s.clone().requires_grad_()
     theta = {n: p[r].detach().clone().requires_grad_() for n, p in stack.params.items()}
-    net = lambda p, x: torch.func.functional_call(stack.module, p, (x,))  # noqa: E731
+    buffers = {n: b[r].detach().clone() for n, b in stack.buffers.items()}
+    stack.module.train()
+    net = lambda p, x: torch.func.functional_call(stack.module, buffers | p, (x,))  # noqa: E731
     x, y = (torch.cat([a, s]), torch.cat([ya, ys])) if joint else (s, ys)
     inner = cross_entropy(net(theta, x), y).mean()
     gradients = torch.autograd.grad(inner, list(theta.values()), create_graph=True)
     ahead = {n: p - eta1 * g for (n, p), g in zip(theta.items(), gradients)}
     outer = cross_entropy(net(ahead, v), yv).mean()
     (gradient,) = torch.autograd.grad(outer, s)
-    return inner, outer, gradient, torch.cat([p.detach().reshape(-1) for p in ahead.values()])
+    ended = torch.cat([p.detach().reshape(-1) for p in ahead.values()])
+    return inner.detach(), outer.detach(), gradient, ended
 
 
 def squared_error_of_log_odds(logits, labels):
     return squared_error(logits[..., 1:], labels)
 
 
+NORMED = {"label": "tabular_resnet", "width": 6, "blocks": 1, "dropout": 0.0, "residual_dropout": 0.0}
+
+
+@pytest.mark.parametrize("net", [{}, NORMED], ids=["mlp", "batch normalisation"])
 @pytest.mark.parametrize("joint", [True, False], ids=["algorithm1", "eq1"])
-def test_the_meta_step_is_plain_double_backward(joint):
-    stack, x1, x2, xs = setting()
+def test_the_meta_step_is_plain_double_backward(joint, net):
+    """Under batch normalisation X₁ ∪ X_synth is one batch, whose statistics both are seen through."""
+    stack, x1, x2, xs = setting(**net)
     twin = stack.twin()
     inner, outer, gradient = meta_step(
         stack, twin, cross_entropy, x1, x2, xs, step_weights(x1, xs, joint), eta1=0.3, eta2=1.0
     )
     for r, n in enumerate((4, 3)):
         expected = naive(stack, r, x1, x2, xs, 0.3, joint)
-        torch.testing.assert_close(inner[r], expected[0].detach(), rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(outer[r], expected[1].detach(), rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(gradient[r, :n], expected[2], rtol=1e-9, atol=1e-14)
-        torch.testing.assert_close(twin.flat[r], expected[3], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(inner[r], expected[0], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(outer[r], expected[1], rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(gradient[r, :n], expected[2], rtol=1e-8, atol=1e-13)
+        torch.testing.assert_close(twin.weights[r], expected[3], rtol=1e-11, atol=1e-12)
         assert (gradient[r, n:] == 0).all()
 
 
@@ -248,6 +257,28 @@ def test_a_run_does_not_depend_on_which_runs_it_is_trained_with(label):
         assert alone.info["synthetic"]["moved_mean"] > 0
 
 
+@pytest.mark.parametrize(
+    ("label", "options", "step1", "fixed"),
+    [
+        ("tabular_resnet", {"width": 8, "blocks": 1}, "algorithm1", False),
+        ("tabular_resnet", {"width": 8, "blocks": 1}, "algorithm1", True),
+        ("tabular_resnet", {"width": 8, "blocks": 1}, "eq1", False),
+        ("realmlp", {"hidden": [8]}, "algorithm1", False),
+    ],
+)
+def test_nor_does_one_of_a_network_with_state(label, options, step1, fixed, monkeypatch):
+    """Batch statistics and dropout, also where steps are graphs; runs sit out steps of each other."""
+    monkeypatch.setattr(graph, "wanted", lambda *_: fixed)
+    tasks = [task(0, (60, 15)), task(1, (31, 9))]
+    engine = Engine(trainer(precision="float64", batch_size=32, epochs=1), "cpu")
+    net = backbone(label, **options)
+    m = method("explicit_gradient", meta_epochs=2, valid_batch=16, synthetic_batch=8, step1=step1)
+    for t, joint in zip(tasks, m.fit(tasks, net, engine)):
+        (alone,) = m.fit([t], net, engine)
+        torch.testing.assert_close(alone.parameters["last"], joint.parameters["last"], rtol=1e-9, atol=1e-9)
+        assert alone.info["synthetic"]["moved_mean"] == pytest.approx(joint.info["synthetic"]["moved_mean"], rel=1e-6)
+
+
 @pytest.mark.parametrize("bad", [0, 1])
 def test_a_run_that_diverges_takes_no_other_with_it(bad):
     """Either run's copies fill the other's batch up, or are first in the store."""
@@ -313,9 +344,10 @@ def test_cycled_batches_go_through_all_rows_and_repeat_none_within_a_batch():
     assert torch.bincount(plan[plan >= 0]).tolist() == [2] * 10
 
 
-def test_it_says_what_it_needs():
-    engine = Engine(trainer(rows="train_valid", epochs=1), "cpu")
-    with pytest.raises(BenchError, match="trainer.rows=train"):
+@pytest.mark.parametrize("key, value, ask", [("rows", "train_valid", "train"), ("augment", "crop_flip", "none")])
+def test_it_says_what_it_needs(key, value, ask):
+    engine = Engine(trainer(**{key: value}, epochs=1), "cpu")
+    with pytest.raises(BenchError, match=f"set trainer.{key}={ask}"):
         method("explicit_gradient").fit([task()], backbone(), engine)
 
 

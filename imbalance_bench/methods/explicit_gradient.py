@@ -44,6 +44,9 @@ class ExplicitGradient(Method):
     L is the mean loss over a batch. The validation part is learned from, which no baseline does: see the controls
     ``*_train_valid``. ``eta2`` = 0 leaves the copies where they are: plain over-sampling.
 
+    The paper tries no batch normalisation and no dropout. Here networks are in both steps as in training: X₁ ∪ X_synth
+    is one batch with statistics of its own, X₂ another, and running statistics follow the batches of step 1.
+
     Readings: ``step1`` = algorithm1 (X₁ ∪ X_synth) or eq1 (X_synth alone, Eq. 1); ``final`` = iterate (θ at the end)
     or retrain (a fresh network trained on D_train ∪ X_synth). ``objective`` = squared_error serves the sine regression
     of Section 4, whose start points come with the data.
@@ -75,6 +78,11 @@ class ExplicitGradient(Method):
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         engine.check_uncompiled(self)
         self.check_held_out(tasks, engine)
+        if engine.trainer.augment != "none":
+            raise BenchError(
+                f"explicit_gradient moves copies of rows as they are, which trainer.augment={engine.trainer.augment} "
+                "would change in each step: set trainer.augment=none"
+            )
         pretrained = engine.train(self, tasks, [t.train for t in tasks], backbone)
         starts = [self.start(task, classifier) for task, classifier in zip(tasks, pretrained)]
         ends, classifiers = self.adapt(tasks, starts, pretrained, engine)
@@ -306,7 +314,8 @@ def meta_step(
     are None for ``eta2`` = 0.
 
     θ' depends on X_synth only through its own term of ∇_θ L₁, so with v = ∇_θ' L₂ the chain rule gives
-    ∂L₂/∂X_synth = -η₁ ∂/∂X_synth ⟨∇_θ L₁(X_synth | θ), v⟩: exact, and neither X₁ nor X₂ is differentiated twice.
+    ∂L₂/∂X_synth = -η₁ ∂/∂X_synth ⟨∇_θ L₁(X_synth | θ), v⟩: exact, and neither X₁ nor X₂ is differentiated twice
+    (X₁ is under batch statistics: its own term depends on X_synth through them).
     """
     import torch
 
@@ -319,25 +328,78 @@ def meta_step(
         torch.sub(stack.weights, step.mul_(rate), out=twin.weights)
     if not eta2:
         return inner.loss, None, None
-    outer = x2.mean(per_sample(twin.logits(x2.x), x2.y))
-    twin.backward(outer)
+    with twin.attending(sizes_of(twin, (x1, xs, x2), weights.active)[-1]):
+        outer = x2.mean(per_sample(twin.logits(x2.x), x2.y))
+        twin.backward(outer)
     mixed = inner.mixed(twin.gradients())
     if weights.active is not None:
         mixed = mixed * weights.active.view(-1, *[1] * (mixed.dim() - 1))
     return inner.loss, outer.detach(), -eta1 * mixed
 
 
+class Weighed(NamedTuple):
+    """Rows (R, B, ...) with labels (R, B) and the weights (R, B) of their losses; ``sizes`` (R,): how many rows each run
+    really has, its first ones (None: all)."""
+
+    x: torch.Tensor
+    y: torch.Tensor
+    weight: torch.Tensor
+    sizes: torch.Tensor | None
+
+    def loss(self, stack: Stack, per_sample: PerSample) -> torch.Tensor:
+        """The weighted sum of each run (R,)."""
+        with stack.attending(self.sizes):
+            return (per_sample(stack(self.x), self.y) * self.weight).sum(1)
+
+    def join(self, other: Weighed) -> Weighed:
+        """Both as one batch, in which each run's rows are its first ones again."""
+        import torch
+
+        x, y, weight = (torch.cat(pair, 1) for pair in zip(self[:3], other[:3]))
+        if self.sizes is None or other.sizes is None:
+            return Weighed(x, y, weight, None)
+        ours, sizes = self.sizes[:, None], (self.sizes + other.sizes)[:, None]
+        place = torch.arange(y.shape[1], device=y.device).expand(y.shape)
+        rows = torch.where(place < ours, place, place - ours + self.y.shape[1])
+        rows = torch.where(place < sizes, rows, 0)  # pads: a row of the run
+        begins = torch.arange(len(y), device=y.device)[:, None] * y.shape[1]
+        flat = (rows + begins).flatten()
+        x, y, weight = (t.flatten(0, 1).index_select(0, flat).view(t.shape) for t in (x, y, weight))
+        return Weighed(x, y, weight * (place < sizes), sizes.squeeze(1))
+
+
+def sizes_of(stack: Stack, batches: Sequence[Any], active: torch.Tensor | None) -> list[torch.Tensor | None]:
+    """How many rows each run really has (R,) in each of the batches of a step, none where it is not ``active`` (R, 1).
+    None where networks have no state that it matters to, or all batches are full."""
+    import torch
+
+    if not stack.buffers or all(batch.weight is None for batch in batches):
+        return [None] * len(batches)
+    found: list[torch.Tensor | None] = []
+    for batch in batches:
+        real = torch.ones_like(batch.y) if batch.weight is None else batch.weight > 0
+        found.append((real if active is None else real * (active > 0)).sum(1))
+    return found
+
+
 def by_autograd(stack: Stack, per_sample: PerSample, x1: Any, xs: Any, weights: StepWeights, twice: bool) -> Inner:
-    """Step 1 with autograd's derivatives; ``twice``: ``mixed`` will be asked for."""
+    """Step 1 with autograd's derivatives; ``twice``: ``mixed`` will be asked for. X₁ has a pass of its own, which is
+    not differentiated twice, unless layers look across rows (``Traits.ragged``): then it depends on X_synth too."""
     import torch
 
     parameters = list(stack.params.values())
     moving = xs.x.detach().requires_grad_(twice)
-    loss = (per_sample(stack(moving), xs.y) * weights.synthetic).sum(1)
+    sizes = sizes_of(stack, (x1, xs), weights.active)
+    with_synthetic, apart = Weighed(moving, xs.y, weights.synthetic, sizes[1]), None
+    if weights.real is not None:
+        apart = Weighed(x1.x, x1.y, weights.real, sizes[0])
+        if stack.traits.ragged:
+            with_synthetic, apart = apart.join(with_synthetic), None
+    loss = with_synthetic.loss(stack, per_sample)
     of_synthetic = torch.autograd.grad(loss.sum(), parameters, create_graph=twice)
     gradients = list(of_synthetic)
-    if weights.real is not None:
-        real = (per_sample(stack(x1.x), x1.y) * weights.real).sum(1)
+    if apart is not None:
+        real = apart.loss(stack, per_sample)
         gradients = [a + b for a, b in zip(gradients, torch.autograd.grad(real.sum(), parameters))]
         loss = loss + real
 
