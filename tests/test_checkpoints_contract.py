@@ -6,6 +6,7 @@ with by fresh objects from what lies on the disk.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -27,7 +28,7 @@ from tests.test_methods_contract import TASKS, built, declines, network, pair
 # One of each way of training; all methods are seen by ``make test-slow``.
 QUICK = (
     "cross_entropy", "crt", "cwgan", "dos", "explicit_gradient", "iml", "lmle", "logistic_regression", "mesa",
-    "meta_weight_net", "miso", "selectnet", "setconv", "weob2",
+    "meta_weight_net", "miso", "pool_random", "selectnet", "setconv", "weob2",
 )  # fmt: skip
 
 
@@ -61,11 +62,30 @@ def one_of_each() -> dict[str, str]:
     return {name: found[name] for name in METHODS.names()}
 
 
+# With which f_s takes some of the pool, and not all of it.
+SOME = {"threshold": 0.5, "penalty": 0.5, "lr": 5e-2, "epochs": 5, "batch_size": 64}
+
+
+def with_a_pool(task):
+    """Classes that overlap, and a larger pool."""
+    rng = np.random.default_rng(5)
+
+    def blurred(part):
+        return replace(part, x=(0.4 * part.x + rng.normal(size=part.x.shape)).astype(np.float32))
+
+    pool = task.withdrawn.take(np.tile(np.arange(len(task.withdrawn)), 3))
+    return replace(task, train=blurred(task.train), withdrawn=blurred(pool))
+
+
 def results(label, made, of, device="cpu"):
     """The scores of what a method makes, and the rest of it."""
     method, engine = built(label)
+    tasks, settings = pair(made), engine.trainer
+    if hasattr(method, "rounds"):  # of which each but the first begins with a selection
+        settings, tasks = replace(settings, epochs=4), [with_a_pool(t) for t in tasks]
+        method = replace(method, rounds=4, **SOME if hasattr(method, "threshold") else {})
     with keeping(of):
-        classifiers = method.fit(pair(made), network(made), Engine(engine.trainer, device))
+        classifiers = method.fit(tasks, network(made), Engine(settings, device))
     x = TASKS[made](5).valid.x
     scores = [c.scores(x, readout) for c in classifiers for readout in c.readouts]
     return scores, [(c.history, c.info, c.failure, c.readouts) for c in classifiers]

@@ -164,6 +164,27 @@ def test_divergence_by_a_step_too_large_names_the_last_finite_loss():
     assert "the last finite value was" in run.failure
 
 
+@pytest.mark.parametrize("backend", ["stacked", "sequential"])
+def test_divergence_in_the_last_step_which_no_loss_shows_ends_the_run_alone(backend):
+    x = TASKS[0].train.x * np.float32(1e25)
+    bad = replace(TASKS[0], train=replace(TASKS[0].train, x=x))
+    settings = trainer("sgd", lr=0.05, epochs=1, batch_size=1000, backend=backend)
+    good, broken = method("cross_entropy").fit([TASKS[1], bad], backbone(), Engine(settings, "cpu"))
+    assert good.failure is None
+    assert "outputs are not finite after the last step of epoch 1; the last train_loss was" in broken.failure
+    assert "lower trainer.lr" in broken.failure
+
+
+def test_parts_that_tasks_share_are_joined_once():
+    engine = Engine(trainer(rows="train_valid"), "cpu")
+    one, other = TASKS[0], replace(TASKS[0], seed=5, repeat=1)
+    assert engine.rows_of(one) is not engine.rows_of(TASKS[1])  # of neither a trace is left
+    rows = engine.rows_of(one)
+    assert engine.rows_of(other) is rows
+    np.testing.assert_array_equal(rows.ids, np.concatenate([one.train.ids, one.valid.ids]))
+    assert engine.rows_of(replace(one, valid=TASKS[1].valid)) is not rows
+
+
 def test_every_row_comes_once_an_epoch_and_pads_carry_no_weight():
     sets = [blobs([20, 5], 3, np.random.default_rng(0)), blobs([7, 2], 3, np.random.default_rng(1))]
     rows = Rows(sets, torch.device("cpu"), torch.float64)

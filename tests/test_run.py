@@ -602,6 +602,10 @@ def test_what_an_earlier_training_wrote_and_this_one_does_not_is_gone(tmp_path):
         (["ratio=ir_50", "method=smote"], "fold 0 has 4 of class 1: set method.k_neighbors=3, choose a lower"),
         (["dataset=wine", "method=smote", "method.k_neighbors=99"], "method=smote needs at least k_neighbors"),
         (["method=focal", "trainer.lr=3e38"], "every run diverged.*lower trainer.lr"),
+        (
+            ["method=tl_rs_csl", "trainer=sgd", "trainer.epochs=1", "trainer.batch_size=400", "trainer.lr=3e38"],
+            "every run diverged; the first: outputs are not finite after the last step of epoch 1; .*lower trainer.lr",
+        ),
         (["trainer.optimiser=rmsprop"], "trainer.optimiser='rmsprop' must be one of adam, adamw, sgd"),
         (["device=gpu"], "device='gpu' must be one of auto, cpu, cuda"),
     ],

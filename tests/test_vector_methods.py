@@ -21,7 +21,15 @@ from imbalance_bench.engine.loop import TrainState
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
 from imbalance_bench.methods.cs_dmlp import NearestMean, fisher_targets
-from imbalance_bench.methods.iml import capped, jaccard, lmnn, lmnn_loss, principal_components, target_neighbours
+from imbalance_bench.methods.iml import (
+    by_class,
+    capped,
+    jaccard,
+    lmnn,
+    lmnn_loss,
+    principal_components,
+    target_neighbours,
+)
 from imbalance_bench.methods.kmeans_smote import allotted, interpolated, kept_clusters, log_sparsity
 from imbalance_bench.methods.shared.vectors import flat_vectors
 from imbalance_bench.methods.weob2 import implicit_step, learn, poisson_rates, tracked_recalls
@@ -344,7 +352,7 @@ def test_lmnns_loss_and_gradient_are_those_of_its_terms():
     z = (x @ torch.tensor([[1.0, 0.2, 0], [0, 0.7, -0.3], [0.1, 0, 1.3]], dtype=x.dtype)).requires_grad_()
     wanted = brute_force(z, labels, targets, real, 0.6)
     wanted.backward()
-    loss, gradient = lmnn_loss(z.detach(), labels, targets, real, 0.6)
+    loss, gradient = lmnn_loss(z.detach(), by_class(labels), targets, real, 0.6)
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-12)
     torch.testing.assert_close(gradient, z.grad, rtol=0, atol=1e-10)
 
@@ -365,11 +373,23 @@ def test_lmnn_lowers_its_loss_and_stretches_what_tells_classes_apart():
     x = torch.tensor(rng.normal(size=(80, 2)))
     x[:, 0] = 0.3 * x[:, 0] + y  # the second entry is noise
     targets, real = target_neighbours(x, y, 3)
-    start = float(lmnn_loss(x, y, targets, real, 0.5)[0]) / 80
+    start = float(lmnn_loss(x, by_class(y), targets, real, 0.5)[0]) / 80
     found, loss = lmnn(x, y, 3, 0.5, 100)
-    assert loss == pytest.approx(float(lmnn_loss(x @ found.T, y, targets, real, 0.5)[0]) / 80)
+    assert loss == pytest.approx(float(lmnn_loss(x @ found.T, by_class(y), targets, real, 0.5)[0]) / 80)
     assert loss < 0.7 * start
     assert found[:, 0].norm() > 1.2 * found[:, 1].norm()
+
+
+def test_steps_of_lmnn_do_not_look_for_the_rows_of_a_class(monkeypatch):
+    x, y = torch.tensor(np.random.default_rng(0).normal(size=(40, 2))), torch.arange(40) % 2
+    counts = []
+    for steps in (1, 4):
+        found, search = [], torch.nonzero
+        monkeypatch.setattr(torch, "nonzero", lambda *a, found=found, search=search: found.append(a) or search(*a))
+        lmnn(x, y, 3, 0.5, steps)
+        monkeypatch.undo()
+        counts.append(len(found))
+    assert counts[0] == counts[1]
 
 
 def test_overlaps_by_hand():

@@ -164,8 +164,7 @@ def score(cell: Prepared) -> Scored:
         t = run.task
         end = classifier.failure or (classifier.history[-1] if classifier.history else "trained")
         log.info("fold %d repeat %d: rows %s, %s", t.fold, t.repeat, t.counts.tolist(), end)
-    if all(c.failure for c in classifiers):
-        raise BenchError(f"every run diverged; the first: {classifiers[0].failure}")
+    _check_any(classifiers)
     if dataset.kind == "regression":
         for run, classifier in zip(runs, classifiers):
             classifier.artifacts |= {f"{n}_x": p.x for n, p in _parts(run)} | {f"{n}_y": p.y for n, p in _parts(run)}
@@ -214,9 +213,12 @@ def validation_rows(cell: Prepared, classifiers: Sequence[Classifier]) -> list[d
     """The rows of metrics.csv that are of validation rows, of the first runs of a cell; no test row is looked at."""
     runs, dataset = cell.runs[: len(classifiers)], cell.dataset
     good = [(i, run.task.valid, c) for i, (run, c) in enumerate(zip(runs, classifiers)) if not c.failure]
-    if not good or not all(len(part) for _, part, _ in good):
+    if not all(len(part) for _, part, _ in good):
         return []
-    arrays = _predicted(good)
+    scored = [found for one in good if not (found := OfRun(*one)).lost("validation")]
+    if not scored:
+        return []
+    arrays = _arrays(scored)
     arrays |= {f"{scoring.VALID}{name}": array for name, array in arrays.items()}
     splits = [(run.task.fold, run.task.repeat) for run in runs]
     minority = [run.task.minority_classes for run in runs]
@@ -291,28 +293,63 @@ def _validation(cell: Prepared) -> str:
 
 def predict(runs: Sequence[Run], classifiers: Sequence[Classifier], validation: bool = False) -> dict[str, np.ndarray]:
     """Scores of every run that did not diverge on its test rows, as the flat arrays of predictions.npz; and, where
-    ``validation`` asks for them, those of its validation rows, under the same names behind ``scoring.VALID``."""
-    good = [(i, run, c) for i, (run, c) in enumerate(zip(runs, classifiers)) if not c.failure]
-    arrays = _predicted([(i, run.test, c) for i, run, c in good])
-    if validation:
-        valid = _predicted([(i, run.task.valid, c) for i, run, c in good])
-        arrays |= {f"{scoring.VALID}{name}": array for name, array in valid.items()}
-    return arrays
+    ``validation`` asks for them, those of its validation rows, under the same names behind ``scoring.VALID``. A run
+    whose scores are no numbers has failed. Raises BenchError where all have."""
+    named = {"": "test", scoring.VALID: "validation"} if validation else {"": "test"}
+    scored: dict[str, list[OfRun]] = {prefix: [] for prefix in named}
+    for i, (run, classifier) in enumerate(zip(runs, classifiers)):
+        if classifier.failure:
+            continue
+        parts = zip(named, (run.test, run.task.valid))
+        found = {prefix: OfRun(i, part, classifier) for prefix, part in parts}
+        classifier.failure = next((lost for p, one in found.items() if (lost := one.lost(named[p]))), None)
+        for prefix, one in {} if classifier.failure else found.items():
+            scored[prefix].append(one)
+    _check_any(classifiers)
+    return {f"{prefix}{name}": array for prefix, of in scored.items() for name, array in _arrays(of).items()}
 
 
-def _predicted(parts: Sequence[tuple[int, Part, Classifier]]) -> dict[str, np.ndarray]:
+def _check_any(classifiers: Sequence[Classifier]) -> None:
+    if all(c.failure for c in classifiers):
+        raise BenchError(f"every run diverged; the first: {classifiers[0].failure}")
+
+
+class OfRun:
+    """What a run says of the rows of a part, by readout: scores (n, C), and ranks where it has such."""
+
+    def __init__(self, run: int, part: Part, classifier: Classifier) -> None:
+        self.run, self.part = run, part
+        self.scores, self.ranks = {}, {}
+        for readout in classifier.readouts:
+            self.scores[readout] = classifier.scores(part.x, readout).astype(np.float32)
+            if (ranks := classifier.ranks(part.x, readout)) is not None:
+                self.ranks[readout] = ranks.astype(np.float32)
+
+    def lost(self, name: str) -> str | None:
+        """Why this is a failure, where scores are no numbers; ``name``: of the part."""
+        for readout, scores in self.scores.items():
+            numbers = np.isfinite(scores) if scores.shape[1] == 1 else scores < np.inf  # log-probabilities: -inf is one
+            bad = np.flatnonzero(~numbers.all(axis=1))
+            if len(bad):
+                return (
+                    f"scores ({readout}) of {len(bad)} of {len(scores)} {name} rows are no numbers, the first of row "
+                    f"{self.part.ids[bad[0]]} (from 0): lower trainer.lr (or the step sizes of the method), or look at "
+                    "the features of that row"
+                )
+        return None
+
+
+def _arrays(of_runs: Sequence[OfRun]) -> dict[str, np.ndarray]:
     arrays = {
-        "run": np.concatenate([np.full(len(part), i, np.int32) for i, part, _ in parts]),
-        "sample_id": np.concatenate([part.ids for _, part, _ in parts]),
-        "label": np.concatenate([part.y for _, part, _ in parts]),
+        "run": np.concatenate([np.full(len(one.part), one.run, np.int32) for one in of_runs]),
+        "sample_id": np.concatenate([one.part.ids for one in of_runs]),
+        "label": np.concatenate([one.part.y for one in of_runs]),
     }
-    for readout in parts[0][2].readouts:
-        if all(readout in c.readouts for _, _, c in parts):
-            scores = [c.scores(part.x, readout) for _, part, c in parts]
-            arrays[f"scores_{readout}"] = np.concatenate(scores).astype(np.float32)
-            ranks = [r for _, part, c in parts if (r := c.ranks(part.x, readout)) is not None]
-            if ranks:
-                arrays[f"ranks_{readout}"] = np.concatenate(ranks).astype(np.float32)
+    for readout in of_runs[0].scores:
+        if all(readout in one.scores for one in of_runs):
+            arrays[f"scores_{readout}"] = np.concatenate([one.scores[readout] for one in of_runs])
+            if ranks := [one.ranks[readout] for one in of_runs if readout in one.ranks]:
+                arrays[f"ranks_{readout}"] = np.concatenate(ranks)
     return arrays
 
 

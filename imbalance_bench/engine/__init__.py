@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import torch
@@ -116,6 +117,8 @@ class Engine:
         graph.check(trainer.graph, self.device)
         self.dtype = PRECISIONS[trainer.precision]
         self.folder = folder
+        # By the id()s of a training and a validation part: these, to know them by, and both together.
+        self._joined: dict[tuple[int, int], tuple[ref[Part], ...]] = {}
 
     @property
     def arithmetic(self) -> torch.dtype:
@@ -134,8 +137,16 @@ class Engine:
 
     def rows_of(self, task: Task) -> Part:
         """The rows that a method learns from: trainer.rows = train, or train_valid (then nothing is left to select
-        an epoch with, so the best epoch is chosen on rows that were trained on)."""
-        return task.train if self.trainer.rows == "train" else task.train.join(task.valid)
+        an epoch with, so the best epoch is chosen on rows that were trained on). Tasks of the same parts have the same
+        rows, which then lie on the device once."""
+        if self.trainer.rows == "train":
+            return task.train
+        key = id(task.train), id(task.valid)
+        train, valid, joined = (one() for one in self._joined.get(key, [lambda: None] * 3))
+        if joined is None or train is not task.train or valid is not task.valid:
+            joined = task.train.join(task.valid)
+            self._joined[key] = ref(task.train), ref(task.valid), ref(joined)
+        return joined
 
     def stack(self, method: Trainable, tasks: Sequence[Task], backbone: Any) -> Stack:
         """Freshly initialised copies of the backbone, one a task, from the tasks' seeds."""
@@ -261,7 +272,8 @@ class Engine:
         return self.classifiers(training.stack, training.monitor)
 
     def classifiers(self, stack: Stack, monitor: Monitor) -> list[NetworkClassifier]:
-        """One classifier per run."""
+        """One classifier a run; of those whose last step came to nothing a failed one."""
+        monitor.check()
         return [
             NetworkClassifier(
                 stack,

@@ -16,6 +16,9 @@ from imbalance_bench.engine.validation import OnDevice, OnHost
 Step = tuple[list[int] | None, dict[str, torch.Tensor]]
 """The runs that took part in a step (None: all) and their losses, name → (R,)."""
 
+LOOKED_AT = 256  # training rows of a run by whose outputs it is seen whether it came to anything
+ADVICE = "lower trainer.lr (or the step sizes of the method)"
+
 
 class Monitor:
     """Watches runs train: history, divergence, and the epoch that scores best on validation."""
@@ -90,8 +93,24 @@ class Monitor:
                 self.failures[r] = (
                     f"{name} is {run[bad[0]]} at {phase} epoch {epoch + 1} step {bad[0] + 1}; "
                     + (f"the last finite value was {earlier[0]:.4g}" if earlier else "no value was finite")
-                    + ": lower trainer.lr (or the step sizes of the method)"
+                    + f": {ADVICE}"
                 )
+
+    def check(self) -> None:
+        """Ends the runs whose networks, as they are now, give outputs of their training rows that are not finite. A
+        loss is one of before its step, so that no loss shows what the last step came to: for the end of a training, and
+        for what else is made of a network. One wait for the device."""
+        if not self.alive:
+            return
+        n = min(LOOKED_AT, *(len(t.train) for t in self.tasks))
+        outputs = self.stack.predict_all(torch.stack([torch.as_tensor(t.train.x[:n]) for t in self.tasks]))
+        finite = outputs.isfinite().flatten(1).all(1).tolist()
+        for r in self.alive:
+            if not finite[r]:
+                last = self.history[r][-1] if self.history[r] else {}
+                losses = [f"; the last {name} was {last[name]:.4g}" for name in last if name.endswith("loss")][:1]
+                after = f" of epoch {last['epoch']:.0f}" if last else ""
+                self.failures[r] = f"outputs are not finite after the last step{after}{''.join(losses)}: {ADVICE}"
 
     def keep(self, scores: np.ndarray) -> None:
         """Writes the validation scores (R,) of living runs, and keeps the parameters of those never better."""

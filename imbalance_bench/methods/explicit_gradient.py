@@ -338,7 +338,7 @@ def meta_step(
 
 
 class Weighed(NamedTuple):
-    """Rows (R, B, ...) with labels (R, B) and the weights (R, B) of their losses; ``sizes`` (R,): how many rows each run
+    """Rows (R, B, ...), labels (R, B) and the weights (R, B) of their losses; ``sizes`` (R,): how many rows each run
     really has, its first ones (None: all)."""
 
     x: torch.Tensor

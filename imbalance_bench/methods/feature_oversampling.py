@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from imbalance_bench.data.base import Part
 from imbalance_bench.methods.adasyn import ADASYN
 from imbalance_bench.methods.shared.oversampling import NeighbourSampler
@@ -29,11 +27,7 @@ class FeatureOverSampler(TwoStages, NeighbourSampler):
 
     def second_sets(self, body: Training, sets: Sequence[Part]) -> Sequence[Part]:
         features = [embedded(body, r, rows) for r, rows in enumerate(sets)]
-        failures = body.monitor.failures
-        for r, rows in enumerate(features):
-            if not np.isfinite(rows.x).all():  # the last step came to nothing: no score has shown it yet
-                failures[r] = failures[r] or "features are not finite after the first stage: lower trainer.lr"
-        runs = zip(body.tasks, features, failures)
+        runs = zip(body.tasks, features, body.monitor.failures)
         return [rows if failure else self.resample(replace(task, train=rows), rows) for task, rows, failure in runs]
 
 

@@ -43,4 +43,5 @@ class Focal(Method):
         rare = counts < counts.amax(-1, keepdim=True)
         if counts.shape[-1] == 2:
             rare = torch.arange(2, device=counts.device).expand(counts.shape) == 1
-        return of_label(torch.where(rare, self.alpha, 1 - self.alpha), labels) * loss
+        weights = torch.where(rare, loss.new_full((), self.alpha), loss.new_full((), 1 - self.alpha))
+        return of_label(weights, labels) * loss

@@ -147,9 +147,10 @@ def lmnn(x: torch.Tensor, labels: torch.Tensor, k: int, mu: float, steps: int) -
     import torch
 
     targets, real = target_neighbours(x, labels, k)
+    apart = by_class(labels)
 
     def at(where: torch.Tensor) -> tuple[float, torch.Tensor]:
-        loss, gradient = lmnn_loss(x @ where.T, labels, targets, real, mu)
+        loss, gradient = lmnn_loss(x @ where.T, apart, targets, real, mu)
         return float(loss) / len(x), gradient.T @ x / len(x)
 
     now = Descent(torch.eye(x.shape[1], dtype=x.dtype, device=x.device), at)
@@ -181,11 +182,26 @@ class Descent:
         self.rate = 0.1 * float(start.norm() / self.gradient.norm().clamp(min=1e-12))
 
 
+Apart = Sequence[tuple[Sequence["torch.Tensor"], "torch.Tensor"]]
+"""Of each class its rows, in chunks, and the rows of all others: their numbers."""
+
+
+def by_class(labels: torch.Tensor) -> Apart:
+    """Rows with labels (n,) class by class; once for all steps, since a device is waited for in each such search."""
+    import torch
+
+    found = []
+    for c in labels.unique().tolist():
+        foreign = torch.nonzero(labels != c).squeeze(1)
+        found.append((torch.nonzero(labels == c).squeeze(1).split(max(1, 2**22 // max(1, len(foreign)))), foreign))
+    return found
+
+
 def lmnn_loss(
-    z: torch.Tensor, labels: torch.Tensor, targets: torch.Tensor, real: torch.Tensor, mu: float
+    z: torch.Tensor, apart: Apart, targets: torch.Tensor, real: torch.Tensor, mu: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """LMNN's loss, summed, of mapped rows z (n, d) with labels (n,), targets (n, k) and whether there are such (n, k);
-    and its gradient by z. Rows of a class are processed in chunks, each against all rows of other classes."""
+    """LMNN's loss, summed, of mapped rows z (n, d), ``apart`` by class, with targets (n, k) and whether there are such
+    (n, k); and its gradient by z. Rows of a class are processed in chunks, each against all rows of other classes."""
     import torch
 
     loss, gradient = z.new_zeros(()), torch.zeros_like(z)
@@ -194,10 +210,9 @@ def lmnn_loss(
     pulls = differences.square().sum(-1)
     weights = torch.full_like(pulls, 1 - mu)  # of a target's squared distance in the loss
     reach = torch.where(real, 1 + pulls, -torch.inf)  # what a row of another class must be away
-    for c in labels.unique():
-        foreign = torch.nonzero(labels != c).squeeze(1)
+    for own, foreign in apart:
         there = z[foreign]
-        for rows in torch.nonzero(labels == c).squeeze(1).split(max(1, 2**22 // max(1, len(foreign)))):
+        for rows in own:
             squared = torch.addmm(lengths[rows, None] + lengths[foreign], z[rows], there.T, alpha=-2)
             pushes = torch.zeros_like(squared)  # how many targets a row of another class is too near for
             for j in range(targets.shape[1]):

@@ -96,6 +96,7 @@ class LMLE(Method):
         for done in loop:
             epoch = done * self.refresh
             if not loop.inside:
+                training.monitor.check()
                 period.take([self.clustering(training, r, t, sets, epoch) for r, t in enumerate(tasks)])
             sampler = period.sampler([rows.y for rows in sets])
             length = min(self.refresh, epochs - initial - epoch)

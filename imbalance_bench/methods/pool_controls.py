@@ -24,20 +24,27 @@ class PoolRandom(SelectNet):
     takes, but drawn at random. Labelled ones are added as SelectNet adds them; f_s is trained for the counts."""
 
     def rule(self, tasks: Sequence[Task], engine: Engine) -> Rule:
-        select = super().rule(tasks, engine)
-        draws = [np.random.default_rng([t.seed, 0]) for t in tasks]
+        return AsMany(super().rule(tasks, engine), [np.random.default_rng([t.seed, 0]) for t in tasks])
 
-        def chosen(seen: Mapping[int, Predicted]) -> Mapping[int, Selection]:
-            choices = {}
-            for r, choice in select(seen).items():
-                labelled, candidates = seen[r].labelled, np.flatnonzero(seen[r].minor & ~seen[r].labelled)
-                added = choice.added & labelled
-                taken = int((choice.added & ~labelled).sum())
-                added[draws[r].choice(candidates, taken, replace=False)] = True
-                choices[r] = Selection(added, choice.facts)
-            return choices
 
-        return chosen
+class AsMany:
+    """The rule: of the unlabelled samples predicted as minority as many as ``select`` takes, drawn for each run from
+    one of ``draws``."""
+
+    kept = ("select", "draws")
+
+    def __init__(self, select: Rule, draws: list[np.random.Generator]) -> None:
+        self.select, self.draws = select, draws
+
+    def __call__(self, seen: Mapping[int, Predicted]) -> Mapping[int, Selection]:
+        choices = {}
+        for r, choice in self.select(seen).items():
+            labelled, candidates = seen[r].labelled, np.flatnonzero(seen[r].minor & ~seen[r].labelled)
+            added = choice.added & labelled
+            taken = int((choice.added & ~labelled).sum())
+            added[self.draws[r].choice(candidates, taken, replace=False)] = True
+            choices[r] = Selection(added, choice.facts)
+        return choices
 
 
 @METHODS.register("pool_all")

@@ -58,6 +58,7 @@ class TwoStages(Method):
         stage = replace(engine.trainer, epochs=epochs - second)
         body = engine.begin(self, tasks, backbone, stage)
         body.run(sets, stage.epochs)
+        body.monitor.check()
         seconds = self.second_sets(body, sets)
         heads = self.heads(body, backbone, engine, second, seconds is None)
         objective = self.over(body.stack) if seconds is None else None
