@@ -379,6 +379,17 @@ def test_parquet_columns_that_are_none(read, values, words):
     assert "'dataset.drop=[when]'" in message or "dataset.decimal" in message
 
 
+@pytest.mark.parametrize("form", ["2024-03-{:02d}", "2024-03-{:02d} 14:05:00", "{:02d}.03.2024", "{:02d}/3/2024"])
+def test_dates_written_as_words_are_no_categories(read, form):
+    content = text(when=[form.format(1 + i % 9) for i in range(N)])
+    message = refused(read, content, f"column 'when' holds dates or times .{form.format(1)}.")
+    assert "'dataset.drop=[when]'" in message and "dataset.time=when" in message
+    if "written as 2024-12-31" not in message:
+        assert read(content, time="when").encode.numeric == ("amount", "noise")
+    assert list(read(content, **advised(message, "categorical")).encode.categories) == ["when"]
+    assert list(read(text(when=["2024-03-01", "soon"] * (N // 2))).encode.categories) == ["when"]
+
+
 def test_an_index_of_parquet_is_said_to_be_left_out(read):
     assert (
         "the index of the table, patient"

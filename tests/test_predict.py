@@ -190,7 +190,12 @@ def test_the_runs_of_a_cell_are_averaged(churn, customers, capsys, tmp_path):
     assert "'note' was not in the training data: kept, not used" in said
     assert "plan: 2 rows have a category that was not seen in training ('gold' in 2)" in said
     # With the class in the file there are metrics; without it, which is what a new file is like, there are none.
-    assert "metrics of 10 rows with a class" in said and "positive: auc_pr" in said
+    assert "metrics of 10 rows with a class:" in said and "positive: auc_pr" in said and "g_mean" in said
+    new.assign(churned="no").to_csv(tmp_path / "new.csv", index=False)
+    said = called(capsys, churn["path"], tmp_path / "new.csv")[1]
+    assert "metrics of 10 rows with a class (none of class yes: what is over the classes is left out):" in said
+    assert "  all: log_loss" in said and "decisions: cost" in said
+    assert not any(word in said for word in ("macro", "auc_pr", "g_mean", "balanced", "nan"))
     new.drop(columns=["churned", "note", "id"]).to_csv(tmp_path / "bare.csv", index=False)
     output = tmp_path / "scores.csv"
     printed, said = called(capsys, churn["path"], tmp_path / "bare.csv", "--output", output)

@@ -24,6 +24,10 @@ UNITS = r"[$€£¥₹%()]"  # (5) is an accountant's -5
 FEW = 20  # rows: of fewer nothing is said
 MANY = 20  # numbers with letters after them, 5kg, are a column of numbers when there are more than this
 IDENTIFIER = re.compile(r"^Unnamed: \d+$|(?:^|[_ .-])(?i:id|index|key|number)$|[a-z]I[Dd]$")
+DATE = re.compile(
+    r"(\d{4}-\d{1,2}-\d{1,2}|\d{4}/\d{1,2}/\d{1,2}|\d{1,2}([./-])\d{1,2}\2\d{4})"
+    r"([ T]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?( ?[AaPp][Mm])?( ?(Z|UTC|[+-]\d{2}:?\d{2}))?)?"
+)
 STRAYS = 5  # so many different words among numbers may be names of a gap
 
 
@@ -86,8 +90,11 @@ def numeric_columns(table: pd.DataFrame, given: NumberFormat, categorical: Seque
         words = column.dropna()
         if _holds_objects(column) and all(isinstance(w, str) for w in words):  # not true and false with gaps, say
             words = words.str.strip()
-            if len(words) and given.fits(kinds := words.unique()).all():
+            kinds = words.unique()
+            if len(words) and given.fits(kinds).all():
                 column = column.str.strip().map({w: given.number(w) for w in kinds}).astype(np.float64)
+            elif len(words) and all(DATE.fullmatch(word) for word in kinds):
+                raise BenchError(_dates(str(name), kinds[0], path) + f"; to read it as a category, {override('categorical', str(name))}")
             elif problem := Problem.of(str(name), words, given):
                 problems.append(problem)
         found[name] = column
@@ -149,18 +156,22 @@ def _plain(column: pd.Series, path: Any) -> pd.Series:
         if issubclass(kind, datetime.timedelta):
             return pd.to_timedelta(column).dt.total_seconds()
         if issubclass(kind, (datetime.date, datetime.time)):
-            raise BenchError(
-                f"dataset.path={path}: column {column.name!r} holds dates or times ({values.iloc[0]}), which are "
-                f"neither numbers nor categories: leave it out with {override('drop', str(column.name))}, put what "
-                "matters of it (a year, an age in days) into a column of numbers, or split by it with "
-                f"protocol=past_future and {assignment('time', str(column.name))}"
-            )
+            raise BenchError(_dates(str(column.name), values.iloc[0], path))
         if not issubclass(kind, (str, bool, np.bool_, Decimal, int, float, np.number)):
             raise BenchError(
                 f"dataset.path={path}: column {column.name!r} holds values of type {kind.__name__}, which are neither "
                 f"numbers nor categories: leave it out with {override('drop', str(column.name))}"
             )
     return column
+
+
+def _dates(name: str, example: Any, path: Any) -> str:
+    ordered = "" if re.match(r"\d{4}-", str(example)) else " (written as 2024-12-31)"
+    return (
+        f"dataset.path={path}: column {name!r} holds dates or times ({example}), which are neither numbers nor "
+        f"categories: leave it out with {override('drop', name)}, put what matters of it (a year, an age in days) into "
+        f"a column of numbers, or split by it{ordered} with protocol=past_future and {assignment('time', name)}"
+    )
 
 
 @dataclass(frozen=True)

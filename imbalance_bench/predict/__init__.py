@@ -133,7 +133,8 @@ def _unseen(model: Model, rows: NewRows) -> list[str]:
 
 
 def _metrics(made: Decided, labels: np.ndarray, model: Model) -> list[str]:
-    """The metrics of the rows whose class is known: of the probabilities, and of the decisions."""
+    """The metrics of the rows whose class is known: of the probabilities, and of the decisions. Where a class has no
+    row among them, none that is over the classes."""
     from imbalance_bench import metrics
 
     known = labels >= 0
@@ -141,11 +142,15 @@ def _metrics(made: Decided, labels: np.ndarray, model: Model) -> list[str]:
     with np.errstate(divide="ignore"):
         values = metrics.evaluate(labels, np.log(made.probabilities[known]), model.classes, own={})
     found = {(row["class_group"], row["metric"]): row["value"] for row in values}
-    said = [f"metrics of {len(labels):,} rows with a class:"]
-    for group, names in SHOWN.items():
-        if shown := [f"{name} {found[group, name]:.4f}" for name in names if (group, name) in found]:
+    absent = [name for k, name in enumerate(model.classes) if not (labels == k).any()]
+    without = f" (none of class {', '.join(absent)}: what is over the classes is left out)" if absent else ""
+    said = [f"metrics of {len(labels):,} rows with a class{without}:"]
+    for group in ["all"] if absent else list(SHOWN):
+        if shown := [f"{name} {found[group, name]:.4f}" for name in SHOWN[group] if (group, name) in found]:
             said.append(f"  {group}: {', '.join(shown)}")
     tuned = of_decisions(labels, made.decisions[known], costs_of(model.record, min(model.runs)))
+    if absent:
+        tuned = {"cost": tuned["cost"]}
     said.append("  decisions: " + ", ".join(f"{name} {value:.4f}" for name, value in tuned.items()))
     return said
 
