@@ -1,4 +1,5 @@
-"""The two exceptions that reach a user: each message says what is wrong, which value, which override to change."""
+"""The exceptions that reach a user, whose messages say what is wrong, which value, which override to change; and words
+that such messages are made of."""
 
 import difflib
 import sys
@@ -31,7 +32,7 @@ def suggestion(name: str, known: typing.Iterable[str]) -> str:
 
 
 def command(verb: str) -> str:
-    """How a user calls a verb: as the script of a checkout, or as the installed program."""
+    """How a user calls a verb: the installed program, a script in the checkout, a module from other folders."""
     if sys.argv[0].startswith(PROGRAM) or not _SCRIPTS.is_dir():
         return f"{PROGRAM} {verb}"
-    return f"python scripts/{verb}.py"
+    return f"python scripts/{verb}.py" if Path.cwd() == _SCRIPTS.parent else f"python -m imbalance_bench {verb}"

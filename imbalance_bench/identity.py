@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -136,7 +137,7 @@ def provenance() -> dict[str, Any]:
         "git": _git(),
         "hardware": _processor(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "command": " ".join(Path(a).name if i == 0 else a for i, a in enumerate(sys.argv)),
+        "command": f"{Path(sys.argv[0]).name} {shlex.join(sys.argv[1:])}".rstrip(),
     }
 
 

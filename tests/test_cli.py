@@ -235,7 +235,7 @@ def test_a_cell_that_fails_does_not_stop_the_others_and_status_says_why(tmp_path
         ("2", "ir_200"),
     ]
     assert done.stdout.splitlines()[-1].startswith("4 of 4 cells: 2 done, 0 skipped (done before), 2 failed; ")
-    assert done.stdout.splitlines()[-1].endswith("python scripts/status.py shows why")
+    assert done.stdout.splitlines()[-1].endswith("python -m imbalance_bench status shows why")
 
     status = call(tmp_path, "status.py")
     assert status.returncode == 1
@@ -254,7 +254,7 @@ def test_a_cell_that_fails_does_not_stop_the_others_and_status_says_why(tmp_path
 
 def test_status_without_cells_and_with_a_process_at_work(tmp_path):
     empty = call(tmp_path, "status.py")
-    assert (empty.returncode, empty.stdout.strip()) == (0, "no cells yet: run python scripts/train.py")
+    assert (empty.returncode, empty.stdout.strip()) == (0, "no cells yet: run python -m imbalance_bench train")
     labels = {"dataset": "oil", "ratio": "native", "backbone": "mlp", "method": "smote"}
     cell = Store(tmp_path / "outputs").cell(labels, "0123456789ab")
     with cell.lock():
@@ -388,7 +388,7 @@ def test_a_sweep_goes_on_without_a_worker_that_was_killed(own):
     third, fourth, summary, unrecorded = done.stdout.splitlines()
     assert third.startswith("[3/4, ") and fourth.startswith("[4/4] focal")
     assert summary.startswith("4 of 4 cells: 2 done, 0 skipped (done before), 2 failed; ")
-    assert summary.endswith("; python scripts/status.py shows why")
+    assert summary.endswith("; python -m imbalance_bench status shows why")
     assert unrecorded == f"  {died.removeprefix('[1/4] ')}"
     assert len(finished(own)) == 2
 
@@ -433,4 +433,4 @@ def test_an_override_for_a_folder_is_told_which_option_it_is_here(tmp_path, scri
     key = "data" if script == "data.py" else "outputs"
     done = call(tmp_path, script, *(["list"] if script == "data.py" else []), f"paths.{key}=here")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: paths.{key}=here is for python scripts/train.py; here it is --{key} here\n"
+    assert done.stderr == f"error: paths.{key}=here is for python -m imbalance_bench train; here it is --{key} here\n"

@@ -200,7 +200,7 @@ def test_a_cell_that_was_trained_without_it_says_how_to_compute_it(tmp_path, mod
     trained(tmp_path)
     name = modules("my_metrics", MODULE)
     record, outcome = trained(tmp_path, f"plugins=[{name}]")
-    command = f"`python scripts/rescore.py 'plugins=[my_metrics]' --outputs {tmp_path}`"
+    command = f"`python -m imbalance_bench rescore 'plugins=[my_metrics]' --outputs {tmp_path}`"
     assert outcome.status == "skipped" and f"without agreement as it is now: {command}" in outcome.line()
     status, text, record = rescored(tmp_path, "plugins=[my_metrics]")
     assert status == 0 and ",agreement," in text
@@ -304,7 +304,7 @@ def test_several_metrics_are_several_tables_of_one_class_group(tmp_path, capsys)
     assert report(tmp_path, "--metric", "f1", "--group", "minor") == 1
     assert "no record has f1 of the class group minor: did you mean minority?" in capsys.readouterr().err
     assert report(tmp_path, "--group", "minority") == 1
-    assert "no record has the headline of the class group minority: did you mean" in capsys.readouterr().err
+    assert "no record has auc_pr of the class group minority: known: positive" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,8 @@ def numeric_columns(table: pd.DataFrame, given: NumberFormat, categorical: Seque
             if len(words) and given.fits(kinds).all():
                 column = column.str.strip().map({w: given.number(w) for w in kinds}).astype(np.float64)
             elif len(words) and all(DATE.fullmatch(word) for word in kinds):
-                raise BenchError(_dates(str(name), kinds[0], path) + f"; to read it as a category, {override('categorical', str(name))}")
+                as_words = f"; to read it as a category, {override('categorical', str(name))}"
+                raise BenchError(_dates(str(name), kinds[0], path) + as_words)
             elif problem := Problem.of(str(name), words, given):
                 problems.append(problem)
         found[name] = column
