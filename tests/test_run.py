@@ -24,11 +24,11 @@ from omegaconf import OmegaConf
 
 from imbalance_bench import devices, identity, metrics
 from imbalance_bench.cells import Outcome, run_cell
-from imbalance_bench.cells.recipe import validation_rows
+from imbalance_bench.cells.recipe import predict, validation_rows
 from imbalance_bench.config import Config, plain_of
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.sources.sklearn import SklearnSource
-from imbalance_bench.data.tasks import make_runs, subset_hash
+from imbalance_bench.data.tasks import Run, make_runs, subset_hash
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError, Declined, Pruned
 from imbalance_bench.methods.base import Method
@@ -37,6 +37,7 @@ from imbalance_bench.registry import METHODS
 from imbalance_bench.rescore import main as rescore
 from imbalance_bench.store import NEW_LOG, CellFolder, Store
 from tests.cells import cell
+from tests.tasks import task
 
 FILES = ["config.yaml", "history.csv", "metrics.csv", "predictions.npz", "record.json", "train.log"]
 
@@ -713,3 +714,27 @@ def test_test_rows_change_nothing_but_their_own_predictions(tmp_path, method):
     for name in ("scores_last", "scores_best"):
         np.testing.assert_array_equal(after[name][~touched], before[name][~touched])
         assert (after[name][touched] != before[name][touched]).all(1).all()
+
+
+class Says(Classifier):
+    """Classes are alike, but of the rows ``lost``, of which it says nothing."""
+
+    def __init__(self, lost):
+        super().__init__()
+        self.lost = lost
+
+    def scores(self, x, readout="last"):
+        scores = np.log(np.full((len(x), 2), 0.5))
+        scores[self.lost] = np.nan
+        return scores
+
+
+def test_a_run_whose_scores_are_no_numbers_fails_alone():
+    runs = [Run(t, t.valid) for t in (task(0), task(1))]
+    whole, broken = Says([]), Says([3, 5])
+    arrays = predict(runs, [whole, broken], validation=True)
+    assert whole.failure is None
+    assert "scores (last) of 2 of 35 test rows are no numbers, the first of row 3 (from 0)" in broken.failure
+    assert set(arrays["run"]) == set(arrays["valid_run"]) == {0}
+    with pytest.raises(BenchError, match="every run diverged; the first: scores"):
+        predict(runs, [Says([0]), Says([1])])
