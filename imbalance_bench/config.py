@@ -8,7 +8,19 @@ from typing import Annotated, Any, Literal
 
 from imbalance_bench.errors import BenchError, command
 from imbalance_bench.objective import Objective
-from imbalance_bench.options import Betas, Count, Interval, NonNegative, Positive, Seed, Share, Text, Whole, check
+from imbalance_bench.options import (
+    Betas,
+    Count,
+    Interval,
+    NonNegative,
+    OnlyWith,
+    Positive,
+    Seed,
+    Share,
+    Text,
+    Whole,
+    check,
+)
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.registry import (
     BACKBONES,
@@ -90,14 +102,14 @@ class Trainer:
     batch_size: Count
     optimiser: Literal["adam", "adamw", "sgd"]
     lr: Positive
-    betas: Betas
-    momentum: NonNegative
+    betas: Annotated[Betas, OnlyWith("optimiser", ("adam", "adamw"), otherwise=(0.5, 0.999))]
+    momentum: Annotated[NonNegative, OnlyWith("optimiser", ("sgd",), otherwise=0.0)]
     weight_decay: NonNegative
     schedule: Literal["constant", "step", "cosine", "coslog4", "inverse_time"]
     warmup_epochs: Whole
-    milestones: Annotated[tuple[Share, ...], "shares of trainer.epochs"]
-    gamma: NonNegative
-    decay: NonNegative
+    milestones: Annotated[tuple[Share, ...], "shares of trainer.epochs", OnlyWith("schedule", ("step",), otherwise=())]
+    gamma: Annotated[NonNegative, OnlyWith("schedule", ("step",), otherwise=0.1)]
+    decay: Annotated[NonNegative, OnlyWith("schedule", ("inverse_time",), otherwise=0.0)]
     augment: Literal["none", "crop_flip", "shift_flip"]
     rows: Literal["train", "train_valid"]
     validate_every: Count

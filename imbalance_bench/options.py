@@ -8,6 +8,7 @@ with the markers of ``annotated_types`` (``Ge(1)``: at least 1, ``Gt``, ``Le``, 
     share: Annotated[Share, "of trainer.epochs"]
     alpha: Annotated[Fraction | None, "null: no weights"]
     betas: Annotated[tuple[BelowOne, ...], Len(2, 2)]
+    momentum: Annotated[NonNegative, OnlyWith("optimiser", ("sgd",), otherwise=0.0)]
 
 ``registry.build`` checks each value (``coerce``); ``--help`` and docs/options.md show the same words (``describe``).
 nan, what float32 does not hold, and whole numbers of more than 64 bits are values of no option.
@@ -23,7 +24,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any, cast
 
-from annotated_types import Ge, GroupedMetadata, Gt, Interval, Le, Len, Lt, MaxLen, MinLen, MultipleOf
+from annotated_types import BaseMetadata, Ge, GroupedMetadata, Gt, Interval, Le, Len, Lt, MaxLen, MinLen, MultipleOf
 
 from imbalance_bench.errors import BenchError
 
@@ -52,6 +53,52 @@ NOUNS = {
 
 
 LARGEST = 3.4e38  # of float32, which networks compute in
+
+
+@dataclasses.dataclass(frozen=True)
+class OnlyWith(BaseMetadata):
+    """Marks an option that plays a part only where another one, ``key``, is (of a list: has) one of ``values``; none
+    given: where it is anything but null, false, 0 and empty. Elsewhere it must be ``otherwise``, its default: another
+    value would change nothing but a cell's id."""
+
+    key: str
+    values: tuple[Any, ...] = ()
+    otherwise: Any = None
+
+    def plays(self, value: Any) -> bool:
+        """Whether the option plays a part where the other one has this value."""
+        if not self.values:
+            return bool(value)
+        return bool(set(self.values) & set(value if isinstance(value, (tuple, list)) else (value,)))
+
+    def __str__(self) -> str:
+        return f"only with {self.key}" + (f"={' or '.join(map(str, self.values))}" if self.values else "")
+
+
+def check_idle(known: Mapping[str, Any], values: Mapping[str, Any], where: str) -> None:
+    """Raises BenchError where options of ``where`` that play no part are not at their default. ``known``: annotations
+    by key."""
+    idle = {
+        key: mark
+        for key, hint in known.items()
+        for mark in getattr(hint, "__metadata__", ())
+        if isinstance(mark, OnlyWith) and key in values and mark.key in values
+        if not mark.plays(values[mark.key]) and values[key] != mark.otherwise
+    }
+    if idle:
+        others = {mark.key: f"{where}.{mark.key}" for mark in idle.values()}
+        here = ", ".join(f"{name}={shown(values[key])}" for key, name in others.items())
+        given = ", ".join(f"{where}.{key}={shown(values[key])} ({mark})" for key, mark in idle.items())
+        default = " ".join(f"{where}.{key}={_bare(mark)}" for key, mark in idle.items())
+        raise BenchError(
+            f"with {here}, {given} would change nothing but the id: set {default}, or another "
+            f"{' and '.join(others.values())}"
+        )
+
+
+def _bare(mark: OnlyWith) -> str:
+    """The default as a command line has it."""
+    return shown(mark.otherwise).replace("'", "").replace(", ", ",")
 
 
 class Wrong(Exception):
@@ -149,8 +196,8 @@ def _parts(hint: Any) -> tuple[Any, list[Any], list[str]]:
     limits: list[Any] = []
     notes = []
     for mark in hint.__metadata__:
-        if isinstance(mark, str):
-            notes.append(mark)
+        if isinstance(mark, (str, OnlyWith)):
+            notes.append(str(mark))
         else:
             limits += list(mark) if isinstance(mark, GroupedMetadata) else [mark]
     return hint.__origin__, limits, notes

@@ -505,3 +505,38 @@ def test_an_unknown_name_offers_the_nearest_or_all():
         METHODS.get("xyz")
     with pytest.raises(BenchError, match="method needs a name: known: adasyn"):
         METHODS.build({"gamma": 2})
+
+
+@pytest.mark.parametrize(
+    ("words", "advised"),
+    [
+        (["method=class_balanced", "method.gamma=3"], "method.gamma=1.0"),
+        (["method=ldam", "method.drw_beta=0.5"], "method.drw_beta=0.9999"),
+        (["method=cwgan", "method.ac_weight=0", "method.ac_floor=1"], "method.ac_floor=0.3"),
+        (["method=cwgan", "method.ac_weight=0", "method.ac_hidden=[9]"], "method.ac_hidden=[64,64]"),
+        (["method=dos", "method.decisions=[lr]", "method.neighbours=3"], "method.neighbours=5"),
+        (["method=dos", "method.decisions=[]", "method.c=2"], "method.c=1.0"),
+        (["method=setconv", "method.output_rate=2"], "method.output_rate=1.0"),
+        (["dataset=adult", "dataset.encoding=columns_14", "dataset.pca=3"], "dataset.pca=null"),
+        (["trainer.momentum=0.9"], "trainer.momentum=0.0"),
+        (["trainer.gamma=0.5", "trainer.milestones=[0.5]"], "trainer.milestones=[] trainer.gamma=0.1"),
+        (["trainer.decay=0.5"], "trainer.decay=0.0"),
+        (["trainer=sgd", "trainer.betas=[0.9,0.99]"], "trainer.betas=[0.5,0.999]"),
+        (["trainer=sgd", "trainer.optimiser=adam"], "trainer.momentum=0.0"),
+    ],
+)
+def test_an_option_that_plays_no_part_stays_as_it_is_by_default_and_the_advice_works(words, advised):
+    group = advised.partition(".")[0]
+    with pytest.raises(BenchError) as error:
+        from_omegaconf(composed(*words)).component(group)
+    assert f"would change nothing but the id: set {advised}, or another {group}." in str(error.value)
+    from_omegaconf(composed(*words, *advised.split())).component(group)
+
+
+def test_an_option_plays_its_part_where_the_other_one_says_so():
+    for words in (
+        ["method=class_balanced/focal", "method.gamma=3"],
+        ["method=ldam/drw", "method.drw_beta=0.5"],
+        ["trainer=sgd", "trainer.momentum=0.5", "trainer.schedule=step", "trainer.gamma=0.5"],
+    ):
+        from_omegaconf(composed(*words)).component(words[0].partition("=")[0])

@@ -123,8 +123,8 @@ def test_a_grid_of_rates_and_options_has_the_numbers_that_it_has_alone(tmp_path,
     base, native = (cell(tmp_path, *EXACT, "dataset=breast_cancer", ratio) for ratio in ("ratio=ir_20", "ratio=native"))
     configs = []
     for i, lr in enumerate([1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 2e-2, 3e-2, 0.1, 0.3, 1e-3]):
-        trainer = {"lr": lr, "weight_decay": i % 2 * 1e-3, "batch_size": 32 * (1 + i % 2), "decay": 0.1}
-        trainer["schedule"] = {4: "cosine", 5: "inverse_time"}.get(i, "constant")
+        trainer = {"lr": lr, "weight_decay": i % 2 * 1e-3, "batch_size": 32 * (1 + i % 2)}
+        trainer |= {4: {"schedule": "cosine"}, 5: {"schedule": "inverse_time", "decay": 0.1}}.get(i, {})
         focal = {"name": "focal", "label": "focal", "gamma": float(i % 4), "alpha": None}
         poisoned = {"name": "poisoned", "label": "poisoned"}
         method = focal if i < 11 else poisoned

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from imbalance_bench.data.base import Task
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.methods.base import Method
 from imbalance_bench.models import State, Surroundings, kept, restored, state_of
-from imbalance_bench.options import BelowOne, NonNegative
+from imbalance_bench.options import BelowOne, NonNegative, OnlyWith
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class ClassBalanced(Method):
 
     beta: BelowOne
     objective: Literal["softmax", "focal"]
-    gamma: NonNegative
+    gamma: Annotated[NonNegative, OnlyWith("objective", ("focal",), otherwise=1.0)]
 
     def change_fresh(self, params: Mapping[str, torch.Tensor], task: Task) -> None:
         from imbalance_bench.methods.shared.heads import biases_of

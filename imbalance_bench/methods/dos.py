@@ -13,7 +13,7 @@ from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method, resampling_info
-from imbalance_bench.options import Count, Fraction, Interval, NonNegative, Positive, Whole
+from imbalance_bench.options import Count, Fraction, Interval, NonNegative, OnlyWith, Positive, Whole
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ class DOS(Method):
     rho: Literal["printed", "weighted"]
     initial: Annotated[Fraction, "a share of trainer.epochs"]
     decisions: tuple[Literal["knn", "lr"], ...]
-    neighbours: Count
-    c: Positive
+    neighbours: Annotated[Count, OnlyWith("decisions", ("knn",), otherwise=5)]
+    c: Annotated[Positive, OnlyWith("decisions", ("lr",), otherwise=1.0)]
 
     def declines(self, task: Task) -> str | None:
         if reason := super().declines(task):

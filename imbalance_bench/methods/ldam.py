@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from imbalance_bench.methods.base import Method
-from imbalance_bench.options import BelowOne, Fraction, NonNegative, Positive
+from imbalance_bench.options import BelowOne, Fraction, NonNegative, OnlyWith, Positive
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class LDAM(Method):
     max_margin: NonNegative
     scale: Positive
     drw_from: Annotated[Fraction | None, "a share of trainer.epochs; null: never"]
-    drw_beta: BelowOne
+    drw_beta: Annotated[BelowOne, OnlyWith("drw_from", otherwise=0.9999)]
 
     @property
     def logit_scale(self) -> float:

@@ -12,7 +12,7 @@ from imbalance_bench.data.base import Dataset, Encoder, Facts, Source
 from imbalance_bench.data.encode import ArrayEncoder, TableEncoder
 from imbalance_bench.data.fetch import SITES, fetch_file
 from imbalance_bench.errors import BenchError
-from imbalance_bench.options import Count, Seed
+from imbalance_bench.options import Count, OnlyWith, Seed
 from imbalance_bench.registry import DATASETS
 
 if TYPE_CHECKING:
@@ -44,12 +44,8 @@ class AdultSource(Source):
 
     reading: Literal["whole_majority", "balanced_first"]
     encoding: Literal["onehot_pca", "columns_14"]
-    pca: Annotated[Count | None, "null: no PCA"]
+    pca: Annotated[Count | None, "null: no PCA", OnlyWith("encoding", ("onehot_pca",), otherwise=None)]
     seed: Seed
-
-    def __post_init__(self) -> None:
-        if self.encoding == "columns_14" and self.pca is not None:
-            raise BenchError(f"dataset.pca={self.pca} goes with dataset.encoding=onehot_pca; set dataset.pca=null")
 
     def load(self, folder: Path) -> Dataset:
         import pandas as pd

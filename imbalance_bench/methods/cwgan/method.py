@@ -14,7 +14,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method, resampling_info
 from imbalance_bench.methods.shared.oversampling import Amount, target_counts
 from imbalance_bench.methods.shared.parts import part_of
-from imbalance_bench.options import Betas, Count, NonNegative, Positive, Whole
+from imbalance_bench.options import Betas, Count, NonNegative, OnlyWith, Positive, Whole
 from imbalance_bench.registry import METHODS
 
 if TYPE_CHECKING:
@@ -65,11 +65,11 @@ class CWGAN(Method):
     critic_cross: Whole
     input_noise: NonNegative
     ac_weight: Annotated[NonNegative, "0: off"]
-    ac_floor: NonNegative
-    ac_epochs: Whole
-    ac_lr: Positive
-    ac_hidden: tuple[Count, ...]
-    ac_cross: Whole
+    ac_floor: Annotated[NonNegative, OnlyWith("ac_weight", otherwise=0.3)]
+    ac_epochs: Annotated[Whole, OnlyWith("ac_weight", otherwise=30)]
+    ac_lr: Annotated[Positive, OnlyWith("ac_weight", otherwise=5e-4)]
+    ac_hidden: Annotated[tuple[Count, ...], OnlyWith("ac_weight", otherwise=(64, 64))]
+    ac_cross: Annotated[Whole, OnlyWith("ac_weight", otherwise=2)]
 
     def declines(self, task: Task) -> str | None:
         if task.train.x.dtype == np.uint8:

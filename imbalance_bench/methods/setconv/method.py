@@ -13,7 +13,7 @@ from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.models import State, Surroundings, kept, restored, state_of
-from imbalance_bench.options import Count, Ge, Positive
+from imbalance_bench.options import Count, Ge, OnlyWith, Positive
 from imbalance_bench.registry import METHODS
 from imbalance_bench.seeds import ONE_AGAINST_REST, derived
 
@@ -56,15 +56,11 @@ class SetConv(Method):
     hidden: Annotated[Count | None, "null: none"]
     width: Count
     output: Annotated[Count | None, "null: none"]
-    output_rate: Positive
+    output_rate: Annotated[Positive, OnlyWith("output", otherwise=1.0)]
     support: Annotated[int, Ge(2)]
     episodes: Count
     post_size: Annotated[int, Ge(2)]
     post_sizes: Annotated[tuple[Annotated[int, Ge(2)], ...], "a row of each class"]
-
-    def __post_init__(self) -> None:
-        if self.output is None and self.output_rate != 1:
-            raise BenchError(f"method.output_rate={self.output_rate} is of a layer that method.output=null leaves out")
 
     def fit(self, tasks: Sequence[Task], backbone: Any, engine: Engine) -> list[Classifier]:
         from imbalance_bench.methods.setconv.episodes import EpisodicTraining
