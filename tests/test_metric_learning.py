@@ -17,7 +17,8 @@ from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.lmle import ClusterDecision, Clustering, kmeans, quintuplet_batches, triple_header
 from imbalance_bench.methods.shared.decisions import KNNDecision, LogisticDecision, directions, with_decisions
-from imbalance_bench.methods.tl_rs_csl import class_costs, triplet_loss
+from imbalance_bench.methods.shared.metric_learning import class_costs
+from imbalance_bench.methods.tl_rs_csl import triplet_loss
 from imbalance_bench.neighbours import k_nearest
 from tests.tasks import backbone, image_task, method, task, trainer
 

@@ -20,6 +20,7 @@ from imbalance_bench.methods.miso.difficult import difficult
 from imbalance_bench.methods.miso.generator import ClassTexts, Generator
 from imbalance_bench.methods.miso.networks import Discriminator, EncoderDecoders, SemanticFusion, Texts, entangled
 from imbalance_bench.methods.miso.seq2seq import Memory
+from imbalance_bench.methods.shared import token_ids
 from tests.tasks import method, task, trainer
 from tests.texts import LENGTH, SIZE, VOCABULARY, MeanOfWords, text_task
 
@@ -641,8 +642,8 @@ def test_rows_of_two_sides_are_paired_whatever_their_lengths():
 
 def test_made_texts_close_as_a_pretrained_tokenizer_closes_texts():
     texts = np.array([[5, 6, 4, 7, 3, 0], [5, 6, 7, 8, 9, 5], [0, 0, 0, 0, 0, 0]], np.int32)
-    assert anchors.closed(texts, 0, (4, 3)).tolist() == [[5, 6, 7, 4, 3, 0], [5, 6, 7, 8, 4, 3], [4, 3, 0, 0, 0, 0]]
-    assert anchors.closed(texts, 0, ()) is texts
+    assert token_ids.closed(texts, 0, (4, 3)).tolist() == [[5, 6, 7, 4, 3, 0], [5, 6, 7, 8, 4, 3], [4, 3, 0, 0, 0, 0]]
+    assert token_ids.closed(texts, 0, ()) is texts
 
 
 def test_a_task_without_minority_classes_says_so():

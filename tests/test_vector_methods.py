@@ -30,7 +30,8 @@ from imbalance_bench.methods.iml import (
     principal_components,
     target_neighbours,
 )
-from imbalance_bench.methods.kmeans_smote import allotted, interpolated, kept_clusters, log_sparsity
+from imbalance_bench.methods.kmeans_smote import interpolated, kept_clusters, log_sparsity
+from imbalance_bench.methods.shared.allotted import allotted
 from imbalance_bench.methods.shared.vectors import flat_vectors
 from imbalance_bench.methods.weob2 import implicit_step, learn, poisson_rates, tracked_recalls
 from tests.cells import composed

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import numpy as np
 
+from imbalance_bench.methods.shared.allotted import allotted
 from imbalance_bench.methods.shared.oversampling import OverSampler
 from imbalance_bench.options import Count, NonNegative, Positive
 from imbalance_bench.registry import METHODS
@@ -92,18 +93,6 @@ def log_sparsity(points: np.ndarray, exponent: float) -> float:
     if exponent == 0:
         return -float(np.log(len(points)))
     return exponent * float(np.log(distance)) - float(np.log(len(points))) if distance > 0 else -np.inf
-
-
-def allotted(log_weights: np.ndarray, total: int) -> list[int]:
-    """``total`` divided in proportion to exp(log_weights), whole numbers by largest remainder; evenly where every
-    weight is zero."""
-    if np.isneginf(log_weights).all():
-        log_weights = np.zeros_like(log_weights)
-    shares = np.exp(log_weights - log_weights.max())
-    shares *= total / shares.sum()
-    counts = np.floor(shares).astype(int)
-    counts[np.argsort(counts - shares, kind="stable")[: total - counts.sum()]] += 1
-    return counts.tolist()
 
 
 def interpolated(points: np.ndarray, count: int, k: int, rng: np.random.Generator) -> np.ndarray:

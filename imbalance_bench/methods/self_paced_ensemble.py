@@ -13,7 +13,7 @@ from imbalance_bench import progress
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.methods.base import Method, resampling_info
-from imbalance_bench.methods.kmeans_smote import allotted
+from imbalance_bench.methods.shared.allotted import allotted
 from imbalance_bench.options import Count, Text
 from imbalance_bench.registry import METHODS
 

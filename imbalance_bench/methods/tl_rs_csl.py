@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
-
-import numpy as np
 
 from imbalance_bench.data.base import Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.balanced_batches import BalancedBatches
 from imbalance_bench.methods.base import resampling_info
+from imbalance_bench.methods.shared.metric_learning import class_costs, unvalidated
 from imbalance_bench.options import Count, NonNegative, Positive
 from imbalance_bench.registry import METHODS
 
@@ -93,14 +92,3 @@ def triplet_loss(h: torch.Tensor, labels: torch.Tensor, costs: torch.Tensor, mar
     negatives = squared.gather(2, far.indices.gather(2, place.minimum(others - 1).clamp(min=0)))
     hinges = (margin + squared - negatives).relu() * (pairs & (others > 0))
     return (costs * hinges.sum(2)).sum(1) / pairs.sum((1, 2)).clamp(min=1)
-
-
-def class_costs(counts: torch.Tensor, power: float) -> torch.Tensor:
-    """Costs (..., C) of classes with ``counts`` (..., C) rows: ∝ n_c^-power, mean one over the classes with rows."""
-    costs = counts.clamp(min=1) ** -power * (counts > 0)
-    return costs * (counts > 0).sum(-1, keepdim=True) / costs.sum(-1, keepdim=True)
-
-
-def unvalidated(tasks: Sequence[Task]) -> list[Task]:
-    """Tasks without validation rows, for networks whose head is not what decides."""
-    return [replace(t, valid=t.valid.take(np.arange(0))) for t in tasks]

@@ -9,8 +9,8 @@ import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.methods.base import Method
-from imbalance_bench.methods.miso.anchors import closed
 from imbalance_bench.methods.shared.oversampling import Amount, target_counts
+from imbalance_bench.methods.shared.token_ids import closed
 from imbalance_bench.options import Fraction
 from imbalance_bench.registry import METHODS
 from imbalance_bench.rounding import snapped

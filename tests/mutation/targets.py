@@ -56,7 +56,7 @@ TARGETS: dict[str, tuple[str, ...]] = {
     P + "methods.random_undersampling:RandomUnderSampling.resample": METHODS,
     P + "methods.kmeans_smote:kept_clusters": VECTORS,
     P + "methods.kmeans_smote:log_sparsity": VECTORS,
-    P + "methods.kmeans_smote:allotted": VECTORS,
+    P + "methods.shared.allotted:allotted": VECTORS,
     P + "methods.kmeans_smote:interpolated": VECTORS,
     P + "engine.losses:effective_number_weights": METHODS,
     P + "engine.losses:inverse_frequency_weights": METHODS,
@@ -246,7 +246,7 @@ EQUIVALENT: list[tuple[str, str, str]] = [
                 ],
             ),
             (
-                "methods.kmeans_smote:allotted",
+                "methods.shared.allotted:allotted",
                 "any equal numbers give even shares",
                 [("np.zeros_like", "np.ones_like")],
             ),

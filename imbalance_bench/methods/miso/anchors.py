@@ -47,17 +47,6 @@ def near_copies(made: Sequence[Words], given: Sequence[Words]) -> float:
     return near / len(made)
 
 
-def closed(texts: np.ndarray, pad: int, tail: Sequence[int]) -> np.ndarray:
-    """Texts (n, L) that end in the ids ``tail``, which they have nowhere else; cut where there is no room for it."""
-    if not tail:
-        return texts
-    out = np.full_like(texts, pad)
-    for text, to in zip(texts, out):
-        kept = text[~np.isin(text, [pad, *tail])][: len(text) - len(tail)]
-        to[: len(kept) + len(tail)] = [*kept, *tail]
-    return out
-
-
 def anchor_facts(anchors: np.ndarray, sources: np.ndarray, given: np.ndarray, pad: int) -> dict[str, Any]:
     """Facts of anchors (t, L), of the texts that they were made from, one each (t, L), and of all training texts."""
     made, of, known = (words(x, pad) for x in (anchors, sources, given))

@@ -17,10 +17,11 @@ from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import SCHEMA, digest
 from imbalance_bench.methods.base import Method, resampling_info
-from imbalance_bench.methods.miso.anchors import anchor_facts, closed, distinct_n, warnings_of, words
+from imbalance_bench.methods.miso.anchors import anchor_facts, distinct_n, warnings_of, words
 from imbalance_bench.methods.miso.difficult import difficult
 from imbalance_bench.methods.shared.oversampling import target_counts
 from imbalance_bench.methods.shared.parts import part_of
+from imbalance_bench.methods.shared.token_ids import closed
 from imbalance_bench.options import Count, Fraction, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
 
