@@ -93,7 +93,7 @@ def compare(
     rope: float | None = None,
     outputs: str | Path = "outputs",
 ) -> pd.DataFrame:
-    """What ``report`` prints of your own runs, as numbers; its options have the names that they have there, without
+    """The numbers of a ``report`` of your own runs; its options have the names that they have there, without
     the dashes. Refuses to mix what is not comparable.
 
     Args:
@@ -132,7 +132,7 @@ def compare(
 
 
 def load_model(folder: str | Path, device: str = "auto") -> Model:
-    """What the runs of a cell learned that was trained with ``save=true``.
+    """Loads the models of a cell that was trained with ``save=true``.
 
     Args:
         folder: that of its record, or a copy.

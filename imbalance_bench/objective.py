@@ -1,4 +1,4 @@
-"""What a cell gives back to a sweeper that looks for the best one: a metric of its validation rows."""
+"""The number that a sweeper looks for the best of: a metric of its validation rows."""
 
 from __future__ import annotations
 

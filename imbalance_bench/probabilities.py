@@ -118,7 +118,7 @@ def _bins_of_equal_mass(events: np.ndarray, p: np.ndarray, bins: int) -> tuple[n
 
 
 def of_probabilities(labels: np.ndarray, log_probs: np.ndarray, minority: Sequence[int]) -> dict[str, float]:
-    """What is said of log-probabilities (n, C) as such: ``brier``, ``brier_minority`` (the positive class of two),
+    """Scores of log-probabilities (n, C) as such: ``brier``, ``brier_minority`` (the positive class of two),
     ``log_loss``, ``ece_mass`` (``equal_mass_error`` of the likeliest class)."""
     top = equal_mass_error(log_probs.argmax(axis=1) == labels, np.exp(log_probs.max(axis=1)))
     scores = np.asarray(log_probs, dtype=np.float64)[None]

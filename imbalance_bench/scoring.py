@@ -111,7 +111,7 @@ def _of_one_size(readouts: Sequence[Predicted]) -> Iterator[list[int]]:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What the validation rows of a run give: ``offsets`` by objective, ``calibrations`` by kind; None where it is not
+    """Tuned on the validation rows of a run: ``offsets`` by objective, ``calibrations`` by kind; None where it is not
     defined, one class among the rows."""
 
     offsets: dict[str, np.ndarray | None]

@@ -32,7 +32,7 @@ NEVER_RIGHT = 1e-9  # recall that stands for 0 in the logarithm of the G-mean: t
 
 
 def costs_of(classes: int, minority: Sequence[int], cost: float = COST) -> np.ndarray:
-    """What a wrong decision costs, by the class of its row (C,): ``cost`` for the positive one of two, or the minority
+    """Costs of a wrong decision, by the class of its row (C,): ``cost`` for the positive one of two, or the minority
     classes of several, 1 for others."""
     costs = np.ones(classes)
     costs[[1] if classes == 2 else list(minority)] = cost
@@ -258,7 +258,7 @@ def _from_0(cumulative: np.ndarray) -> np.ndarray:
 def _worth(
     objective: str, n: np.ndarray, costs: np.ndarray, k: np.ndarray | int, right: np.ndarray, called: np.ndarray
 ) -> np.ndarray:
-    """What class ``k`` adds to an objective (R, ...), higher is better, with ``right`` of the ``called`` rows decided
+    """Gain of class ``k`` in an objective (R, ...), higher is better, with ``right`` of the ``called`` rows decided
     for it; ``n`` and ``costs`` (R, C): rows of each class, and what they cost."""
 
     def of_k(each: np.ndarray) -> np.ndarray:

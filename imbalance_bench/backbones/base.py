@@ -1,4 +1,4 @@
-"""What a backbone states of itself."""
+"""The facts that a backbone states of itself."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ class RealMLP(Network):
         return torch.cat(parts, 1) if self.small else parts[0]
 
     def inputs(self, x: torch.Tensor) -> torch.Tensor:
-        """What the front scale is given, of rows (n, ...)."""
+        """The input of the front scale, of rows (n, ...)."""
         x = x.flatten(1)
         z = (self.features(x) - self.median) * self.factor
         z = z / (1 + z.square() / 9).sqrt()

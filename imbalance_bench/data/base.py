@@ -119,7 +119,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a published data set holds. ``shape``: of one row, () of a text; ``classes``: 0 for regression; ``counts``:
+    """Facts about a published data set. ``shape``: of one row, () of a text; ``classes``: 0 for regression; ``counts``:
     rows a class, in the order of the classes, where they are known; ``origin``: where it comes from; ``place``: its
     place in the collection that it is of."""
 
@@ -191,7 +191,7 @@ class Source:
         return False
 
     def facts(self) -> Facts | None:
-        """What a published set holds; None where nobody can know (files of a user's own), and of a part of a set."""
+        """Facts about a published set; None where nobody can know (files of a user's own), and of a part of a set."""
         return None
 
 

@@ -43,7 +43,7 @@ class NewRows:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a model was trained with: the ``source`` of its data; ``modality`` and ``shape`` of its rows, as the source
+    """Origin of a model: the ``source`` of its data; ``modality`` and ``shape`` of its rows, as the source
     gives them; ``class_names``."""
 
     source: Source
@@ -185,7 +185,7 @@ def _some(names: Sequence[str], quote: bool = True) -> str:
 
 
 def _reader(own: T, source: Source, path: Path, changes: Mapping[str, Any]) -> T:
-    """What reads a new file: the source of the training data where that reads such files too, else ``own``; with other
+    """Reader of a new file: the source of the training data where that reads such files too, else ``own``; with other
     keys of reading (``changes``)."""
     reader = source if isinstance(source, type(own)) else own
     known = hints(type(reader))

@@ -39,7 +39,7 @@ def gradient_of(
 
 
 class Kind(NamedTuple):
-    """What steps have in common that are one graph: how many rows a run has at most, whether all runs have as many,
+    """Shape of steps that are one graph: how many rows a run has at most, whether all runs have as many,
     and how many tokens are read (None: rows are no texts)."""
 
     width: int
@@ -60,7 +60,7 @@ class FixedBatch(Batch):
 
 
 class Draws:
-    """What steps draw (``Batch.draw``): asked for once, then drawn for an epoch before it, run by run and step by step
+    """Draws of steps (``Batch.draw``): asked for once, then drawn for an epoch before it, run by run and step by step
     in the same order as by single steps, and read off by each step."""
 
     def __init__(self, counter: torch.Tensor) -> None:
@@ -80,7 +80,7 @@ class Draws:
         return buffer.index_select(0, self.counter).squeeze(0)[:, :width]
 
     def draw(self, sizes: torch.Tensor, shape: tuple[int, int, int]) -> None:
-        """What an epoch draws, for batches of ``sizes`` (S, R) and buffers of a ``shape`` (S, R, B)."""
+        """The draws of an epoch, for batches of ``sizes`` (S, R) and buffers of a ``shape`` (S, R, B)."""
         if not self.asked:
             return
         drawn: list[torch.Tensor | None] = [None] * len(self.asked)

@@ -1,4 +1,4 @@
-"""What is watched of runs in training: history, divergence, and the best epoch on validation."""
+"""Watches runs in training: history, divergence, and the best epoch on validation."""
 
 from __future__ import annotations
 

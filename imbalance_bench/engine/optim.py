@@ -22,7 +22,7 @@ OfRuns = float | Sequence[float]
 
 
 class Optimiser:
-    """What Adam and SGD share: a step of some runs or of all, each run at its own rate.
+    """Shared by Adam and SGD: a step of some runs or of all, each run at its own rate.
 
     ``step`` is asked by the host, run by run where settings differ. ``plan`` and ``move`` are the same steps where
     nothing of a step may depend on the host: what differs between runs and steps is a table on the device.
@@ -30,7 +30,7 @@ class Optimiser:
 
     kept = ("state",)
     state: dict[str, torch.Tensor]
-    """What it remembers, by name, a row a run: changed in place, and what a continued training needs."""
+    """Its moments and counts, by name, a row a run: changed in place, and what a continued training needs."""
 
     def __init__(self, stack: Stack, lr: OfRuns, weight_decay: OfRuns, columns: slice, **others: OfRuns) -> None:
         runs = len(stack)

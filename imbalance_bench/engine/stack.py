@@ -55,7 +55,7 @@ class Pass(Protocol):
 
 @dataclass(frozen=True)
 class Traits:
-    """What a network states beside ``forward``; an ordinary nn.Module states nothing, and has the defaults.
+    """Facts that a network states beside ``forward``; an ordinary nn.Module states nothing, and has the defaults.
 
     ``batched``: forward of R networks at once, (parameters (R, ...), inputs (R, n, ...)[, stage]). ``passed``: the same
     for logits, (parameters, inputs) → ``Pass`` or None. ``pad``: the id that fills rows of token ids up. ``staged``: it
@@ -297,7 +297,7 @@ class Stack:
         self._leaves = []
 
     def gradients(self) -> Params:
-        """What ``backward`` wrote, name → (R, *shape)."""
+        """The gradients that ``backward`` wrote, name → (R, *shape)."""
         return self.views(self.grad)
 
     @torch.no_grad()

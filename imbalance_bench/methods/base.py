@@ -89,7 +89,7 @@ class Method:
 
     @property
     def logit_scale(self) -> float:
-        """What predictions multiply logits by, where ``loss`` does so itself."""
+        """Factor of the logits in predictions, where ``loss`` does so itself."""
         return 1.0
 
     @property
@@ -103,7 +103,7 @@ class Method:
         return self.decided(engine.train(self, tasks, sets, backbone), tasks, sets)
 
     def training_sets(self, tasks: Sequence[Task], engine: Engine) -> list[Part]:
-        """What each task's run is trained on."""
+        """The rows that each task's run is trained on."""
         sets = [engine.rows_of(task) for task in tasks]
         self.check_all(tasks, sets)
         return [self._resampled(task, rows) for task, rows in zip(tasks, sets)]
@@ -173,7 +173,7 @@ class Method:
         return batch.mean(self.loss(logits, batch.y, state))
 
     def phase(self, state: TrainState) -> Hashable:
-        """What of ``state.epoch`` the loss depends on: while it is the same, so are the steps; None: on nothing."""
+        """The part of ``state.epoch`` in the loss: while it is the same, so are the steps; None: on nothing."""
         return None
 
     def change_fresh(self, params: Mapping[str, torch.Tensor], task: Task) -> None:

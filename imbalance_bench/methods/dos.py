@@ -137,7 +137,7 @@ class DOS(Method):
         return times
 
     def classes(self, task: Task, rows: Part, device: torch.device) -> Classes:
-        """What a round needs to know of the labels of a run, which do not change: on the device once."""
+        """Facts about the labels of a run for all its rounds: on the device once."""
         import torch
 
         ks, labels = self.k(task), torch.as_tensor(rows.y)
@@ -219,7 +219,7 @@ class Targets(NamedTuple):
 
 
 class Round:
-    """What a round is trained on: the targets of each run, and its batches."""
+    """Training material of a round: the targets of each run, and its batches."""
 
     kept = ("targets", "plans")
 

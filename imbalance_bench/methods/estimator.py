@@ -127,7 +127,7 @@ class Estimator(Resampled):
         return classifier
 
     def facts(self) -> dict[str, Any]:
-        """What was fitted, for the run's record."""
+        """Names the fitted estimator, for the run's record."""
         try:
             of = version({"sklearn": "scikit-learn", "imblearn": "imbalanced-learn"}.get(*[self.recipe.package] * 2))
         except PackageNotFoundError:  # the user's own module

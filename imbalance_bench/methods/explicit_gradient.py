@@ -196,7 +196,7 @@ class ExplicitGradient(Method):
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """What a meta step gives: without step 2 no loss of it."""
+        """Result of a meta step: without step 2 no loss of it."""
         return ("inner_loss", "outer_loss") if self.eta2 else ("inner_loss",)
 
     @property

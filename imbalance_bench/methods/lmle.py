@@ -169,7 +169,7 @@ class Clustering:
 
     @property
     def parts(self) -> tuple[torch.Tensor, ...]:
-        """What makes the same one again, for ``of``."""
+        """Arrays that make the same one again, for ``of``."""
         return self.h, self.labels, self.cluster, self.owner, self.pool
 
     @classmethod

@@ -20,7 +20,7 @@ FOLDER = "imblearn_benchmark/zenodo"  # where downloads go; a plain zenodo/ is r
 
 
 class Contents(NamedTuple):
-    """What a set must hold; ``number`` is the i of its file x<i>data.npz."""
+    """Facts that a set must agree with; ``number`` is the i of its file x<i>data.npz."""
 
     number: int
     rows: int

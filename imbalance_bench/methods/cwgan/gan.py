@@ -215,7 +215,7 @@ class GANs:
             self._normal[r, :normals].normal_(0, self.options.input_noise, generator=self.generators[r])
 
     def _drawn(self, width: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What was drawn for ``width`` rows: the generator's noise (R, B, noise_dim), ε (R, B, 1), and the noise on the
+        """The draws for ``width`` rows: the generator's noise (R, B, noise_dim), ε (R, B, 1), and the noise on the
         critic's inputs, (R, 3, B, d)."""
         uniform = self._uniform[:, :width]
         return uniform[..., 1:], uniform[..., :1], self._normal[:, :, :width]

@@ -157,7 +157,7 @@ def _is_classifier(made: Any) -> bool:
 
 
 def fit_arguments(cls: type) -> set[str]:
-    """What ``fit`` takes by name."""
+    """Names of the arguments of ``fit``."""
     return set(inspect.signature(cls.fit).parameters)  # type: ignore[attr-defined]
 
 

@@ -41,7 +41,7 @@ class Made:
 
 
 def one_by_one(fit: Callable[[T], Classifier], runs: Sequence[T], engine: Engine) -> list[Classifier]:
-    """What ``fit`` makes of each of ``runs``; a run that was fitted before the process was killed is not again."""
+    """Calls ``fit`` for each of ``runs``; a run that was fitted before the process was killed is not again."""
     made = Made(engine)
     for r in Loop("fitting", len(runs), made, settled=True):
         made.classifiers.append(fit(runs[r]))

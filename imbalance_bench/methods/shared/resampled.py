@@ -61,7 +61,7 @@ class Resampled(Method):
 
 @contextmanager
 def own_keys() -> Iterator[None]:
-    """What an error within names as keys of a method are keys of ``method.resampler``."""
+    """Errors within that name keys of a method name those of ``method.resampler``."""
     try:
         yield
     except BenchError as error:

@@ -72,7 +72,7 @@ says what (``imbalance_bench.kept``)."""
 
 
 class Round:
-    """What is chosen for a round, and was before: of each run the samples that are ``added``, their labels, and facts
+    """Choices for a round and those before it: of each run the samples that are ``added``, their labels, and facts
     about them."""
 
     kept = ("added", "labels", "facts")

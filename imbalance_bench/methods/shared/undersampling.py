@@ -33,7 +33,7 @@ class UnderSampler(Method):
 
 
 def kept(sampler: Any, task: Task, rows: Part, name: str) -> Part:
-    """What an imbalanced-learn sampler keeps of ``rows``, in their order; a class of which it keeps nothing is said.
+    """The ``rows`` that an imbalanced-learn sampler keeps, in their order; a class of which it keeps nothing is said.
     ``name``: of the method, for messages."""
     try:
         sampler.fit_resample(flat_vectors(rows.x), rows.y)
