@@ -62,12 +62,14 @@ DATA = {  # page → the published data that its commands name
     "docs/setconv.md": ("sms_spam",),
     "docs/texts.md": ("sms_spam",),
 }
-SHORT = ("trainer.epochs=1", "protocol.folds=2", "device=cpu")
+SHORT = ("trainer.epochs=2", "protocol.folds=2", "device=cpu")
 SHORTER = {  # what matches: more words that cut a training short
     r"method=explicit_gradient dataset=ecoli": (),  # a cell of the paper, which later lines collect
-    r"protocol=setconv_cv": (),
+    r"search\.py .*backbone=lsa": (*SHORT, f"{SEARCH}.trials=2", "backbone.dims=20"),
     r"search\.py": (*SHORT, f"{SEARCH}.trials=2"),
-    r"backbone=(tabm|realmlp)": (*SHORT,),
+    r"backbone=tabm": (*SHORT, "backbone.members=2", "backbone.width=32"),
+    r"backbone=textcnn": (*SHORT, "backbone.length=32", "backbone.embedding=8", "backbone.filters=4"),
+    r"backbone=lsa": (*SHORT, "backbone.dims=20"),
 }
 
 
@@ -100,8 +102,14 @@ def test_what_is_run_elsewhere_and_what_is_not_run_stands_in_a_page():
     assert any(len(left(page)) > 3 for page in PAGES)
 
 
-def taken_for_granted(folder: Path) -> None:
-    """What the pages say a reader has: tables, mails, folders of images, records."""
+def taken_for_granted(page: str, folder: Path) -> None:
+    """What the pages say a reader has (tables, mails, stop words, folders of images), and the files of the page."""
+    for path, text in test_extend.BLOCK.findall((ROOT / page).read_text()):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    stopped = folder / "data/stopwords/nltk_english.txt"
+    stopped.parent.mkdir(parents=True)
+    stopped.write_text("at")
     rng = np.random.default_rng(0)
     n, late = 1200, np.arange(1200) % 8 == 0
     table = {"age": rng.integers(18, 80, n), "city": rng.choice(["Oslo", "Rome"], n), "spent": rng.normal(late)}
@@ -123,7 +131,7 @@ def taken_for_granted(folder: Path) -> None:
 def test_the_commands_of_a_page_work(page, tmp_path, real_data):
     if page in DATA:
         real_data(*DATA[page])
-    taken_for_granted(tmp_path)
+    taken_for_granted(page, tmp_path)
     if page in RECORDS:
         paper, name = RECORDS[page].split("/")
         for k, planned in enumerate(load_preset(paper, name, []).cells[:20]):

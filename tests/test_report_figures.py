@@ -237,6 +237,16 @@ def test_cells_that_would_stand_in_one_place_of_a_figure_are_refused(tmp_path, d
         figure(FakePreset(paper, cells), Store(tmp_path))
 
 
+@pytest.mark.parametrize("draw", ["grouped_bars", "over_iterates"])
+def test_a_figure_compares_methods_that_bring_a_trainer_or_train_no_network(tmp_path, draw):
+    brought = {"ours": {"trainer": "episodes"}, "smote": {}, "focal": {"backbone": "none", "trainer": "none"}}
+    cells = [cell(method, **labels) for method, labels in brought.items()]
+    for made in cells:
+        write(tmp_path, made, [0.5])
+    drawing = figure(FakePreset(spec(draw, METHODS, iterates={"last": 1}), cells), Store(tmp_path))
+    assert all(name.encode() in drawing.svg for name in METHODS.values())
+
+
 def test_the_same_records_give_the_same_bytes(many):
     outputs, cells = many
     preset = FakePreset(spec("performance_profile", METHODS), cells)

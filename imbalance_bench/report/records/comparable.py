@@ -77,16 +77,20 @@ def refuse_several_places(
     results: Iterable[CellState], panel: Callable[[CellState], Any] = lambda _: None, same: Sequence[str] = LABELS[1:]
 ) -> None:
     """Raises BenchError when finished cells that a figure shows side by side, those of equal ``panel(outcome)``, differ
-    in what it does not show: a label of ``same``, by default all but the method, or settings behind equal labels."""
+    in what it does not show: a label of ``same``, by default all but the method, or settings behind equal labels.
+    Backbone and trainer are compared within a method: a method may bring its own, or train no network."""
     panels: dict[Any, list[CellState]] = {}
     for result in results:
         if result.state == "done":
             panels.setdefault(panel(result), []).append(result)
     for here in panels.values():
         for axis in same:
-            values = list(dict.fromkeys(result.labels[axis] for result in here))
-            if len(values) > 1:
-                several = " and ".join(f"{axis}={value}" for value in values)
+            values: dict[str, dict[str, None]] = {}
+            for result in here:
+                whose = result.labels["method"] if axis in ("backbone", "trainer") else ""
+                values.setdefault(whose, {})[result.labels[axis]] = None
+            if different := next((v for v in values.values() if len(v) > 1), None):
+                several = " and ".join(f"{axis}={value}" for value in different)
                 raise BenchError(f"cells of {several} would stand in one place of this figure: give one {axis} here")
         refuse_equal_labels(result.cell for result in here)
 
