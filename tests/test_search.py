@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import shlex
 import signal
 import statistics
 import sys
 from dataclasses import replace
 from functools import cache, partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -21,7 +24,7 @@ from imbalance_bench.identity import cell_id
 from imbalance_bench.registry import build
 from imbalance_bench.search import cli
 from imbalance_bench.search import study as studies
-from imbalance_bench.search.best import finish
+from imbalance_bench.search.best import _again, finish
 from imbalance_bench.search.cli import main
 from imbalance_bench.search.ledger import DATABASE
 from imbalance_bench.search.sampling import optuna_here
@@ -148,11 +151,11 @@ def fake(configs, fail=(), die=None, busy=(), lower=False, **more):
     return ended
 
 
-def a_study(outputs, trials=4, batch=4, space=None, **more):
+def a_study(outputs, trials=4, batch=4, space=None, words=("method=focal",), **more):
     pytest.importorskip("optuna")
-    cfg = composed("method=focal", "device=cpu", f"paths.outputs={outputs}")
+    cfg = composed("method=focal", "device=cpu", f"paths.outputs={outputs}", *words)
     options = build(Options, search_defaults() | {"trials": trials, "batch": batch, **more}, "search")
-    return Study(cfg, options, space or {}, ["method=focal"])
+    return Study(cfg, options, space or {}, words)
 
 
 def search(monkeypatch, outputs, how=fake, **more):
@@ -326,6 +329,40 @@ def test_the_best_is_that_of_validation_rows_and_its_file_makes_its_cell(tmp_pat
     made.own = tmp_path  # whose options the command finds, too
     assert f"hydra.searchpath=[file://{tmp_path}]" in finish(made, choices)
     assert made.record(best)["id"] == best.id == cell_id(made.cell(best.values).plain)
+
+
+def test_the_command_of_the_best_trains_the_best_whatever_was_given(tmp_path, monkeypatch):
+    """Words of a command line beat the file: those that give another value of what was searched are left out."""
+    words = ["method=focal", "trainer.epochs=7", "method.gamma=3"]
+    made = a_study(tmp_path, words=words)
+    monkeypatch.setattr(studies, "trained", fake)
+    said = made.open()
+    assert "method.gamma is searched: the value given is the first trial's; method.search.gamma=null keeps it" in said
+    assert "epochs" not in said
+    while made.advance() != "done":
+        pass
+    again = re.search(r"again, .*?: .*?train\S* (.*)", finish(made, {"dataset": "breast_cancer", "method": "focal"}))
+    _, folder, *rest = shlex.split(again[1])
+    with hydra_started(Path(folder)):
+        from hydra import compose
+
+        cfg = compose("config", ["dataset=breast_cancer", "device=cpu", f"paths.outputs={tmp_path}", *rest])
+    config = from_omegaconf(cfg)
+    assert cell_id(config.plain) == made.best.id
+    assert config.plain["trainer"]["epochs"] == 7 and config.plain["method"]["gamma"] != 3
+
+
+def test_a_whole_mapping_that_was_given_is_kept_but_for_what_was_found(tmp_path):
+    words = ["+method.options={max_depth: 3, seed: 1}", "~method.c", "method.cc=1"]
+    study = SimpleNamespace(overrides=words, folder=tmp_path, own=None)
+    best = Trial(0, {"method.options.max_depth": 9, "method.c": None}, 0.5, "id")
+    rest = shlex.split(_again(study, best).partition("+study=best ")[2])
+    assert rest == [words[0], words[2], "++method.options.max_depth=9"]
+
+
+def test_a_value_outside_of_the_space_is_no_trials(tmp_path):
+    made = a_study(tmp_path, words=["method.gamma=30"])
+    assert "method.gamma is searched: the value given is no trial's, since it is not in the space" in made.open()
 
 
 def test_of_an_error_the_lowest_is_best(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from statistics import fmean
@@ -11,7 +12,7 @@ import numpy as np
 
 from imbalance_bench.errors import command
 from imbalance_bench.registry import GROUPS
-from imbalance_bench.search.study import Study
+from imbalance_bench.search.study import Study, key_of
 from imbalance_bench.search.trials import Trial
 from imbalance_bench.store import OUTPUTS, atomic_write
 
@@ -39,16 +40,23 @@ def finish(study: Study, choices: Mapping[str, str]) -> str:
         + (f", {pruned} of which were pruned" if pruned else "")
         + f": {best.name}",
         f"{metric} ({group}): {best.value:.4f} on validation, {fmean(test):.4f}{spread} on test ({record['path']})",
-        f"again, here or on other data: {_again(study)}",
+        f"again, here or on other data: {_again(study, best)}",
         f"each run with its own choice: {command('report')} --tuned{place} method={labels['method']} "
         f"dataset={labels['dataset']}",
     ]
     return "\n  ".join(lines)
 
 
-def _again(study: Study) -> str:
-    """The command that trains with the best options."""
-    rest = [o for o in study.overrides if o.partition("=")[0] not in GROUPS]
+def _again(study: Study, best: Trial) -> str:
+    """The command that trains with the best options: what was found is not among its words, which beat the file."""
+    rest, found = [], dict[str, Any]()
+    for word in study.overrides:
+        key = key_of(word)
+        if key in GROUPS or any(key == of or key.startswith(f"{of}.") for of in best.values):
+            continue
+        rest.append(word)
+        found |= {of: value for of, value in best.values.items() if of.startswith(f"{key}.")}  # of a whole mapping
+    rest += [f"++{key}={json.dumps(value)}" for key, value in found.items()]
     rest += [f"hydra.searchpath=[file://{study.own.absolute()}]"] if study.own else []
     return f"{command('train')} {shlex.join(['--config-dir', str(study.folder), '+study=best', *rest])}"
 
@@ -66,7 +74,7 @@ def _yaml(study: Study, best: Trial, choices: Mapping[str, str], metric: str) ->
         node[last] = value
     head = (
         f"# @package _global_\n# Trial {best.number} of {study.name}: {metric} {best.value:.4f} on validation.\n"
-        f"# Again: {_again(study)}\n"
+        f"# Again: {_again(study, best)}\n"
     )
     defaults = [{f"override /{group}": option} for group, option in choices.items()]
     return head + yaml.safe_dump({"defaults": defaults, **values}, sort_keys=False)

@@ -81,6 +81,18 @@ def space_of(cfg: Mapping[str, Any], changes: Mapping[str, Any]) -> Space:
     return space
 
 
+def key_of_space(cfg: Any, key: str) -> str:
+    """The key that an option's space stands under: method.search.options.max_depth of method.options.max_depth, and of
+    a component within, method.resampler.search.clusters."""
+    parts = key.split(".")
+    component, node = 1, cfg
+    for at, part in enumerate(parts[:-1], 1):
+        node = node[part]
+        if "name" in node:
+            component = at
+    return ".".join([*parts[:component], SEARCH, *parts[component:]])
+
+
 def _keys(where: str, options: Any, registry: Any) -> Iterator[tuple[str, Range | list[Any]]]:
     """The space of a group or, within it, of a component (method.resampler)."""
     if not isinstance(options, dict):

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from statistics import fmean
@@ -34,7 +34,7 @@ from imbalance_bench.report.records.tuning import scores_of, why_not
 from imbalance_bench.search.cells import alone, means, trained
 from imbalance_bench.search.ledger import Ledger
 from imbalance_bench.search.sampling import BEFORE_PRUNING, Sampling
-from imbalance_bench.search.space import Range, Space, space_of
+from imbalance_bench.search.space import Range, Space, key_of_space, space_of
 from imbalance_bench.search.trials import Options, Trial, Values
 from imbalance_bench.store import CellFolder, Record, Store, atomic_write
 from imbalance_bench.terminal import tell
@@ -99,7 +99,16 @@ class Study:
     def open(self) -> str:
         """Makes the study's folder where there is none; says which it is, and how far. Raises as ``Ledger.open``."""
         new = self.ledger.open()
-        return new or f"study {self.folder}, {len(self.trials)} of {self.options.trials} trials done"
+        head = new or f"study {self.folder}, {len(self.trials)} of {self.options.trials} trials done"
+        return "\n  ".join([head, *self._given()])
+
+    def _given(self) -> Iterator[str]:
+        """What becomes of options of the command line that are searched."""
+        keys, defaults = {key_of(word) for word in self.overrides}, self._defaults()
+        for key in self.space:
+            if key in keys:
+                which = "the first trial's" if defaults is not None else "no trial's, since it is not in the space"
+                yield f"{key} is searched: the value given is {which}; {key_of_space(self.cfg, key)}=null keeps it"
 
     def proposed(self, number: int, history: Sequence[Trial]) -> Values:
         """What a trial tries, by those of the batches before it; the first trial tries the defaults."""
@@ -304,6 +313,11 @@ class Study:
         if trial.value is None:
             return f"{trial.name}: {'pruned' if trial.pruned else 'failed:'} {trial.reason}"
         return f"{trial.name}: {trial.value:.4f} on validation"
+
+
+def key_of(override: str) -> str:
+    """The key that a word of the command line sets or removes."""
+    return override.partition("=")[0].lstrip("+~")
 
 
 def _plain(space: Space) -> dict[str, Any]:
