@@ -365,6 +365,38 @@ def test_a_value_outside_of_the_space_is_no_trials(tmp_path):
     assert "method.gamma is searched: the value given is no trial's, since it is not in the space" in made.open()
 
 
+CODE = {"imbalance_bench.engine.losses": "0" * 12}
+
+
+def test_that_trials_were_made_by_other_code_is_said(tmp_path, monkeypatch, capsys):
+    def done_before(configs, **more):
+        note = "; made by other code (engine/losses.py changed since): cache=overwrite trains it again"
+        for outcome in (ended := fake(configs, **more)):
+            records.edit(outcome.path, code=CODE)
+        return [replace(outcome, status="skipped", note=note) for outcome in ended]
+
+    made = search(monkeypatch, tmp_path, done_before, trials=8, batch=4)
+    assert capsys.readouterr().out.count("made by other code (engine/losses.py") == 1
+    said = finish(made, {})
+    assert "note: 8 of 8 trials were made by other code (engine/losses.py changed since)" in said
+    assert f"rm {made.folder}/optuna.db" in said
+    assert "8 of 8 trials were made by other code" not in a_study(tmp_path, trials=8).open()  # its end says so
+    assert "8 of 8 trials were made by other code" in a_study(tmp_path, trials=12).open()
+
+
+def test_the_best_is_that_of_the_records_as_they_are(tmp_path, monkeypatch):
+    """One that was trained again since stands with what it has now, and that the study has another number is said."""
+    made = search(monkeypatch, tmp_path, trials=4, batch=4)
+    worst = min(made.trials, key=lambda trial: trial.value)
+    assert "trained or scored again" not in finish(made, {})
+    path = made.record(worst)["path"] / "metrics.csv"
+    path.write_text(path.read_text().replace(str(worst.value), "0.5"))
+    assert made.best.number == worst.number and made.best.value == 0.5
+    said = finish(made, {})
+    assert ": 0.5000 on validation" in said
+    assert f"trained or scored again since they were entered (trial {worst.number} {worst.value:.4f}, now 0.5" in said
+
+
 def test_of_an_error_the_lowest_is_best(tmp_path, monkeypatch):
     made = search(monkeypatch, tmp_path, partial(fake, lower=True), trials=4, batch=4)
     assert made.best.value == min(trial.value for trial in made.trials)

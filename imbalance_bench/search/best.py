@@ -43,6 +43,7 @@ def finish(study: Study, choices: Mapping[str, str]) -> str:
         f"again, here or on other data: {_again(study, best)}",
         f"each run with its own choice: {command('report')} --tuned{place} method={labels['method']} "
         f"dataset={labels['dataset']}",
+        *study.doubts(),
     ]
     return "\n  ".join(lines)
 

@@ -17,6 +17,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from statistics import fmean
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from imbalance_bench import origin
 from imbalance_bench.config import Config, cell_name, from_omegaconf
 from imbalance_bench.errors import BenchError, Pruned
 from imbalance_bench.identity import cell_id, digest
@@ -32,7 +34,7 @@ from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_met,
 from imbalance_bench.report.records.selection import head_of
 from imbalance_bench.report.records.tuning import scores_of, why_not
 from imbalance_bench.search.cells import alone, means, trained
-from imbalance_bench.search.ledger import Ledger
+from imbalance_bench.search.ledger import DATABASE, Ledger
 from imbalance_bench.search.sampling import BEFORE_PRUNING, Sampling
 from imbalance_bench.search.space import Range, Space, key_of_space, space_of
 from imbalance_bench.search.trials import Options, Trial, Values
@@ -86,6 +88,7 @@ class Study:
         self.folder = Path(self.config.paths.outputs) / "studies" / self.name
         self.sampling = Sampling(self.space, options)
         self.ledger = Ledger(self.folder, said, self.sampling)
+        self.noted: set[str] = set()  # of cells that were done before
 
     @property
     def title(self) -> str:
@@ -100,7 +103,8 @@ class Study:
         """Makes the study's folder where there is none; says which it is, and how far. Raises as ``Ledger.open``."""
         new = self.ledger.open()
         head = new or f"study {self.folder}, {len(self.trials)} of {self.options.trials} trials done"
-        return "\n  ".join([head, *self._given()])
+        doubts = self.doubts() if len(self.trials) < self.options.trials else ()  # else they are told at its end
+        return "\n  ".join([head, *self._given(), *doubts])
 
     def _given(self) -> Iterator[str]:
         """What becomes of options of the command line that are searched."""
@@ -162,10 +166,19 @@ class Study:
             ended = trained(cells)
         else:
             ended = [self._watched(cell, self.trials[:first]) for cell in cells]
+        self._note(ended)
         found = [self._ended(*parts) for parts in zip(numbers, proposals, ended)]
         if begun == 0 and all(trial is not None and trial.value is None for trial in found):
             raise BenchError(f"no trial gave a score; the first: {found[0].reason if found[0] else ''}")
         return self._enter(found)
+
+    def _note(self, ended: Sequence[Outcome | BenchError]) -> None:
+        """Tells what there is to know of cells that were done before, once a study."""
+        for outcome in ended:
+            if not isinstance(outcome, BenchError) and outcome.status == "skipped" and outcome.note:
+                if outcome.note not in self.noted:
+                    tell(f"{self.title}: a trial was done before ({outcome.path}{outcome.note})")
+                self.noted.add(outcome.note)
 
     def _watched(self, config: Config, before: Sequence[Trial]) -> Outcome | BenchError:
         """How a cell ended that is trained run by run, and given up where the pruner says so."""
@@ -296,16 +309,57 @@ class Study:
 
     def record(self, trial: Trial) -> Record:
         """The record of a trial's cell."""
-        config = self.cell(trial.values)
-        record = Store(config.paths.outputs).cell(config.labels, trial.id).record() if trial.id else None
+        record = self._record(trial)
         if record is None:
-            raise BenchError(f"the record of trial {trial.number} ({trial.name}) is gone: the same command trains it")
+            raise BenchError(
+                f"the record of trial {trial.number} ({trial.name}) is gone: after `rm {self.folder / DATABASE}` the "
+                "same command trains it"
+            )
         return record
+
+    def _record(self, trial: Trial) -> Record | None:
+        config = self.cell(trial.values)
+        return Store(config.paths.outputs).cell(config.labels, trial.id).record() if trial.id else None
+
+    def doubts(self) -> Iterator[str]:
+        """What speaks against comparing the trials: records of other code, or other records than were entered."""
+        codes: dict[str, int] = {}
+        moved = []
+        for entered, trial in zip(self.trials, self.recorded()):
+            record = self._record(trial) if trial.value is not None else None
+            if record is None:
+                continue
+            if modules := origin.changed(record["code"]) if "code" in record else []:
+                codes[origin.named(modules)] = codes.get(origin.named(modules), 0) + 1
+            if not math.isclose(trial.value or 0.0, entered.value or 0.0, rel_tol=1e-9, abs_tol=1e-12):
+                moved.append(f"trial {trial.number} {entered.value:.4f}, now {trial.value:.4f}")
+        database = self.folder / DATABASE
+        for modules, number in codes.items():
+            yield (
+                f"note: {number} of {len(self.trials)} trials were made by other code ({modules} changed since); after "
+                f"`rm {database}` the same command with cache=overwrite trains them again"
+            )
+        if moved:
+            several = "; ".join(moved[:3]) + (f" and {len(moved) - 3} more" if len(moved) > 3 else "")
+            yield (
+                f"note: trials were trained or scored again since they were entered ({several}), and others were "
+                f"proposed by what they had; after `rm {database}` the same command makes the study anew of the records"
+            )
+
+    def recorded(self) -> list[Trial]:
+        """The trials, with the values that their records have now."""
+        return [trial if trial.value is None else self._recorded(trial) for trial in self.trials]
+
+    def _recorded(self, trial: Trial) -> Trial:
+        record = self._record(trial)
+        scores = self.scores(record) if record else []
+        return replace(trial, value=fmean(scores)) if scores else trial
 
     @property
     def best(self) -> Trial | None:
-        """The trial of the best validation score, the first of equal ones; None where all failed."""
-        scored = [trial for trial in self.trials if trial.value is not None]
+        """The trial of the best validation score, as the records have it now, the first of equal ones; None where all
+        failed."""
+        scored = [trial for trial in self.recorded() if trial.value is not None]
         choose = min if self.ledger.direction == "minimize" else max
         return choose(scored, key=lambda trial: trial.value or 0.0) if scored else None
 
