@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shlex
 import sys
 import time
 from collections import Counter
@@ -30,6 +31,7 @@ damaged, outdated, and stale (done by code that has changed since).
   status.py                                     counts, and what is not well
   status.py +paper=miso/table3 dataset=sms_spam  of a preset, as train.py -m takes it: what is missing, too
   status.py --failed method=dos*                 reasons, and the last lines of each traceback
+  status.py --forget method=dos*                 removes what failed cells left that have no record
   status.py --watch                              again and again until nothing runs
   status.py --papers                             how much of what the papers print is run, and how near it is
 """
@@ -139,6 +141,27 @@ def lines(cells: Sequence[Seen], everything: bool = False, failed: bool = False)
     yield summary + (f"; few classes predicted in {few} (--all lists them)" if few else "")
 
 
+def forget(store: Store, cells: Sequence[Seen]) -> list[Seen]:
+    """Removes the folders of failed cells: of ``cells`` those that have no record, and that no process works on by now.
+
+    Raises:
+        BenchError: the disk does not let it.
+    """
+    gone = []
+    for seen in cells:
+        if seen.state != "failed":
+            continue
+        cell = CellFolder(store.runs / seen.path)
+        with cell.lock() as mine:
+            if not mine or (cell.path / "record.json").exists():
+                continue
+            cell.forget()
+        if cell.path.exists():
+            raise BenchError(f"cannot remove {cell.path}: its files are another user's, or the disk is read-only")
+        gone.append(seen)
+    return gone
+
+
 def at_work(state: dict[str, Any]) -> str:
     """What a running cell does, and who does it."""
     ago = max(0.0, time.time() - state["time"])
@@ -154,6 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--outputs", default=OUTPUTS, help="the folder of paths.outputs (default: outputs)")
     parser.add_argument("--all", action="store_true", help="list finished cells too")
     parser.add_argument("--failed", action="store_true", help="list what failed, with the end of each traceback")
+    parser.add_argument("--forget", action="store_true", help="remove what failed cells left; records stay")
     parser.add_argument("--json", action="store_true", help="all of it, for programs")
     parser.add_argument("--watch", action="store_true", help=f"every {EVERY:g} s, until nothing runs")
     parser.add_argument("--papers", action="store_true", help="a row a paper, from the tables that are stored")
@@ -162,9 +186,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser.parse_intermixed_args(argv)
     if arguments.watch and arguments.json:
         parser.error("--watch shows a page, and --json is for programs: choose one")
-    if arguments.papers and (
-        arguments.watch or arguments.json or arguments.failed or arguments.all or arguments.wanted
-    ):
+    if arguments.forget and (arguments.watch or arguments.json):
+        parser.error("--forget tells what it removed: leave --watch and --json out")
+    shown = (arguments.watch, arguments.json, arguments.failed, arguments.all, arguments.forget)
+    if arguments.papers and (any(shown) or arguments.wanted):
         parser.error("--papers stands alone, but for --outputs")
     try:
         if arguments.papers:
@@ -183,7 +208,17 @@ def main(argv: Sequence[str] | None = None) -> int:
                 break
             if arguments.watch:
                 terminal.clear_screen(sys.stdout)
+            if arguments.forget:
+                gone = forget(index.store, cells)
+                terminal.tell(
+                    "\n".join([f"removed   {seen.path}\n          {seen.why}" for seen in gone] or ["none failed"])
+                )
+                cells = [seen for seen in cells if seen not in gone]
             terminal.tell("\n".join(lines(cells, arguments.all, arguments.failed)))
+            if any(cell.state == "failed" for cell in cells) and not arguments.watch:
+                place = [] if arguments.outputs == OUTPUTS else ["--outputs", arguments.outputs]
+                words = shlex.join([*place, "--forget", *arguments.wanted])
+                print(f"what is not to be run again: `{command('status')} {words}` removes what failed cells left")
             if not arguments.watch or not running:
                 break
             time.sleep(EVERY)

@@ -27,9 +27,12 @@ def shown(capsys, store, *arguments: str) -> tuple[int, list[str]]:
     return code, capsys.readouterr().out.splitlines()
 
 
+BROKEN = {"dataset": "oil", "ratio": "native", "backbone": "mlp", "method": "smote"}
+
+
 def failing(store: Store) -> None:
     trace = "Traceback (most recent call last):\n  File x, line 1\n\n    y = 1 / 0\nZeroDivisionError: division by zero"
-    broken = store.cell({"dataset": "oil", "ratio": "native", "backbone": "mlp", "method": "smote"}, "0123456789ab")
+    broken = store.cell(BROKEN, "0123456789ab")
     broken.path.mkdir(parents=True)
     broken.fail("division by zero", trace)
 
@@ -47,8 +50,32 @@ def test_what_failed_is_shown_with_the_end_of_its_traceback(store, capsys):
         "          |     y = 1 / 0",
         "          | ZeroDivisionError: division by zero",
         "1 done, 1 failed",
+        f"what is not to be run again: `python scripts/status.py --outputs {store.runs.parent} --forget` removes what "
+        "failed cells left",
     ]
     assert shown(capsys, store, "method=focal") == (0, ["1 done"])
+
+
+def test_failed_cells_are_forgotten_and_records_stay(store, capsys):
+    """Also that of a cell that failed when it was trained again; one that a process works on is not touched."""
+    write(store.runs.parent, cell("focal"), [0.5, 0.6])
+    kept = store.cells()[0]
+    kept.fail("no room", "Traceback")
+    failing(store)
+    begun = store.cell({"dataset": "oil", "ratio": "native", "backbone": "mlp", "method": "dos"}, "0123456789ac")
+    begun.path.mkdir(parents=True)  # its process died: the same command goes on
+    assert shown(capsys, store, "--forget", "method=focal,dos")[1][0] == "none failed"
+    _, (*_, hint) = shown(capsys, store, "method=smote")
+    assert hint.startswith("what is not") and hint.split("`")[1].endswith("--forget method=smote")
+    code, lines = shown(capsys, store, "--forget")
+    assert code == 1  # of the one that was begun
+    assert lines[:2] == ["removed   oil/native/mlp/smote/0123456789ab", "          division by zero"]
+    assert lines[-1] == "1 done, 1 started" and (kept.path / "error.txt").exists() and kept.record()
+    assert shown(capsys, store, "method=focal")[0] == 0 and not store.cell(BROKEN, "0123456789ab").path.exists()
+    failing(store)
+    with store.cell(BROKEN, "0123456789ab").lock():
+        assert status.forget(store, [status.Seen("oil/native/mlp/smote/0123456789ab", BROKEN, "", "failed")]) == []
+    assert shown(capsys, store, "--forget")[1][0].startswith("removed")
 
 
 def test_a_running_cell_says_what_it_does(store, capsys):

@@ -324,19 +324,19 @@ class Study:
     def doubts(self) -> Iterator[str]:
         """What speaks against comparing the trials: records of other code, or other records than were entered."""
         codes: dict[str, int] = {}
-        moved = []
+        moved: list[str] = []
         for entered, trial in zip(self.trials, self.recorded()):
             record = self._record(trial) if trial.value is not None else None
             if record is None:
                 continue
-            if modules := origin.changed(record["code"]) if "code" in record else []:
-                codes[origin.named(modules)] = codes.get(origin.named(modules), 0) + 1
+            if changed := origin.named(origin.changed(record.get("code", {}))):
+                codes[changed] = codes.get(changed, 0) + 1
             if not math.isclose(trial.value or 0.0, entered.value or 0.0, rel_tol=1e-9, abs_tol=1e-12):
                 moved.append(f"trial {trial.number} {entered.value:.4f}, now {trial.value:.4f}")
         database = self.folder / DATABASE
-        for modules, number in codes.items():
+        for changed, number in codes.items():
             yield (
-                f"note: {number} of {len(self.trials)} trials were made by other code ({modules} changed since); after "
+                f"note: {number} of {len(self.trials)} trials were made by other code ({changed} changed since); after "
                 f"`rm {database}` the same command with cache=overwrite trains them again"
             )
         if moved:
