@@ -65,8 +65,8 @@ MAY = {
     "status": "arguments conf_files errors index presets progress report select store terminal",
     "sweep": "conf_files config errors interrupts presets progress reference registry cells store tally terminal",
     "search": (
-        "arguments conf_files config errors identity locks objective options presets registry report cells store tally "
-        "terminal"
+        "arguments conf_files config errors identity locks objective options origin presets registry report cells "
+        "store tally terminal"
     ),
     "bench": "arguments conf_files config data devices engine identity index methods neighbours registry cells store",
     "train": "conf_files sweep",
