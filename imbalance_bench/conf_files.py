@@ -163,6 +163,10 @@ class ConfFiles:
             )
         known = self.options(group)
         text = f"unknown {group}={option}: {suggestion(option, known)}"
+        if group == "ratio" and (ratio := re.fullmatch(r"ir_(\d+(\.\d+)?)", option)):
+            text += f" Any other ratio is an option's r: ratio=ir_20 ratio.r={ratio[1]}"
+        if text.endswith(" more"):
+            text += f" ({command('train')} --help lists all)"
         folder = next((e.path for e in self.loader.get_search_path().get_path() if e.provider == "command-line"), None)
         plugins = any(override.lstrip("+").startswith("plugins=") for override in self.overrides)
         strange = "known: " in text or not {option.partition("/")[0], ""} & {o.rpartition("/")[0] for o in known}

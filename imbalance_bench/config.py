@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,6 +28,7 @@ from imbalance_bench.registry import (
     DATASETS,
     GROUPS,
     METHODS,
+    NEUTRAL,
     PROTOCOLS,
     RATIOS,
     SEARCH,
@@ -225,6 +227,13 @@ def labels_shown(labels: dict[str, str], plain: dict[str, Any]) -> dict[str, str
         return labels
     unused = ("trainer", "backbone") if plain["backbone"].get("name") in NETWORKS else ("trainer",)
     return labels | dict.fromkeys(unused, "none")
+
+
+def value_of(options: Mapping[str, Any], key: str, absent: Any = None) -> Any:
+    """The value of an option in a record's ``options`` by their dotted keys; where it is left out of records as long as
+    it changes nothing, the one that it then has."""
+    group, _, name = key.partition(".")
+    return options.get(key, (SHARED.get(group, {}) | NEUTRAL.get(group, {})).get(name, absent))
 
 
 def plain_of(cfg: dict[str, Any]) -> dict[str, Any]:

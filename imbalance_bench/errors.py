@@ -7,6 +7,7 @@ import typing
 from pathlib import Path
 
 PROGRAM = "imbalance-bench"
+MOST = 12  # names of a message
 _SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 
 
@@ -23,12 +24,14 @@ class Pruned(Exception):
 
 
 def suggestion(name: str, known: typing.Iterable[str]) -> str:
-    """Ends an "unknown name" message: the nearest known names, or all of them when none is near."""
+    """Ends an "unknown name" message: the nearest known names, or the first of them when none is near."""
     known = sorted(known)
     if not known:
         return "there are none"
     close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"did you mean {', '.join(close)}?" if close else f"known: {', '.join(known)}"
+    if close:
+        return f"did you mean {', '.join(close)}?"
+    return f"known: {', '.join(known[:MOST])}" + (f" and {len(known) - MOST} more" if len(known) > MOST else "")
 
 
 def command(verb: str) -> str:

@@ -279,14 +279,18 @@ def _power(number: Any) -> str:
 
 def shown(value: Any) -> str:
     """A value as a person writes it in YAML, cut where it is long."""
+    text = written(value)
+    return text if len(text) <= 100 else text[:99] + "…"
+
+
+def written(value: Any) -> str:
+    """A value as a person writes it in YAML."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, (list, tuple)):
-        text = f"[{', '.join(map(shown, value))}]"
-    elif isinstance(value, dict):
-        text = f"{{{', '.join(f'{k}: {shown(v)}' for k, v in value.items())}}}"
-    elif isinstance(value, int) and abs(value) >= 10**20:
-        text = f"{value:.0e}" if abs(value) < 10**300 else "a number of more than 300 digits"
-    else:
-        text = repr(value)
-    return text if len(text) <= 100 else text[:99] + "…"
+        return f"[{', '.join(map(written, value))}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{k}: {written(v)}' for k, v in value.items())}}}"
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return f"{value:.0e}" if abs(value) < 10**300 else "a number of more than 300 digits"
+    return repr(value)

@@ -187,6 +187,10 @@ def test_an_unknown_preset_or_option_offers_the_nearest():
         load_preset("explicit_gradient", "table2", ["dataset=oil,ecolli"])
     with pytest.raises(BenchError, match="unknown method=dos_k3: did you mean dos/k3"):  # a label
         load_preset("dos", "table6", ["method=dos_k3"])
+    with pytest.raises(BenchError, match=r"\? Any other ratio is an option's r: ratio=ir_20 ratio.r=75"):
+        load_preset("explicit_gradient", "table2", ["ratio=ir_75"])
+    with pytest.raises(BenchError, match=r"known: (\S+, ){11}\S+ and \d+ more \(.*train.* --help lists all\)"):
+        load_preset("explicit_gradient", "table2", ["method=xyzzyx"])
 
 
 def test_options_of_all_folders_are_listed_from_one_look_at_the_places(monkeypatch):

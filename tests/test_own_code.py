@@ -119,6 +119,34 @@ def test_an_exception_names_the_line_of_the_users_code():
     assert "(in your own code: " + __file__ in in_own_code(raised.value, [__name__])
 
 
+class Short(Method):
+    name = "own"
+
+    def resample(self, task):
+        return task.train
+
+
+def test_a_hook_that_takes_other_arguments_is_told_which(tmp_path):
+    """The call fails before the first line of the user's code, so that no frame is of it."""
+    with pytest.raises(TypeError) as raised:
+        fit(Short())
+    message = in_own_code(raised.value, [__name__])
+    line = Short.resample.__code__.co_firstlineno
+    assert message == (
+        "TypeError: Short.resample() takes 2 positional arguments but 3 were given (in your own code: "
+        f"{__file__}, line {line}; it must be def resample(self, task: Task, rows: Part) -> Part)"
+    )
+    assert in_own_code(raised.value, ["elsewhere"]).endswith("were given")
+    with pytest.raises(TypeError) as raised:
+        Short().resample(1, 2)
+    assert in_own_code(raised.value, [__name__]).endswith(
+        "in test_a_hook_that_takes_other_arguments_is_told_which)"  # the wrong call is the user's own
+    )
+    with pytest.raises(TypeError) as raised:
+        len(1)
+    assert in_own_code(raised.value, ["elsewhere"]) == "TypeError: object of type 'int' has no len()"
+
+
 def test_a_warning_is_told_at_once_and_kept(capsys):
     lines = []
     with logged(lines):

@@ -183,6 +183,15 @@ def ended(
 QUICK = ("protocol.folds=2", "dataset=wine")
 
 
+def test_cells_are_grouped_at_the_place_of_the_first(tmp_path):
+    """A cell that cannot be composed (None) or that has a wrong option is alone, without a reason."""
+    words = ["method=focal", "method=setconv", "method=cross_entropy"]
+    focal, own, plain = (cell(tmp_path, *SMALL, word) for word in words)
+    wrong = varied(focal, method=focal.plain["method"] | {"gamma": -1})
+    found, reasons = programs.groups([focal, None, own, wrong, plain])
+    assert found == [[0, 4], [1], [2], [3]] and reasons == ["method=setconv has a training of its own"]
+
+
 def test_each_cell_ends_as_it_does_alone(tmp_path, own):
     """Done before, worked on elsewhere, declined, failing before, in and after the program, diverging, damaged."""
     names = ["cross_entropy", "focal", "class_weighted", "method.name=unwilling", "method.name=broken"]

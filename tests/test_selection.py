@@ -43,6 +43,18 @@ def test_labels_say_where_a_record_stands(outputs):
     assert set(map(tuple, found.heads.values())) == {(("auc_pr", "positive"),)}
 
 
+def test_options_are_named_as_they_are_given(tmp_path):
+    """What a record leaves out as long as it changes nothing has the value that it then has; no value is Python's."""
+    ways = {"ecoli": {}, "oil": {"copies": "together"}}
+    for made in ways.values():
+        write(tmp_path, cell("focal", "csv", options={"dataset": {"name": "csv"} | made}), [0.5])
+    for alpha in (None, [0.5, True]):
+        write(tmp_path, cell("dos", "csv", options={"dataset": {"name": "csv"}, "method": {"alpha": alpha}}), [0.5])
+    places = selection(Store(tmp_path)).places.values()
+    assert {place.row for place in places} == {"csv copies=apart", "csv copies=together"}
+    assert {place.column for place in places} == {"focal", "dos alpha=null", "dos alpha=[0.5, true]"}
+
+
 def test_any_axis_down_and_across(outputs):
     places = set(table(selection(outputs, ["method=focal"], Asked(rows=("ratio",), columns=("dataset",)))))
     assert ("focal gamma=1, holdout_kfold, mlp", "ir_20", "oil", "auc_pr") in places

@@ -10,8 +10,8 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, groupby
@@ -62,6 +62,22 @@ def key(config: Config) -> str:
     method = config.component("method")
     rest = [method.head, method.logit_scale, config.device, config.paths.data, list(config.plugins)]
     return identity.digest(groups | {"trainer": trainer, "rest": rest})
+
+
+def groups(configs: Iterable[Config | None]) -> tuple[list[list[int]], list[str]]:
+    """The places of cells that may share a program, each group at the place of its first; and why some are alone. So is
+    what has a wrong option, or is None since it could not be composed, which its own training tells."""
+    found: dict[str, list[int]] = {}
+    reasons: dict[str, None] = {}
+    for place, config in enumerate(configs):
+        kind, reason = f"alone {place}", ""
+        with suppress(BenchError):
+            if config is not None and not (reason := alone(config)):
+                kind = key(config)
+        if reason:
+            reasons[reason] = None
+        found.setdefault(kind, []).append(place)
+    return list(found.values()), list(reasons)
 
 
 OUTCOMES: dict[int, Outcome | BenchError] = {}

@@ -34,14 +34,7 @@ def trained(configs: Sequence[Config]) -> list[Outcome | BenchError]:
     from imbalance_bench.cells import programs
 
     ended: dict[int, Outcome | BenchError] = {}
-    kinds: dict[str, list[int]] = {}
-    for place, config in enumerate(configs):
-        try:
-            kind = f"alone {place}" if programs.alone(config) else programs.key(config)
-        except BenchError:  # which the cell tells
-            kind = f"alone {place}"
-        kinds.setdefault(kind, []).append(place)
-    for places in kinds.values():
+    for places in programs.groups(configs)[0]:
         if len(places) > 1:
             for some in programs.run_cells(len(places), [configs[place] for place in places].__getitem__):
                 ended |= {places[i]: outcome for i, outcome in some}

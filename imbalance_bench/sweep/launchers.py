@@ -266,24 +266,22 @@ class Together(Processes):
     def pieces(self) -> Sequence[list[int]]:
         """Cells of one program's kind, at the place of the first; where there are fewer kinds than processes, divided
         among these."""
-        from imbalance_bench.cells.programs import alone, key
+        from imbalance_bench.cells.programs import groups
 
-        groups: dict[str, list[int]] = {}
-        reasons: dict[str, None] = {}
-        for number in self.overrides:
-            composed = self.composed(number)
-            try:
-                config = cell_of(composed)
-                reason, kind = alone(config), key(config)
-            except (BenchError, OmegaConfBaseException, HydraException):  # which its own job tells
-                reason, kind = "", ""
-            if reason:
-                reasons[reason] = None
-            groups.setdefault(f"alone {number}" if reason or not kind else kind, []).append(number)
+        numbers = list(self.overrides)
+        found, reasons = groups(map(self.tried, numbers))
         if reasons:
             print(f"runs alone: {'; '.join(reasons)}", file=sys.stderr, flush=True)
-        parts = self.places() if len(groups) < self.places() else 1
-        return [part for group in groups.values() for i in range(parts) if (part := _part(group, i, parts))]
+        parts = self.places() if len(found) < self.places() else 1
+        divided = (_part([numbers[place] for place in group], i, parts) for group in found for i in range(parts))
+        return [part for part in divided if part]
+
+    def tried(self, number: int) -> Config | None:
+        """The cell of a job; None where it cannot be composed, which the job tells."""
+        try:
+            return cell_of(self.composed(number))
+        except (BenchError, OmegaConfBaseException, HydraException):
+            return None
 
     def composed(self, number: int) -> DictConfig:
         return self.known.pop(number) if number in self.known else super().composed(number)

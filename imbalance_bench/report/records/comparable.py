@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from imbalance_bench.config import value_of
 from imbalance_bench.errors import BenchError, command
 from imbalance_bench.identity import digest
+from imbalance_bench.options import written
 from imbalance_bench.report.records.records import LABELS, CellState
 from imbalance_bench.store import Record
 
@@ -53,13 +55,18 @@ def _name(record: Record) -> str:
 def _why(a: Record, b: Record) -> str:
     one, two = flatten(a["config"]), flatten(b["config"])
     differing = [
-        f"{key}={one.get(key)} / {two.get(key)}"
+        f"{key}={text(value_of(one, key))} / {text(value_of(two, key))}"
         for key in sorted(one.keys() | two.keys())
-        if key.split(".")[0] in ("dataset", "ratio", "protocol") and one.get(key) != two.get(key)
+        if key.split(".")[0] in ("dataset", "ratio", "protocol") and value_of(one, key) != value_of(two, key)
     ]
     if not differing:
         return "; their settings are equal, so the data changed"
     return f"; they differ in {', '.join(differing)}"
+
+
+def text(value: Any) -> str:
+    """The value of an option in the name of what has it."""
+    return value if isinstance(value, str) else written(value)
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -102,7 +109,7 @@ def refuse_equal_labels(cells: Iterable[Any]) -> None:
         other = seen.setdefault(tuple(sorted(cell.labels.items())), cell)
         if other.id != cell.id:
             one, two = flatten(other.config), flatten(cell.config)
-            differing = sorted(k for k in one.keys() | two.keys() if one.get(k) != two.get(k))
+            differing = sorted(k for k in one.keys() | two.keys() if value_of(one, k) != value_of(two, k))
             raise BenchError(
                 f"two cells have the same labels and differ in {', '.join(differing)}: give one value of it here, "
                 f"or compare them with {command('report')} without --paper"

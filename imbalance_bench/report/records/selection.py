@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imbalance_bench import scoring
-from imbalance_bench.config import labels_shown
+from imbalance_bench.config import labels_shown, value_of
 from imbalance_bench.errors import BenchError, command, suggestion
 from imbalance_bench.identity import digest
 from imbalance_bench.options import shown
@@ -346,9 +346,10 @@ def _named(
     for (_, label, _), pool in pools.items():
         flat = {r["id"]: comparable.flatten({part: _options(r, part) for part in parts}) for r in pool}
         keys = dict.fromkeys(k for options in flat.values() for k in options if k not in but)
-        differing = [k for k in keys if len({repr(options.get(k)) for options in flat.values()}) > 1]
+        differing = [k for k in keys if len({repr(value_of(options, k)) for options in flat.values()}) > 1]
         for i, options in flat.items():
-            names[i] = " ".join([label, *(f"{k.removeprefix(f'{group}.')}={options.get(k)}" for k in differing)])
+            values = ((k.removeprefix(f"{group}."), value_of(options, k, ...)) for k in differing)
+            names[i] = " ".join([label, *(f"{k}={comparable.text(value)}" for k, value in values if value is not ...)])
     return names
 
 
