@@ -336,6 +336,19 @@ def test_costs_that_differ_are_told(tmp_path, capsys):
     assert "a missed positive costs 3, 10 false alarms in these records" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("how", [[], ["--test", "permutation"], ["--tuned", "--by", "auc_pr"]])
+def test_every_table_of_a_cost_says_at_which(tmp_path, capsys, how):
+    for method, gamma in (("smote", 1), ("focal", 1), ("focal", 2)):
+        made = records.cell(method, options={"method": {"gamma": gamma}})
+        numbers = {"auc_pr": [0.5, 0.6], "cost": [0.9, 0.8]}
+        path = records.write(tmp_path, made, numbers, valid=numbers)
+        records.edit(path, cost=7.0)
+    assert report(tmp_path, "--metric", "cost", *how) == 0
+    assert "cost: a missed positive costs 7 false alarms." in capsys.readouterr().out
+    assert report(tmp_path, "--metric", "auc_pr") == 0
+    assert "false alarms" not in capsys.readouterr().out
+
+
 def test_a_metric_of_different_code_in_two_records_is_told(tmp_path):
     for method, code in (("smote", "1"), ("focal", "2")):
         folder = records.write(tmp_path, records.cell(method), {"mine": [0.5]})

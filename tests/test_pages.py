@@ -16,6 +16,7 @@ from sklearn.metrics import auc, roc_auc_score
 
 from imbalance_bench import metrics, status
 from imbalance_bench.presets import labels_named, load_preset, node_of, presets
+from imbalance_bench.registry import GROUPS
 from imbalance_bench.report import collect
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.pages import coverage, index, predictions
@@ -23,8 +24,10 @@ from imbalance_bench.report.pages.cells import cell_page
 from imbalance_bench.report.pages.charts import HEIGHT, WIDTH, Line, chart, ticks
 from imbalance_bench.report.pages.committed import stored
 from imbalance_bench.report.pages.coverage import Coverage, printed_items, within
+from imbalance_bench.report.pages.failures import failure_page
 from imbalance_bench.report.pages.html import Grid, shade, table, td
 from imbalance_bench.report.pages.predictions import HELD
+from imbalance_bench.report.records.failures import Failure
 from imbalance_bench.report.sheets.scores import Score
 from imbalance_bench.scoring import score_predictions, to_csv
 from imbalance_bench.store import Store
@@ -215,6 +218,14 @@ def test_a_cell_without_numbers_has_a_page(unwell):
     assert "is no number: set trainer.lr" in failed and "Traceback ..." in failed and "protocol" in failed
     assert "line 49" in failed and "line 10 " in failed and "line 9 " not in failed
     assert "<dd>mine</dd>" in bare and "no config.yaml" in bare
+
+
+def test_a_failed_cell_of_a_collected_file_has_no_folder(tmp_path):
+    names = dict.fromkeys(GROUPS, "") | {"method": "focal", "dataset": "oil", "id": "0123456789ab"}
+    date = "2026-01-02T03:04:05+00:00"
+    page = failure_page(Failure(tmp_path / "runs.parquet" / "0123456789ab", names, "failed", "no memory", "", date))
+    assert "It was collected, without the folder" in page
+    assert "config.yaml" not in page and "runs.parquet" not in page
 
 
 def test_what_was_trained_again_in_vain_says_so_beside_its_earlier_numbers(unwell):

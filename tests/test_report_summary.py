@@ -36,6 +36,11 @@ def test_data_sets_down_methods_across(tmp_path):
     assert {m: i.text for m, i in table["mean rank (2 of 2 sets)"].items()} == {"focal": "1.50", "smote": "1.50"}
 
 
+def test_one_run_a_cell_is_no_runs(tmp_path):
+    write(tmp_path, cell("smote"), [0.5])
+    assert "over 1 run a cell" in notes(tmp_path)
+
+
 def test_settings_stand_apart_and_in_order(tmp_path):
     for ratio in ("ir_100", "ir_20"):
         write(tmp_path, cell("smote", "ecoli", ratio), [0.5])

@@ -22,6 +22,7 @@ def failure_page(failure: Failure, places: Sequence[Place] = ()) -> str:
         "title": f"{labels['method']} on {labels['dataset']}",
         "labels": [(axis, labels[axis]) for axis in LABELS if labels[axis]],
         "failure": failure,
+        "collected": not failure.folder.is_dir(),
         "date": failure.date[:16].replace("T", " "),
         "log": _last_lines(failure.folder / "train.log"),
         "again": again(failure.folder, *words) if (failure.folder / "config.yaml").is_file() else "",

@@ -19,7 +19,7 @@ from imbalance_bench.report.records.selection import OF_NUMBERS, Head, Selection
 from imbalance_bench.report.sheet import Block, Item, Sheet, mean_sd, number
 from imbalance_bench.report.sheets.means import MeanRows, dependence
 from imbalance_bench.report.sheets.scores import decimals
-from imbalance_bench.report.sheets.summary import Cell, cells_of, heading_of, sheet_name
+from imbalance_bench.report.sheets.summary import Cell, cells_of, heading_of, metric_notes, sheet_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,14 @@ def differences(found: Selection, test: AskedTest = AskedTest(), command: str = 
         name=sheet_name("tests", asked, asked.metrics, said),
         title=f"Which differ ({readout_title(asked.readout)}{', validation rows' if asked.part == 'valid' else ''})",
         blocks=blocks,
-        notes=[*notes, *refused, *found.notes, *frames.code_notes(found.records), *frames.left_out(found.damaged)],
+        notes=[
+            *notes,
+            *refused,
+            *found.notes,
+            *(note for metric in found.asked.metrics for note in metric_notes(found.records, metric)),
+            *frames.code_notes(found.records),
+            *frames.left_out(found.damaged),
+        ],
         provenance=frames.provenance_lines(found.done, command),
         frame=pd.DataFrame(lines),
     )

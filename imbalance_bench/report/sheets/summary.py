@@ -35,6 +35,7 @@ from imbalance_bench.store import Record
 if TYPE_CHECKING:
     from imbalance_bench.report.records.collected import Source
 
+OF_COST = ("cost", "cost_tuned", "threshold_cost")  # metrics that the cost of a missed positive is part of
 LONGEST = 80  # characters of a sheet's name
 
 
@@ -107,7 +108,7 @@ def _sheet(found: Selection, cells: Sequence[Cell], metrics: Sequence[str | None
             *(network_notes(records, found.places) if named else []),
             *(data_notes(records, found.places) if asked.rows == ("dataset",) else []),
             *found.notes,
-            *(note for metric in metrics for note in _metric_notes(records, metric)),
+            *(note for metric in metrics for note in metric_notes(records, metric)),
             *frames.code_notes(records),
             *frames.left_out(found.damaged),
             *footnotes.lines(),
@@ -137,11 +138,14 @@ def scores_of(sheet: Sheet) -> list[Score]:
     return [Score(**row) for row in frame.to_dict("records")]
 
 
-def _metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
-    """Whether a metric was computed in the same way in all records: of one cost; one of the user's own, by one code."""
+def metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
+    """At which cost a metric of costs was computed, and whether in the same way in all records: by one cost; one of the
+    user's own, by one code."""
     costs = sorted({r["cost"] for r in records if "cost" in r})
-    if metric in ("cost", "cost_tuned", "threshold_cost") and len(costs) > 1:
-        counted = ", ".join(f"{cost:g}" for cost in costs)
+    counted = ", ".join(f"{cost:g}" for cost in costs)
+    if metric in OF_COST and len(costs) == 1:
+        return [f"{metric}: a missed positive costs {counted} false alarms."]
+    if metric in OF_COST and costs:
         return [
             f"{metric}: a missed positive costs {counted} false alarms in these records: `{command('rescore')} "
             f"--cost {costs[-1]:g}` counts it alike in all, without training."

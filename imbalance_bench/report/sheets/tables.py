@@ -448,7 +448,7 @@ def explain(
         return ", ".join(dict.fromkeys(getattr(s, field) for s in scores))
 
     runs = sorted({s.of for s in scores if s.mean is not None and s.of})
-    over = f" over {' or '.join(map(str, runs))} runs a cell" if runs else ""
+    over = f" over {' or '.join(map(str, runs))} {'run' if runs == [1] else 'runs'} a cell" if runs else ""
     theirs = "; in brackets the paper's printed value, and ours minus it" if printed else ""
     if counted:
         return f"Ours: counted on loading, before any split (ratio {listed('ratio')}){theirs}."

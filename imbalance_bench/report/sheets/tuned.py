@@ -34,7 +34,7 @@ from imbalance_bench.report.records.tuning import Run, Tuned
 from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet, mean_sd, number
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import Score, decimals, mark_best, metric_title
-from imbalance_bench.report.sheets.summary import heading_of
+from imbalance_bench.report.sheets.summary import heading_of, metric_notes
 
 if TYPE_CHECKING:
     from imbalance_bench.report.records.collected import Source
@@ -163,6 +163,7 @@ def tuned_table(
             *_of_training(several),
             *([] if several else [NOTHING_SWEPT]),
             *found.notes,
+            *(note for shown in dict.fromkeys((metric, by)) for note in metric_notes(records, shown)),
             *frames.code_notes(records),
             *frames.left_out(found.damaged),
             *footnotes.lines(),
