@@ -8,13 +8,14 @@ import shutil
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import digest
 from imbalance_bench.report.figures import bars
 from imbalance_bench.report.sheets.summary import scores_of, summary
 from imbalance_bench.store import SCHEMA, Store
-from tests.records import PROVENANCE, cell, decline, edit, write
+from tests.records import PROVENANCE, cell, decline, edit, fail, write
 
 
 def rows(sheet, block=0):
@@ -34,6 +35,29 @@ def test_data_sets_down_methods_across(tmp_path):
     assert table["ecoli"]["smote"].bold and not table["ecoli"]["focal"].bold
     assert table["mean (2 of 2 sets)"]["focal"].text == "0.450 ± 0.071"
     assert {m: i.text for m, i in table["mean rank (2 of 2 sets)"].items()} == {"focal": "1.50", "smote": "1.50"}
+
+
+def test_a_failed_cell_says_so_where_its_number_would_stand(tmp_path):
+    """In the row and column of what agrees with it in every option; a dash is a cell that nobody ran."""
+    for method in ("smote", "focal", "dos"):
+        write(tmp_path, cell(method, "ecoli", options={"method": {"k": 1}}), [0.5, 0.6])
+    write(tmp_path, cell("smote", "oil", options={"method": {"k": 1}}), [0.5, 0.6])
+    same, other = (cell(method, "oil", options={"method": {"k": k}}) for method, k in (("focal", 1), ("dos", 2)))
+    for made in (same, other):
+        fail(tmp_path, made, "no memory")
+        folder = Store(tmp_path).cell(made.labels, made.id).path
+        (folder / "config.yaml").write_text(yaml.safe_dump(made.config))
+    sheet = summary(Store(tmp_path))
+    assert {m: i.text for m, i in rows(sheet)["oil"].items()} == {
+        "dos": "–",
+        "focal": "failed [1]",
+        "smote": "0.550 ± 0.071",
+    }
+    assert "[1] no memory" in sheet.notes and rows(sheet)["oil"]["focal"].cell == same.id
+    (folder.parent.parent / "focal" / same.id / "config.yaml").unlink()  # as earlier versions left it
+    assert rows(summary(Store(tmp_path)))["oil"]["focal"].text == "failed [1]"
+    write(tmp_path, cell("focal", "ecoli", options={"method": {"k": 2}}), [0.5, 0.6])  # nobody knows which it was
+    assert {i.text for m, i in rows(summary(Store(tmp_path)))["oil"].items() if "focal" in m} == {"–"}
 
 
 def test_one_run_a_cell_is_no_runs(tmp_path):

@@ -78,6 +78,7 @@ class Selection:
     """
 
     asked: Asked
+    store: Source
     records: list[Record]
     names: dict[str, dict[str, str]]
     heads: dict[str, list[Head]]
@@ -139,7 +140,7 @@ def selection(store: Source, filters: Sequence[str] = (), asked: Asked = Asked()
             found[record["id"]] = _runs_of(dict(record), heads[record["id"]], asked)
     runs = pd.DataFrame([row for r in done for row in found[r["id"]]], columns=list(RUNS))
     kept = {r["id"]: names[r["id"]] for r in records}
-    return Selection(asked, records, kept, heads, runs, damaged, superseded)
+    return Selection(asked, store, records, kept, heads, runs, damaged, superseded)
 
 
 def _heads(record: Record, metric: str | None, group: str | None, part: str) -> list[Head]:

@@ -27,6 +27,7 @@ from imbalance_bench.report.records.selection import (
     shown_labels,
 )
 from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet
+from imbalance_bench.report.sheets.failed import Failed
 from imbalance_bench.report.sheets.means import MeanRows, dependence
 from imbalance_bench.report.sheets.scores import Score, class_title, mark_best, metric_title
 from imbalance_bench.report.sheets.tables import explain, item
@@ -91,11 +92,11 @@ def _sheet(found: Selection, cells: Sequence[Cell], metrics: Sequence[str | None
     import pandas as pd
 
     asked, records = found.asked, found.records
-    footnotes = Footnotes()
+    footnotes, failed = Footnotes(), Failed(found)
     placed = ["class_group"] if set(OF_NUMBERS) & set(asked.placed) else []
     blocks, notes = [], [explain([c.score for c in cells], placed=placed)]
     for section in dict.fromkeys(c.score.section for c in cells):
-        block, more = _block(section, [c for c in cells if c.score.section == section], asked, footnotes)
+        block, more = _block(section, [c for c in cells if c.score.section == section], asked, footnotes, failed)
         blocks.append(block)
         notes += [f"{section}: {note}" for note in more]
     named = "method" in asked.columns and "backbone" not in asked.placed
@@ -246,16 +247,23 @@ def heading_of(metric: str, class_group: str) -> str:
     return f"{metric_title(metric)} ({class_group})" if class_group not in ("", "all") else metric_title(metric)
 
 
-def _block(section: str, cells: Sequence[Cell], asked: Asked, footnotes: Footnotes) -> tuple[Block, list[str]]:
+def _block(
+    section: str, cells: Sequence[Cell], asked: Asked, footnotes: Footnotes, failed: Failed
+) -> tuple[Block, list[str]]:
     """The grid of a section, its mean rows or columns, and notes on them."""
     numbers = {(c.row, c.column): c.score for c in cells}
+    row_of, column_of = ({getattr(c, axes): c.score.id for c in cells} for axes in ("row", "column"))
+
+    def printed(row: tuple[str, ...], column: tuple[str, ...]) -> Item:
+        score = numbers.get((row, column))
+        if score is None and (failure := failed.at(row_of[row], column_of[column])):
+            return Item(footnotes.mark("failed", failure.reason), muted=True, cell=failure.names["id"])
+        return item(score, asked.readout, footnotes)
+
     down = _ordered([c.row for c in cells], asked.rows)
     across = _ordered([c.column for c in cells], asked.columns)
     header = [*asked.rows, *(", ".join(key) for key in across)]
-    body = [
-        [*map(Item, key), *(item(numbers.get((key, other)), asked.readout, footnotes) for other in across)]
-        for key in down
-    ]
+    body = [[*map(Item, key), *(printed(key, other) for other in across)] for key in down]
     block = Block(section, header, len(asked.rows), body)
     if _over_data(asked.rows, asked.columns):
         rows, notes = _means(cells, {c.column: c for c in cells}, across)
