@@ -62,12 +62,15 @@ DATA = {  # page → the published data that its commands name
     "docs/setconv.md": ("sms_spam",),
     "docs/texts.md": ("sms_spam",),
 }
-SHORT = ("trainer.epochs=2", "protocol.folds=2", "device=cpu")
+FEW = ("trainer.epochs=2", "device=cpu")
+SHORT = (*FEW, "protocol.folds=2")
 SHORTER = {  # what matches: more words that cut a training short
     r"method=explicit_gradient dataset=ecoli": (),  # a cell of the paper, which later lines collect
     r"search\.py .*backbone=lsa": (*SHORT, f"{SEARCH}.trials=2", "backbone.dims=20"),
+    r"search\.py .*dataset=ecoli,": (*FEW, f"{SEARCH}.trials=2"),  # --advise compares them with that cell: all folds
     r"search\.py": (*SHORT, f"{SEARCH}.trials=2"),
     r"backbone=tabm": (*SHORT, "backbone.members=2", "backbone.width=32"),
+    r"smote,focal dataset=ecoli,": FEW,
     r"backbone=textcnn": (*SHORT, "backbone.length=32", "backbone.embedding=8", "backbone.filters=4"),
     r"backbone=lsa": (*SHORT, "backbone.dims=20"),
 }
@@ -77,7 +80,7 @@ SHORTER = {  # what matches: more words that cut a training short
 RECORDS = {
     "docs/classical.md": "survey/tabular",
     "docs/dos.md": "dos/table6",
-    "docs/miso.md": "miso/table3_cpu",
+    "docs/miso.md": "miso/table3_cpu dataset=ag_news_subset_world backbone=textcnn",
     "docs/presets.md": "dos/table6",
     "docs/reports.md": "explicit_gradient/table2",
     "docs/selectnet.md": "selectnet/table1",
@@ -133,8 +136,8 @@ def test_the_commands_of_a_page_work(page, tmp_path, real_data):
         real_data(*DATA[page])
     taken_for_granted(page, tmp_path)
     if page in RECORDS:
-        paper, name = RECORDS[page].split("/")
-        for k, planned in enumerate(load_preset(paper, name, []).cells[:20]):
+        preset, *overrides = RECORDS[page].split()
+        for k, planned in enumerate(load_preset(*preset.split("/"), overrides).cells[:20]):
             values = list(np.random.default_rng(k).uniform(0.3, 0.9, 4))
             records.write(tmp_path / "outputs", planned, {"auc_pr": values, "f1": values})
     if page == "docs/presets.md":
