@@ -45,6 +45,7 @@ PLACES = {
     "dataset.positive=<class>": "dataset.positive=one",
     "dataset.majority=<n>": "dataset.majority=100",
     "mean|cls": "cls",
+    "<module>.<class>": "sklearn.tree.DecisionTreeClassifier",
 }
 # Names that a reader gives: of options of their own, and of data sets in folders.
 OWN = {"customers", "tumours", "mine", "bearings", "residual", "mean_of_words", "poly1", "two_phase", "A", "B", "..."}
