@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imbalance_bench.conf_files import hydra_started
+from imbalance_bench.conf_files import hydra_started, own_folder
 from imbalance_bench.errors import BenchError
 from imbalance_bench.store import CellFolder, Record, Store
 
@@ -25,7 +25,7 @@ def composed(*overrides: str, config_dir: str | Path | None = None) -> Config:
     from imbalance_bench.conf_files import ConfFiles
     from imbalance_bench.config import from_omegaconf
 
-    with hydra_started(Path(config_dir) if config_dir else None) as loader:
+    with hydra_started(own_folder(config_dir, "config_dir")) as loader:
         files = ConfFiles(loader, overrides)
         with files.explained():
             files.parsed(overrides)
@@ -43,7 +43,7 @@ def run(*overrides: str, config_dir: str | Path | None = None) -> Record:
         What record.json holds (labels, config, headline, runs, provenance), and its folder under "path".
 
     Raises:
-        BenchError: an override is mistyped, the cell failed, or another process trains it.
+        BenchError: an override is mistyped, ``config_dir`` is no folder, the cell failed, or another process trains it.
 
     >>> record = run("method=focal", "trainer.epochs=2", "device=cpu")
     >>> record["labels"]["dataset"], record["headline"]["metric"], len(record["runs"])
@@ -155,9 +155,20 @@ def load_model(folder: str | Path, device: str = "auto") -> Model:
     return Model.load(Path(folder), device=device)
 
 
-@cache  # a grid search fits the same many times
-def parts_of_training(overrides: tuple[str, ...], config_dir: str | None = None) -> dict[str, Any]:
+def parts_of_training(overrides: tuple[str, ...], config_dir: str | Path | None = None) -> dict[str, Any]:
     """The objects that words such as ``method=focal`` describe, by group, and the device."""
+    if config_dir is None and not any("hydra.searchpath" in word for word in overrides):
+        return _of_the_package(overrides)
+    # One's own files are read each time: they may have been edited since, or the working directory changed.
+    return _parts(overrides, config_dir)
+
+
+@cache  # a grid search fits the same many times
+def _of_the_package(overrides: tuple[str, ...]) -> dict[str, Any]:
+    return _parts(overrides)
+
+
+def _parts(overrides: tuple[str, ...], config_dir: str | Path | None = None) -> dict[str, Any]:
     config = composed(*overrides, config_dir=config_dir)
     groups = ("method", "backbone", "trainer", "ratio")
     return {group: config.component(group) for group in groups} | {"device": config.device}

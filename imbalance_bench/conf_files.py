@@ -226,10 +226,10 @@ def _add(config_dir: Path | str, places: ConfigSearchPath) -> None:
     places.prepend("command-line", f"file://{Path(config_dir).absolute()}", SearchPathQuery(provider="schema"))
 
 
-def own_folder(name: str | None) -> Path | None:
-    """The folder of --config-dir."""
-    if name is not None and not Path(name).is_dir():
-        raise BenchError(f"--config-dir={name} is no folder")
+def own_folder(name: str | Path | None, said: str = "--config-dir") -> Path | None:
+    """The folder of --config-dir, or of the argument ``said``."""
+    if name is not None and not (isinstance(name, str | Path) and Path(name).is_dir()):
+        raise BenchError(f"{said}={name} is no folder")
     return Path(name) if name else None
 
 

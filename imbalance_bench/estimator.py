@@ -38,7 +38,8 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
         scale: of the columns, by the rows given to ``fit``: "minmax", "zscore" or "none".
         readout: "last", or "best": the epoch that is best on the validation rows.
         device: "auto", "cpu", "cuda", ...
-        random_state: seed of the split and of the training; None or a generator: drawn anew at each ``fit``.
+        random_state: seed of the split and of the training; None or a numpy.random.RandomState: drawn anew at
+            each ``fit``.
         config_dir: a folder of your own options.
 
     Attributes:
@@ -84,9 +85,9 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
         from imbalance_bench.data.encode import ArrayEncoder, Scale
         from imbalance_bench.engine import Engine
         from imbalance_bench.errors import BenchError
-        from imbalance_bench.options import BelowOne, check
+        from imbalance_bench.options import BelowOne
 
-        valid, scale = check(BelowOne, self.valid, "valid"), check(Scale, self.scale, "scale")
+        valid, scale = self._checked(BelowOne, "valid"), self._checked(Scale, "scale")
         made = self._parts()
         seed = self._seed()
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
@@ -132,18 +133,17 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
         plays no part."""
         from imbalance_bench.api import parts_of_training
         from imbalance_bench.errors import BenchError
-        from imbalance_bench.options import Text, check
+        from imbalance_bench.options import Text
 
-        words = check(Words, self.overrides, "overrides")
+        words = self._checked(Words, "overrides")
         for word in words:
             key = word.lstrip("+~").partition("=")[0]
             if key.startswith("hydra.searchpath") or re.split("[.@]", key)[0] in PLAYED:
                 continue
             instead = INSTEAD.get(re.split("[.@]", key)[0], f"leave it out: it is about none of {', '.join(PLAYED)}")
-            raise BenchError(f"overrides: {word} plays no part in {type(self).__name__}: {instead}")
-        chosen = {name: check(Text, getattr(self, name), name) for name in ("method", "backbone", "trainer", "device")}
-        folder = None if self.config_dir is None else str(self.config_dir)
-        made = parts_of_training((*(f"{name}={option}" for name, option in chosen.items()), *words), folder)
+            raise BenchError(f"overrides: {word or repr(word)} plays no part in {type(self).__name__}: {instead}")
+        chosen = {name: self._checked(Text, name) for name in ("method", "backbone", "trainer", "device")}
+        made = parts_of_training((*(f"{name}={option}" for name, option in chosen.items()), *words), self.config_dir)
         if made["backbone"].text_encoder is not None:
             raise BenchError(f"backbone={self.backbone} reads texts, and X has numbers: set backbone=mlp")
         own = not type(made["method"]).__module__.startswith("imbalance_bench.")
@@ -153,12 +153,22 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
 
     def _seed(self) -> int:
         """That of this training."""
-        from imbalance_bench.options import Seed, check
+        from imbalance_bench.options import Seed
 
         if isinstance(self.random_state, np.random.RandomState) or self.random_state is None:
             return int(check_random_state(self.random_state).randint(2**31 - 1))
-        number = self.random_state
-        return int(check(Seed, int(number) if isinstance(number, np.integer) else number, "random_state"))
+        return int(self._checked(Seed, "random_state", ", None or a numpy.random.RandomState"))
+
+    def _checked(self, hint: Any, name: str, besides: str = "") -> Any:
+        """The argument ``name`` as ``check`` has it. Raises BenchError with what it may be, ``besides`` included."""
+        from imbalance_bench.errors import BenchError
+        from imbalance_bench.options import check
+
+        given = getattr(self, name)
+        try:
+            return check(hint, int(given) if isinstance(given, np.integer) else given, name)
+        except BenchError as error:
+            raise BenchError(str(error).replace(f"{name}=null", f"{name}=None", 1) + besides) from None
 
     def _check_validation(self, task: Any, method: Any) -> None:
         """Raises BenchError where validation rows are needed and there are none."""

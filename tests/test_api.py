@@ -142,7 +142,13 @@ def test_what_a_method_cannot_do(rare):
         ({"valid": -3}, "valid=-3 must be"),
         ({"valid": "a"}, "valid='a' must be"),
         ({"random_state": -1}, "random_state=-1 must be a whole number, at least 0"),
-        ({"random_state": "one"}, "random_state='one' must be"),
+        ({"random_state": "one"}, "random_state='one' must be .*, None or a numpy.random.RandomState"),
+        ({"random_state": np.random.default_rng(0)}, "random_state=.* must be .*, None or a numpy.random.RandomState"),
+        ({"method": None}, "method=None must be text"),
+        ({"overrides": None}, r"overrides=None must be .* \(e.g. \("),
+        ({"overrides": ("",)}, "overrides: '' plays no part"),
+        ({"config_dir": "nowhere"}, "config_dir=nowhere is no folder"),
+        ({"config_dir": 3}, "config_dir=3 is no folder"),
         ({"readout": "Best"}, "readout='Best': a method has last, best"),
         ({"readout": "best", "valid": 0.0}, "readout=best needs validation rows .* set valid=0.2"),
         ({"backbone": "textcnn"}, "backbone=textcnn reads texts, and X has numbers: set backbone=mlp"),
@@ -205,3 +211,24 @@ def test_options_of_a_folder_and_methods_of_a_module_of_ones_own(tmp_path, monke
     model = small(method="twice", overrides=overrides, config_dir=tmp_path / "conf").fit(*rare)
     plain = small(overrides=("trainer.epochs=1",)).fit(*rare)
     assert model.classifier_.history[0]["train_loss"] > 1.5 * plain.classifier_.history[0]["train_loss"]
+
+
+@pytest.mark.parametrize("named_by", ["config_dir", "hydra.searchpath", "a folder from elsewhere"])
+def test_an_option_that_was_edited_between_two_fits_is_read_anew(named_by, tmp_path, monkeypatch, rare):
+    monkeypatch.chdir(tmp_path)
+    losses = []
+    for gamma in (0.0, 5.0):
+        place = tmp_path / (f"at_{gamma}" if named_by == "a folder from elsewhere" else ".")
+        (place / "conf" / "method").mkdir(parents=True, exist_ok=True)
+        (place / "conf" / "method" / "mine.yaml").write_text(f"defaults: [focal, _self_]\ngamma: {gamma}\n")
+        monkeypatch.chdir(place)
+        words = (f"hydra.searchpath=[file://{place}/conf]",) if named_by == "hydra.searchpath" else ()
+        folder = None if words else "conf"
+        model = small(method="mine", overrides=("trainer.epochs=1", *words), config_dir=folder).fit(*rare)
+        losses.append(model.classifier_.history[0]["train_loss"])
+    assert losses[0] > 2 * losses[1]
+
+
+def test_a_folder_of_options_that_is_none_is_an_error(tmp_path):
+    with pytest.raises(BenchError, match="config_dir=.*nowhere is no folder"):
+        api.composed("method=focal", config_dir=tmp_path / "nowhere")
