@@ -66,7 +66,7 @@ FEW = ("trainer.epochs=2", "device=cpu")
 SHORT = (*FEW, "protocol.folds=2")
 SHORTER = {  # what matches: more words that cut a training short
     r"method=explicit_gradient dataset=ecoli": (),  # a cell of the paper, which later lines collect
-    r"search\.py .*backbone=lsa": (*SHORT, f"{SEARCH}.trials=2", "backbone.dims=20"),
+    r"search\.py .*backbone=lsa": (*FEW, f"{SEARCH}.trials=2", "backbone.dims=20", "protocol.folds=3"),
     r"search\.py .*dataset=ecoli,": (*FEW, f"{SEARCH}.trials=2"),  # --advise compares them with that cell: all folds
     r"search\.py": (*SHORT, f"{SEARCH}.trials=2"),
     r"backbone=tabm": (*SHORT, "backbone.members=2", "backbone.width=32"),
