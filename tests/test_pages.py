@@ -278,6 +278,30 @@ def test_more_cells_than_pages_are_said(tmp_path, monkeypatch, capsys):
     assert len(list((tmp_path / "report" / "cells").iterdir())) == 1
 
 
+@pytest.mark.parametrize(
+    ("failed", "trained", "shown"),
+    [(5, 5, (2, 2)), (5, 1, (3, 1)), (1, 5, (1, 3)), (0, 5, (0, 4)), (5, 0, (4, 0)), (2, 1, (2, 1))],
+)
+def test_what_failed_takes_half_of_the_pages_or_what_the_others_leave(
+    failed, trained, shown, tmp_path, monkeypatch, capsys
+):
+    for i in range(failed):
+        fail(tmp_path, cell(f"a{i}", "mine"), "no luck")
+    for i in range(trained):
+        write(tmp_path, cell(f"b{i}", "mine"), [0.5, 0.6])
+    monkeypatch.setattr(index, "PAGES", 4)
+    monkeypatch.setattr(index, "LISTED", 4)
+    assert write_all(tmp_path) == 0
+    texts = [path.read_text() for path in (tmp_path / "report" / "cells").iterdir()]
+    assert (sum("no luck" in text for text in texts), sum("no luck" not in text for text in texts)) == shown
+    text = (tmp_path / "report" / "index.html").read_text()
+    assert text.count('<th scope="row" class="text k0"><a href="cells/') == sum(shown)
+    said = capsys.readouterr().err
+    assert ("the newest that failed and the newest others" in said) == (
+        failed + trained > 4 and bool(failed and trained)
+    )
+
+
 def test_a_selection_of_nothing_is_an_error(outputs, capsys):
     assert write_all(outputs, "method=smotte") == 1
     assert "did you mean smote" in capsys.readouterr().err

@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from imbalance_bench.report.sheets.summary import summaries
 from imbalance_bench.select import select
 from imbalance_bench.store import Damaged, atomic_write
 
+# Of these, what failed has half at most where other cells fill the rest (``_newest``).
 PAGES = 500  # cells that get a page at once
 LISTED = 2000  # cells that the index lists
 SHOWN = 5000  # cells of one's own that stand in tables of the index
@@ -39,7 +39,7 @@ CSV = ("id", *LABELS, "metric", "class_group", "mean", "sd", "runs", "seconds", 
 
 
 def write_pages(request: Request) -> Path:
-    """Writes the index, a page for each cell of the selection, newest first and ``PAGES`` at most, and the list of all
+    """Writes the index, a page for each cell of the selection, the newest and ``PAGES`` at most, and the list of all
     cells as ``cells.csv``; removes the pages of cells that are no longer among them. Returns the index."""
     folder = request.outputs / "report"
     found, damaged = names_of(request.store)
@@ -49,15 +49,16 @@ def write_pages(request: Request) -> Path:
     sheets, said = _own(request, records)
     paged = _write_cells(folder / "cells", records, failed, _shown_in(papers))
     cells = len(records) + len(failed)
+    which = "the newest that failed and the newest others" if records and failed else "the newest"
     if len(paged) < cells:
         notes.append(
-            f"{len(paged):,} of {cells:,} cells have a page, the newest: `{command('report')} --all dataset=...` "
+            f"{len(paged):,} of {cells:,} cells have a page, {which}: `{command('report')} --all dataset=...` "
             "writes those of a selection."
         )
     if cells:
         atomic_write(folder / "cells.csv", _list_csv(records, failed))
     if cells > LISTED:
-        said.append(f"{LISTED:,} of {cells:,} cells are listed here, the newest; cells.csv beside this page has all.")
+        said.append(f"{LISTED:,} of {cells:,} cells are listed here, {which}; cells.csv beside this page has all.")
     for note in [*notes, *said]:
         print(note, file=sys.stderr)
     index = folder / "index.html"
@@ -119,17 +120,18 @@ def anchor(paper: Paper, table: Table) -> str:
 def _write_cells(
     folder: Path, records: Sequence[Record], failed: Sequence[Failure], shown: dict[str, list[Place]]
 ) -> set[str]:
-    """Returns the ids of the cells that have a page now: first those that failed, which are small."""
+    """Returns the ids of the cells that have a page now."""
+    records, failed = _newest(records, failed, PAGES)
     pages: dict[str, Callable[[Sequence[Place]], str]] = {}
     for failure in failed:
         pages[failure.names["id"]] = partial(failure_page, failure)
     for record in records:
         pages[record["id"]] = partial(cell_page, record)
-    paged = set(islice(pages, PAGES))
+    paged = set(pages)
     for old in folder.glob("*.html") if folder.is_dir() else ():
         if CELL.fullmatch(old.stem) and old.stem not in paged:
             old.unlink()
-    for cell, page in islice(pages.items(), PAGES):
+    for cell, page in pages.items():
         try:
             text = page(shown.get(cell, ()))
         except Damaged as error:
@@ -138,6 +140,14 @@ def _write_cells(
             continue
         atomic_write(folder / f"{cell}.html", text)
     return paged
+
+
+def _newest(
+    records: Sequence[Record], failed: Sequence[Failure], most: int
+) -> tuple[Sequence[Record], Sequence[Failure]]:
+    """The first of both, ``most`` in sum: neither has more than half unless the other leaves it."""
+    kept = min(len(failed), max(most // 2, most - len(records)))
+    return records[: most - kept], failed[:kept]
 
 
 HEADER = (
@@ -204,7 +214,8 @@ def _index(
     paged: set[str],
     request: Request,
 ) -> str:
-    rows = [*map(_failed_row, failed), *map(_row, records)][:LISTED]
+    listed, listed_failed = _newest(records, failed, LISTED)
+    rows = [*map(_failed_row, listed_failed), *map(_row, listed)]
     content = {
         "title": "Runs and published numbers",
         "papers": papers,
