@@ -47,6 +47,26 @@ def test_a_mean_of_the_paper_needs_its_values_on_the_same_sets():
     assert len(whole.notes()) == 2
 
 
+@pytest.mark.parametrize(
+    ("b", "said"),
+    [
+        ([0.5, None], "No mean rows: of 2 data sets only d0 has a number of every ranked method."),
+        ([None, 0.6, None], "No mean rows: of 3 data sets only d1 has a number of every ranked method."),
+        ([None, None, 0.5, 0.5], "Left out of the mean rows, since a ranked method has no number there: d0, d1."),
+        ([0.5], ""),
+    ],
+)
+def test_what_is_left_out_of_the_mean_rows_is_said_where_there_are_such_rows(b, said):
+    rows = mean_rows({"a": [0.6, 0.7, 0.8, 0.9][: len(b)], "b": b})
+    assert bool(rows.rows(rows.heads)) == bool(rows.frame_rows()) == said.startswith("Left out")
+    assert rows.notes()[:1] == ([said] if said else [])
+
+
+def test_methods_that_share_no_data_set_have_no_mean_rows():
+    rows = mean_rows({"a": [0.6, None], "b": [None, 0.5]})
+    assert rows.notes() == ["No mean rows: of 2 data sets no data set has a number of every ranked method."]
+
+
 @pytest.mark.parametrize("methods", [2, 20])
 def test_ranks_are_computed_once_however_many_methods_there_are(methods, monkeypatch):
     """For each method anew, a table of a thousand would take minutes."""

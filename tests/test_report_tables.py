@@ -105,7 +105,7 @@ def test_friedman_is_reported_for_ours_and_for_the_printed_values(outputs):
     assert re.search(r"Friedman test of ours \(3 methods, 2 sets\): χ² = 0\.29, exact p = ", notes)
     assert "Fewer than 5 sets: full agreement itself gives p = 0.17." in notes
     assert "Friedman test of the printed values on the same sets (3 methods, 2 sets)" in notes
-    assert "Left out of the mean rows, since a ranked method was not run: scene." in notes
+    assert "Left out of the mean rows, since a ranked method has no number there: scene." in notes
 
 
 def test_not_run_declined_and_failed_cells_say_so(outputs):

@@ -141,6 +141,6 @@ def complete(shown: Sequence[Shown], least: int) -> tuple[pd.DataFrame, str]:
             + (f"leave out methods, or train what is missing ({told})" if told else "train on more data sets")
         )
     absent = [panel for panel in table.index if panel not in whole.index]
-    told = f"Left out, since a method was not run: {', '.join(absent)}." if absent else ""
+    told = f"Left out, since a method has no number there: {', '.join(absent)}." if absent else ""
     dependent = dependence({one.panel: one.record["labels"]["dataset"] for one in shown if one.panel in whole.index})
     return whole, " ".join(filter(None, [told, dependent]))

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class MeanRows:
-    """Mean and mean rank over the data sets on which every ranked method was run.
+    """Mean and mean rank over the data sets on which every ranked method has a number;
+    none of fewer than two.
 
     Ranked are those methods of ``heads`` (label → heading) that have at least one number and are not ``restricted``
     to some data sets. The paper's side is computed again from its printed values on the same sets, so that both sides
@@ -121,8 +122,11 @@ class MeanRows:
             return []
         lacking = [d for d in self.datasets if d not in self.sets]
         notes = []
-        if lacking:
-            notes.append(f"Left out of the mean rows, since a ranked method was not run: {', '.join(lacking)}.")
+        if lacking and len(self.sets) < 2:
+            few = f"only {self.sets[0]}" if self.sets else "no data set"
+            notes.append(f"No mean rows: of {len(self.datasets)} data sets {few} has a number of every ranked method.")
+        elif lacking:
+            notes.append(f"Left out of the mean rows, since a ranked method has no number there: {', '.join(lacking)}.")
         unranked = [self.heads[m] for m in self.heads if m in self.ours and m not in self.ranked]
         if unranked:
             notes.append(f"Not ranked, and not in the test below: {', '.join(unranked)}.")
@@ -135,13 +139,13 @@ class MeanRows:
 
     def frame_rows(self) -> list[dict[str, Any]]:
         """The mean rows for the tidy file."""
-        if not self.sets:
+        if len(self.sets) < 2:
             return []
         ours, ranks = self.ours.loc[self.sets, self.ranked], self.mean_ranks(self.ours)
         over = f"mean_over_{len(self.sets)}_datasets"
         rows = []
         for method in self.ranked:
-            sd = float(ours[method].std(ddof=1)) if len(self.sets) > 1 else None
+            sd = float(ours[method].std(ddof=1))
             where = {"method": method, "dataset": over}
             rows.append({**where, "metric": self.metric, "mean": float(ours[method].mean()), "sd": sd})
             rows.append({**where, "metric": "mean_rank", "mean": float(ranks[method])})
