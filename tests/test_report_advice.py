@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from imbalance_bench.conf_files import content_of
@@ -11,7 +13,7 @@ from imbalance_bench.report.records.selection import selection
 from imbalance_bench.report.sheets.advice import advice
 from imbalance_bench.report.sheets.differences import AskedTest, differences
 from imbalance_bench.store import Store
-from tests.records import cell, write
+from tests.records import cell, fail, write
 
 RUNS = range(10)
 
@@ -66,6 +68,22 @@ def test_one_method_alone_and_no_default(tmp_path):
     write(tmp_path, cell("smote"), [0.5, 0.6])
     text = advice(Store(tmp_path))
     assert "One method alone" in text and "cross_entropy was not run" in text
+
+
+def test_what_failed_is_told_apart_from_what_was_not_tried(tmp_path):
+    planted(tmp_path)
+    before = advice(Store(tmp_path))
+    fail(tmp_path, cell("ldam", "oil"), "of another data set")
+    fail(tmp_path, cell("focal"), "of a method that has other cells")
+    assert advice(Store(tmp_path), ["dataset=ecoli"]) == before
+    fail(tmp_path, cell("random_forest"), "no memory")
+    fail(tmp_path, cell("easy_ensemble"), "no memory")
+    after = advice(Store(tmp_path), ["dataset=ecoli"])
+    assert "Failed: easy_ensemble, random_forest." in after
+    assert "Failed: random_forest." in advice(Store(tmp_path), ["dataset=ecoli", "method=*o*"])
+    told = [re.search(r"Not tried: (\d+) methods.*", text) for text in (before, after)]
+    assert int(told[1][1]) == int(told[0][1]) - 2
+    assert "random_forest" in told[0][0] and not re.search(r"\b(random_forest|easy_ensemble)", told[1][0])
 
 
 def test_it_is_of_one_data_set(tmp_path, capsys):

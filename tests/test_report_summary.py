@@ -12,6 +12,7 @@ import yaml
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import digest
+from imbalance_bench.report.cli import main
 from imbalance_bench.report.figures import bars
 from imbalance_bench.report.sheets.summary import scores_of, summary
 from imbalance_bench.store import SCHEMA, Store
@@ -249,3 +250,16 @@ def test_a_folder_with_labels_that_are_no_text_is_reported(tmp_path):
     edit(folder, labels=json.loads((folder / "record.json").read_text())["labels"] | {"dataset": 2024, "trainer": None})
     write(tmp_path, cell("smote", "ecoli"), [0.7])
     assert rows(summary(Store(tmp_path), ["dataset=2024"]))["2024"]["smote"].text == "0.500"
+
+
+@pytest.mark.parametrize("asked", [[], ["--tuned"], ["--advise"], ["--test", "wilcoxon"], ["--figure", "bars"]])
+def test_where_every_cell_failed_that_is_said(asked, tmp_path, capsys):
+    for method in ("smote", "focal", "ldam", "adasyn"):
+        fail(tmp_path, cell(method), f"no memory for {method}")
+    assert main(["--outputs", str(tmp_path), *asked]) == 1
+    said = capsys.readouterr().err
+    assert "4 cells failed, and none has a record" in said and "make demo" not in said
+    assert "adasyn on ecoli: no memory for adasyn" in said and "and 1 more" in said
+    assert main(["--outputs", str(tmp_path), *asked, "method=smote"]) == 1
+    said = capsys.readouterr().err
+    assert "that match method=smote: 1 cell failed" in said and "adasyn" not in said

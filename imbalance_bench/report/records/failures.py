@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.report.records.collected import Collection, Source
+from imbalance_bench.report.records.records import Cell, names_of
+from imbalance_bench.select import select
 from imbalance_bench.store import Damaged, Store, names_by_folder
 
 CELL = re.compile("[0-9a-f]{12}")  # the name of a cell's folder, which is its id
@@ -47,6 +51,16 @@ def failures(source: Source, finished: Iterable[Path], damaged: Iterable[Damaged
             names, (reason, _, trace) = _names(source, cell.path), error.partition("\n")
             found.append(Failure(cell.path, names, "failed", reason, trace.strip(), cell.failed_at()))
     return found + of_damaged(source, damaged)
+
+
+def failed(source: Source, filters: Sequence[str]) -> list[Failure]:
+    """The failed cells of a source that match ``filters`` (as of ``select.select``); none where nothing does."""
+    found, damaged = names_of(source)
+    lost = [one for one in failures(source, (cell.path for _, cell in found), damaged) if one.state == "failed"]
+    cells: list[tuple[dict[str, str], Cell | Failure]] = [*found, *((one.names, one) for one in lost)]
+    with suppress(BenchError):
+        return [cell for _, cell in select(cells, filters, itemgetter(0)) if isinstance(cell, Failure)]
+    return []
 
 
 def of_damaged(source: Source, damaged: Iterable[Damaged]) -> list[Failure]:

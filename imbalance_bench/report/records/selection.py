@@ -14,6 +14,7 @@ from imbalance_bench.errors import BenchError, command, suggestion
 from imbalance_bench.identity import digest
 from imbalance_bench.options import shown
 from imbalance_bench.report.records import comparable
+from imbalance_bench.report.records.failures import failed
 from imbalance_bench.report.records.records import COLUMNS, LABELS, date, left_out, numbers, readout_met, survey
 from imbalance_bench.store import Record
 
@@ -201,9 +202,13 @@ def surveyed(
     BenchError where there is none."""
     records, damaged = survey(store, filters, note)
     if not records:
+        why = [f"{one.names['method']} on {one.names['dataset']}: {one.reason}" for one in failed(store, filters)]
+        count = f"{len(why)} cell{'s' * (len(why) > 1)} failed, and none has a record"
+        remedy = f"run `{command('train')}` or `make demo` first, or point --outputs at the folder that has them"
         raise BenchError(
-            f"no records under {store.runs}{f' that match {chr(32).join(filters)}' if filters else ''}: run "
-            f"`{command('train')}` or `make demo` first, or point --outputs at the folder that has them"
+            f"no records under {store.runs}{f' that match {chr(32).join(filters)}' if filters else ''}: "
+            + (count if why else remedy)
+            + "".join(f"\n  {note}" for note in [*why[:3], *[f"and {len(why) - 3} more"] * (len(why) > 3)])
             + "".join(f"\n  {note}" for note in left_out(damaged))
         )
     return records, damaged

@@ -13,6 +13,7 @@ from imbalance_bench.config import label_of
 from imbalance_bench.errors import BenchError, command
 from imbalance_bench.objective import has_better_side
 from imbalance_bench.report.records import comparable, pairs, statistics, tuning
+from imbalance_bench.report.records.failures import failed
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
 from imbalance_bench.report.sheet import number
 from imbalance_bench.report.sheets.scores import decimals
@@ -58,6 +59,7 @@ def advice(
     lower = rows[0].of[0] in LOWER_IS_BETTER
     rows.sort(key=lambda row: (row.score.mean or 0.0) * (1 if lower else -1))
     table = _table(rows)
+    unmet = _without_a_record(store, filters, rows, found.records)
     lines = [
         _what(rows, len(table), readout or "last"),
         _best(rows),
@@ -67,7 +69,8 @@ def advice(
         *_gained(rows, lower),
         _optimism(rows),
         _not_tuned(rows),
-        _not_tried(found.records),
+        _failed(unmet),
+        _not_tried(found.records, unmet),
         _next(rows, table),
     ]
     return "\n".join(f"{place}. {line}" for place, line in enumerate(filter(None, lines), 1)) + "\n"
@@ -210,8 +213,20 @@ def _not_tuned(rows: Sequence[Row]) -> str:
     return f"Not tuned, so perhaps better than shown: {_few(names)}." if names else ""
 
 
-def _not_tried(records: Sequence[Record]) -> str:
-    tried = {record["labels"]["method"] for record in records}
+def _without_a_record(
+    store: Source, filters: Sequence[str], rows: Sequence[Row], records: Sequence[Record]
+) -> list[str]:
+    """The methods that only failed on the data set of ``rows``, sorted."""
+    names = [one.names for one in failed(store, filters) if one.names["dataset"] == rows[0].score.dataset]
+    return sorted({each["method"] for each in names} - {record["labels"]["method"] for record in records} - {""})
+
+
+def _failed(methods: Sequence[str]) -> str:
+    return f"Failed: {_few(methods)}." if methods else ""
+
+
+def _not_tried(records: Sequence[Record], unmet: Sequence[str]) -> str:
+    tried = {record["labels"]["method"] for record in records} | {*unmet}
     missing = [option for option in _options("method") if "/" not in option and option not in tried]
     strong = [name for name in STRONG if name in missing]
     return f"Not tried: {len(missing)} methods" + (f", strong ones among them: {', '.join(strong)}." if strong else ".")
