@@ -110,7 +110,7 @@ def compare(
         of methods with the difference, its interval, wins, effect, p and n.
 
     Raises:
-        BenchError: as the command says it.
+        BenchError: an argument is of a wrong kind; else as the command says it.
 
     >>> for method in ("cross_entropy", "focal"):
     ...     record = run(f"method={method}", "trainer.epochs=2", "device=cpu")

@@ -232,3 +232,30 @@ def test_an_option_that_was_edited_between_two_fits_is_read_anew(named_by, tmp_p
 def test_a_folder_of_options_that_is_none_is_an_error(tmp_path):
     with pytest.raises(BenchError, match="config_dir=.*nowhere is no folder"):
         api.composed("method=focal", config_dir=tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"metric": 3}, "metric=3 must be text, or a list of texts"),
+        ({"metric": ["f1", None]}, r"metric=.* must be text, or a list of texts"),
+        ({"rows": {"dataset": 1}}, "rows=.* must be text"),
+        ({"group": ["macro"]}, "group=.* must be text"),
+        ({"per_class": "yes"}, "per_class='yes' must be True or False"),
+        ({"readout": 5}, "readout=5 must be text"),
+        ({"part": True}, "part=True must be text"),
+        ({"test": 1}, "test=1 must be text"),
+        ({"versus": 1.5}, "versus=1.5 must be text"),
+        ({"test": "bayes", "rope": "x"}, "rope='x' must be a number"),
+        ({"test": "t"}, "unknown --test t"),
+    ],
+)
+def test_an_argument_of_compare_that_is_of_a_wrong_kind_is_an_error(wrong, said, tmp_path):
+    records.write(tmp_path, records.cell("focal"), [0.5, 0.6])
+    with pytest.raises(BenchError, match=said):
+        api.compare(**wrong, outputs=tmp_path)
+
+
+def test_words_of_compare_are_texts(tmp_path):
+    with pytest.raises(BenchError, match="3 must be text, such as dataset=ecoli"):
+        api.compare(3, outputs=tmp_path)

@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 from imbalance_bench import calibration
@@ -19,6 +20,7 @@ from imbalance_bench.report.writing.page import FORMATS
 from imbalance_bench.store import OUTPUTS
 
 PARTS = ("test", "valid")
+SEVERAL = ("metric", "rows", "columns")  # options that are lists of names
 # The figures of any records (``figures.own``).
 KINDS = ("pr", "roc", "reliability", "curve", "cd", "profile", "bars", "scatter", "confusion")
 
@@ -128,14 +130,28 @@ def options_of(wanted: Sequence[str], **said: Any) -> argparse.Namespace:
     """The options of a call from Python: ``said`` by the names of the command line, several names a list or "a,b".
     Raises BenchError as the command line does."""
     options = parser().parse_args([])
+    for word in wanted:
+        if not isinstance(word, str):
+            raise BenchError(f"{word!r} must be text, such as dataset=ecoli")
     options.overrides = list(wanted)
     for name, value in said.items():
-        setattr(options, name, ",".join(value) if isinstance(value, list | tuple) else value)
+        setattr(options, name, _as_said(name, value))
     for name, known in (("test", TESTS), ("part", PARTS)):
         if (value := getattr(options, name)) is not None and value not in known:
             raise BenchError(f"unknown --{name} {value}: {suggestion(str(value), known)}")
     check(options)
     return options
+
+
+def _as_said(name: str, value: Any) -> Any:
+    """What the command line makes of a value; BenchError where none can be one of the option ``name``."""
+    if name in SEVERAL and isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
+        return ",".join(value)
+    kinds: dict[str, tuple[type, str]] = {"per_class": (bool, "True or False"), "rope": (Real, "a number")}
+    kind, known = kinds.get(name, (str, "text, or a list of texts" if name in SEVERAL else "text"))
+    if value is None or (isinstance(value, kind) and (kind is bool or not isinstance(value, bool))):
+        return value
+    raise BenchError(f"{name}={value!r} must be {known}")
 
 
 def default_data() -> str:
