@@ -98,6 +98,15 @@ def test_intervals_of_few_and_of_equal_differences():
     assert np.isnan(pairs.bootstraps(np.zeros((2, 1)))).all() and pairs.bootstraps(np.zeros((0, 3))).shape == (0, 2)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_differences_that_are_not_finite_have_no_interval_and_cost_no_other_theirs(odd):
+    rows = np.array([[0.1, 0.2, 0.4, 0.1], [0.1, odd, 0.4, 0.1], [odd] * 4, [0.3] * 4])
+    found = pairs.bootstraps(rows)
+    assert np.isnan(found[1:3]).all() and found[3].tolist() == [0.3, 0.3]
+    np.testing.assert_array_equal(found[0], pairs.bootstrap(rows[0]))
+
+
 def test_many_intervals_at_once_are_those_of_each(monkeypatch):
     rows = np.random.default_rng(3).normal(size=(5, 9))
     rows[1] = 0.2

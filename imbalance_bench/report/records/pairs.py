@@ -99,7 +99,8 @@ def bootstrap(difference: np.ndarray, confidence: float = 0.95) -> Interval:
 
 def bootstraps(differences: np.ndarray, confidence: float = 0.95) -> np.ndarray:
     """Intervals (k, 2) of the means of k rows of differences (k, n), by resampling the n (scipy's; bias-corrected and
-    accelerated, Efron 1987; seed 0): nan where n is below two, and of differences that are one constant that."""
+    accelerated, Efron 1987; seed 0): of differences that are one constant that, nan where n is below two or a
+    difference is not finite."""
     from scipy import stats
 
     differences = np.round(differences, DECIMALS)
@@ -107,9 +108,10 @@ def bootstraps(differences: np.ndarray, confidence: float = 0.95) -> np.ndarray:
     found = np.full((k, 2), math.nan)
     if n < 2:
         return found
-    constant = np.ptp(differences, axis=1) == 0
-    found[constant] = differences[constant, :1]
-    vary = np.flatnonzero(~constant)
+    constant = (differences == differences[:, :1]).all(axis=1)
+    finite = np.isfinite(differences).all(axis=1)
+    found[constant & finite] = differences[constant & finite, :1]
+    vary = np.flatnonzero(~constant & finite)
     for rows in np.array_split(vary, -(-len(vary) // ROWS)) if len(vary) else ():
         interval = stats.bootstrap(
             (differences[rows],), _mean, axis=-1, n_resamples=SAMPLES, batch=BATCH, confidence_level=confidence,
