@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import os
 import time
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from imbalance_bench.terminal import places_of
 
 NAMED = ("method", "dataset", "ratio")  # what the name of a cell says itself
 VARIABLE = "IMBALANCE_BENCH_TALLY"  # tells the processes of a sweep where its tally is
@@ -184,11 +185,6 @@ def differing(jobs: Sequence[Sequence[str]]) -> set[str]:
 
 def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
-
-
-def places_of(text: str) -> int:
-    """How many places a text takes on a terminal, where letters of Chinese and the like take two."""
-    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
 
 
 def clock(seconds: float) -> str:

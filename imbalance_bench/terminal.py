@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -18,14 +19,15 @@ STYLES = {
     **dict.fromkeys(("failed", "damaged"), "red"),
     **dict.fromkeys(("declined", "busy", "pruned", "started", "missing", "diverged", "stale", "outdated"), "yellow"),
 }  # fmt: skip
-_STATES = "|".join(STYLES)
-# Of a line that begins so, and of the counts of a summary.
+# Of a line that begins so, and of the counts of a summary, which stand between commas.
 PATTERNS = {
     r"(?m)^error:": "bold red", r"(?m)^warning:": "bold yellow", r"(?m)^\[\d+/\d+[^]\n]*\]": "cyan",
     **{
         pattern: style
         for state, style in STYLES.items()
-        for pattern in (rf"(?m)^{state}(?= )", rf"(?<![\w./])[1-9][\d,]* {state}\b")
+        for pattern in (
+            rf"(?m)^{state}(?=  )", rf"(?m)(?:^|(?<=, )|(?<=: )|(?<=  ))[1-9][\d,]* {state}(?=[,;:]|$| \()"
+        )
     },
 }  # fmt: skip
 WIDEST = 60  # places of the column of names; a longer one juts out
@@ -34,6 +36,8 @@ WIDEST = 60  # places of the column of names; a longer one juts out
 def tell(line: str, stream: TextIO | None = None) -> None:
     """Prints a line, or several in one text, to ``stream`` (None: stdout)."""
     stream = stream or sys.stdout
+    if stream is None:  # a process without one, such as pythonw's
+        return
     if not stream.isatty():
         print(line, file=stream, flush=True)
         return
@@ -96,6 +100,17 @@ def clear_screen(stream: TextIO) -> None:
     """Does nothing but on a terminal that can."""
     if stream.isatty():
         _console(stream).clear()
+
+
+def places_of(text: str) -> int:
+    """How many places a text takes on a terminal: two for letters of Chinese and the like, none for what joins the
+    letter before it."""
+    return sum(0 if joins(letter) else 1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
+
+
+def joins(letter: str) -> bool:
+    """Whether it is no sign of its own: joiners, variation selectors, accents."""
+    return unicodedata.category(letter) in ("Mn", "Me", "Cf")
 
 
 def _console(stream: TextIO) -> Console:

@@ -21,9 +21,9 @@ SCRIPTS = PACKAGE.parent / "scripts"
 # Each room, which is a module or a package of the house, and those that it may import, from the ground up.
 MAY = {
     "alike": "", "curves": "alike", "thresholds": "alike", "calibration": "",
-    "errors": "", "kept": "", "seeds": "", "rounding": "", "interrupts": "", "tally": "",
+    "errors": "", "kept": "", "seeds": "", "rounding": "", "interrupts": "", "terminal": "",
     "completion": "", "arguments": "completion errors",
-    "terminal": "", "progress": "tally terminal",
+    "tally": "terminal", "progress": "tally terminal",
     "options": "errors", "objective": "errors", "locks": "errors", "origin": "errors", "conf_files": "errors",
     "neighbours": "errors", "models": "errors kept", "devices": "errors", "pretrained": "errors", "plugins": "errors",
     "probabilities": "alike", "metrics": "alike curves errors plugins probabilities",

@@ -15,7 +15,8 @@ import pytest
 from imbalance_bench import terminal
 from imbalance_bench.progress import Progress, following, report
 from imbalance_bench.sweep.ends import job_ended
-from imbalance_bench.tally import VARIABLE, Tally, places_of
+from imbalance_bench.tally import VARIABLE, Tally
+from imbalance_bench.terminal import places_of
 from tests.records import cell, write
 
 pty = pytest.importorskip("pty")
@@ -79,6 +80,43 @@ def test_colours_can_be_declined(screen, monkeypatch, name, value):
     assert ESCAPE.sub("", shown) == f"{LINES}\nsmote: failed: no\n"
     if name == "TERM":
         assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "12 failed attempts are allowed",
+        "error: 3 missing columns",
+        "the cell has 2 failed runs",
+        "1 done with it, the rest follows",
+    ],
+)
+def test_counts_that_are_no_summary_have_no_colours(said, screen):
+    terminal.tell(said, screen.stream)
+    assert not {"12 failed", "3 missing", "2 failed", "1 done"} & colours(screen.read()).keys()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "2 of 3 cells: 1 done, 0 skipped (done before), 1 failed; 0:04; status.py shows why",
+        "[3/3] 2 of 3 cells: 1 done, 1 failed",
+        "1 done, 1 failed\n  1 outdated: train again",
+    ],
+)
+def test_counts_of_a_summary_have_them(said, screen):
+    terminal.tell(said, screen.stream)
+    assert {"1 done": "32", "1 failed": "31"}.items() <= colours(screen.read()).items()
+
+
+def test_without_a_stream_nothing_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", None)
+    terminal.tell("done")
+
+
+@pytest.mark.parametrize("text", ["abc", "中文 x", "e\u0301", "", "한국", "ａ"])
+def test_places_are_those_of_the_terminal(text):
+    assert places_of(text) == terminal._text(text).cell_len
 
 
 def test_words_of_a_message_are_as_they_are(screen):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from imbalance_bench.terminal import tell
+from imbalance_bench.terminal import joins, places_of, tell
 
 BASE = "DejaVu Sans"
 # Of several fonts that have a letter, those first; of the others the first by name.
@@ -44,7 +44,7 @@ class Letters:
         return "".join(self._number(piece) if place % 2 else piece for place, piece in enumerate(pieces))
 
     def _number(self, piece: str) -> str:
-        if all(map(_joins, piece)):
+        if all(map(joins, piece)):
             return ""
         return f"[{self.numbers.setdefault(piece, len(self.numbers) + 1)}]"
 
@@ -76,7 +76,7 @@ def readable(text: str) -> str:
 
 def has_wide(text: str) -> bool:
     """Whether it has letters as wide as two."""
-    return any(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    return any(places_of(letter) == 2 for letter in text)
 
 
 def letters_for(texts: Iterable[str]) -> Letters:
@@ -90,7 +90,7 @@ def letters_for(texts: Iterable[str]) -> Letters:
                 lacking -= found
             if not lacking:
                 break
-    if signs := sorted(letter for letter in lacking if not _joins(letter)):
+    if signs := sorted(letter for letter in lacking if not joins(letter)):
         _say("".join(signs))
     return Letters(families, frozenset(lacking))
 
@@ -140,11 +140,6 @@ def _added(path: str) -> str:
     if path not in {font.fname for font in fontManager.ttflist}:
         fontManager.addfont(path)
     return str(FT2Font(path).family_name)
-
-
-def _joins(letter: str) -> bool:
-    """Whether it is no sign of its own: joiners, variation selectors, accents."""
-    return unicodedata.category(letter) in ("Mn", "Me", "Cf")
 
 
 @cache
