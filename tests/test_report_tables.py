@@ -160,7 +160,7 @@ def test_the_refusal_names_the_settings_that_differ(tmp_path):
     one, two = cell("smote", ratio="ir_50"), cell("focal", ratio="ir_50", options={"ratio": {"seed": 3}})
     write(tmp_path, one, [0.5], subset="aaaa")
     write(tmp_path, two, [0.5], subset="bbbb")
-    with pytest.raises(BenchError, match=r"ratio\.seed=(None / 3|3 / None)"):
+    with pytest.raises(BenchError, match=r"ratio\.seed=(null / 3|3 / null)"):
         comparable.refuse_mixed_rows(Store(tmp_path).records())
 
 
