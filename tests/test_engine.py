@@ -175,6 +175,19 @@ def test_divergence_in_the_last_step_which_no_loss_shows_ends_the_run_alone(back
     assert "lower trainer.lr" in broken.failure
 
 
+def test_a_run_that_came_to_nothing_on_one_row_fails_alone_as_beside_a_run_of_fewer_rows():
+    x = TASKS[0].train.x.copy()
+    x[100] *= np.float32(1e15)
+    bad = replace(TASKS[0], train=replace(TASKS[0].train, x=x))
+    engine = Engine(trainer("sgd", lr=0.05, epochs=1, batch_size=1000), "cpu")
+    (alone,) = method("cross_entropy").fit([bad], backbone(), engine)
+    good, beside = method("cross_entropy").fit([TASKS[1], bad], backbone(), engine)
+    assert np.isfinite(alone.scores(x[:90], "last")).all()
+    assert len(TASKS[1].train) < 100 and good.failure is None
+    for run in (alone, beside):
+        assert "outputs are not finite after the last step of epoch 1" in run.failure
+
+
 def test_parts_that_tasks_share_are_joined_once():
     engine = Engine(trainer(rows="train_valid"), "cpu")
     one, other = TASKS[0], replace(TASKS[0], seed=5, repeat=1)

@@ -99,11 +99,13 @@ class Monitor:
     def check(self) -> None:
         """Ends the runs whose networks, as they are now, give outputs of their training rows that are not finite. A
         loss is one of before its step, so that no loss shows what the last step came to: for the end of a training, and
-        for what else is made of a network. One wait for the device."""
+        for what else is made of a network. One wait for the device. Each run is looked at by the same rows whichever
+        runs are beside it: those of shorter parts are filled up with their own first row."""
         if not self.alive:
             return
-        n = min(LOOKED_AT, *(len(t.train) for t in self.tasks))
-        outputs = self.stack.predict_all(torch.stack([torch.as_tensor(t.train.x[:n]) for t in self.tasks]))
+        n = min(LOOKED_AT, max(len(t.train) for t in self.tasks))
+        rows = [np.where(np.arange(n) < len(t.train), np.arange(n), 0) for t in self.tasks]
+        outputs = self.stack.predict_all(torch.stack([torch.as_tensor(t.train.x[r]) for t, r in zip(self.tasks, rows)]))
         finite = outputs.isfinite().flatten(1).all(1).tolist()
         for r in self.alive:
             if not finite[r]:

@@ -327,7 +327,8 @@ class Stack:
     @torch.no_grad()
     def evaluate(self, flat: torch.Tensor, parts: Iterable[torch.Tensor], stage: str = "logits") -> torch.Tensor:
         """Outputs (R, n, ...) of runs with parameters and buffers (R, P + S), as in evaluation, on rows that come in
-        parts (R, m, ...)."""
+        parts (R, m, ...). Not to be written into: of a network without hidden layers, "embed" of one part may be the
+        memory of the given rows."""
         self._mode(False)
         state = self.views(flat)
         found = [self._run(state, as_input(part, self.flat), stage) for part in parts]
