@@ -156,7 +156,7 @@ def load_model(folder: str | Path, device: str = "auto") -> Model:
 
 
 def parts_of_training(overrides: tuple[str, ...], config_dir: str | Path | None = None) -> dict[str, Any]:
-    """The objects that words such as ``method=focal`` describe, by group, and the device."""
+    """The objects that words such as ``method=focal`` describe, by group, the device, and the labels by group."""
     if config_dir is None and not any("hydra.searchpath" in word for word in overrides):
         return _of_the_package(overrides)
     # One's own files are read each time: they may have been edited since, or the working directory changed.
@@ -171,4 +171,4 @@ def _of_the_package(overrides: tuple[str, ...]) -> dict[str, Any]:
 def _parts(overrides: tuple[str, ...], config_dir: str | Path | None = None) -> dict[str, Any]:
     config = composed(*overrides, config_dir=config_dir)
     groups = ("method", "backbone", "trainer", "ratio")
-    return {group: config.component(group) for group in groups} | {"device": config.device}
+    return {group: config.component(group) for group in groups} | {"device": config.device, "labels": config.labels}

@@ -102,7 +102,7 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
         if len(self.classes_) == 2 and (labels == 0).sum() < (labels == 1).sum():
             self._order = self._order[::-1]
         self._encode = ArrayEncoder(scale).fitted(X, np.arange(len(X)))
-        task = self._task(self._encode(X), np.argsort(self._order)[labels], made["ratio"], valid, seed)
+        task = self._task(self._encode(X), np.argsort(self._order)[labels], made, valid, seed)
         if reason := made["method"].declines(task):
             raise BenchError(f"method={self.method} cannot do this: {reason}")
         self._check_validation(task, made["method"])
@@ -160,13 +160,16 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
         return int(self._checked(Seed, "random_state", ", None or a numpy.random.RandomState"))
 
     def _checked(self, hint: Any, name: str, besides: str = "") -> Any:
-        """The argument ``name`` as ``check`` has it. Raises BenchError with what it may be, ``besides`` included."""
+        """The argument ``name`` as ``check`` has it; of NumPy's as of Python's: float32 0.2 is 0.2. Raises BenchError
+        with what it may be, ``besides`` included."""
         from imbalance_bench.errors import BenchError
         from imbalance_bench.options import check
 
         given = getattr(self, name)
+        if isinstance(given, np.generic):
+            given = float(str(given)) if isinstance(given, np.floating) else given.item()
         try:
-            return check(hint, int(given) if isinstance(given, np.integer) else given, name)
+            return check(hint, given, name)
         except BenchError as error:
             raise BenchError(str(error).replace(f"{name}=null", f"{name}=None", 1) + besides) from None
 
@@ -183,7 +186,7 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
                 f"{len(task.train)} rows leaves none: set valid=0.2 or another, with at least 2 rows of each class"
             )
 
-    def _task(self, x: np.ndarray, labels: np.ndarray, ratio: Any, valid_share: float, seed: int) -> Any:
+    def _task(self, x: np.ndarray, labels: np.ndarray, made: dict[str, Any], valid_share: float, seed: int) -> Any:
         """The task of rows (n, d) with labels (n,) as the method counts classes."""
         from sklearn.model_selection import train_test_split
 
@@ -191,9 +194,10 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
         from imbalance_bench.errors import BenchError
         from imbalance_bench.seeds import derived
 
-        every, classes = np.arange(len(labels)), len(self.classes_)
+        every, classes, ratio = np.arange(len(labels)), len(self.classes_), made["ratio"]
         if len(ratio.indices(labels, 0)) < len(labels):
-            raise BenchError(f"ratio={ratio.name} takes rows out, and here all of X is trained on: leave them out of X")
+            label = made["labels"]["ratio"]
+            raise BenchError(f"ratio={label} takes rows out, and here all of X is trained on: leave them out of X")
         train, valid = every, every[:0]
         held = int(np.ceil(valid_share * len(labels)))
         if held and np.bincount(labels).min() > 1 and held >= classes and len(labels) - held >= classes:

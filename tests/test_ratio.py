@@ -199,7 +199,7 @@ def test_of_two_classes_a_random_one_must_be_class_1():
             outcomes.add(tuple(kept(spec, y, seed)))
         except BenchError as error:
             outcomes.add(str(error).partition(",")[0])
-    assert outcomes == {(500, 40), "ratio=random_classes leaves 50 rows of class 0 and 400 of class 1"}
+    assert outcomes == {(500, 40), "ratio.name=random_classes leaves 50 rows of class 0 and 400 of class 1"}
 
 
 def test_a_ratio_that_takes_nothing_leaves_class_1_as_large_as_it_is():

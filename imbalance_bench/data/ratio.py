@@ -60,12 +60,14 @@ class Ratio:
         keep = self.keep_counts(counts, seed)
         for c in np.flatnonzero(keep < 1):
             if counts[c] == 0:
-                raise BenchError(f"ratio={self.name}: class {c} has no rows: leave the class out of the data")
-            raise BenchError(f"ratio={self.name}: class {c} has {counts[c]} rows and would keep none: {self.remedy}")
+                raise BenchError(f"ratio.name={self.name}: class {c} has no rows: leave the class out of the data")
+            raise BenchError(
+                f"ratio.name={self.name}: class {c} has {counts[c]} rows and would keep none: {self.remedy}"
+            )
         if len(keep) == 2 and keep[1] > keep[0] and (keep < counts).any():
             raise BenchError(
-                f"ratio={self.name} leaves {keep[0]} rows of class 0 and {keep[1]} of class 1, the positive one, which "
-                f"must be the smaller: {self.thin_positive}"
+                f"ratio.name={self.name} leaves {keep[0]} rows of class 0 and {keep[1]} of class 1, the positive one, "
+                f"which must be the smaller: {self.thin_positive}"
             )
         rows = [self.order(np.flatnonzero(labels == c), c, seed)[: keep[c]] for c in range(len(counts))]
         return np.sort(np.concatenate(rows))

@@ -95,7 +95,7 @@ def _split(dataset: Dataset, ratio: Ratio, protocol: Protocol) -> tuple[list[Spl
     every = np.arange(len(dataset.y))
     if dataset.kind == "regression":
         if ratio.name != "native":
-            raise BenchError(f"ratio={ratio.name}: {dataset.name} has no classes to thin; set ratio=native")
+            raise BenchError(f"ratio.name={ratio.name}: {dataset.name} has no classes to thin; set ratio=native")
         kept = every
     else:
         kept = _kept(dataset, ratio, every, ratio.seed) if ratio.apply_to == "all" else every
