@@ -81,6 +81,6 @@ def test_mistakes():
 
 
 def test_class_1_stays_the_smaller_one():
-    with pytest.raises(BenchError, match="leaves 100 rows of class 0 and 106 of class 1, the positive one") as error:
+    with pytest.raises(BenchError, match="^dataset.name=subset leaves 100 rows of class 0 and 106 of class 1") as error:
         subset({0: 100, 1: 0.5}).load(Path())
     assert "keep fewer rows of class 1 (dataset.keep)" in str(error.value)

@@ -52,7 +52,7 @@ class SubsetSource(Source):
             ratio = ClassList(self.seed, "all", self.keep)
             return np.arange(0) if y is None else ratio.indices(y, self.seed)
         except BenchError as error:
-            own_keys = str(error).replace("ratio.", "dataset.").replace("ratio=class_list", "name=subset")
+            own_keys = str(error).replace("ratio.name=class_list", "dataset.name=subset").replace("ratio.", "dataset.")
             raise BenchError(own_keys) from None
 
     def paths(self, folder: Path) -> list[Path] | None:
