@@ -54,7 +54,7 @@ def test_a_cost_is_looked_up_once_however_many_jobs_have_it(outputs, monkeypatch
     asked, cost = [], module._cost
     monkeypatch.setattr(module, "_cost", lambda *of: asked.append(of[:2]) or cost(*of))
     jobs = [[f"method={method}", f"seed={seed}"] for seed in range(20) for method in ("focal", "new")]
-    assert costs(jobs, {"dataset": "oil"}, outputs) == [8.0] * 40
+    assert costs(jobs, {"dataset": "oil"}, outputs) == [8.0, 7.5] * 20
     assert asked == [("focal", "oil"), ("new", "oil")]
 
 
