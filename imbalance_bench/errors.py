@@ -2,6 +2,7 @@
 that such messages are made of."""
 
 import difflib
+import shlex
 import sys
 import typing
 from pathlib import Path
@@ -39,3 +40,8 @@ def command(verb: str) -> str:
     if sys.argv[0].startswith(PROGRAM) or not _SCRIPTS.is_dir():
         return f"{PROGRAM} {verb}"
     return f"python scripts/{verb}.py" if Path.cwd() == _SCRIPTS.parent else f"python -m imbalance_bench {verb}"
+
+
+def of_outputs(outputs: str | Path) -> str:
+    """The words of a command for the folder of the runs, after a blank; "" for the one that is meant anyway."""
+    return "" if str(outputs) == "outputs" else f" --outputs {shlex.quote(str(outputs))}"

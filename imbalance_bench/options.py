@@ -58,8 +58,8 @@ LARGEST = 3.4e38  # of float32, which networks compute in
 @dataclasses.dataclass(frozen=True)
 class OnlyWith(BaseMetadata):
     """Marks an option that plays a part only where another one, ``key``, is (of a list: has) one of ``values``; none
-    given: where it is anything but null, false, 0 and empty. Elsewhere it must be ``otherwise``, its default: another
-    value would change nothing but a cell's id."""
+    given: where it is anything but null, false, 0 and empty. Elsewhere a value other than ``otherwise``, its default,
+    changes nothing but a cell's id, which a warning says."""
 
     key: str
     values: tuple[Any, ...] = ()
@@ -75,25 +75,24 @@ class OnlyWith(BaseMetadata):
         return f"only with {self.key}" + (f"={' or '.join(map(str, self.values))}" if self.values else "")
 
 
-def check_idle(known: Mapping[str, Any], values: Mapping[str, Any], where: str) -> None:
-    """Raises BenchError where options of ``where`` that play no part are not at their default. ``known``: annotations
-    by key."""
-    idle = {
+def idle(component: Any, where: str) -> str:
+    """Says which options of a component of ``where`` play no part and are not at their default; "" where none is."""
+    values = {key: getattr(component, key) for key in hints(type(component))}
+    marks = {
         key: mark
-        for key, hint in known.items()
+        for key, hint in hints(type(component)).items()
         for mark in getattr(hint, "__metadata__", ())
-        if isinstance(mark, OnlyWith) and key in values and mark.key in values
-        if not mark.plays(values[mark.key]) and values[key] != mark.otherwise
+        if isinstance(mark, OnlyWith) and not mark.plays(values[mark.key]) and values[key] != mark.otherwise
     }
-    if idle:
-        others = {mark.key: f"{where}.{mark.key}" for mark in idle.values()}
-        here = ", ".join(f"{name}={shown(values[key])}" for key, name in others.items())
-        given = ", ".join(f"{where}.{key}={shown(values[key])} ({mark})" for key, mark in idle.items())
-        default = " ".join(f"{where}.{key}={_bare(mark)}" for key, mark in idle.items())
-        raise BenchError(
-            f"with {here}, {given} would change nothing but the id: set {default}, or another "
-            f"{' and '.join(others.values())}"
-        )
+    if not marks:
+        return ""
+    others = {mark.key: f"{where}.{mark.key}={shown(values[mark.key])}" for mark in marks.values()}
+    given = ", ".join(f"{where}.{key}={shown(values[key])} ({mark})" for key, mark in marks.items())
+    default = " ".join(f"{where}.{key}={_bare(mark)}" for key, mark in marks.items())
+    return (
+        f"with {', '.join(others.values())}, {given} changes nothing but the cell's id: {default} is the cell that "
+        "others have"
+    )
 
 
 def _bare(mark: OnlyWith) -> str:

@@ -66,7 +66,7 @@ def of_the_user(module: str) -> bool:
     """Whether a module is a file of the user's own: there is one, and it is neither the package's nor installed. Asks
     for its topmost package only, so that nothing is imported."""
     top = module.partition(".")[0]
-    if _ours(top) or top in sys.stdlib_module_names:
+    if _ours(top) or top in sys.stdlib_module_names or top == "__main__":  # a script's own class: no file to import
         return False
     spec = importlib.util.find_spec(top)
     places = [spec.origin, *(spec.submodule_search_locations or [])] if spec else []

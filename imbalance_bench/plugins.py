@@ -36,7 +36,8 @@ def import_plugins(modules: Any) -> None:
 
 def look_beside_the_user(module: str) -> None:
     """Puts the working directory last on the path if a module's topmost package is found nowhere else."""
-    if importlib.util.find_spec(module.partition(".")[0]) is None and str(Path.cwd()) not in sys.path:
+    top = module.partition(".")[0]
+    if top not in sys.modules and importlib.util.find_spec(top) is None and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
 
 

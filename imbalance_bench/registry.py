@@ -14,7 +14,7 @@ from dataclasses import is_dataclass
 from typing import Any, Literal, TypeVar
 
 from imbalance_bench.errors import BenchError, suggestion
-from imbalance_bench.options import check, check_idle, hints, shown
+from imbalance_bench.options import check, hints, shown
 
 T = TypeVar("T")
 
@@ -141,9 +141,7 @@ def build(cls: type[T], options: Mapping[str, Any], where: str) -> T:
             f"missing key {where}.{missing[0]}: write it into the option's YAML file, or on the command line"
         )
     known = hints(cls)
-    values = {k: check(known[k], v, f"{where}.{k}") for k, v in options.items()}
-    check_idle(known, values, where)
-    return cls(**values)
+    return cls(**{k: check(known[k], v, f"{where}.{k}") for k, v in options.items()})
 
 
 METHODS = Registry("method", "imbalance_bench.methods")

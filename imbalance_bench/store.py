@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from imbalance_bench.errors import BenchError, command
+from imbalance_bench.errors import BenchError, command, of_outputs
 from imbalance_bench.locks import lock_file
 from imbalance_bench.record_shape import lacking
 from imbalance_bench.registry import GROUPS
@@ -371,8 +371,8 @@ def has_file(record: Record, name: str) -> bool:
 def remedy(record: Record, name: str) -> str:
     """The remedy for a damaged file beside a record."""
     if name == "metrics.csv":
-        outputs = record["path"].parents[5]
-        return f"`{command('rescore')} {record['id']} --outputs {outputs}` computes it from the predictions"
+        place = of_outputs(record["path"].parents[5])
+        return f"`{command('rescore')} {record['id']}{place}` computes it from the predictions"
     kept = "save=true " if name.startswith("model.") else ""
     return f"train the cell again with {kept}cache=overwrite"
 

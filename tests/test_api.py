@@ -15,6 +15,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import imbalance_bench
 from imbalance_bench import BenchError, ImbalanceClassifier, api, estimator
+from imbalance_bench.registry import METHODS
 from imbalance_bench.report.cli import main
 from tests import records
 
@@ -216,6 +217,8 @@ def test_options_of_a_folder_and_methods_of_a_module_of_ones_own(tmp_path, monke
         "        return self.times * super().loss(logits, labels, state)\n"
     )
     monkeypatch.chdir(tmp_path)
+    METHODS.names()  # the package's own first
+    monkeypatch.setattr(METHODS, "_classes", dict(METHODS._classes))
     overrides = ("plugins=[twice_as_much]", "trainer.epochs=1")
     model = small(method="twice", overrides=overrides, config_dir=tmp_path / "conf").fit(*rare)
     plain = small(overrides=("trainer.epochs=1",)).fit(*rare)

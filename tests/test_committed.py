@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from imbalance_bench.report.cli import main as report
 from imbalance_bench.report.sheets.judgement import VERDICTS
 from tests.latex import check_latex, compile_latex
 from tests.test_report_page import Reader
@@ -85,3 +86,23 @@ def test_verdicts_are_the_same_in_every_format(folder):
     (section,) = re.findall(r'<section id="claims">.*?</section>', (folder / "report.html").read_text(), re.S)
     found = re.findall(r'class="text (?:muted )?verdict ([\w-]+)"', section)
     assert [verdict.replace("-", " ") for verdict in found] == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("records", "words", "made"),
+    [
+        ("survey", ["--paper", "survey", "--table", "tabular"], {"survey/tabular": "survey/tabular"}),
+        ("survey_tuned", ["--tuned"], {"summary/tuned": "survey/tabular_tuned"}),
+    ],
+)
+def test_tables_of_the_survey_are_made_of_its_records(tmp_path, capsys, records, words, made):
+    file = TABLES.parent / "records" / f"{records}.parquet"
+    assert report([*words, "--from", str(file), "--outputs", str(tmp_path), "--write"]) == 0
+    capsys.readouterr()
+
+    def body(path):
+        return [line for line in path.read_text().splitlines() if not line.startswith("<!--")]
+
+    for new, committed in made.items():
+        assert body(tmp_path / "tables" / f"{new}.md") == body(TABLES / f"{committed}.md")

@@ -17,7 +17,7 @@ from imbalance_bench.conf_files import ConfFiles, hydra_started, keys_of
 from imbalance_bench.config import REGISTRIES, Config, Trainer, from_omegaconf, label_of, plain_of
 from imbalance_bench.errors import BenchError
 from imbalance_bench.identity import cell_id
-from imbalance_bench.options import Count, MinLen, Share
+from imbalance_bench.options import Count, MinLen, Share, idle
 from imbalance_bench.presets import load_preset, papers, presets
 from imbalance_bench.registry import DATASETS, GROUPS, METHODS, NEUTRAL, Registry, build
 from tests import records
@@ -529,12 +529,11 @@ def test_an_unknown_name_offers_the_nearest_or_all():
         (["trainer=sgd", "trainer.optimiser=adam"], "trainer.momentum=0.0"),
     ],
 )
-def test_an_option_that_plays_no_part_stays_as_it_is_by_default_and_the_advice_works(words, advised):
+def test_an_option_that_plays_no_part_is_told_with_its_default(words, advised):
     group = advised.partition(".")[0]
-    with pytest.raises(BenchError) as error:
-        from_omegaconf(composed(*words)).component(group)
-    assert f"would change nothing but the id: set {advised}, or another {group}." in str(error.value)
-    from_omegaconf(composed(*words, *advised.split())).component(group)
+    said = idle(from_omegaconf(composed(*words)).component(group), group)
+    assert f"changes nothing but the cell's id: {advised} is the cell that others have" in said
+    assert idle(from_omegaconf(composed(*words, *advised.split())).component(group), group) == ""
 
 
 def test_an_option_plays_its_part_where_the_other_one_says_so():
@@ -543,4 +542,5 @@ def test_an_option_plays_its_part_where_the_other_one_says_so():
         ["method=ldam/drw", "method.drw_beta=0.5"],
         ["trainer=sgd", "trainer.momentum=0.5", "trainer.schedule=step", "trainer.gamma=0.5"],
     ):
-        from_omegaconf(composed(*words)).component(words[0].partition("=")[0])
+        group = words[0].partition("=")[0]
+        assert idle(from_omegaconf(composed(*words)).component(group), group) == ""

@@ -65,6 +65,18 @@ def test_a_cell_that_its_method_declined_says_nothing_of_costs(tmp_path):
     assert costs([declined, ["method=focal"]], {}, tmp_path) == []
 
 
+def test_a_trained_cell_beside_declined_ones_counts(outputs, monkeypatch):
+    path = outputs / "runs/oil/native/mlp/focal"
+    declined = {path / name: {"status": "declined", "seconds": 1.0} for name in ("a", "b")}
+    trained = {"status": "done", "labels": {"method": "rare", "dataset": "oil"}, "data": {"rows": 200}, "seconds": 3.0}
+    records = declined | {path / "c": trained}
+    for cell in records:
+        cell.mkdir(parents=True)
+        (cell / "record.json").touch()
+    monkeypatch.setattr(module.CellFolder, "record", lambda cell: records.get(cell.path))
+    assert costs([["method=rare", "dataset=oil"]], {}, outputs) == [3.0]
+
+
 @pytest.fixture
 def tally(tmp_path, monkeypatch) -> Tally:
     monkeypatch.setattr(Tally, "current", None)

@@ -54,7 +54,7 @@ NOT_RUN = {  # what matches: why it is examined by tests/test_documents.py alone
     r"<(that|record) folder>|<study>": "a name that another command prints; tests/test_run.py, test_predict.py, "
     "test_tuning_page.py",
     r"\.\.\.$|--(from|metric)$": "stands for others",
-    r"--from outputs/records/survey": "needs records that a sweep collects; tests/test_collect.py",
+    r"--from outputs/records/survey": "tests/test_committed.py makes these tables again",
 }
 DATA = {  # page → the published data that its commands name
     "README.md": ("ecoli", "oil", "abalone_19", "letter_img", "optical_digits", "satimage", "sms_spam"),

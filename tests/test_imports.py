@@ -51,8 +51,8 @@ MAY = {
     ),
     "support": "conf_files data methods options registry",
     "cells": (
-        "checkpoints config data devices engine errors identity metrics models objective origin plugins progress "
-        "registry scoring slices store tally terminal trackers"
+        "checkpoints config data devices engine errors identity metrics models objective options origin plugins "
+        "progress registry scoring slices store tally terminal trackers"
     ),
     "predict": (
         "arguments calibration config data engine errors identity metrics models origin plugins pretrained registry "

@@ -159,6 +159,11 @@ def test_an_estimator_of_ones_own_in_the_working_directory_is_trained_again_when
     assert second.status == "done" and second.path != first.path
 
 
+def test_an_estimator_of_the_script_that_runs_is_no_module_to_look_for():
+    plain = from_omegaconf(composed("method=estimator", "method.estimator=__main__.Mine")).plain
+    assert "plugins" not in identity.contents(plain)
+
+
 def test_estimators_that_are_installed_are_no_code_of_ones_own(folder):
     for overrides in (["method=random_forest"], ["method=easy_ensemble"]):
         assert "plugins" not in identity.contents(from_omegaconf(composed(*overrides)).plain)

@@ -529,7 +529,7 @@ def test_a_finished_cell_that_is_asked_for_scored_otherwise_says_so(tmp_path):
     short = ["protocol.folds=2", "trainer.epochs=1"]
     run(tmp_path, *short)
     again = run(tmp_path, *short, "cost=50", "calibration=[platt]")
-    remedy = f"--cost 50 --calibration platt --outputs {tmp_path}"
+    remedy = f"{again.path.name} --cost 50 --calibration platt --outputs {tmp_path}"
     assert f"; scored with cost=10 calibration=[]: `python scripts/rescore.py {remedy}` scores" in again.line()
     assert rescore(remedy.split()) == 0
     assert run(tmp_path, *short, "cost=50", "calibration=[platt]").note == ""

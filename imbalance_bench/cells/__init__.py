@@ -20,7 +20,7 @@ from imbalance_bench.cells.recipe import Data, Prepared, Watch, data_of, fit, pr
 from imbalance_bench.cells.saving import CARD, card, model_files
 from imbalance_bench.checkpoints import Checkpoints, going_on
 from imbalance_bench.config import Config, cell_name
-from imbalance_bench.errors import BenchError, Declined, Pruned, command
+from imbalance_bench.errors import BenchError, Declined, Pruned, command, of_outputs
 from imbalance_bench.objective import ON_TEST, Objective
 from imbalance_bench.plugins import in_own_code
 from imbalance_bench.store import NEW_LOG, CellFolder, Record, Store, atomic_write, file_of
@@ -315,7 +315,7 @@ def _done_before(config: Config, record: Record) -> Outcome:
         note = "; without a model: cache=overwrite trains it again and keeps one"
     elif missing := scoring.stale_metrics(record):
         modules = sorted({metrics.METRICS[name].__module__ for name in missing})
-        words = " ".join([f"'plugins=[{','.join(modules)}]'", *_outputs(config)])
+        words = f"'plugins=[{','.join(modules)}]'{of_outputs(config.paths.outputs)}"
         remedy = f"`{command('rescore')} {words}` computes it, without training"
         note = f"; without {', '.join(missing)} as it is now: {remedy}"
     elif status == "skipped" and (rescored := _scored_otherwise(config, record)):
@@ -338,9 +338,6 @@ def _scored_otherwise(config: Config, record: Record) -> str:
     others += [f"--calibration {','.join([*kinds, *missing])}"] * bool(missing)
     if not others:
         return ""
+    words = " ".join([record["id"], *others]) + of_outputs(config.paths.outputs)
     was = f"cost={cost:g} calibration=[{','.join(kinds)}]"
-    return f"{was}: `{command('rescore')} {' '.join([*others, *_outputs(config)])}` scores it as asked"
-
-
-def _outputs(config: Config) -> list[str]:
-    return [f"--outputs {config.paths.outputs}"] if config.paths.outputs != "outputs" else []
+    return f"{was}: `{command('rescore')} {words}` scores it as asked"

@@ -19,6 +19,7 @@ from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.last import read_once
 from imbalance_bench.data.together import copies_together
 from imbalance_bench.errors import BenchError, Declined, command
+from imbalance_bench.options import idle
 
 if TYPE_CHECKING:
     from imbalance_bench.data.base import Part, Task
@@ -107,6 +108,9 @@ def prepare(config: Config, data: Data = data_of) -> Prepared:
     # The tracker too: what it lacks is known before anything is trained.
     method, backbone, trainer, tracker = (config.component(g) for g in ("method", "backbone", "trainer", "tracker"))
     protocol = config.component("protocol")
+    for group, component in (("trainer", trainer), ("method", method), ("dataset", config.component("dataset"))):
+        if said := idle(component, group):
+            log.warning("%s", said)
     dataset, runs = data(config, backbone)
     named = slices.wanted(dataset, method.slices, config.slices)
     label, doubts = config.labels["dataset"], dataset.info.get("warnings", ())

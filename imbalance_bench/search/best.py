@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_bench.errors import command
+from imbalance_bench.errors import command, of_outputs
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.search.study import Study, key_of
 from imbalance_bench.search.trials import Trial
-from imbalance_bench.store import OUTPUTS, atomic_write
+from imbalance_bench.store import atomic_write
 
 BEST = "study/best.yaml"  # in the study's folder: an option of the group ``study``
 
@@ -31,8 +31,7 @@ def finish(study: Study, choices: Mapping[str, str]) -> str:
     atomic_write(study.folder / BEST, _yaml(study, best, choices, f"{metric} ({group})"))
     pruned = sum(trial.pruned for trial in trials)
     failed = sum(trial.value is None for trial in trials) - pruned
-    outputs = study.config.paths.outputs
-    place = "" if outputs == OUTPUTS else f" --outputs {outputs}"
+    place = of_outputs(study.config.paths.outputs)
     labels = study.config.labels
     lines = [
         f"{study.title}: best of {len(trials)} trials"

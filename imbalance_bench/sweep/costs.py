@@ -13,6 +13,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.store import CellFolder, Store
 
 MOST = 1000  # records that are read: a second
+FEW = 10  # of one folder, until one of them is of a cell that was trained
 
 
 def costs(jobs: Sequence[Sequence[str]], choices: Mapping[str, str], outputs: Path) -> list[float]:
@@ -22,10 +23,9 @@ def costs(jobs: Sequence[Sequence[str]], choices: Mapping[str, str], outputs: Pa
     seconds: dict[tuple[str, str], list[float]] = {}
     rows: dict[str, int] = {}
     for folder in islice(Store(outputs).runs.glob("*/*/*/*"), MOST):
-        for file in islice(folder.glob("*/record.json"), 1):  # of each method, network, ratio and data set
-            record = _record(file.parent)
-            if not record or record["status"] != "done" or not record["seconds"]:  # a declined cell trained nothing
-                continue
+        records = (_record(file.parent) for file in islice(folder.glob("*/record.json"), FEW))
+        trained = (r for r in records if r and r["status"] == "done" and r["seconds"])  # a declined cell was not
+        for record in islice(trained, 1):  # of each method, network, ratio and data set
             method, dataset = (record["labels"].get(group, "") for group in ("method", "dataset"))
             seconds.setdefault((method, dataset), []).append(float(record["seconds"]))
             rows[dataset] = int(record["data"].get("rows", 0))

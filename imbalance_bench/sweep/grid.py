@@ -21,7 +21,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from imbalance_bench.conf_files import ConfFiles
-from imbalance_bench.errors import BenchError, command
+from imbalance_bench.errors import BenchError, command, of_outputs
 from imbalance_bench.presets import check_paper, jobs_of
 from imbalance_bench.registry import TRACKERS
 from imbalance_bench.sweep.costs import costs
@@ -64,7 +64,7 @@ class Grid(basic_sweeper.BasicSweeper):
         if OmegaConf.select(self.config, "tracker.name") in TRACKERS.names():
             TRACKERS.build(OmegaConf.to_container(self.config.tracker, resolve=True))  # a missing package: said once
         outputs = (self.config.get("paths") or {}).get("outputs", "outputs")
-        status = command("status") + ("" if outputs == "outputs" else f" --outputs {outputs}")
+        status = command("status") + of_outputs(outputs)
         known = costs(jobs, self.config.hydra.runtime.choices, Path(outputs)) if len(jobs) > 1 else []
         Tally.start(Path(self.config.hydra.sweep.dir), len(jobs), status, known, differing(jobs))
         return list(self.split_overrides_to_chunks(jobs, max_batch_size))  # type: ignore[arg-type]
