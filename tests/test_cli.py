@@ -240,10 +240,11 @@ def test_a_cell_that_fails_does_not_stop_the_others_and_status_says_why(tmp_path
     status = call(tmp_path, "status.py")
     assert status.returncode == 1
     lines = status.stdout.splitlines()
-    assert len(lines) == 5
+    assert len(lines) == 6
     assert re.fullmatch(r"failed    breast_cancer/ir_200/mlp/cross_entropy/[0-9a-f]{12}", lines[0])
     assert re.fullmatch(r" +.*choose a lower ratio.*", lines[1])
-    assert lines[-1] == "2 done, 2 failed; few classes predicted in 2 (--all lists them)"
+    assert lines[-2] == "2 done, 2 failed; few classes predicted in 2 (--all lists them)"
+    assert lines[-1].endswith("`python -m imbalance_bench status --forget` removes what failed cells left")
 
     stopped = call(tmp_path, "train.py", *sweep, "on_error=stop")
     assert stopped.returncode == 1

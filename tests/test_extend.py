@@ -105,7 +105,7 @@ OWN = "one of your own"
         ("A table", "", "", "", "scripts/train.py -m +paper=mine/table1", f"{OWN} is paper/mine/table1.yaml"),
         ("A table", "", "", "", "scripts/report.py --paper mine --table 1", f"{OWN} is paper/mine in the"),
         ("A table", "", "", "", "scripts/report.py --paper mine --table 1 --config-dir my_conf",
-         r"python scripts/train.py -m --config-dir my_conf \+paper=mine/table1"),
+         r"python -m imbalance_bench train -m --config-dir my_conf \+paper=mine/table1"),
         ("A table", TABLE, "# @package _global_\n", "", "scripts/train.py -m --config-dir my_conf +paper=mine/table1",
          "a preset begins with the line `# @package _global_`"),
         ("A table", TABLE, "paper:\n", "hydra: {sweeper: {params: {seed: '0,1'}}}\npaper:\n",

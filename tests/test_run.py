@@ -600,7 +600,7 @@ def test_what_an_earlier_training_wrote_and_this_one_does_not_is_gone(tmp_path):
     [
         (["ratio=ir_200"], r"rows a class: benign: 357, malignant: 1\): choose a lower ratio"),
         (["ratio=ir_100"], "class 'malignant' has 2 rows left .*folds=4 .*: choose a lower ratio.*protocol.folds=2"),
-        (["ratio=ir_50", "method=smote"], "fold 0 has 4 of class 1: set method.k_neighbors=3, choose a lower"),
+        (["ratio=ir_50", "method=smote"], "fold 1 has 4 of class 1: set method.k_neighbors=3, choose a lower"),
         (["dataset=wine", "method=smote", "method.k_neighbors=99"], "method=smote needs at least k_neighbors"),
         (["method=focal", "trainer.lr=3e38"], "every run diverged.*lower trainer.lr"),
         (

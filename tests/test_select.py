@@ -56,6 +56,7 @@ def test_status_lists_the_cells_asked_for(tmp_path):
     command = [sys.executable, str(CONF.parent / "scripts/status.py"), "--outputs", str(tmp_path)]
     done = subprocess.run([*command, "method=fo*"], capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stdout == "failed    mnist/native/mlp/focal/b2\n          focal failed\n1 failed\n"
+    assert done.stdout.startswith("failed    mnist/native/mlp/focal/b2\n          focal failed\n1 failed\n")
+    assert f"--outputs {tmp_path} --forget 'method=fo*'` removes what failed cells left" in done.stdout
     none = subprocess.run([*command, "method=fcal"], capture_output=True, text=True)
     assert (none.returncode, none.stderr) == (1, "error: no cell has method=fcal: did you mean focal?\n")

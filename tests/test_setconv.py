@@ -358,10 +358,6 @@ def test_a_class_without_training_rows_is_named():
             {"post_sizes": [100, 1]},
             r"method.post_sizes=\[100, 1\] must be .* each at least 2 \(a row of each class\)",
         ),
-        (
-            {"output_rate": 10.0},
-            "with method.output=null, method.output_rate=10.0 .only with output. would .* set method.output_rate=1.0",
-        ),
     ],
 )
 def test_options_that_make_no_sense(options, message):
