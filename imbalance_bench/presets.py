@@ -87,7 +87,7 @@ def labels_named(paper: str, name: str, own: Path | None = None) -> dict[str, se
 def _chosen(option: str, own: Path | None) -> dict[str, str]:
     """Group → the option that the defaults of a preset choose, or those of what it is based on."""
     path = next((p for place in reversed(_places(own)) if (p := place / f"{option}.yaml").is_file()), None)
-    entries = (_parsed(path) or {}).get("defaults", []) if path else []
+    entries = (read_yaml(path) or {}).get("defaults", []) if path else []
     found: dict[str, str] = {}
     for entry in entries:
         if isinstance(entry, dict):
@@ -101,7 +101,7 @@ def _places(own: Path | None) -> list[Path]:
     return [folder / "paper" for folder in (CONF, own) if folder]
 
 
-def _parsed(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
     """A YAML file, by libyaml where PyYAML was built with it, many times faster."""
     import yaml
 
@@ -116,7 +116,7 @@ def _nodes(paper: str, own: Path | None) -> dict[str, dict[str, Any]]:
     found = {}
     for path in itertools.chain.from_iterable((place / paper).glob("*.yaml") for place in _places(own)):
         try:
-            node = (_parsed(path) or {}).get("paper")
+            node = (read_yaml(path) or {}).get("paper")
         except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
             raise BenchError(f"{path} is not a preset in YAML: {' '.join(str(error).split())}") from error
         if isinstance(node, dict):

@@ -16,7 +16,7 @@ from typing import Any
 from imbalance_bench import progress, terminal
 from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.conf_files import own_folder
-from imbalance_bench.errors import BenchError, command
+from imbalance_bench.errors import BenchError, command, of_outputs
 from imbalance_bench.index import Index
 from imbalance_bench.select import select
 from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Store, names_by_folder
@@ -216,9 +216,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 cells = [seen for seen in cells if seen not in gone]
             terminal.tell("\n".join(lines(cells, arguments.all, arguments.failed)))
             if any(cell.state == "failed" for cell in cells) and not arguments.watch:
-                place = [] if arguments.outputs == OUTPUTS else ["--outputs", arguments.outputs]
-                words = shlex.join([*place, "--forget", *arguments.wanted])
-                print(f"what is not to be run again: `{command('status')} {words}` removes what failed cells left")
+                remedy = f"{command('status')}{of_outputs(arguments.outputs)}"
+                words = shlex.join(["--forget", *arguments.wanted])
+                print(f"what is not to be run again: `{remedy} {words}` removes what failed cells left")
             if not arguments.watch or not running:
                 break
             time.sleep(EVERY)

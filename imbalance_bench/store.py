@@ -156,6 +156,11 @@ class Store:
         return [record for record in records if record is not None]
 
 
+def date_of(file: Path) -> str:
+    """When it was written, as records have dates."""
+    return datetime.fromtimestamp(file.stat().st_mtime, UTC).isoformat(timespec="seconds")
+
+
 def names_by_folder(path: str) -> dict[str, str]:
     """What a cell is selected by: the folders that it lies in below ``runs``, and its id."""
     *labels, name = path.split("/")
@@ -257,8 +262,7 @@ class CellFolder:
 
     def failed_at(self) -> str:
         """When the last training failed, as records have dates."""
-        seconds = (self.path / "error.txt").stat().st_mtime
-        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+        return date_of(self.path / "error.txt")
 
     def fail(self, message: str, trace: str, config: str = "") -> None:
         """Keeps why a cell failed and, unless that of an earlier record lies there, its config.yaml."""

@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.presets import read_yaml
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.report.records.collected import Collection, Source
 from imbalance_bench.report.records.records import Cell, names_of
 from imbalance_bench.select import select
-from imbalance_bench.store import Damaged, Store, names_by_folder
+from imbalance_bench.store import Damaged, Store, date_of, names_by_folder
 
 CELL = re.compile("[0-9a-f]{12}")  # the name of a cell's folder, which is its id
 FAILED = ("failed", "damaged", "outdated")
@@ -70,8 +70,7 @@ def of_damaged(source: Source, damaged: Iterable[Damaged]) -> list[Failure]:
     found = []
     for error in damaged:
         if error.state in FAILED and CELL.fullmatch(error.folder.name):
-            seconds = (error.folder / "record.json").stat().st_mtime
-            date = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+            date = date_of(error.folder / "record.json")
             found.append(Failure(error.folder, _names(source, error.folder), error.state, str(error), "", date))
     return found
 
@@ -92,8 +91,7 @@ def config_of(folder: Path) -> dict[str, Any]:
         if isinstance(record, dict) and _whole(record.get("config")):
             return dict(record["config"])
     with suppress(OSError, ValueError, yaml.YAMLError):
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        config = yaml.load((folder / "config.yaml").read_bytes(), loader)
+        config = read_yaml(folder / "config.yaml")
         if _whole(config):
             return {key: config[key] for key in (*GROUPS, "seed")}
     return {}
