@@ -44,7 +44,7 @@ lint: setup  ## ruff and mypy
 	@$(BIN)/mypy
 
 docs: setup  ## write docs/options.md and docs/methods.md from the code, and all of docs/ as a site, site/index.html
-	@$(BIN)/python -m imbalance_bench.reference > docs/options.md.new && mv docs/options.md.new docs/options.md
+	@$(BIN)/python -m imbalance_bench.settings.reference > docs/options.md.new && mv docs/options.md.new docs/options.md
 	@$(BIN)/python -m imbalance_bench.support > docs/methods.md.new && mv docs/methods.md.new docs/methods.md
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict && echo site/index.html
 

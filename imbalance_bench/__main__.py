@@ -9,8 +9,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from imbalance_bench import completion, interrupts
 from imbalance_bench.errors import PROGRAM, suggestion
+from imbalance_bench.terminal import completion, interrupts
 
 VERBS = {  # verb: (module, what it does, how to go on after an interrupt)
     "train": (

@@ -7,23 +7,23 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imbalance_bench.conf_files import hydra_started, own_folder
 from imbalance_bench.errors import BenchError
+from imbalance_bench.settings.conf_files import hydra_started, own_folder
 from imbalance_bench.store import CellFolder, Record, Store
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imbalance_bench.config import Config
     from imbalance_bench.predict.model import Model
+    from imbalance_bench.settings.config import Config
 
 
 def composed(*overrides: str, config_dir: str | Path | None = None) -> Config:
     """The configuration of one cell, of the same words that ``train`` takes."""
     from hydra import compose
 
-    from imbalance_bench.conf_files import ConfFiles
-    from imbalance_bench.config import from_omegaconf
+    from imbalance_bench.settings.conf_files import ConfFiles
+    from imbalance_bench.settings.config import from_omegaconf
 
     with hydra_started(own_folder(config_dir, "config_dir")) as loader:
         files = ConfFiles(loader, overrides)

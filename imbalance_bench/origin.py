@@ -17,10 +17,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 INSTALLED = {"site-packages", "dist-packages"}
 
-# Modules that check, name, fetch and store; no number depends on them.
+# Modules that check, name, fetch and store, and packages whose own file is a docstring; no number depends on them.
 NO_RESULT = {
     f"{PACKAGE}.{name}"
-    for name in ("errors", "registry", "options", "config", "identity", "origin", "store", "locks", "data.fetch")
+    for name in (
+        *("errors", "registry", "options", "origin", "settings", "settings.config", "settings.identity"),
+        *("store", "store.locks", "store.shape", "data.fetch", "running"),
+    )
 }
 
 

@@ -20,14 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_bench import calibration, metrics, scoring, thresholds
-from imbalance_bench.arguments import ArgumentParser, plugins_of
+from imbalance_bench import metrics
 from imbalance_bench.errors import BenchError, suggestion
-from imbalance_bench.index import entries_of
+from imbalance_bench.metrics import calibration, scoring, thresholds
 from imbalance_bench.plugins import import_plugins
-from imbalance_bench.select import select
+from imbalance_bench.settings.select import select
 from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Record, Store, arrays, file_of, remedy
+from imbalance_bench.store.index import entries_of
 from imbalance_bench.terminal import tell
+from imbalance_bench.terminal.arguments import ArgumentParser, plugins_of
 
 Key = tuple[str, ...]
 

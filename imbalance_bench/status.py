@@ -13,13 +13,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from imbalance_bench import progress, terminal
-from imbalance_bench.arguments import ArgumentParser
-from imbalance_bench.conf_files import own_folder
+from imbalance_bench import terminal
 from imbalance_bench.errors import BenchError, command, of_outputs
-from imbalance_bench.index import Index
-from imbalance_bench.select import select
+from imbalance_bench.running import progress
+from imbalance_bench.settings.conf_files import own_folder
+from imbalance_bench.settings.select import select
 from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Store, names_by_folder
+from imbalance_bench.store.index import Index
+from imbalance_bench.terminal.arguments import ArgumentParser
 
 EVERY = 2.0  # seconds between two looks of --watch
 TAIL = 4  # lines of a traceback that --failed shows
@@ -89,7 +90,7 @@ def look(index: Index, cell: CellFolder) -> Seen:
 
 def planned(store: Store, preset: str, overrides: Sequence[str], own: Any) -> list[CellFolder]:
     """The folders of a preset's cells (+paper=<paper>/<name>), narrowed as train.py narrows it."""
-    from imbalance_bench.presets import load_preset
+    from imbalance_bench.settings.presets import load_preset
 
     paper, _, name = preset.partition("/")
     if not name:

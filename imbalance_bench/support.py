@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_bench.conf_files import CONF, content_of
 from imbalance_bench.data.base import Kind, Part, Task, Vocabulary
 from imbalance_bench.methods.base import Method
 from imbalance_bench.options import describe, hints, shown
 from imbalance_bench.registry import METHODS, SEARCH
+from imbalance_bench.settings.conf_files import CONF, content_of
 
 HEAD = """# Methods, and what each supports
 

@@ -19,15 +19,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.locks import lock_file
 from imbalance_bench.options import Text
 from imbalance_bench.registry import TRACKERS
+from imbalance_bench.store.locks import lock_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from imbalance_bench.data.base import Task
-    from imbalance_bench.progress import Listener, Numbers, Runs
+    from imbalance_bench.running.progress import Listener, Numbers, Runs
 
 log = logging.getLogger("imbalance_bench")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hydra
 from omegaconf import DictConfig
 
-from imbalance_bench.conf_files import CONF
+from imbalance_bench.settings.conf_files import CONF
 from imbalance_bench.sweep import Sweep
 
 

@@ -8,8 +8,8 @@ os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 import argparse
 from pathlib import Path
 
-from imbalance_bench import interrupts
 from imbalance_bench.errors import BenchError
+from imbalance_bench.terminal import interrupts
 
 SECTIONS = ("facts", "agreement", "plain", "meta", "lenet", "resnet", "tables", "texts", "setconv")
 

@@ -15,10 +15,10 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import open_dict
 
 from imbalance_bench.cells import run_cell
-from imbalance_bench.config import GROUPS, Config, Paths, from_omegaconf
 from imbalance_bench.data.base import Dataset
-from imbalance_bench.presets import PlannedCell, load_preset
 from imbalance_bench.registry import DATASETS
+from imbalance_bench.settings.config import GROUPS, Config, Paths, from_omegaconf
+from imbalance_bench.settings.presets import PlannedCell, load_preset
 from tests import records
 from tests.tasks import CONF, option_of
 
@@ -26,7 +26,7 @@ from tests.tasks import CONF, option_of
 def composed(*overrides: str) -> Any:
     """The whole configuration under overrides such as method=smote, as Hydra hands it to a job: by the loader of a
     sweep's jobs, which composes each option once (tests/test_jobs.py)."""
-    from imbalance_bench.conf_files import hydra_started
+    from imbalance_bench.settings.conf_files import hydra_started
 
     loader, first = _loader()
     with hydra_started():
@@ -40,7 +40,7 @@ def composed(*overrides: str) -> Any:
 def _loader() -> tuple[Any, Any]:
     from hydra.types import RunMode
 
-    from imbalance_bench.conf_files import hydra_started
+    from imbalance_bench.settings.conf_files import hydra_started
     from imbalance_bench.sweep.jobs import JobLoader
 
     with hydra_started() as loader:

@@ -81,7 +81,7 @@ def _serve() -> None:
     import imbalance_bench.report.figures
     import imbalance_bench.report.sheets.summary
     import imbalance_bench.sweep  # noqa: F401
-    from imbalance_bench.config import REGISTRIES
+    from imbalance_bench.settings.config import REGISTRIES
 
     for registry in REGISTRIES.values():
         registry.names()

@@ -17,7 +17,6 @@ from unittest import mock
 import numpy as np
 import torch
 
-from imbalance_bench import devices
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.monitor import Monitor
 from imbalance_bench.methods.base import Method
@@ -27,6 +26,7 @@ from imbalance_bench.methods.miso.method import CAG
 from imbalance_bench.methods.shared.oversampling import NeighbourSampler
 from imbalance_bench.methods.shared.self_training import SelfTraining
 from imbalance_bench.registry import METHODS
+from imbalance_bench.running import devices
 from tests import simgpu
 from tests.tasks import backbone, method, task, trainer
 from tests.test_methods_contract import LABELS, QUICK, REGRESSION, chosen, network

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from imbalance_bench.conf_files import CONF
-from imbalance_bench.config import label_of
-from imbalance_bench.identity import digest
-from imbalance_bench.presets import jobs_of
 from imbalance_bench.registry import GROUPS
+from imbalance_bench.settings.conf_files import CONF
+from imbalance_bench.settings.config import label_of
+from imbalance_bench.settings.identity import digest
+from imbalance_bench.settings.presets import jobs_of
 from imbalance_bench.store import SCHEMA, Store
 
 PROVENANCE = {

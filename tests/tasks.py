@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imbalance_bench.conf_files import CONF, content_of
-from imbalance_bench.config import Trainer, label_of
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.registry import BACKBONES, GROUPS, METHODS, build
+from imbalance_bench.settings.conf_files import CONF, content_of
+from imbalance_bench.settings.config import Trainer, label_of
 
 
 @cache

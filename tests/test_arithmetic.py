@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from imbalance_bench import devices
 from imbalance_bench.backbones.base import Backbone
 from imbalance_bench.backbones.network import BatchNorm, Dropout
 from imbalance_bench.cells import run_cell
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
+from imbalance_bench.running import devices
 from imbalance_bench.store import Store
 from tests.cells import cell
 from tests.tasks import backbone, byte_image_task, method, trainer

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from imbalance_bench.bench import command, compare, convolutions, episodes, images, scale, sweeps, tabular, texts
-from imbalance_bench.index import entries_of
 from imbalance_bench.store import Store
+from imbalance_bench.store.index import entries_of
 from tests import records
 
 CPU = torch.device("cpu")

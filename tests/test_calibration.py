@@ -11,9 +11,10 @@ from sklearn.calibration import CalibratedClassifierCV, calibration_curve
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import brier_score_loss
 
-from imbalance_bench import calibration, metrics, probabilities, scoring
-from imbalance_bench.config import TOP_LEVEL
+from imbalance_bench import metrics
+from imbalance_bench.metrics import calibration, probabilities, scoring
 from imbalance_bench.options import check
+from imbalance_bench.settings.config import TOP_LEVEL
 
 
 def draw(seed: int, n: int, classes: int) -> tuple[np.ndarray, np.ndarray]:

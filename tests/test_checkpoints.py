@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from imbalance_bench import checkpoints, interrupts, kept
 from imbalance_bench.cells import run_cell
 from imbalance_bench.cells.programs import run_cells
-from imbalance_bench.checkpoints import ASIDE, LIST, NAME, Checkpoints, Loop, going_on, part
 from imbalance_bench.errors import BenchError
+from imbalance_bench.running import checkpoints, kept
+from imbalance_bench.running.checkpoints import ASIDE, LIST, NAME, Checkpoints, Loop, going_on, part
 from imbalance_bench.store import Store, atomic_write
+from imbalance_bench.terminal import interrupts
 from tests.cells import cell
 from tests.commands import shared
 from tests.test_cli import QUICK, SCRIPTS

@@ -14,12 +14,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from imbalance_bench import checkpoints, devices, kept
-from imbalance_bench.checkpoints import Checkpoints, keeping
-from imbalance_bench.config import label_of
 from imbalance_bench.engine import Engine, graph
 from imbalance_bench.methods import weob2
 from imbalance_bench.registry import METHODS
+from imbalance_bench.running import checkpoints, devices, kept
+from imbalance_bench.running.checkpoints import Checkpoints, keeping
+from imbalance_bench.settings.config import label_of
 from imbalance_bench.store import atomic_write
 from tests import simgpu
 from tests.tasks import CONF, options_of

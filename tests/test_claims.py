@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.presets import presets
 from imbalance_bench.registry import build
 from imbalance_bench.report import published
 from imbalance_bench.report.published.sides import ANY, Side
@@ -16,6 +15,7 @@ from imbalance_bench.report.records.statistics import PairedDifference, friedman
 from imbalance_bench.report.sheets.claim import Claim
 from imbalance_bench.report.sheets.claims import evaluate_claims, evaluate_on_printed, presets_tested, read_claims
 from imbalance_bench.report.sheets.judgement import DOES_NOT_HOLD, HOLDS, NOT_RUN, UNDECIDED, _on_most, within
+from imbalance_bench.settings.presets import presets
 from tests import records
 
 CLAIMS = {p.parent.name: p for p in sorted(Path(published.__file__).parent.glob("*/claims.yaml"))}

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from imbalance_bench.conf_files import ConfFiles, hydra_started
-from imbalance_bench.config import from_omegaconf
 from imbalance_bench.errors import BenchError
+from imbalance_bench.settings.conf_files import ConfFiles, hydra_started
+from imbalance_bench.settings.config import from_omegaconf
 from imbalance_bench.store import Store
 from tests.cells import composed
 from tests.commands import shared
@@ -350,7 +350,7 @@ def test_a_command_that_is_told_to_end_does_not_take_its_modules_apart(tmp_path)
     """Which takes seconds with torch among them. What was printed and what was registered to be done at the end is."""
     (tmp_path / "heavy.py").write_text("class Slow:\n    def __del__(self):\n        print('apart')\n\nslow = Slow()\n")
     code = (
-        "import atexit, os, signal, imbalance_bench.interrupts as i; i.install(); import heavy\n"
+        "import atexit, os, signal, imbalance_bench.terminal.interrupts as i; i.install(); import heavy\n"
         "atexit.register(print, 'at exit')\n{}"
     )
     for end, status, said in (("", 0, "at exit\napart\n"), ("os.kill(os.getpid(), signal.SIGTERM)", 143, "at exit\n")):
@@ -362,7 +362,7 @@ def test_a_command_that_is_told_to_end_does_not_take_its_modules_apart(tmp_path)
 def test_every_script_says_that_it_was_interrupted(tmp_path, script):
     interrupted = (
         "import runpy, signal, sys, os, builtins\n"
-        "import imbalance_bench.interrupts as i; install = i.install\n"
+        "import imbalance_bench.terminal.interrupts as i; install = i.install\n"
         "def then(*a): install(*a); os.kill(os.getpid(), signal.SIGINT)\n"
         "i.install = then; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
     )

@@ -13,13 +13,13 @@ import pytest
 from omegaconf import OmegaConf
 from PIL import Image
 
-from imbalance_bench.conf_files import ConfFiles, hydra_started, keys_of
-from imbalance_bench.config import REGISTRIES, Config, Trainer, from_omegaconf, label_of, plain_of
 from imbalance_bench.errors import BenchError
-from imbalance_bench.identity import cell_id
 from imbalance_bench.options import Count, MinLen, Share, idle
-from imbalance_bench.presets import load_preset, papers, presets
 from imbalance_bench.registry import DATASETS, GROUPS, METHODS, NEUTRAL, Registry, build
+from imbalance_bench.settings.conf_files import ConfFiles, hydra_started, keys_of
+from imbalance_bench.settings.config import REGISTRIES, Config, Trainer, from_omegaconf, label_of, plain_of
+from imbalance_bench.settings.identity import cell_id
+from imbalance_bench.settings.presets import load_preset, papers, presets
 from tests import records
 from tests.cells import by_label, cell, composed, composed_by_hydra
 from tests.tasks import CONF, option, options_of, require

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from imbalance_bench import run
+from imbalance_bench.running.tally import VARIABLE, Tally
 from imbalance_bench.sweep import costs as module
 from imbalance_bench.sweep.costs import costs
 from imbalance_bench.sweep.launchers import Processes
-from imbalance_bench.tally import VARIABLE, Tally
 
 # method, data set, rows, seconds
 SEEN = [

@@ -18,16 +18,16 @@ import yaml
 from hydra._internal.utils import get_args_parser
 
 from imbalance_bench.__main__ import VERBS
-from imbalance_bench.arguments import ArgumentParser
-from imbalance_bench.conf_files import CONF, ConfFiles, hydra_started, search_defaults
-from imbalance_bench.config import REGISTRIES, TOP_LEVEL, Trainer, label_of
 from imbalance_bench.errors import BenchError
 from imbalance_bench.options import check
-from imbalance_bench.presets import jobs_of, node_of, presets
 from imbalance_bench.registry import SEARCH, build
 from imbalance_bench.report.arguments import check as check_report
 from imbalance_bench.search.study import Options
+from imbalance_bench.settings.conf_files import CONF, ConfFiles, hydra_started, search_defaults
+from imbalance_bench.settings.config import REGISTRIES, TOP_LEVEL, Trainer, label_of
+from imbalance_bench.settings.presets import jobs_of, node_of, presets
 from imbalance_bench.sweep.grid import LAUNCHERS
+from imbalance_bench.terminal.arguments import ArgumentParser
 from tests.documents import PAGES, ROOT, Command, commands, overrides
 from tests.tasks import option, options_of
 

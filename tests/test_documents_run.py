@@ -13,8 +13,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from imbalance_bench.presets import load_preset
 from imbalance_bench.registry import SEARCH
+from imbalance_bench.settings.presets import load_preset
 from tests import (
     records,
     test_extend,

@@ -11,7 +11,7 @@ from imbalance_bench.data.encode import ArrayEncoder, TableEncoder
 from imbalance_bench.data.text.tokens import LearnedTokens
 from imbalance_bench.data.text.vectors import LsaEncoder
 from imbalance_bench.errors import BenchError
-from imbalance_bench.models import Surroundings, packed, restored, state_of, unpacked
+from imbalance_bench.running.models import Surroundings, packed, restored, state_of, unpacked
 
 TRAIN = np.arange(30)
 

@@ -17,15 +17,15 @@ from sklearn.svm import LinearSVC
 
 from imbalance_bench.cells import run_cell
 from imbalance_bench.cells.saving import card
-from imbalance_bench.conf_files import content_of
-from imbalance_bench.config import NETWORKLESS, NETWORKS, from_omegaconf, labels_shown
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
-from imbalance_bench.identity import cell_id
 from imbalance_bench.methods.shared.estimators import Recipe
 from imbalance_bench.report.pages.cells import cell_page
 from imbalance_bench.report.sheets.summary import summary
+from imbalance_bench.settings.conf_files import content_of
+from imbalance_bench.settings.config import NETWORKLESS, NETWORKS, from_omegaconf, labels_shown
+from imbalance_bench.settings.identity import cell_id
 from imbalance_bench.store import Store
 from tests.cells import cell, composed
 from tests.tasks import method, option, options_of, task, trainer

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from imbalance_bench import devices
 from imbalance_bench.cells import run_cell
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine import Engine, graph
@@ -21,6 +20,7 @@ from imbalance_bench.engine.joint import Joint
 from imbalance_bench.engine.loop import Training
 from imbalance_bench.engine.monitor import Monitor
 from imbalance_bench.errors import BenchError
+from imbalance_bench.running import devices
 from imbalance_bench.store import Store
 from tests import simgpu
 from tests.cells import cell

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from imbalance_bench.config import plain_of
-from imbalance_bench.identity import cell_id
+from imbalance_bench.settings.config import plain_of
+from imbalance_bench.settings.identity import cell_id
 from tests.cells import by_label, composed_by_hydra
 
 AXES = ("dataset", "ratio", "backbone", "trainer", "method")

@@ -10,7 +10,7 @@ import pytest
 
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import RawPixels
-from imbalance_bench.presets import PlannedCell, presets
+from imbalance_bench.settings.presets import PlannedCell, presets
 from tests import records
 from tests.cells import check, one_a_method
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from imbalance_bench import index, rescore, status
-from imbalance_bench.index import NAME, Index, entries_of
+from imbalance_bench import rescore, status
 from imbalance_bench.report.records.records import survey
 from imbalance_bench.report.sheets.summary import summary
-from imbalance_bench.store import Store
+from imbalance_bench.store import Store, index
+from imbalance_bench.store.index import NAME, Index, entries_of
 from tests.records import cell, edit, write
 from tests.test_store import LABELS, RECORD
 

@@ -17,7 +17,7 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from imbalance_bench.conf_files import CONF, hydra_started
+from imbalance_bench.settings.conf_files import CONF, hydra_started
 from imbalance_bench.sweep.jobs import JobLoader, start_job
 
 OF_COMMAND = ["trainer.epochs=3", "hydra.sweep.subdir=job"]

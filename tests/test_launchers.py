@@ -15,11 +15,11 @@ import pytest
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from imbalance_bench import interrupts
 from imbalance_bench.errors import BenchError
+from imbalance_bench.running.tally import VARIABLE, DeviceLost, StopSweep, Tally
 from imbalance_bench.sweep import launchers
 from imbalance_bench.sweep.launchers import Gpu, Processes, Together, gpus
-from imbalance_bench.tally import VARIABLE, DeviceLost, StopSweep, Tally
+from imbalance_bench.terminal import interrupts
 
 
 @pytest.fixture

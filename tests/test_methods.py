@@ -19,7 +19,7 @@ from imbalance_bench.engine.losses import cross_entropy, log_prior
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import resampling_info
 from imbalance_bench.methods.shared.oversampling import OverSampler, target_counts
-from imbalance_bench.scoring import selection_score
+from imbalance_bench.metrics.scoring import selection_score
 from tests.tasks import backbone, blobs, image_task, method, task, trainer
 
 SMOTES = ["smote", "adasyn", "borderline_smote"]

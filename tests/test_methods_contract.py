@@ -17,14 +17,14 @@ import numpy as np
 import pytest
 import torch
 
-from imbalance_bench.conf_files import content_of
-from imbalance_bench.config import label_of
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.tasks import make_runs
 from imbalance_bench.engine import Engine
 from imbalance_bench.methods.base import Method
-from imbalance_bench.models import Surroundings, packed, restored, state_of, unpacked
 from imbalance_bench.registry import DATASETS, METHODS, PROTOCOLS, RATIOS
+from imbalance_bench.running.models import Surroundings, packed, restored, state_of, unpacked
+from imbalance_bench.settings.conf_files import content_of
+from imbalance_bench.settings.config import label_of
 from tests.tasks import (
     CONF,
     backbone,

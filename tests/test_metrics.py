@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from imblearn import metrics as imb
 from sklearn import metrics as skl
 
-from imbalance_bench import metrics, probabilities
+from imbalance_bench import metrics
 from imbalance_bench.errors import BenchError
+from imbalance_bench.metrics import probabilities
 
 
 def values(labels, log_probs, names=None, kind="classification", minority=()):

@@ -13,10 +13,10 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from imbalance_bench.cells import Outcome, objective_of, run_cell
-from imbalance_bench.config import OBJECTIVE
 from imbalance_bench.errors import BenchError
-from imbalance_bench.objective import Objective
 from imbalance_bench.report.records.records import numbers
+from imbalance_bench.settings.config import OBJECTIVE
+from imbalance_bench.settings.objective import Objective
 from imbalance_bench.store import CellFolder
 from imbalance_bench.sweep import Sweep
 from tests import records

@@ -24,13 +24,13 @@ import annotated_types
 import pytest
 from omegaconf import OmegaConf
 
-from imbalance_bench.config import REGISTRIES, Trainer, from_omegaconf, label_of, plain_of
 from imbalance_bench.data.tasks import make_runs
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
-from imbalance_bench.identity import cell_id
 from imbalance_bench.options import hints
 from imbalance_bench.registry import GROUPS, METHODS, build
+from imbalance_bench.settings.config import REGISTRIES, Trainer, from_omegaconf, label_of, plain_of
+from imbalance_bench.settings.identity import cell_id
 from tests.cells import composed
 from tests.tasks import option as alone
 from tests.tasks import options_of, trainer

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from imbalance_bench import identity, origin
+from imbalance_bench import origin
 from imbalance_bench.cells import Outcome, run_cell
-from imbalance_bench.config import from_omegaconf
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import METHODS
+from imbalance_bench.settings import identity
+from imbalance_bench.settings.config import from_omegaconf
 from tests.cells import cell, composed
 
 METHOD = """\

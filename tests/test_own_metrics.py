@@ -8,11 +8,12 @@ from functools import partial
 import numpy as np
 import pytest
 
-from imbalance_bench import identity, metrics, rescore
+from imbalance_bench import metrics, rescore
 from imbalance_bench.cells import run_cell
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report import cli
 from imbalance_bench.report.sheets.summary import summary
+from imbalance_bench.settings import identity
 from imbalance_bench.store import Store
 from tests import records
 from tests.cells import cell

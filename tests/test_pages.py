@@ -15,7 +15,7 @@ import yaml
 from sklearn.metrics import auc, roc_auc_score
 
 from imbalance_bench import metrics, status
-from imbalance_bench.presets import labels_named, load_preset, node_of, presets
+from imbalance_bench.metrics.scoring import score_predictions, to_csv
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.report import collect
 from imbalance_bench.report.cli import main
@@ -29,7 +29,7 @@ from imbalance_bench.report.pages.html import Grid, shade, table, td
 from imbalance_bench.report.pages.predictions import HELD
 from imbalance_bench.report.records.failures import Failure
 from imbalance_bench.report.sheets.scores import Score
-from imbalance_bench.scoring import score_predictions, to_csv
+from imbalance_bench.settings.presets import labels_named, load_preset, node_of, presets
 from imbalance_bench.store import Store
 from tests.records import FakeCell, cell, decline, edit, fail, write
 from tests.test_report_page import Reader

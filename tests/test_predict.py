@@ -18,11 +18,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from imbalance_bench import calibration, models, predict, scoring
+from imbalance_bench import predict
 from imbalance_bench.cells import run_cell
 from imbalance_bench.cells.saving import CARD
+from imbalance_bench.metrics import calibration, scoring
 from imbalance_bench.predict.deciding import decided
 from imbalance_bench.predict.model import Model
+from imbalance_bench.running import models
 from imbalance_bench.store import FILES, CellFolder, arrays
 from tests.cells import cell
 from tests.commands import shared
@@ -409,7 +411,7 @@ def test_estimators_made_of_unknown_types_are_neither_written_nor_read():
     io = pytest.importorskip("skops.io")
     from fractions import Fraction
 
-    from imbalance_bench.models import ESTIMATORS, NotKept, State, packed, unpacked
+    from imbalance_bench.running.models import ESTIMATORS, NotKept, State, packed, unpacked
 
     with pytest.raises(NotKept, match="made of fractions.Fraction"):
         packed({"run0": State(estimators={"it": Fraction(1, 2)}, kind="trees")}, {})

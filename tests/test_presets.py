@@ -11,10 +11,10 @@ import pytest
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from imbalance_bench.conf_files import CONF
 from imbalance_bench.errors import BenchError
-from imbalance_bench.identity import digest
-from imbalance_bench.presets import jobs_of
+from imbalance_bench.settings.conf_files import CONF
+from imbalance_bench.settings.identity import digest
+from imbalance_bench.settings.presets import jobs_of
 
 GRIDS = json.loads(Path(__file__).with_name("grids.json").read_text())  # preset → number and digest of its cells
 

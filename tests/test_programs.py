@@ -16,15 +16,15 @@ from imbalance_bench.bench.compare import option
 from imbalance_bench.cells import Outcome, programs, run_cell
 from imbalance_bench.cells.programs import Member, SharedData, alone, begun, fit_together, key, run_cells
 from imbalance_bench.cells.recipe import Prepared, fit, prepare
-from imbalance_bench.config import Config, Paths
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError
-from imbalance_bench.identity import cell_id
 from imbalance_bench.methods.base import Method
 from imbalance_bench.registry import METHODS
+from imbalance_bench.running.tally import DeviceLost
+from imbalance_bench.settings.config import Config, Paths
+from imbalance_bench.settings.identity import cell_id
 from imbalance_bench.store import Store
-from imbalance_bench.tally import DeviceLost
 from tests.cells import cell
 
 EXACT = ("trainer.precision=float64", "trainer.epochs=4", "protocol.folds=2")

@@ -8,10 +8,10 @@ import os
 
 import pytest
 
-from imbalance_bench import progress
 from imbalance_bench.data.fetch import Arriving
 from imbalance_bench.engine import Engine
-from imbalance_bench.progress import NAME, PLAIN, SHARED, Progress, described, following, read, report, within
+from imbalance_bench.running import progress
+from imbalance_bench.running.progress import NAME, PLAIN, SHARED, Progress, described, following, read, report, within
 from tests.tasks import backbone, method, task, trainer
 
 

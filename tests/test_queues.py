@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.running.tally import Tally
 from imbalance_bench.sweep import queues, ray_tasks
-from imbalance_bench.tally import Tally
 
 # A command whose cells train nothing: ``word`` says what becomes of each. One that reaches its limit gets, in its first
 # try, the signal that a queue sends before the time is over.
@@ -27,10 +27,10 @@ from pathlib import Path
 
 import hydra
 
-from imbalance_bench import interrupts
+from imbalance_bench.terminal import interrupts
 from imbalance_bench.sweep import queues
 from imbalance_bench.sweep.grid import register
-from imbalance_bench.tally import StopSweep, Tally
+from imbalance_bench.running.tally import StopSweep, Tally
 
 for kind in (queues.SubmititLocal, queues.SubmititSlurm):
     kind.look, kind.check = 0.1, 0.3

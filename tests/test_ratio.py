@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imbalance_bench.config import from_omegaconf
 from imbalance_bench.data.ratio import ClassList, ImbalanceRatio, LongTailed, Native, Step
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import RATIOS
+from imbalance_bench.settings.config import from_omegaconf
 from tests.cells import composed
 from tests.tasks import CONF, option
 

@@ -8,8 +8,8 @@ import textwrap
 import pytest
 
 import imbalance_bench
-from imbalance_bench.conf_files import content_of
-from imbalance_bench.presets import labels_named
+from imbalance_bench.settings.conf_files import content_of
+from imbalance_bench.settings.presets import labels_named
 from tests.tasks import CONF
 
 ROOT = CONF.parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hydra import compose, initialize_config_dir
 
-from imbalance_bench.reference import keys_help, page
+from imbalance_bench.settings.reference import keys_help, page
 from imbalance_bench.sweep.grid import register
 from tests.tasks import CONF
 

@@ -6,12 +6,12 @@ import re
 
 import pytest
 
-from imbalance_bench.conf_files import content_of
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.records.selection import selection
 from imbalance_bench.report.sheets.advice import advice
 from imbalance_bench.report.sheets.differences import AskedTest, differences
+from imbalance_bench.settings.conf_files import content_of
 from imbalance_bench.store import Store
 from tests.records import cell, fail, write
 

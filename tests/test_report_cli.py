@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from imbalance_bench.presets import load_preset, papers, presets
 from imbalance_bench.report.cli import main
+from imbalance_bench.settings.presets import load_preset, papers, presets
 from tests.cells import composed_once
 from tests.records import preset, write
 

@@ -15,8 +15,9 @@ from scipy import stats
 from sklearn import calibration as sk_calibration
 from sklearn import metrics as sk
 
-from imbalance_bench import calibration, metrics, probabilities, scoring
+from imbalance_bench import metrics
 from imbalance_bench.errors import BenchError
+from imbalance_bench.metrics import calibration, probabilities, scoring
 from imbalance_bench.report import arguments
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.collect import main as collect

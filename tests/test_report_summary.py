@@ -11,10 +11,10 @@ import pytest
 import yaml
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.identity import digest
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.figures import bars
 from imbalance_bench.report.sheets.summary import scores_of, summary
+from imbalance_bench.settings.identity import digest
 from imbalance_bench.store import SCHEMA, Store
 from tests.records import PROVENANCE, cell, decline, edit, fail, write
 

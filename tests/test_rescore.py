@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imbalance_bench import metrics, rescore, scoring
+from imbalance_bench import metrics, rescore
+from imbalance_bench.metrics import scoring
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.report.records import records
 from imbalance_bench.store import SCHEMA, CellFolder, Store

@@ -22,19 +22,21 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from imbalance_bench import devices, identity, metrics
+from imbalance_bench import metrics
 from imbalance_bench.cells import Outcome, run_cell
 from imbalance_bench.cells.recipe import predict, validation_rows
-from imbalance_bench.config import Config, plain_of
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.sources.sklearn import SklearnSource
 from imbalance_bench.data.tasks import Run, make_runs, subset_hash
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError, Declined, Pruned
 from imbalance_bench.methods.base import Method
-from imbalance_bench.progress import NAME, Progress
 from imbalance_bench.registry import METHODS
 from imbalance_bench.rescore import main as rescore
+from imbalance_bench.running import devices
+from imbalance_bench.running.progress import NAME, Progress
+from imbalance_bench.settings import identity
+from imbalance_bench.settings.config import Config, plain_of
 from imbalance_bench.store import NEW_LOG, CellFolder, Store
 from tests.cells import cell
 from tests.tasks import task

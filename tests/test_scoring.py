@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from imbalance_bench.scoring import decisions, headline, score_predictions, selection_score
+from imbalance_bench.metrics.scoring import decisions, headline, score_predictions, selection_score
 
 
 def row(value, metric="auc_pr", group="positive", iterate="last", part="test"):

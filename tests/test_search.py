@@ -17,10 +17,7 @@ from types import SimpleNamespace
 import pytest
 
 from imbalance_bench.cells import Outcome
-from imbalance_bench.conf_files import ConfFiles, content_of, hydra_started, search_defaults
-from imbalance_bench.config import Config, from_omegaconf
 from imbalance_bench.errors import BenchError, Pruned
-from imbalance_bench.identity import cell_id
 from imbalance_bench.registry import build
 from imbalance_bench.search import cli
 from imbalance_bench.search import study as studies
@@ -31,6 +28,9 @@ from imbalance_bench.search.sampling import optuna_here
 from imbalance_bench.search.space import Range, space_of
 from imbalance_bench.search.study import Study
 from imbalance_bench.search.trials import Options, Trial
+from imbalance_bench.settings.conf_files import ConfFiles, content_of, hydra_started, search_defaults
+from imbalance_bench.settings.config import Config, from_omegaconf
+from imbalance_bench.settings.identity import cell_id
 from imbalance_bench.store import Store
 from tests import records
 from tests.cells import composed

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from imbalance_bench.conf_files import CONF
 from imbalance_bench.errors import BenchError
-from imbalance_bench.select import select
+from imbalance_bench.settings.conf_files import CONF
+from imbalance_bench.settings.select import select
 
 CELLS = [
     {"method": "dos", "dataset": "mnist", "id": "a1"},

@@ -20,9 +20,9 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.setconv.episodes import EpisodicTraining, drawn, shares, without_replacement
 from imbalance_bench.methods.setconv.method import AgainstRest, against_rest
 from imbalance_bench.methods.setconv.network import SetConvNetwork
+from imbalance_bench.metrics.scoring import score_predictions
 from imbalance_bench.report.records.records import readout_title
 from imbalance_bench.rescore import rescore
-from imbalance_bench.scoring import score_predictions
 from imbalance_bench.seeds import POST_TRAINING, derived
 from imbalance_bench.store import CellFolder
 from tests.cells import cell, composed

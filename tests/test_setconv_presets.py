@@ -12,8 +12,8 @@ import pytest
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.splits import RepeatedHoldout, RowsToSplit
 from imbalance_bench.data.text.reading import RawTexts
-from imbalance_bench.presets import PlannedCell, load_preset, presets
 from imbalance_bench.registry import PROTOCOLS
+from imbalance_bench.settings.presets import PlannedCell, load_preset, presets
 from tests import records
 from tests.cells import check, one_a_method
 from tests.tasks import option

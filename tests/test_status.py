@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from imbalance_bench import progress, status
-from imbalance_bench.progress import Progress, following
+from imbalance_bench import status
+from imbalance_bench.running import progress
+from imbalance_bench.running.progress import Progress, following
 from imbalance_bench.store import Store
 from tests.records import cell, edit, write
 

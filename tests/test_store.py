@@ -12,9 +12,9 @@ import shutil
 import pytest
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.index import entries_of
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.store import SCHEMA, CellFolder, Damaged, Store, atomic_write, file_of
+from imbalance_bench.store.index import entries_of
 
 ID = "0123456789ab"
 LABELS = dict.fromkeys(GROUPS, "any") | {"dataset": "oil", "ratio": "native", "backbone": "mlp", "method": "smote"}

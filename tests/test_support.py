@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from imbalance_bench import support
-from imbalance_bench.conf_files import content_of
+from imbalance_bench.settings.conf_files import content_of
 from tests.tasks import CONF
 
 NAMES = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))

@@ -13,9 +13,9 @@ from unittest.mock import Mock
 import pytest
 
 from imbalance_bench.cells import Outcome
-from imbalance_bench.conf_files import CONF, keys_of
 from imbalance_bench.report.cli import main
-from imbalance_bench.tally import VARIABLE, Tally, clock, differing
+from imbalance_bench.running.tally import VARIABLE, Tally, clock, differing
+from imbalance_bench.settings.conf_files import CONF, keys_of
 
 
 def test_keys_are_those_of_the_option_with_its_bases():

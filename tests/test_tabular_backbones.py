@@ -20,7 +20,7 @@ from imbalance_bench.engine import Engine
 from imbalance_bench.engine.joint import Joint
 from imbalance_bench.engine.loop import Training
 from imbalance_bench.errors import BenchError
-from imbalance_bench.models import Surroundings, packed, restored, state_of, unpacked
+from imbalance_bench.running.models import Surroundings, packed, restored, state_of, unpacked
 from tests.tasks import backbone, method, task, trainer
 
 F64 = torch.float64

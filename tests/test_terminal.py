@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from imbalance_bench import terminal
-from imbalance_bench.progress import Progress, following, report
+from imbalance_bench.running.progress import Progress, following, report
+from imbalance_bench.running.tally import VARIABLE, Tally
 from imbalance_bench.sweep.ends import job_ended
-from imbalance_bench.tally import VARIABLE, Tally
 from imbalance_bench.terminal import places_of
 from tests.records import cell, write
 

@@ -18,7 +18,7 @@ from imbalance_bench.engine import Engine
 from imbalance_bench.engine.batches import Rows
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
-from imbalance_bench.identity import cell_id
+from imbalance_bench.settings.identity import cell_id
 from tests.cells import composed
 from tests.tasks import backbone, method, trainer
 from tests.texts import WORDS, save_xlnet
@@ -282,7 +282,7 @@ def test_xlnet_is_known_by_its_content(saved, tmp_path):
 
 
 def composed_plain(*overrides: str):
-    from imbalance_bench.config import from_omegaconf
+    from imbalance_bench.settings.config import from_omegaconf
 
     return from_omegaconf(composed(*overrides)).plain
 

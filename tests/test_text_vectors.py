@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from imbalance_bench import identity, pretrained
+from imbalance_bench import pretrained
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.text import vectors
 from imbalance_bench.data.text.reading import RawTexts, as_read_by
 from imbalance_bench.data.text.vectors import LsaEncoder, TransformerEncoder
 from imbalance_bench.errors import BenchError
+from imbalance_bench.settings import identity
 from tests.cells import composed
 from tests.tasks import backbone
 from tests.texts import save_bert

@@ -11,7 +11,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import balanced_accuracy_score, f1_score, make_scorer, recall_score
 from sklearn.model_selection import TunedThresholdClassifierCV
 
-from imbalance_bench import metrics, scoring, thresholds
+from imbalance_bench import metrics
+from imbalance_bench.metrics import scoring, thresholds
 
 
 def log_probs(log_odds: np.ndarray) -> np.ndarray:

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 
 from imbalance_bench.cells import run_cell
-from imbalance_bench.config import from_omegaconf
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.encode import ArrayEncoder
 from imbalance_bench.data.tasks import make_runs
 from imbalance_bench.data.together import Copies, copies_together, copy_numbers, remarks, time_order
 from imbalance_bench.errors import BenchError
-from imbalance_bench.identity import cell_id
 from imbalance_bench.registry import DATASETS, PROTOCOLS, RATIOS
+from imbalance_bench.settings.config import from_omegaconf
+from imbalance_bench.settings.identity import cell_id
 from tests.cells import cell, composed
 from tests.tasks import option
 

@@ -14,12 +14,10 @@ from sklearn.cluster import KMeans
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
-from imbalance_bench.config import from_omegaconf
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.loop import TrainState
 from imbalance_bench.errors import BenchError
-from imbalance_bench.identity import cell_id
 from imbalance_bench.methods.cs_dmlp import NearestMean, fisher_targets
 from imbalance_bench.methods.iml import (
     by_class,
@@ -34,6 +32,8 @@ from imbalance_bench.methods.kmeans_smote import interpolated, kept_clusters, lo
 from imbalance_bench.methods.shared.allotted import allotted
 from imbalance_bench.methods.shared.vectors import flat_vectors
 from imbalance_bench.methods.weob2 import implicit_step, learn, poisson_rates, tracked_recalls
+from imbalance_bench.settings.config import from_omegaconf
+from imbalance_bench.settings.identity import cell_id
 from tests.cells import composed
 from tests.tasks import backbone, byte_image_task, method, task, trainer
 

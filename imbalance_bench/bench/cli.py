@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import importlib
 
-from imbalance_bench.arguments import ArgumentParser
-from imbalance_bench.identity import provenance
+from imbalance_bench.settings.identity import provenance
+from imbalance_bench.terminal.arguments import ArgumentParser
 
 SECTIONS = {  # name → module of imbalance_bench.bench and what prints it
     "plain": "tabular.plain",

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from imbalance_bench.conf_files import content_of
-from imbalance_bench.config import Trainer
 from imbalance_bench.registry import build
+from imbalance_bench.settings.conf_files import content_of
+from imbalance_bench.settings.config import Trainer
 
 
 def compare(rivals: dict[str, Callable[[], int]], rounds: int) -> dict[str, float]:

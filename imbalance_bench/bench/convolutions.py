@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from imbalance_bench.bench.compare import compare, show
-from imbalance_bench.devices import choose_device
+from imbalance_bench.running.devices import choose_device
 
 RUNS = 10
 # Of LeNet (C6, C16, batches of 60) and of the Keras CNN (32 and 64 filters, batches of 32): images (rows, channels,

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 
 from imbalance_bench.bench.compare import compare, counted, option, show, trainer
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.devices import choose_device
 from imbalance_bench.engine import Engine
 from imbalance_bench.registry import BACKBONES, METHODS
+from imbalance_bench.running.devices import choose_device
 
 D, WIDTH = 1024, 128  # BERT vectors, d_o
 REPEATS = 10

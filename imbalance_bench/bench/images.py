@@ -12,9 +12,9 @@ import torch.nn.functional as F
 
 from imbalance_bench.bench.compare import compare, counted, option, show, trainer
 from imbalance_bench.data.base import Part, Task
-from imbalance_bench.devices import choose_device
 from imbalance_bench.engine import Engine
 from imbalance_bench.registry import BACKBONES, METHODS
+from imbalance_bench.running.devices import choose_device
 
 LENET = ("lenet_small", (1, 28, 28), "dos_mnist")  # backbone, images, trainer: the cells of DOS on MNIST
 RESNET = ("resnet20", (3, 32, 32), "cifar_ldam")  # batches of 128, crops and flips

@@ -13,10 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from imbalance_bench.conf_files import CONF
-from imbalance_bench.identity import digest
-from imbalance_bench.index import NAME, SETTLED
+from imbalance_bench.settings.conf_files import CONF
+from imbalance_bench.settings.identity import digest
 from imbalance_bench.store import Record, Store
+from imbalance_bench.store.index import NAME, SETTLED
 
 SIZES = (1_000, 10_000, 100_000)
 TRAINED = [

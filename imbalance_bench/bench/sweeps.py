@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from imbalance_bench.conf_files import CONF
+from imbalance_bench.settings.conf_files import CONF
 
 LAUNCHERS = {
     "basic": ["hydra/launcher=basic"],

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from imbalance_bench.bench.compare import compare, counted, show, trainer
-from imbalance_bench.config import Trainer
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import Engine
 from imbalance_bench.registry import BACKBONES, METHODS
+from imbalance_bench.settings.config import Trainer
 
 BATCH = 128
 STEPS = 20  # batches an epoch
@@ -164,9 +164,9 @@ def overhead(rounds: int) -> tuple[float, int]:
 
     from imbalance_bench.cells import run_cell
     from imbalance_bench.cells.recipe import loaded
-    from imbalance_bench.conf_files import CONF
-    from imbalance_bench.config import from_omegaconf
     from imbalance_bench.data.tasks import make_runs
+    from imbalance_bench.settings.conf_files import CONF
+    from imbalance_bench.settings.config import from_omegaconf
 
     with tempfile.TemporaryDirectory() as outputs, initialize_config_dir(str(CONF), version_base="1.3"):
         cfg = compose("config", [f"paths.outputs={outputs}", "trainer.epochs=1", "cache=overwrite"])

@@ -15,10 +15,10 @@ from torch import nn
 from imbalance_bench.bench.compare import compare, counted, option, show, trainer
 from imbalance_bench.data.base import Part, Task, Vocabulary
 from imbalance_bench.data.text.tokens import BEGIN, END, PAD, SPECIAL
-from imbalance_bench.devices import choose_device
 from imbalance_bench.engine import Engine
 from imbalance_bench.methods.miso.networks import EncoderDecoders
 from imbalance_bench.registry import BACKBONES, METHODS
+from imbalance_bench.running.devices import choose_device
 
 RUNS = 5
 LENGTH = 128

@@ -15,14 +15,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from imbalance_bench import checkpoints, identity, metrics, models, origin, progress, scoring, terminal
+from imbalance_bench import metrics, origin, terminal
 from imbalance_bench.cells.recipe import Data, Prepared, Watch, data_of, fit, prepare, score
 from imbalance_bench.cells.saving import CARD, card, model_files
-from imbalance_bench.checkpoints import Checkpoints, going_on
-from imbalance_bench.config import Config, cell_name
 from imbalance_bench.errors import BenchError, Declined, Pruned, command, of_outputs
-from imbalance_bench.objective import ON_TEST, Objective
+from imbalance_bench.metrics import scoring
 from imbalance_bench.plugins import in_own_code
+from imbalance_bench.running import checkpoints, models, progress
+from imbalance_bench.running.checkpoints import Checkpoints, going_on
+from imbalance_bench.settings import identity
+from imbalance_bench.settings.config import Config, cell_name
+from imbalance_bench.settings.objective import ON_TEST, Objective
 from imbalance_bench.store import NEW_LOG, CellFolder, Record, Store, atomic_write, file_of
 from imbalance_bench.trackers import Live, Subject
 
@@ -138,7 +141,7 @@ class Work:
         """The result of a part of the work; None where the cell has ended, or ends by what ``part`` raises."""
         if self.outcome is not None:
             return None
-        from imbalance_bench import devices  # and torch, whose seconds are not the cell's
+        from imbalance_bench.running import devices  # and torch, whose seconds are not the cell's
 
         start = time.perf_counter()
         try:
@@ -184,7 +187,7 @@ class Work:
         self.seconds += of_cell.spent
 
     def _fit(self, cell: Prepared, of_cell: Checkpoints, watch: Watch | None) -> None:
-        from imbalance_bench import devices
+        from imbalance_bench.running import devices
 
         try:
             going_on(of_cell, partial(fit, cell, watch))
@@ -247,7 +250,7 @@ def checkpoints_of(works: Sequence[Work]) -> Checkpoints:
     def of() -> dict[str, Any]:
         import torch
 
-        from imbalance_bench import devices
+        from imbalance_bench.running import devices
 
         return {
             "cells": [work.folder.path.name for work in works],

@@ -17,13 +17,14 @@ from functools import partial
 from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imbalance_bench import identity, progress
 from imbalance_bench.cells import Outcome, Work, checkpoints_of, logged
 from imbalance_bench.cells.recipe import Prepared, data_of, fit_in_chunks, say_once
-from imbalance_bench.checkpoints import going_on
-from imbalance_bench.config import OF_ALL, Config
 from imbalance_bench.errors import BenchError
-from imbalance_bench.tally import DeviceLost
+from imbalance_bench.running import progress
+from imbalance_bench.running.checkpoints import going_on
+from imbalance_bench.running.tally import DeviceLost
+from imbalance_bench.settings import identity
+from imbalance_bench.settings.config import OF_ALL, Config
 
 if TYPE_CHECKING:
     from imbalance_bench.data.base import Dataset, Part, Task
@@ -256,8 +257,8 @@ def programs(members: Sequence[Member]) -> list[list[Member]]:
 
 def fit_together(members: Sequence[Member]) -> bool:
     """Trains the runs of several cells as one program. False where that failed, for whatever reason one of them has."""
-    from imbalance_bench import devices
     from imbalance_bench.engine.graph import Replayed
+    from imbalance_bench.running import devices
 
     objectives: list[Any] = []  # equal ones side by side, in one call
     runs: list[list[OneRun]] = []

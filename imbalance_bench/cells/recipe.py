@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from imbalance_bench import checkpoints, identity, metrics, progress, scoring, slices, terminal
-from imbalance_bench.config import Config
+from imbalance_bench import metrics, slices, terminal
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.last import read_once
 from imbalance_bench.data.together import copies_together
 from imbalance_bench.errors import BenchError, Declined, command
+from imbalance_bench.metrics import scoring
 from imbalance_bench.options import idle
+from imbalance_bench.running import checkpoints, progress
+from imbalance_bench.settings import identity
+from imbalance_bench.settings.config import Config
 
 if TYPE_CHECKING:
     from imbalance_bench.data.base import Part, Task
@@ -161,7 +164,7 @@ Scored = tuple[dict[str, Any], dict[str, bytes | str], list[dict[str, Any]]]
 def score(cell: Prepared) -> Scored:
     """Predicts and scores the test rows of a trained cell, and its validation rows where nothing was trained on them.
     Raises BenchError where every run diverged."""
-    from imbalance_bench import devices
+    from imbalance_bench.running import devices
 
     config, dataset, runs, classifiers = cell.config, cell.dataset, cell.runs, cell.classifiers
     for run, classifier in zip(runs, classifiers):
@@ -254,7 +257,7 @@ def fit_in_chunks(
     BenchError where the memory does not hold one."""
     import torch
 
-    from imbalance_bench import devices
+    from imbalance_bench.running import devices
 
     classifiers: list[Classifier] = []
     sizes = [min(together, len(tasks))]

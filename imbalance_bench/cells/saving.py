@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench import scoring
-from imbalance_bench.config import labels_shown
 from imbalance_bench.errors import command
-from imbalance_bench.models import NotKept, State, packed, state_of
+from imbalance_bench.metrics import scoring
+from imbalance_bench.running.models import NotKept, State, packed, state_of
+from imbalance_bench.settings.config import labels_shown
 
 if TYPE_CHECKING:
     from imbalance_bench.cells.recipe import Prepared

@@ -11,8 +11,8 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.models import State, Surroundings, kept
 from imbalance_bench.registry import DATASETS
+from imbalance_bench.running.models import State, Surroundings, kept
 
 Kind = Literal["classification", "regression"]
 Modality = Literal["tabular", "image", "text"]

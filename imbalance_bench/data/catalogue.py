@@ -13,15 +13,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from imbalance_bench import progress
-from imbalance_bench.arguments import ArgumentParser, plugins_of
-from imbalance_bench.conf_files import CONF, content_of, hydra_started, own_folder
 from imbalance_bench.data.base import Facts, Source
 from imbalance_bench.data.fetch import check_sum, recorded
 from imbalance_bench.errors import BenchError, command, suggestion
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.registry import DATASETS
+from imbalance_bench.running import progress
+from imbalance_bench.settings.conf_files import CONF, content_of, hydra_started, own_folder
 from imbalance_bench.terminal import tell
+from imbalance_bench.terminal.arguments import ArgumentParser, plugins_of
 
 # Where a published table is wrong by itself: its number does not follow from its own counts.
 KNOWN_MISPRINTS = {"webpage": "printed 33 is 34.45 by the set's own counts"}

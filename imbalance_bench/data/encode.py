@@ -10,7 +10,7 @@ import numpy as np
 from imbalance_bench.data.base import Unfitted
 from imbalance_bench.data.overrides import override
 from imbalance_bench.errors import BenchError
-from imbalance_bench.models import State, Surroundings, kept, restored, state_of
+from imbalance_bench.running.models import State, Surroundings, kept, restored, state_of
 
 if TYPE_CHECKING:
     import pandas as pd

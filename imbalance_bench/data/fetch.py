@@ -24,9 +24,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from imbalance_bench import progress
 from imbalance_bench.errors import BenchError
-from imbalance_bench.locks import lock_file
+from imbalance_bench.running import progress
+from imbalance_bench.store.locks import lock_file
 
 SITES = {
     "zenodo": "https://zenodo.org",

@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from imbalance_bench import devices
-from imbalance_bench.config import Trainer
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.data.fetch import cached
 from imbalance_bench.engine import graph
@@ -23,7 +21,9 @@ from imbalance_bench.engine.memory import keep_freed_memory
 from imbalance_bench.engine.monitor import Monitor
 from imbalance_bench.engine.stack import Stack, Traits
 from imbalance_bench.errors import BenchError
-from imbalance_bench.models import NotKept, State, Surroundings, kept
+from imbalance_bench.running import devices
+from imbalance_bench.running.models import NotKept, State, Surroundings, kept
+from imbalance_bench.settings.config import Trainer
 
 CACHE = 2**23  # bytes: where a step of more runs takes longer than in proportion
 COPIED = 2**28  # bytes of validation parts, one a run, that are copied to be scored in one pass on a CPU

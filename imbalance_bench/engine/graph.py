@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from imbalance_bench import devices
 from imbalance_bench.errors import BenchError
+from imbalance_bench.running import devices
 
 log = logging.getLogger("imbalance_bench")
 

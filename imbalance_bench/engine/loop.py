@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from imbalance_bench import progress
-from imbalance_bench.checkpoints import Loop
-from imbalance_bench.config import OF_ALL
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import graph
 from imbalance_bench.engine.augment import augmentation
@@ -23,10 +20,13 @@ from imbalance_bench.engine.optim import optimiser
 from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.errors import BenchError
+from imbalance_bench.running import progress
+from imbalance_bench.running.checkpoints import Loop
 from imbalance_bench.seeds import AUGMENTATION, OBJECTIVE, derived
+from imbalance_bench.settings.config import OF_ALL
 
 if TYPE_CHECKING:
-    from imbalance_bench.config import Trainer
+    from imbalance_bench.settings.config import Trainer
 
 log = logging.getLogger("imbalance_bench")
 

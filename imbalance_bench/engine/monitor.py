@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from imbalance_bench import progress
 from imbalance_bench.data.base import Task
 from imbalance_bench.engine.stack import Stack
 from imbalance_bench.engine.validation import OnDevice, OnHost
+from imbalance_bench.running import progress
 
 Step = tuple[list[int] | None, dict[str, torch.Tensor]]
 """The runs that took part in a step (None: all) and their losses, name → (R,)."""

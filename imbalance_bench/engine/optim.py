@@ -12,7 +12,7 @@ import torch
 from imbalance_bench.engine.stack import Stack
 
 if TYPE_CHECKING:
-    from imbalance_bench.config import Trainer
+    from imbalance_bench.settings.config import Trainer
 
 EVERY = slice(None)
 EPS = 1e-8

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imbalance_bench.config import Trainer
+    from imbalance_bench.settings.config import Trainer
 
 
 def reached(share: float, epoch: float, epochs: int) -> bool:

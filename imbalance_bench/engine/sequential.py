@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.augment import augmentation
 from imbalance_bench.engine.batches import Rows
@@ -19,10 +18,11 @@ from imbalance_bench.engine.loop import Trainable, TrainState
 from imbalance_bench.engine.monitor import Monitor, Step
 from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack
+from imbalance_bench.running.checkpoints import Loop
 from imbalance_bench.seeds import AUGMENTATION, OBJECTIVE, derived
 
 if TYPE_CHECKING:
-    from imbalance_bench.config import Trainer
+    from imbalance_bench.settings.config import Trainer
 
 
 def train_sequential(

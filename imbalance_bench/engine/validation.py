@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from imbalance_bench import metrics, scoring
+from imbalance_bench import metrics
 from imbalance_bench.alike import alike
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.stack import Stack, lengths, stored
+from imbalance_bench.metrics import scoring
 
 TOGETHER = 1 << 22  # numbers of all validation parts that are copied to be looked at together
 

@@ -11,8 +11,8 @@ import numpy as np
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.methods.base import Method
-from imbalance_bench.models import State, Surroundings, kept, restored, state_of
 from imbalance_bench.registry import METHODS
+from imbalance_bench.running.models import State, Surroundings, kept, restored, state_of
 
 if TYPE_CHECKING:
     import torch

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 
-from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method, resampling_info
 from imbalance_bench.options import Count, Fraction, Interval, NonNegative, OnlyWith, Positive, Whole
 from imbalance_bench.registry import METHODS
+from imbalance_bench.running.checkpoints import Loop
 
 if TYPE_CHECKING:
     import torch

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.options import Count, Fraction, NonNegative, Positive
 from imbalance_bench.registry import METHODS
+from imbalance_bench.running.checkpoints import Loop
 
 if TYPE_CHECKING:
     import torch

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from imbalance_bench import progress
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.methods.base import Method, resampling_info
 from imbalance_bench.methods.shared.allotted import allotted
 from imbalance_bench.options import Count, Text
 from imbalance_bench.registry import METHODS
+from imbalance_bench.running import progress
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench import progress
-from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.methods.base import Method, resampling_info
-from imbalance_bench.models import State, Surroundings, kept
 from imbalance_bench.options import Count, Positive, Share
 from imbalance_bench.registry import METHODS
+from imbalance_bench.running import progress
+from imbalance_bench.running.checkpoints import Loop
+from imbalance_bench.running.models import State, Surroundings, kept
 
 if TYPE_CHECKING:
     import torch

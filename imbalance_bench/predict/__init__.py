@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench.arguments import ArgumentParser
-from imbalance_bench.calibration import KINDS
 from imbalance_bench.errors import BenchError
+from imbalance_bench.metrics.calibration import KINDS
+from imbalance_bench.metrics.thresholds import OBJECTIVES, of_decisions
 from imbalance_bench.predict.deciding import PLAIN, costs_of, decided
 from imbalance_bench.store import atomic_write
 from imbalance_bench.terminal import tell
-from imbalance_bench.thresholds import OBJECTIVES, of_decisions
+from imbalance_bench.terminal.arguments import ArgumentParser
 
 if TYPE_CHECKING:
     import pandas as pd

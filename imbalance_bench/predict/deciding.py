@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_bench import calibration, scoring, thresholds
 from imbalance_bench.errors import BenchError
+from imbalance_bench.metrics import calibration, scoring, thresholds
 from imbalance_bench.store import Record, arrays
 
 PLAIN = "probability"  # the decision for the class of the highest one

@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_bench import models, origin
-from imbalance_bench.config import Config, Paths
+from imbalance_bench import origin
 from imbalance_bench.data.new_rows import Trained
 from imbalance_bench.errors import BenchError, command
-from imbalance_bench.models import State, Surroundings, restored, unpacked
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.pretrained import fingerprint
+from imbalance_bench.running import models
+from imbalance_bench.running.models import State, Surroundings, restored, unpacked
+from imbalance_bench.settings.config import Config, Paths
 from imbalance_bench.store import CellFolder, Damaged, Record, file_of, remedy
 
 
@@ -108,7 +109,7 @@ class Model:
 
     def remarks(self) -> list[str]:
         """What may make scores differ from those of the record."""
-        from imbalance_bench.identity import provenance
+        from imbalance_bench.settings.identity import provenance
 
         then, now = self.record["provenance"].get("packages", {}), provenance()["packages"]
         others = [f"{name} {then[name]} (here {now[name]})" for name in now if name in then and then[name] != now[name]]

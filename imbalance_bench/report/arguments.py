@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
-from imbalance_bench import calibration
-from imbalance_bench.arguments import ArgumentParser
 from imbalance_bench.errors import BenchError, command, suggestion
-from imbalance_bench.presets import papers
+from imbalance_bench.metrics import calibration
 from imbalance_bench.report.records.records import LABELS, readout_title
 from imbalance_bench.report.records.selection import OF_NUMBERS
 from imbalance_bench.report.sheets.differences import ROPE, TESTS
 from imbalance_bench.report.writing.page import FORMATS
+from imbalance_bench.settings.presets import papers
 from imbalance_bench.store import OUTPUTS
+from imbalance_bench.terminal.arguments import ArgumentParser
 
 PARTS = ("test", "valid")
 SEVERAL = ("metric", "rows", "columns")  # options that are lists of names

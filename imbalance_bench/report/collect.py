@@ -10,16 +10,16 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from imbalance_bench.arguments import ArgumentParser
-from imbalance_bench.conf_files import own_folder
 from imbalance_bench.errors import BenchError
-from imbalance_bench.presets import PlannedCell, load_preset, presets
 from imbalance_bench.report.records.collected import Collection, Row, numbers_of, text_of, write
 from imbalance_bench.report.records.failures import failures
 from imbalance_bench.report.records.records import Cell, date, left_out, names_of
-from imbalance_bench.select import select
+from imbalance_bench.settings.conf_files import own_folder
+from imbalance_bench.settings.presets import PlannedCell, load_preset, presets
+from imbalance_bench.settings.select import select
 from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Store
 from imbalance_bench.terminal import tell
+from imbalance_bench.terminal.arguments import ArgumentParser
 
 Kept = tuple[dict[str, str], list[Row]]
 """A cell as the file has it."""

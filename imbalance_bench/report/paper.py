@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from imbalance_bench.errors import BenchError, command, suggestion
-from imbalance_bench.presets import papers, presets, title_of
 from imbalance_bench.report import published
 from imbalance_bench.report.records.records import NothingRun
 from imbalance_bench.report.request import Request
 from imbalance_bench.report.sheet import Sheet
+from imbalance_bench.settings.presets import papers, presets, title_of
 from imbalance_bench.store import OUTPUTS, NotCollected, atomic_write
 
 if TYPE_CHECKING:
-    from imbalance_bench.presets import Preset
     from imbalance_bench.report.sheet import Drawing
+    from imbalance_bench.settings.presets import Preset
 
 T = TypeVar("T")
 
@@ -80,7 +80,7 @@ class PaperReport:
 
     def _preset(self, name: str) -> Preset:
         """A preset's grid; composing one takes seconds, so each is composed once."""
-        from imbalance_bench.presets import load_preset
+        from imbalance_bench.settings.presets import load_preset
 
         if name not in self._presets:
             self._presets[name] = load_preset(self.options.paper, name, self.options.overrides, self.own)

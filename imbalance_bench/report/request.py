@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imbalance_bench.conf_files import own_folder
 from imbalance_bench.errors import command
-from imbalance_bench.identity import digest
 from imbalance_bench.report.arguments import default_data, listed, metrics_of
 from imbalance_bench.report.records.collected import Collection, Source
 from imbalance_bench.report.records.selection import EACH_CLASS, Asked
 from imbalance_bench.report.sheet import Sheet
 from imbalance_bench.report.writing.page import STORED, rendered
+from imbalance_bench.settings.conf_files import own_folder
+from imbalance_bench.settings.identity import digest
 from imbalance_bench.store import OUTPUTS, Store, atomic_write
 
 if TYPE_CHECKING:

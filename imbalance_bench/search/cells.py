@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from imbalance_bench.config import Config
 from imbalance_bench.errors import BenchError
+from imbalance_bench.settings.config import Config
 
 if TYPE_CHECKING:
     from imbalance_bench.cells import Outcome

@@ -11,16 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from imbalance_bench.arguments import ArgumentParser
-from imbalance_bench.conf_files import ConfFiles, hydra_started, own_folder, search_defaults
 from imbalance_bench.errors import BenchError
-from imbalance_bench.presets import jobs_of
 from imbalance_bench.registry import GROUPS, build
+from imbalance_bench.running.tally import DeviceLost
 from imbalance_bench.search.best import finish
 from imbalance_bench.search.study import Study
 from imbalance_bench.search.trials import Options
-from imbalance_bench.tally import DeviceLost
+from imbalance_bench.settings.conf_files import ConfFiles, hydra_started, own_folder, search_defaults
+from imbalance_bench.settings.presets import jobs_of
 from imbalance_bench.terminal import tell
+from imbalance_bench.terminal.arguments import ArgumentParser
 
 DESCRIPTION = """\
 Searches good options: the search: keys of the method, its trainer and its backbone (conf/) say what is tried, the

@@ -21,10 +21,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from imbalance_bench.config import REGISTRIES, Trainer
 from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.options import Wrong, check, coerce, hints, shown
 from imbalance_bench.registry import METHODS, SEARCH
+from imbalance_bench.settings.config import REGISTRIES, Trainer
 
 DIGITS = 3  # that a drawn number has
 

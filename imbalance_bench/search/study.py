@@ -26,10 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from imbalance_bench import origin
-from imbalance_bench.config import Config, cell_name, from_omegaconf
 from imbalance_bench.errors import BenchError, Pruned
-from imbalance_bench.identity import cell_id, digest
-from imbalance_bench.objective import has_better_side
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_met, readout_title
 from imbalance_bench.report.records.selection import head_of
 from imbalance_bench.report.records.tuning import scores_of, why_not
@@ -38,6 +35,9 @@ from imbalance_bench.search.ledger import DATABASE, Ledger
 from imbalance_bench.search.sampling import BEFORE_PRUNING, Sampling
 from imbalance_bench.search.space import Range, Space, key_of_space, space_of
 from imbalance_bench.search.trials import Options, Trial, Values
+from imbalance_bench.settings.config import Config, cell_name, from_omegaconf
+from imbalance_bench.settings.identity import cell_id, digest
+from imbalance_bench.settings.objective import has_better_side
 from imbalance_bench.store import CellFolder, Record, Store, atomic_write
 from imbalance_bench.terminal import tell
 

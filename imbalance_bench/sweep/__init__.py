@@ -14,13 +14,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from imbalance_bench import interrupts, terminal
-from imbalance_bench.conf_files import ConfFiles
-from imbalance_bench.config import cell_name
+from imbalance_bench import terminal
 from imbalance_bench.errors import BenchError
-from imbalance_bench.presets import check_paper, labels_in
+from imbalance_bench.running.tally import DeviceLost, StopSweep, Tally
+from imbalance_bench.settings.conf_files import ConfFiles
+from imbalance_bench.settings.config import cell_name
+from imbalance_bench.settings.presets import check_paper, labels_in
 from imbalance_bench.sweep.ends import job_ended, stream_of
-from imbalance_bench.tally import DeviceLost, StopSweep, Tally
+from imbalance_bench.terminal import interrupts
 
 LISTED = ("Grid", "Basic", "BasicSweeper")  # sweepers that choose nothing
 SHOWN = 3  # cells that are named, of many that are trained together
@@ -71,7 +72,7 @@ class Sweep:
         """
         from imbalance_bench.cells import Outcome, objective_of, run_cell
         from imbalance_bench.cells.programs import OUTCOMES
-        from imbalance_bench.config import from_omegaconf
+        from imbalance_bench.settings.config import from_omegaconf
 
         hydra = HydraConfig.get()
         os.chdir(hydra.runtime.cwd)  # whence relative paths count, also where hydra.job.chdir=true has moved away

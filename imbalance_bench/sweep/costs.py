@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 from statistics import fmean, median
 
-from imbalance_bench.config import label_of
 from imbalance_bench.errors import BenchError
+from imbalance_bench.settings.config import label_of
 from imbalance_bench.store import CellFolder, Store
 
 MOST = 1000  # records that are read: a second

@@ -6,7 +6,7 @@ import sys
 from typing import TextIO
 
 from imbalance_bench import terminal
-from imbalance_bench.tally import Tally
+from imbalance_bench.running.tally import Tally
 
 
 def stream_of(status: str) -> TextIO:

@@ -20,16 +20,16 @@ from hydra.errors import HydraException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from imbalance_bench.conf_files import ConfFiles
 from imbalance_bench.errors import BenchError, command, of_outputs
-from imbalance_bench.presets import check_paper, jobs_of
 from imbalance_bench.registry import TRACKERS
+from imbalance_bench.running.tally import Tally, clock, differing
+from imbalance_bench.settings.conf_files import ConfFiles
+from imbalance_bench.settings.presets import check_paper, jobs_of
 from imbalance_bench.sweep.costs import costs
 from imbalance_bench.sweep.jobs import JobLoader
 from imbalance_bench.sweep.launchers import Basic, Gpu, Processes, Together
 from imbalance_bench.sweep.queues import SubmititLocal, SubmititSlurm
 from imbalance_bench.sweep.ray_tasks import Ray
-from imbalance_bench.tally import Tally, clock, differing
 
 Plugins.instance()  # reads Hydra's own plugins, which it would otherwise do after the next line and make other classes
 from hydra._internal.core_plugins import basic_sweeper  # noqa: E402
@@ -203,6 +203,6 @@ def register() -> None:
 
 
 def _keys_of_options(*, _root_: DictConfig) -> str:
-    from imbalance_bench.reference import keys_help
+    from imbalance_bench.settings.reference import keys_help
 
     return keys_help(_root_)

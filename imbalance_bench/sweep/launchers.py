@@ -27,12 +27,13 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from imbalance_bench import interrupts, progress
-from imbalance_bench.config import Config, cell_name, from_omegaconf
 from imbalance_bench.errors import BenchError
+from imbalance_bench.running import progress
+from imbalance_bench.running.tally import DeviceLost, StopSweep, Tally
+from imbalance_bench.settings.config import Config, cell_name, from_omegaconf
 from imbalance_bench.sweep.ends import job_ended
 from imbalance_bench.sweep.jobs import current, start_job, without_hydra
-from imbalance_bench.tally import DeviceLost, StopSweep, Tally
+from imbalance_bench.terminal import interrupts
 
 LAST = interrupts.GRACE + 0.7  # seconds that a process has to end when it is told to
 

@@ -25,11 +25,11 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
-from imbalance_bench import interrupts
 from imbalance_bench.errors import BenchError
+from imbalance_bench.running.tally import StopSweep, Tally, differing
 from imbalance_bench.sweep.ends import job_ended
 from imbalance_bench.sweep.launchers import Processes
-from imbalance_bench.tally import StopSweep, Tally, differing
+from imbalance_bench.terminal import interrupts
 
 STATE = "state.pkl"  # what every job needs to compose and run its cells
 STOP = "stop"  # exists once on_error=stop has ended the sweep

@@ -10,8 +10,8 @@ import torch
 
 from imbalance_bench.bench.compare import synchronise
 from imbalance_bench.bench.gpu.sections import Setting
-from imbalance_bench.devices import device_name, gpu_facts
-from imbalance_bench.identity import provenance
+from imbalance_bench.running.devices import device_name, gpu_facts
+from imbalance_bench.settings.identity import provenance
 
 LAUNCHES = 1000
 

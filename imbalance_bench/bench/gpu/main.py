@@ -8,7 +8,7 @@ from typing import Any
 
 from imbalance_bench.bench.gpu import agreement, facts, steps, tables, texts
 from imbalance_bench.bench.gpu.sections import Setting, run
-from imbalance_bench.devices import choose_device
+from imbalance_bench.running.devices import choose_device
 
 SECTIONS = {
     "facts": (facts.facts, 20),

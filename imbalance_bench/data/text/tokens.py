@@ -17,7 +17,7 @@ from imbalance_bench.data.fetch import cached
 from imbalance_bench.data.text.reading import texts_hash
 from imbalance_bench.data.text.words import jieba_version, segmenter, stop_words
 from imbalance_bench.errors import BenchError
-from imbalance_bench.models import State, Surroundings, kept
+from imbalance_bench.running.models import State, Surroundings, kept
 
 if TYPE_CHECKING:
     from tokenizers import Encoding, Tokenizer

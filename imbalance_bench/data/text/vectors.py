@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from imbalance_bench import progress
 from imbalance_bench.data.base import Language, Unfitted
 from imbalance_bench.data.fetch import cache_folders, cached
 from imbalance_bench.data.text.reading import texts_hash
 from imbalance_bench.errors import BenchError
-from imbalance_bench.models import State, Surroundings, kept
+from imbalance_bench.running import progress
+from imbalance_bench.running.models import State, Surroundings, kept
 
 if TYPE_CHECKING:
     import torch
@@ -142,8 +142,8 @@ class TransformerEncoder:
 
     def encode(self, texts: np.ndarray, name: str) -> np.ndarray:
         """Vectors (n, d) of texts (n,); an interrupted call of the same ``name`` continues where it stopped."""
-        from imbalance_bench import devices
         from imbalance_bench.pretrained import load
+        from imbalance_bench.running import devices
 
         device = devices.choose_device(self.device)
         devices.set_arithmetic(device)

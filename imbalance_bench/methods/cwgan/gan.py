@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from imbalance_bench import progress
-from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import graph
 from imbalance_bench.engine.batches import Batch, Layout, Rows
@@ -21,6 +19,8 @@ from imbalance_bench.engine.losses import cross_entropy
 from imbalance_bench.engine.monitor import Monitor, Step
 from imbalance_bench.engine.optim import Adam
 from imbalance_bench.engine.stack import Stack
+from imbalance_bench.running import progress
+from imbalance_bench.running.checkpoints import Loop
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine

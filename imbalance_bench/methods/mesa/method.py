@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from imbalance_bench import metrics, progress
-from imbalance_bench.checkpoints import Loop
+from imbalance_bench import metrics
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
 from imbalance_bench.methods.shared.parts import part_of
-from imbalance_bench.models import State, Surroundings, kept
 from imbalance_bench.options import Count, Fraction, Ge, Interval, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
+from imbalance_bench.running import progress
+from imbalance_bench.running.checkpoints import Loop
+from imbalance_bench.running.models import State, Surroundings, kept
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine

@@ -17,14 +17,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from imbalance_bench import progress
-from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Vocabulary
 from imbalance_bench.engine.memory import give_back_freed_memory
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.miso.mine import MINE
 from imbalance_bench.methods.miso.networks import Discriminator, EncoderDecoders, Latent, Texts
 from imbalance_bench.methods.miso.seq2seq import Memory
+from imbalance_bench.running import progress
+from imbalance_bench.running.checkpoints import Loop
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine

@@ -11,11 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from imbalance_bench.checkpoints import part
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
-from imbalance_bench.identity import SCHEMA, digest
 from imbalance_bench.methods.base import Method, resampling_info
 from imbalance_bench.methods.miso.anchors import anchor_facts, distinct_n, warnings_of, words
 from imbalance_bench.methods.miso.difficult import difficult
@@ -24,6 +22,8 @@ from imbalance_bench.methods.shared.parts import part_of
 from imbalance_bench.methods.shared.token_ids import closed
 from imbalance_bench.options import Count, Fraction, NonNegative, Positive, Whole
 from imbalance_bench.registry import METHODS
+from imbalance_bench.running.checkpoints import part
+from imbalance_bench.settings.identity import SCHEMA, digest
 
 if TYPE_CHECKING:
     from imbalance_bench.engine import Engine

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine import graph
 from imbalance_bench.engine.batches import Rows
@@ -16,10 +15,11 @@ from imbalance_bench.engine.monitor import Monitor, Step
 from imbalance_bench.engine.optim import optimiser
 from imbalance_bench.engine.schedule import learning_rate
 from imbalance_bench.engine.stack import Stack
+from imbalance_bench.running.checkpoints import Loop
 from imbalance_bench.seeds import POST_TRAINING, derived
 
 if TYPE_CHECKING:
-    from imbalance_bench.config import Trainer
+    from imbalance_bench.settings.config import Trainer
 
 
 def shares(total: int, labels: torch.Tensor) -> tuple[int, int]:

@@ -12,9 +12,9 @@ from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method
-from imbalance_bench.models import State, Surroundings, kept, restored, state_of
 from imbalance_bench.options import Count, Ge, OnlyWith, Positive
 from imbalance_bench.registry import METHODS
+from imbalance_bench.running.models import State, Surroundings, kept, restored, state_of
 from imbalance_bench.seeds import ONE_AGAINST_REST, derived
 
 if TYPE_CHECKING:

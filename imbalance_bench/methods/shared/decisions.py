@@ -12,8 +12,8 @@ import numpy as np
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError
-from imbalance_bench.models import State, Surroundings, kept, restored, state_of
 from imbalance_bench.neighbours import k_nearest
+from imbalance_bench.running.models import State, Surroundings, kept, restored, state_of
 
 if TYPE_CHECKING:
     import torch

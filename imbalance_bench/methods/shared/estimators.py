@@ -20,8 +20,8 @@ from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.methods.shared.decisions import LEAST
 from imbalance_bench.methods.shared.vectors import flat_vectors
-from imbalance_bench.models import State, Surroundings, kept
 from imbalance_bench.plugins import look_beside_the_user
+from imbalance_bench.running.models import State, Surroundings, kept
 
 log = logging.getLogger("imbalance_bench")
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from imbalance_bench import progress
-from imbalance_bench.checkpoints import Loop
 from imbalance_bench.engine import Engine
 from imbalance_bench.engine.classifier import Classifier
-from imbalance_bench.models import Surroundings, packed, restored, state_of, unpacked
+from imbalance_bench.running import progress
+from imbalance_bench.running.checkpoints import Loop
+from imbalance_bench.running.models import Surroundings, packed, restored, state_of, unpacked
 
 T = TypeVar("T")
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
-from imbalance_bench.checkpoints import Loop
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier
 from imbalance_bench.errors import BenchError
 from imbalance_bench.methods.base import Method, resampling_info
 from imbalance_bench.options import Count, Whole
+from imbalance_bench.running.checkpoints import Loop
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +68,7 @@ class Selection:
 
 Rule = Callable[[Mapping[int, Predicted]], Mapping[int, Selection]]
 """The samples added in each run that is still alive, run → selection. A rule that keeps something from round to round
-says what (``imbalance_bench.kept``)."""
+says what (``imbalance_bench.running.kept``)."""
 
 
 class Round:

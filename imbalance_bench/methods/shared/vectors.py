@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench import scoring
 from imbalance_bench.data.base import Task
 from imbalance_bench.engine.classifier import Classifier, Readout
-from imbalance_bench.models import State, Surroundings, kept, restored, state_of
+from imbalance_bench.metrics import scoring
+from imbalance_bench.running.models import State, Surroundings, kept, restored, state_of
 
 if TYPE_CHECKING:
     from imbalance_bench.methods.shared.decisions import Decision

@@ -31,8 +31,8 @@ from imbalance_bench.report.style import FigureSpec, finished, styled
 from imbalance_bench.store import Damaged
 
 if TYPE_CHECKING:
-    from imbalance_bench.presets import Preset
     from imbalance_bench.report.records.collected import Source
+    from imbalance_bench.settings.presets import Preset
 
 __all__ = ["DRAWINGS", "bars", "figure"]
 

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.objective import has_better_side
 from imbalance_bench.report.glyphs import drawn_with, letters_for, readable
 from imbalance_bench.report.records.records import LOWER_IS_BETTER
 from imbalance_bench.report.sheet import Drawing
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import Score, metric_title
 from imbalance_bench.report.style import BLACK, BLUE, SKY, STYLE, canvas, finished, styled
+from imbalance_bench.settings.objective import has_better_side
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.objective import has_better_side
+from imbalance_bench.metrics.scoring import TUNED_ON, without_validation
 from imbalance_bench.report.figures.confusion import confusion, refuse_many_matrices
 from imbalance_bench.report.figures.overall import critical_difference, profile
 from imbalance_bench.report.figures.paired import bars, scatter, two_metrics
@@ -38,7 +38,7 @@ from imbalance_bench.report.records.selection import (
 from imbalance_bench.report.records.tuning import scores_of
 from imbalance_bench.report.sheet import Drawing
 from imbalance_bench.report.style import NARROW, Drawn, finished, styled
-from imbalance_bench.scoring import TUNED_ON, without_validation
+from imbalance_bench.settings.objective import has_better_side
 from imbalance_bench.store import Damaged, file_of
 
 if TYPE_CHECKING:

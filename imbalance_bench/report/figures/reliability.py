@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench import calibration, probabilities
+from imbalance_bench.metrics import calibration, probabilities
+from imbalance_bench.metrics.scoring import TUNED_ON, without_validation
 from imbalance_bench.report.figures.shown import (
     AREAS,
     LINE,
@@ -26,7 +27,6 @@ from imbalance_bench.report.figures.shown import (
     style_of,
 )
 from imbalance_bench.report.style import Drawn
-from imbalance_bench.scoring import TUNED_ON, without_validation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,12 +11,12 @@ import numpy as np
 
 from imbalance_bench import metrics
 from imbalance_bench.errors import BenchError
+from imbalance_bench.metrics.scoring import parts_of, without_validation
 from imbalance_bench.report.glyphs import has_wide, readable
 from imbalance_bench.report.records.pairs import Run
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record
 from imbalance_bench.report.sheet import one_line
 from imbalance_bench.report.style import COLOURS, COLUMN, DASHES, canvas
-from imbalance_bench.scoring import parts_of, without_validation
 from imbalance_bench.store import arrays
 
 if TYPE_CHECKING:

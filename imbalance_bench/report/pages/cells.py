@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_bench import origin, scoring
+from imbalance_bench import origin
+from imbalance_bench.metrics import scoring
 from imbalance_bench.report.pages.charts import Line, chart
 from imbalance_bench.report.pages.html import Grid, number_cell, rendered, td
 from imbalance_bench.report.pages.making import Place, again, options_grid

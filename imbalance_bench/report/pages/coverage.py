@@ -9,11 +9,11 @@ from importlib import resources
 from pathlib import Path
 from statistics import median
 
-from imbalance_bench.presets import presets, title_of
 from imbalance_bench.report.pages.committed import of_paper, stored
 from imbalance_bench.report.published import printed
 from imbalance_bench.report.records.failures import FAILED
 from imbalance_bench.report.sheets.scores import Score
+from imbalance_bench.settings.presets import presets, title_of
 
 HEADER = (
     "paper", "tables: printed", "with a preset", "run", "figures: printed", "with a preset", "drawn",

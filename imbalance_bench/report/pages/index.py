@@ -28,7 +28,7 @@ from imbalance_bench.report.sheets.differences import differences
 from imbalance_bench.report.sheets.judgement import VERDICTS
 from imbalance_bench.report.sheets.scores import class_title, metric_title
 from imbalance_bench.report.sheets.summary import summaries
-from imbalance_bench.select import select
+from imbalance_bench.settings.select import select
 from imbalance_bench.store import Damaged, atomic_write
 
 # Of these, what failed has half at most where other cells fill the rest (``_newest``).

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_bench.errors import BenchError, command
-from imbalance_bench.presets import labels_named, node_of, papers, presets, title_of
 from imbalance_bench.registry import build
 from imbalance_bench.report.arguments import OF_TABLES
 from imbalance_bench.report.pages.committed import FOOTNOTE, Stored, of_paper, stored
@@ -32,6 +31,7 @@ from imbalance_bench.report.sheets.scores import Score
 from imbalance_bench.report.sheets.summary import scores_of
 from imbalance_bench.report.sheets.tables import TableSpec, laid_out
 from imbalance_bench.report.sheets.verdicts import HEADER as CLAIM_HEADER
+from imbalance_bench.settings.presets import labels_named, node_of, papers, presets, title_of
 from imbalance_bench.store import NotCollected
 
 RECORDS, STORED, ABSENT = "records", "stored", "not run here"

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_bench import metrics, scoring, thresholds
+from imbalance_bench import metrics
+from imbalance_bench.metrics import scoring, thresholds
 from imbalance_bench.report.pages.charts import Line, chart
 from imbalance_bench.report.pages.html import Grid, number_cell, td
 from imbalance_bench.report.records.records import Record, readout_title

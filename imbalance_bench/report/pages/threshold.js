@@ -1,5 +1,5 @@
-// The threshold of a cell's page: decisions and their numbers, counted again from the saved scores, as metrics.py and
-// thresholds.py count them. Scores are log-probabilities of float32; all that is computed is float64.
+// The threshold of a cell's page: decisions and their numbers, counted again from the saved scores, as metrics/ and
+// metrics/thresholds.py count them. Scores are log-probabilities of float32; all that is computed is float64.
 "use strict";
 
 const saved = JSON.parse(document.getElementById("predictions").textContent);
@@ -73,7 +73,7 @@ const NUMBERS = ["precision", "recall", "specificity", "f1", "g_mean", "cost"];
 const field = (name) => document.getElementById(`threshold-${name}`);
 const slider = field("slider"), probability = field("p"), cost = field("cost"), output = field("numbers");
 let tuned = null; // the objective whose threshold each run has of its own
-let plain = true; // decisions as metrics.py has them
+let plain = true; // decisions as metrics/ has them
 
 const chosenClass = () => Number(field("class").value);
 const sigmoid = (x) => 1 / (1 + Math.exp(-x));

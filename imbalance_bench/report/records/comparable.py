@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from imbalance_bench.config import value_of
 from imbalance_bench.errors import BenchError, command
-from imbalance_bench.identity import digest
 from imbalance_bench.options import written
 from imbalance_bench.report.records.records import LABELS, CellState
+from imbalance_bench.settings.config import value_of
+from imbalance_bench.settings.identity import digest
 from imbalance_bench.store import Record
 
 

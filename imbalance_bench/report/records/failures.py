@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.presets import read_yaml
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.report.records.collected import Collection, Source
 from imbalance_bench.report.records.records import Cell, names_of
-from imbalance_bench.select import select
+from imbalance_bench.settings.presets import read_yaml
+from imbalance_bench.settings.select import select
 from imbalance_bench.store import Damaged, Store, date_of, names_by_folder
 
 CELL = re.compile("[0-9a-f]{12}")  # the name of a cell's folder, which is its id

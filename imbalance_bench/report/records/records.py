@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench import calibration, origin, scoring
+from imbalance_bench import origin
 from imbalance_bench.errors import BenchError, command
-from imbalance_bench.index import entries_of
+from imbalance_bench.metrics import calibration, scoring
 from imbalance_bench.report.records.collected import Collected, Collection, Source, numbers_of
-from imbalance_bench.select import select
+from imbalance_bench.settings.select import select
 from imbalance_bench.store import CellFolder, Damaged, Record
+from imbalance_bench.store.index import entries_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imbalance_bench.presets import PlannedCell
+    from imbalance_bench.settings.presets import PlannedCell
 
 LABELS = ("method", "dataset", "ratio", "backbone", "protocol", "trainer")
 COLUMNS = (

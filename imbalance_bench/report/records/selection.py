@@ -8,14 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imbalance_bench import scoring
-from imbalance_bench.config import labels_shown, value_of
 from imbalance_bench.errors import BenchError, command, suggestion
-from imbalance_bench.identity import digest
+from imbalance_bench.metrics import scoring
 from imbalance_bench.options import shown
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records.failures import failed
 from imbalance_bench.report.records.records import COLUMNS, LABELS, date, left_out, numbers, readout_met, survey
+from imbalance_bench.settings.config import labels_shown, value_of
+from imbalance_bench.settings.identity import digest
 from imbalance_bench.store import Record
 
 if TYPE_CHECKING:

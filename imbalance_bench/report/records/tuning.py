@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imbalance_bench.identity import NOT_IDENTITY
+from imbalance_bench.metrics.scoring import without_validation
 from imbalance_bench.options import shown
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records.records import COLUMNS, LOWER_IS_BETTER, numbers, readout_met
-from imbalance_bench.scoring import without_validation
+from imbalance_bench.settings.identity import NOT_IDENTITY
 from imbalance_bench.store import Record
 
 SWEPT = ("method", "trainer", "backbone")  # whose options may be tuned

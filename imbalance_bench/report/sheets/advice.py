@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench.conf_files import CONF, content_of
-from imbalance_bench.config import label_of
 from imbalance_bench.errors import BenchError, command
-from imbalance_bench.objective import has_better_side
 from imbalance_bench.report.records import comparable, pairs, statistics, tuning
 from imbalance_bench.report.records.failures import failed
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
 from imbalance_bench.report.sheet import number
 from imbalance_bench.report.sheets.scores import decimals
 from imbalance_bench.report.sheets.tuned import Row, tuned_rows
+from imbalance_bench.settings.conf_files import CONF, content_of
+from imbalance_bench.settings.config import label_of
+from imbalance_bench.settings.objective import has_better_side
 
 if TYPE_CHECKING:
     import pandas as pd

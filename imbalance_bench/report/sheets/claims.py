@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench.conf_files import CONF
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
 from imbalance_bench.report.published import printed
@@ -32,6 +31,7 @@ from imbalance_bench.report.records.statistics import PairedDifference, differen
 from imbalance_bench.report.sheets.claim import ZERO, CellComparison, Claim, place_name
 from imbalance_bench.report.sheets.judgement import NOT_RUN, Verdict, judge
 from imbalance_bench.report.sheets.scores import recorded
+from imbalance_bench.settings.conf_files import CONF
 
 if TYPE_CHECKING:
     import pandas as pd

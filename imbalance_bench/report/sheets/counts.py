@@ -15,7 +15,7 @@ from imbalance_bench.report.records.records import CellState, Values
 
 if TYPE_CHECKING:
     from imbalance_bench.data.base import Dataset
-    from imbalance_bench.presets import PlannedCell
+    from imbalance_bench.settings.presets import PlannedCell
 
 ABSENT = f"the data set does not lie here: {command('data')} fetch <its name>, or by hand (docs/datasets.md)"
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench.errors import BenchError, suggestion
-from imbalance_bench.objective import has_better_side
 from imbalance_bench.report.records import pairs, statistics
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_title
@@ -20,6 +19,7 @@ from imbalance_bench.report.sheet import Block, Item, Sheet, mean_sd, number
 from imbalance_bench.report.sheets.means import MeanRows, dependence
 from imbalance_bench.report.sheets.scores import decimals
 from imbalance_bench.report.sheets.summary import Cell, cells_of, heading_of, metric_notes, sheet_name
+from imbalance_bench.settings.objective import has_better_side
 
 if TYPE_CHECKING:
     import pandas as pd

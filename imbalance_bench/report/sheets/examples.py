@@ -17,8 +17,8 @@ from imbalance_bench.report.sheets.scores import metric_title
 from imbalance_bench.store import Damaged, arrays, has_file
 
 if TYPE_CHECKING:
-    from imbalance_bench.presets import Preset
     from imbalance_bench.report.records.collected import Source
+    from imbalance_bench.settings.presets import Preset
 
 TEXTS = re.compile(r"run(\d+)_texts_class(\d+)")  # of artifacts: (n, 2) strings, source and what was made of it
 

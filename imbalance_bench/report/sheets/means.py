@@ -7,12 +7,12 @@ from collections.abc import Callable, Container, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from imbalance_bench.objective import has_better_side
 from imbalance_bench.report.published.printed import PrintedTable
 from imbalance_bench.report.records import statistics
 from imbalance_bench.report.records.records import LOWER_IS_BETTER
 from imbalance_bench.report.sheet import Item, mean_sd, number
 from imbalance_bench.report.sheets.scores import Score
+from imbalance_bench.settings.objective import has_better_side
 
 if TYPE_CHECKING:
     import pandas as pd

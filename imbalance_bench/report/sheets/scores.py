@@ -7,11 +7,11 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from typing import Any
 
-from imbalance_bench import scoring
-from imbalance_bench.config import labels_shown
+from imbalance_bench.metrics import scoring
 from imbalance_bench.report.published.sides import Side
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, CellState, Record
+from imbalance_bench.settings.config import labels_shown
 
 METRIC_TITLES = {
     "auc_pr": "AUC-PR", "auc_pr_trapezoid": "AUC-PR (trapezoid)", "auc_roc": "AUC-ROC", "ap_at_0.75": "AP@0.75",

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from imbalance_bench import scoring
 from imbalance_bench.errors import command
-from imbalance_bench.identity import digest
-from imbalance_bench.objective import has_better_side
+from imbalance_bench.metrics import scoring
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LABELS, readout_title
 from imbalance_bench.report.records.selection import (
@@ -31,6 +29,8 @@ from imbalance_bench.report.sheets.failed import Failed
 from imbalance_bench.report.sheets.means import MeanRows, dependence
 from imbalance_bench.report.sheets.scores import Score, class_title, mark_best, metric_title
 from imbalance_bench.report.sheets.tables import explain, item
+from imbalance_bench.settings.identity import digest
+from imbalance_bench.settings.objective import has_better_side
 from imbalance_bench.store import Record
 
 if TYPE_CHECKING:

@@ -34,8 +34,8 @@ from imbalance_bench.report.sheets.scores import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from imbalance_bench.presets import Preset
     from imbalance_bench.report.records.collected import Source
+    from imbalance_bench.settings.presets import Preset
 
 FLAG = "†"  # beside a printed number of another data set
 

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench.errors import BenchError, command
-from imbalance_bench.identity import digest
-from imbalance_bench.objective import has_better_side
 from imbalance_bench.report.records import comparable, tuning
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
@@ -35,6 +33,8 @@ from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet, mean_sd,
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import Score, decimals, mark_best, metric_title
 from imbalance_bench.report.sheets.summary import heading_of, metric_notes
+from imbalance_bench.settings.identity import digest
+from imbalance_bench.settings.objective import has_better_side
 
 if TYPE_CHECKING:
     from imbalance_bench.report.records.collected import Source

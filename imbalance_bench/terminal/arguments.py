@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from imbalance_bench import completion
 from imbalance_bench.errors import command
+from imbalance_bench.terminal import completion
 
 OPTIONS = {"paths.outputs": "--outputs", "paths.data": "--data"}
 

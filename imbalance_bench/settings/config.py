@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from imbalance_bench.errors import BenchError, command
-from imbalance_bench.objective import Objective
+from imbalance_bench.metrics.thresholds import COST, MOST
 from imbalance_bench.options import (
     Betas,
     Count,
@@ -35,7 +35,7 @@ from imbalance_bench.registry import (
     TRACKERS,
     build,
 )
-from imbalance_bench.thresholds import COST, MOST
+from imbalance_bench.settings.objective import Objective
 
 # Keys that every option of a group has (``Registry.shared``), at the value that changes nothing: left out there, so
 # that records are alike whether they were made before or after the key was.

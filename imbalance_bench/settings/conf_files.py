@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hydra.core.config_search_path import ConfigSearchPath
     from hydra.core.override_parser.types import Override
 
-_HERE = Path(__file__).resolve().parent
+_HERE = Path(__file__).resolve().parents[1]
 # Beside the package in a checkout, within it where it is installed.
 CONF = next((place for place in (_HERE / "conf", _HERE.parent / "conf") if place.is_dir()), _HERE / "conf")
 # Launchers that are plug-ins of Hydra, and what installs each: extras of this project, or a package.

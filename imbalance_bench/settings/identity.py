@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_bench import metrics, origin
-from imbalance_bench.config import REGISTRIES
 from imbalance_bench.plugins import look_beside_the_user
 from imbalance_bench.pretrained import fingerprint
 from imbalance_bench.registry import DATASETS, GROUPS, NEUTRAL
+from imbalance_bench.settings.config import REGISTRIES
 from imbalance_bench.store import SCHEMA
 
 # Keys that move no result beyond rounding, or that say where and not what.

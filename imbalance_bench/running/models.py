@@ -18,7 +18,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.kept import order_of
+from imbalance_bench.running.kept import order_of
+
+PACKAGE = __name__.partition(".")[0]
 
 SCHEMA = 1  # raised when files of an earlier version can no longer be read
 FACTS, ARRAYS, ESTIMATORS = FILES = "model.json", "model.safetensors", "model.skops"
@@ -84,14 +86,14 @@ def state_of(thing: Any) -> State:
     if kind is None:
         raise NotKept(
             f"{cls.__module__}.{cls.__qualname__} does not say what to save: give it state(self) and "
-            "restored(cls, state, around), under @kept(...) of imbalance_bench.models"
+            "restored(cls, state, around), under @kept(...) of imbalance_bench.running.models"
         )
     return replace(thing.state(), kind=kind, module=cls.__module__)
 
 
 def restored(state: State, around: Surroundings) -> Any:
     """The object that a state is of. Raises BenchError where this version knows no such kind."""
-    if state.kind not in KINDS and state.module.startswith(f"{__package__}."):  # plug-ins are imported by their names
+    if state.kind not in KINDS and state.module.startswith(f"{PACKAGE}."):  # plug-ins are imported by their names
         with suppress(ImportError):
             importlib.import_module(state.module)
     if state.kind not in KINDS:

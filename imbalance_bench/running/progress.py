@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from imbalance_bench import terminal
-from imbalance_bench.tally import clock
+from imbalance_bench.running.tally import clock
 
 NAME = "progress.json"
 SHOW = 1.0  # seconds between two looks of the line at a terminal

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_bench import calibration, metrics, origin, probabilities, thresholds
+from imbalance_bench import metrics, origin
 from imbalance_bench.alike import alike
 from imbalance_bench.errors import command
+from imbalance_bench.metrics import calibration, probabilities, thresholds
 
 CHANCE = 0.55  # AUC-ROC up to which a ranking is called gone
 VALID = "valid_"  # before the names of arrays of validation rows in predictions.npz

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from imbalance_bench.errors import BenchError, command, of_outputs
-from imbalance_bench.locks import lock_file
-from imbalance_bench.record_shape import lacking
 from imbalance_bench.registry import GROUPS
+from imbalance_bench.store.locks import lock_file
+from imbalance_bench.store.shape import lacking
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
-from imbalance_bench.config import label_of
 from imbalance_bench.errors import BenchError, suggestion
+from imbalance_bench.settings.config import label_of
 
 T = TypeVar("T")
 

@@ -25,9 +25,9 @@ from typing import Any
 
 import numpy as np
 
-from imbalance_bench import curves, probabilities
 from imbalance_bench.alike import alike
 from imbalance_bench.errors import BenchError
+from imbalance_bench.metrics import curves, probabilities
 from imbalance_bench.plugins import in_own_code
 
 # Above this log-probability 1 - p is read off the other classes: float32 log p has too few digits near 0.

@@ -24,8 +24,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from imbalance_bench import interrupts, kept, models
 from imbalance_bench.errors import BenchError
+from imbalance_bench.running import kept, models
+from imbalance_bench.terminal import interrupts
 
 log = logging.getLogger("imbalance_bench")
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
-from imbalance_bench.conf_files import CONF, ConfFiles, content_of, hydra_started
-from imbalance_bench.config import label_of, labels_of, plain_of
 from imbalance_bench.errors import BenchError, suggestion
-from imbalance_bench.identity import cell_id
 from imbalance_bench.plugins import import_plugins
+from imbalance_bench.settings.conf_files import CONF, ConfFiles, content_of, hydra_started
+from imbalance_bench.settings.config import label_of, labels_of, plain_of
+from imbalance_bench.settings.identity import cell_id
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override

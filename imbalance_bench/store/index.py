@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imbalance_bench import origin, record_shape, scoring, store
+from imbalance_bench import origin, store
 from imbalance_bench.errors import BenchError
-from imbalance_bench.store import CellFolder, Damaged, Record, Store, atomic_write
+from imbalance_bench.metrics import scoring
+from imbalance_bench.store import CellFolder, Damaged, Record, Store, atomic_write, shape
 
 NAME = ".index.json"
 FEW = 100  # records that are read as quickly as an index of them
@@ -202,5 +203,5 @@ def _text(value: Any) -> str:
 
 def _version() -> str:
     """A hash of the code that makes entries: those of other code do not count."""
-    files = (__file__, record_shape.__file__, store.__file__, scoring.__file__)
+    files = (__file__, shape.__file__, store.__file__, scoring.__file__)
     return hashlib.sha256(b"".join(Path(str(file)).read_bytes() for file in files)).hexdigest()

@@ -1,5 +1,5 @@
 """Describes what each option takes: after ``--help`` of a chosen option, and as docs/options.md
-(``python -m imbalance_bench.reference > docs/options.md``)."""
+(``python -m imbalance_bench.settings.reference > docs/options.md``)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from imbalance_bench.conf_files import CONF, content_of
-from imbalance_bench.config import REGISTRIES, TOP_LEVEL, Trainer
 from imbalance_bench.options import describe, hints, shown
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.registry import GROUPS
+from imbalance_bench.settings.conf_files import CONF, content_of
+from imbalance_bench.settings.config import REGISTRIES, TOP_LEVEL, Trainer
 
 SHOWN = (*GROUPS, "tracker")
 HEAD = """# What every option takes

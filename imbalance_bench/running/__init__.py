@@ -1,0 +1,1 @@
+"""What training has beside the numbers: devices, progress, checkpoints, and models that are kept."""
