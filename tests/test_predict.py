@@ -21,6 +21,7 @@ from PIL import Image
 from imbalance_bench import predict
 from imbalance_bench.cells import run_cell
 from imbalance_bench.cells.saving import CARD
+from imbalance_bench.errors import BenchError
 from imbalance_bench.metrics import calibration, scoring
 from imbalance_bench.predict.deciding import decided
 from imbalance_bench.predict.model import Model
@@ -352,6 +353,15 @@ def test_what_is_wrong_with_a_model_is_said(churn, copied, customers, capsys, tm
     assert "has a part of kind 'wonder', which is unknown here" in said()
     edited(copied, "model.json", lambda content: b"{}")
     assert "model.json is damaged" in said()
+
+
+def test_a_part_whose_class_is_in_any_module_of_the_package_is_looked_for_there_and_nowhere_else(monkeypatch):
+    asked = []
+    monkeypatch.setattr(models.importlib, "import_module", asked.append)
+    for module in ("imbalance_bench.methods.unheard", "imbalance_bench_of_mine.classifiers", "own_method"):
+        with pytest.raises(BenchError, match="a part of kind 'unheard', which is unknown here"):
+            models.restored(models.State(kind="unheard", module=module), models.Surroundings())
+    assert asked == ["imbalance_bench.methods.unheard"]
 
 
 def test_a_new_record_leaves_no_file_of_an_earlier_model():
