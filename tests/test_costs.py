@@ -86,9 +86,9 @@ def tally(tmp_path, monkeypatch) -> Tally:
 
 def test_the_time_left_is_by_cost(tally, monkeypatch):
     begun = tally.begun_at
-    monkeypatch.setattr(time, "time", lambda: begun + 2.0)
+    monkeypatch.setattr(time, "monotonic", lambda: begun + 2.0)
     assert tally.end(0, "done", 2.0, False) == "[1/3, 0:28 left] "  # a unit took 2 s, and 14 are left
-    monkeypatch.setattr(time, "time", lambda: begun + 22.0)
+    monkeypatch.setattr(time, "monotonic", lambda: begun + 22.0)
     assert tally.end(1, "done", 20.0, False) == "[2/3, 0:08 left] "
     assert tally.end(2, "skipped", 0.0, False) == "[3/3] "
 

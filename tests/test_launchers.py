@@ -85,6 +85,13 @@ def test_a_slot_is_given_back_however_its_process_ends(folder, end, capsys):
     assert Tally.current.summary().startswith(f"4 of 10 cells: {3 if end == 'dies' else 4} done")
 
 
+def test_an_outcome_that_the_tally_did_not_take_counts(folder):
+    """Its file is gone, or the disk full: a process says by its pipe what became of its job."""
+    Tally.current.path.unlink()
+    launched(type("N", (Noted, Processes), {"folder": folder})(2), ["fine"] * 5)
+    assert Tally.current.summary().startswith("5 of 10 cells: 5 done")
+
+
 class Pieces(Noted, Together):
     """Jobs in pieces as ``lengths`` says; a piece runs its jobs one after the other, all begun at the start."""
 

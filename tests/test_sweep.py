@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
 import re
 import subprocess
 import sys
+import time
 from unittest.mock import Mock
 
 import pytest
 
 from imbalance_bench.cells import Outcome
 from imbalance_bench.report.cli import main
-from imbalance_bench.running.tally import VARIABLE, Tally, clock, differing
+from imbalance_bench.running.tally import VARIABLE, StopSweep, Tally, clock, differing
 from imbalance_bench.settings.conf_files import CONF, keys_of
+from imbalance_bench.sweep import Sweep
 
 
 def test_keys_are_those_of_the_option_with_its_bases():
@@ -124,6 +127,74 @@ def test_a_tally_that_is_damaged_or_gone_costs_no_more_than_what_it_held(tally):
     tally.path.unlink()
     assert tally.end(2, "done", 1.0, False) == "[3/3] "
     assert tally.summary().endswith("2 done, 0 skipped (done before), 1 failed; 0:00\n  no cell has this")
+
+
+def test_an_outcome_counts_once_however_it_was_heard_of(tally):
+    """From the file, or from the process that ran the job where the file did not take it."""
+    worker = Tally(tally.path)
+    worker.end(0, "done", 1.0, False)
+    tally.hear(0, worker.ended[0])
+    tally.path.unlink()
+    worker._update()
+    assert worker.end(1, "failed", 0.0, True) == ""  # of how many it knows nothing
+    tally.hear(1, worker.ended[1])
+    tally.hear(1, worker.ended[1])
+    assert tally.summary(tally.unheard()).startswith("2 of 3 cells: 1 done, 0 skipped (done before), 1 failed; ")
+    assert tally.summary(tally.unheard()).endswith("; how 1 ended is not known, status.py shows where they stand")
+
+
+def test_a_line_that_was_cut_costs_none_after_it(tally, monkeypatch):
+    """The disk was full for a moment."""
+    real = os.fdopen
+
+    def full(number, *mode):
+        file = real(number, *mode)
+        file.write('{"job": 0, "sta')
+        file.close()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fdopen", full)
+    tally.end(0, "done", 1.0, False)
+    monkeypatch.setattr(os, "fdopen", real)
+    tally.end(1, "done", 1.0, False)
+    assert list(Tally(tally.path).added())[1:] == [
+        {"job": 1, "status": "done", "seconds": 1.0, "failed": False, "unrecorded": "", "line": ""}
+    ]
+    assert tally.unheard() == 1
+
+
+def test_a_sweep_that_did_not_hear_of_a_cell_is_no_success(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Tally, "current", None)
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setenv(VARIABLE, "")
+    assert Sweep().run(lambda: Tally.start(tmp_path, 2, "status.py").end(0, "done", 1.0, False)) == 1
+    assert "1 of 2 cells: 1 done, 0 skipped (done before), 0 failed; " in capsys.readouterr().out
+    monkeypatch.setattr(Tally, "current", None)
+
+    def stopped():
+        Tally.start(tmp_path, 2, "status.py").end(0, "done", 1.0, False)
+        raise StopSweep
+
+    assert Sweep().run(stopped) == 0  # of those after it nothing was to be heard
+    assert "not known" not in capsys.readouterr().out
+
+
+def test_sweeps_of_one_folder_count_apart(tally):
+    """The first one may be running still."""
+    tally.end(0, "failed", 1.0, True)
+    Tally.current = None
+    other = Tally.start(tally.path.parent, 2, "status.py")
+    other.end(0, "done", 1.0, False)
+    assert tally.end(1, "done", 1.0, False).startswith("[2/3")
+    assert (other.failures, tally.failures) == (0, 1)
+    assert sorted(path.name for path in tally.path.parent.iterdir()) == ["outcomes.2.jsonl", "outcomes.jsonl"]
+
+
+def test_no_time_is_negative_where_the_clock_is_set_back(tally, monkeypatch):
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now - 3600)
+    assert re.fullmatch(r"\[1/3, 0:0\d left\] ", tally.end(0, "done", 1.0, False))
+    assert re.search(r"0 failed; 0:0\d$", tally.summary())
 
 
 def test_the_tally_is_read_once(tally, monkeypatch):

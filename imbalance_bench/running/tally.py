@@ -1,8 +1,8 @@
 """The tally of a sweep: how its jobs have ended so far, whichever processes run them.
 
-It is a file, ``<sweep dir>/outcomes.jsonl``: first {"total": n, "time": t}, then a line where a job begins and one
-where it ends. Each process reads what was added since it last looked; a line that cannot be read, or a file that is
-gone, costs the count of other processes' jobs and nothing else.
+It is a file, ``<sweep dir>/outcomes.jsonl``: first {"total": n, "clock": t}, then a line where a job begins and one
+where it ends. Each process reads what was added since it last looked. A process keeps what it entered itself, and tells
+the launcher's how its jobs ended (``hear``): a line that cannot be written or read costs others' progress and no count.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,15 +37,17 @@ class Tally:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.total, self.begun_at = 0, time.time()
+        self.total, self.begun_at = 0, time.monotonic()  # the same clock in all processes of a machine
         self.remedy = ""
         self.costs: list[float] = []
         self.differing: set[str] = set()
         self.left = self.trained = 0.0  # what the jobs cost that have not ended, and those that were trained
         self.running: dict[int, str] = {}
         self.widest = 0  # places of the longest name
-        self.ended: list[dict[str, Any]] = []
+        self.ended: dict[int, dict[str, Any]] = {}
         self._read = 0
+        self._cut = False  # whether the last line may stand there in part
+        self._starter = 0  # the process that started the sweep, where that is known
 
     @classmethod
     def start(
@@ -53,12 +55,10 @@ class Tally:
     ) -> Tally:
         """``remedy``: the command that shows why cells failed; ``costs``: seconds of each job (none: alike);
         ``differing``: as the function of that name says."""
-        tally = cls(folder.absolute() / "outcomes.jsonl")
-        tally.remedy = remedy
-        tally.path.parent.mkdir(parents=True, exist_ok=True)
-        tally.path.write_text("")
+        tally = cls(_new_file(folder.absolute()))
+        tally.remedy, tally._starter = remedy, os.getpid()
         said = {"costs": [round(cost, 3) for cost in costs], "differing": sorted(differing)}
-        tally._enter({"total": total, "time": time.time(), **said})
+        tally._enter({"total": total, "clock": tally.begun_at, **said})
         os.environ[VARIABLE] = str(tally.path)
         Tally.current = tally
         return tally
@@ -82,13 +82,13 @@ class Tally:
         """Enters what became of a job and returns the progress that precedes its ``line``, e.g. ``[3/26, 0:40 left] ``.
         ``unrecorded``: the line of a failure that no cell records."""
         outcome = {"status": status, "seconds": seconds, "failed": failed, "unrecorded": unrecorded, "line": line}
-        self._enter({"job": job, **outcome})
-        if not self.total:
-            return ""
+        written = self._enter({"job": job, **outcome})
+        if not self.total or not (written or self._starter == os.getpid()):
+            return ""  # one of several processes, which cannot tell each other how far they are
         if not self.trained or len(self.ended) >= self.total:
             return f"[{len(self.ended)}/{self.total}] "
         # Jobs that were done before cost nothing: the pace is that of the trained ones, over all processes.
-        pace = (time.time() - self.begun_at) / self.trained
+        pace = self.seconds / self.trained
         return f"[{len(self.ended)}/{self.total}, {clock(pace * max(0.0, self.left))} left] "
 
     def cost(self, job: int) -> float:
@@ -112,28 +112,51 @@ class Tally:
 
     @property
     def failures(self) -> int:
-        return sum(job["failed"] for job in self.ended)
+        return sum(job["failed"] for job in self.ended.values())
 
-    def summary(self) -> str:
-        """The last lines of a sweep."""
+    @property
+    def seconds(self) -> float:
+        """Since the sweep began."""
+        return time.monotonic() - self.begun_at
+
+    def unheard(self) -> int:
+        """How many jobs have not ended, as far as this process knows."""
         self._update()
-        count = Counter(job["status"] for job in self.ended)
+        return max(0, self.total - len(self.ended))
+
+    def summary(self, unheard: int = 0) -> str:
+        """The last lines of a sweep. ``unheard``: jobs that were run, but how they ended is not known."""
+        self._update()
+        ended = self.ended.values()
+        count = Counter(job["status"] for job in ended)
         parts = [f"{count.pop('done', 0)} done", f"{count.pop('skipped', 0)} skipped (done before)"]
         parts += [f"{n} {word}" for word, n in sorted({"failed": 0, **count}.items())]
-        text = f"{len(self.ended)} of {self.total} cells: {', '.join(parts)}; {clock(time.time() - self.begun_at)}"
-        unrecorded = Counter(job["unrecorded"] for job in self.ended if job["unrecorded"])
+        text = f"{len(ended)} of {self.total} cells: {', '.join(parts)}; {clock(self.seconds)}"
+        unrecorded = Counter(job["unrecorded"] for job in ended if job["unrecorded"])
         if self.failures > unrecorded.total():
             text += f"; {self.remedy} shows why"
+        if unheard:
+            text += f"; how {unheard} ended is not known, {self.remedy} shows where they stand"
         # No cell has these, so status cannot show them.
         return text + "".join(f"\n  {line}" for line in unrecorded)
 
-    def _enter(self, line: dict[str, Any]) -> None:
+    def hear(self, job: int, outcome: Mapping[str, Any]) -> None:
+        """Takes what the process that ran a job has in ``ended``; once, whether the file has it too or not."""
+        self._update()
+        self._take({"job": job, **outcome})
+
+    def _enter(self, line: dict[str, Any]) -> bool:
+        """Whether other processes can read it."""
+        self._take(line)
+        text = "\n" * self._cut + json.dumps(line) + "\n"
         try:
             with os.fdopen(os.open(self.path, os.O_WRONLY | os.O_APPEND), "w") as file:
-                file.write(json.dumps(line) + "\n")  # one short write: lines of several processes do not mix
+                file.write(text)  # one short write: lines of several processes do not mix
+            self._cut = False
         except OSError:
-            self._take(line)
+            self._cut = True
         self._update()
+        return not self._cut
 
     def added(self) -> list[dict[str, Any]]:
         """What was entered since the last look."""
@@ -158,20 +181,36 @@ class Tally:
 
     def _take(self, line: dict[str, Any]) -> None:
         if "total" in line:
-            self.total, self.begun_at = int(line["total"]), float(line["time"])
+            self.total, self.begun_at = int(line["total"]), float(line["clock"])
             self.costs = [float(cost) for cost in line.get("costs", [])]
             self.left = sum(self.costs) or float(self.total)
             self.differing = set(line.get("differing", []))
+        elif line["job"] in self.ended:  # read again, or heard as well
+            return
         elif "name" in line:
             self.running[line["job"]] = str(line["name"])
             self.widest = max(self.widest, places_of(str(line["name"])))
         else:
             self.running.pop(line["job"], None)
             kinds = {"status": str, "seconds": float, "failed": bool, "unrecorded": str}
-            self.ended.append({key: kind(line[key]) for key, kind in kinds.items()})
+            self.ended[line["job"]] = {key: kind(line[key]) for key, kind in kinds.items()}
             cost = self.cost(line["job"])
             self.left -= cost
             self.trained += cost if line["seconds"] else 0.0
+
+
+def _new_file(folder: Path) -> Path:
+    """An empty file of this command's own: another sweep may be running in the same folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path, number = folder / "outcomes.jsonl", 1
+    while True:
+        try:
+            path.open("x").close()
+        except FileExistsError:
+            number += 1
+            path = folder / f"outcomes.{number}.jsonl"
+        else:
+            return path
 
 
 def differing(jobs: Sequence[Sequence[str]]) -> set[str]:

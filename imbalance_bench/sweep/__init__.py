@@ -46,16 +46,18 @@ class Sweep:
 
             register()
             options_first()
+            unheard = 0
             try:
                 main()
+                unheard = Tally.current.unheard() if Tally.current else 0
             except StopSweep:
                 pass
             except DeviceLost:
                 terminal.tell(LOST, sys.stderr)
         if Tally.current is None:
             return int(self.failed)
-        terminal.tell(Tally.current.summary())
-        return int(Tally.current.failures > 0)
+        terminal.tell(Tally.current.summary(unheard))
+        return int(Tally.current.failures + unheard > 0)
 
     def doing(self) -> str:
         """Names what is running, for the message after an interrupt."""
