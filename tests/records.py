@@ -1,4 +1,4 @@
-"""Synthetic run records for the tests of the report: what run.py would have written, with numbers chosen by hand."""
+"""Synthetic run records for the tests of the report: what cells would have written, with numbers chosen by hand."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class Tokens(ABC):
 
     @abstractmethod
     def vocabulary(self, x: np.ndarray, fit_rows: np.ndarray) -> Vocabulary:
-        """See ``data.text.TokenEncoder``."""
+        """What the ids of texts ``x`` (n,) mean, as fitted on ``fit_rows`` of them."""
 
     @abstractmethod
     def settings(self, fit_rows: np.ndarray) -> Any:

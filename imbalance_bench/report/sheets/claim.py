@@ -126,7 +126,7 @@ class CellComparison:
         return self.versus()[self.best_other]
 
     def versus(self, exact: bool = False) -> dict[str, PairedDifference]:
-        """The same over each of the others; ``exact`` as in ``judgement.difference``."""
+        """The same over each of the others; ``exact`` as in ``statistics.difference``."""
         return {side: difference(list(gains.values()), exact) for side, gains in self.gains.items()}
 
     @property

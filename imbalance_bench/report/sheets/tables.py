@@ -45,14 +45,14 @@ class TableSpec:
     """The ``paper:`` node of a table's preset.
 
     ``published``: the file of printed numbers; ``published_as``: our labels → its names, by axis
-    (``report.printed.PrintedTable``); ``rows`` and ``columns``: axes of ``AXES``; ``blocks``: an axis whose values get
+    (``printed.PrintedTable``); ``rows`` and ``columns``: axes of ``AXES``; ``blocks``: an axis whose values get
     a grid each; ``class_group``: one, several, or by ratio label; ``sections``: title → {row: heading}, rows as in
     ``sides.Side``, the first holds what is compared, the others are set apart; ``only``: metrics that there are for
     some values of an axis → {axis: values}; ``lower``: metrics of which lower is better, beside errors; ``titles``:
     headings of labels, by axis; ``exchanged``: metric → the one whose printed numbers it may have been given on
     imbalanced data; ``stand_ins``: data sets beside which the numbers of another stand, → what that is; ``readings``:
     what a reader must know of the settings, a line each; ``counted``: a table of the data sets themselves
-    (``report.counts``), without runs.
+    (``sheets.counts``), without runs.
     """
 
     name: str
