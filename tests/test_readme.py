@@ -33,7 +33,7 @@ def test_the_table_of_methods_names_every_method_and_its_file():
 def test_as_many_methods_are_said_as_there_are():
     (said,) = re.findall(r"(\d+) methods in all", README)
     assert int(said) == len(list((CONF / "method").glob("*.yaml")))
-    (surveyed,) = re.findall(r"is of (\d+) methods on", README)
+    (surveyed,) = re.findall(r"compares (\d+) methods on", README)
     assert int(surveyed) == len(labels_named("survey", "tabular")["method"])
 
 
