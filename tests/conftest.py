@@ -22,6 +22,7 @@ hypothesis.settings.load_profile("project")
 
 # Commands that the tests interrupt inherit it; in a job that a shell put into the background it is ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # of nohup
 
 
 SIMULATED = {"test_device.py", "test_backbones_contract.py", "test_checkpoints_contract.py", "test_graph.py"}

@@ -328,13 +328,14 @@ def stopped(folder: Path, number: signal.Signals, *arguments: str) -> subprocess
     [
         (signal.SIGINT, 130, "basic"),
         (signal.SIGTERM, 143, "processes"),
+        (signal.SIGHUP, 129, "basic"),
         pytest.param(signal.SIGINT, 130, "together", marks=pytest.mark.slow),
     ],
 )
 def test_a_signal_ends_a_sweep_with_one_line(own, number, status, launcher):
     sweep = ["-m", *QUICK, "method=waits,focal", f"hydra/launcher={launcher}", "hydra.launcher.n_jobs=1"]
     done = stopped(own, number, *(sweep[:-1] if launcher == "basic" else sweep))
-    word = "interrupted" if number == signal.SIGINT else "terminated"
+    word = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}[number]
     assert (done.returncode, done.stdout, failures(done)) == (
         status,
         "",

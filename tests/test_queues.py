@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import pytest
 from imbalance_bench.errors import BenchError
 from imbalance_bench.running.tally import Tally
 from imbalance_bench.sweep import queues, ray_tasks
+from imbalance_bench.sweep.queues import Piece, Submitted
+from imbalance_bench.terminal import interrupts
 
 # A command whose cells train nothing: ``word`` says what becomes of each. One that reaches its limit gets, in its first
 # try, the signal that a queue sends before the time is over.
@@ -44,6 +47,19 @@ def main(cfg):
         file.write(f"{os.getpid()} ")
     if cfg.word == "sleeps":
         time.sleep(60)
+    if cfg.word == "deaf":
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
+        Path("deaf").touch()
+        time.sleep(60)
+    if cfg.word == "keeps":
+        with interrupts.at_safe_points():  # as a cell of which a checkpoint takes a moment
+            Path(f"{number}.begun").touch()
+            while interrupts.asked is None:
+                time.sleep(0.01)
+            interrupts.no_hurry()
+            time.sleep(0.8)
+            Path(f"{number}.kept").touch()
+            interrupts.heed()
     if cfg.word == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
     if cfg.word == "reaches its limit" and len(Path(f"{number}.txt").read_text().split()) == 1:
@@ -65,6 +81,7 @@ def main(cfg):
 
 if __name__ == "__main__":
     interrupts.install()
+    interrupts.describe(lambda: "; ".join(Tally.current.at_work()))
 register()
 try:
     main()
@@ -108,7 +125,11 @@ for file in "$FAKE"/task*; do
     echo "${file##*task}|$state|here"
 done
 """,
-    "scancel": "",
+    "scancel": r"""
+for job; do for file in "$FAKE/task$job" "$FAKE/task${job}"_*; do
+    [ -e "$file" ] && pkill -TERM -s "$(cat "$file")" -f submitit.core._submit; done; done
+exit 0
+""",
 }
 
 
@@ -244,6 +265,57 @@ def test_jobs_end_with_the_command_that_submitted_them(submitit, folder):
     assert process.returncode == 143 and "Traceback" not in error
     job = Path("/proc", (folder / "0.txt").read_text().strip())
     until(lambda: not job.exists())
+
+
+@pytest.mark.parametrize("launcher, number", [("submitit_local", signal.SIGINT), ("submitit_slurm", signal.SIGTERM)])
+def test_jobs_keep_what_they_have_before_the_command_ends(submitit, folder, launcher, number):
+    slurm(folder)
+    process = started(folder, launcher, "word=keeps")
+    until(lambda: (folder / "0.begun").exists() and heard_of(folder, "keeps"))
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert (folder / "0.kept").exists()
+    assert process.returncode == 128 + number
+    word = "interrupted" if number == signal.SIGINT else "terminated"
+    assert error.splitlines()[1:] == [f"{word} while keeps: {interrupts.AGAIN}"]
+    (log,) = (folder / "sweep/jobs").rglob("*_log.err")
+    assert "Traceback" not in log.read_text()
+
+
+def test_a_job_that_is_told_to_end_keeps_what_it_has(submitit, folder):
+    """By whoever else: its queue, an administrator."""
+    process = started(folder, "submitit_local", "word=keeps")
+    until((folder / "0.begun").exists)
+    os.kill(int((folder / "0.txt").read_text()), signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 1 and (folder / "0.kept").exists()
+
+
+def test_a_job_that_hears_nothing_is_killed_and_named(submitit, folder):
+    process = started(folder, "submitit_local", "word=deaf")
+    until(lambda: (folder / "deaf").exists() and heard_of(folder, "deaf"))
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate(timeout=60)
+    told = f"terminated while deaf: {interrupts.AGAIN}; from the last checkpoint, for want of time: deaf"
+    assert error.splitlines()[1:] == [told]
+    job = Path("/proc", (folder / "0.txt").read_text().strip())
+    until(lambda: not job.exists())
+
+
+def test_tasks_of_ray_are_told_before_they_are_killed(monkeypatch, tmp_path):
+    said = []
+    fake = types.SimpleNamespace(cancel=lambda task, force=False: said.append((task, force)), shutdown=None)
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setattr(queues, "LAST", 0.1)
+    jobs = [Submitted(Piece([i], tmp_path, tmp_path / f"{i}.jsonl"), (i, None), Tally(tmp_path)) for i in range(2)]
+    jobs[1].piece.process.write_text("1")  # at work
+    ray_tasks.Ray({"init": {}, "remote": {}}, None)._end(jobs, tmp_path)
+    assert said == [(0, False), (1, False), (1, True)]
+
+
+def heard_of(folder: Path, name: str) -> bool:
+    """Whether the command knows that a cell is at work."""
+    return any(f'"{name}"' in path.read_text() for path in (folder / "sweep").glob("outcomes*.jsonl"))
 
 
 def until(holds: Callable[[], Any]) -> None:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
@@ -135,7 +135,8 @@ class Processes(Launcher):
                     else:
                         returns[number] = returned
         finally:
-            end([worker.process for worker in workers])
+            late = end([worker.process for worker in workers])
+            not_in_time(job for worker in workers if worker.process in late for job in worker.jobs)
         if stopped:
             raise StopSweep
         return [returns[job] for job in sorted(returns)]
@@ -153,7 +154,7 @@ class Processes(Launcher):
     def _work(self, pipe: Connection, inherited: Sequence[Connection], place: int) -> None:
         """Runs in a worker until its parent ends, or it cannot go on; nobody else may hold the parent's end of the pipe
         open."""
-        interrupts.leave_to_parent()
+        interrupts.leave_to_parent(signal.SIGTERM)
         for other in inherited:
             other.close()
         if self.places() > 1:
@@ -230,16 +231,25 @@ class Basic(Processes):
         return [self.start(number) for number in self.overrides]
 
 
-def end(processes: Sequence[Any]) -> None:
-    """Ends these, which have a moment to keep what they have."""
+def end(processes: Sequence[Any]) -> list[Any]:
+    """Ends these, which have a moment to keep what they have; those that had to be killed."""
     for process in processes:
         process.terminate()
     until = time.monotonic() + LAST
-    for process in processes:
-        process.join(max(0.0, until - time.monotonic()))
-        if process.is_alive():  # in a long call of a library, which no signal interrupts
-            process.kill()
-            process.join()
+    while time.monotonic() < until and any(process.is_alive() for process in processes):
+        time.sleep(0.01)
+    late = [process for process in processes if process.is_alive()]  # in a call of a library that no signal interrupts
+    for process in late:
+        process.kill()
+        process.join()
+    return late
+
+
+def not_in_time(jobs: Iterable[int]) -> None:
+    """The last line of the command tells of cells that could keep nothing at a signal."""
+    running = Tally.current.running if Tally.current else {}
+    if names := [running[job] for job in jobs if job in running]:
+        interrupts.add(f"from the last checkpoint, for want of time: {'; '.join(names)}")
 
 
 def ended_by(code: int) -> str:

@@ -28,11 +28,11 @@ from omegaconf import OmegaConf
 from imbalance_bench.errors import BenchError
 from imbalance_bench.running.tally import StopSweep, Tally, differing
 from imbalance_bench.sweep.ends import job_ended
-from imbalance_bench.sweep.launchers import Processes
+from imbalance_bench.sweep.launchers import LAST, Processes, not_in_time
 from imbalance_bench.terminal import interrupts
 
 STATE = "state.pkl"  # what every job needs to compose and run its cells
-STOP = "stop"  # exists once on_error=stop has ended the sweep
+STOP = "stop"  # exists once the sweep has ended: by on_error=stop, or by a signal
 ARRAY = 1000  # jobs that SLURM takes in an array unless it is configured otherwise (MaxArraySize)
 
 
@@ -47,6 +47,20 @@ class Piece:
 
     def __call__(self) -> None:
         """Runs the cells that have not ended in an earlier try."""
+        interrupts.leave_to_parent(signal.SIGTERM, signal.SIGINT)
+        try:
+            self.process.write_text(str(os.getpid()))
+            if not (self.folder / STOP).exists():
+                self._run()
+        finally:
+            self.process.unlink(missing_ok=True)
+
+    @property
+    def process(self) -> Path:
+        """Exists while the job is at work, with the number of its process."""
+        return self.entries.with_suffix(".process")
+
+    def _run(self) -> None:
         import cloudpickle
 
         with (self.folder / STATE).open("rb") as file:
@@ -136,8 +150,11 @@ class Queue(Processes):
         """How a job has ended, and where more is said about it; "" while it has not."""
 
     @abstractmethod
-    def cancel(self, handles: Sequence[Any]) -> None:
-        """Ends these jobs."""
+    def cancel(self, jobs: Sequence[Submitted]) -> None:
+        """Tells these jobs to end; what they train may keep a checkpoint."""
+
+    def kill(self, jobs: Sequence[Submitted]) -> None:
+        """Ends those that did not end by themselves; where it does nothing, the queue does."""
 
     def setup(self, **parts: Any) -> None:
         super().setup(**parts)
@@ -189,15 +206,27 @@ class Queue(Processes):
                 queued = [job for i, job in enumerate(queued) if i not in ends and self._unfinished(job)]
                 if self.stopped and not (folder / STOP).exists():  # cells that are being trained may end
                     (folder / STOP).touch()
-                    self.cancel([job.handle for job in queued if not job.begun])
+                    self.cancel([job for job in queued if not job.begun])
                     queued = [job for job in queued if job.begun]
                 if self.stopped:
                     waiting.clear()
         finally:
-            self.cancel([job.handle for job in queued])
+            if queued:
+                self._end(queued, folder)
         if self.stopped:
             raise StopSweep
         return [JobReturn(status=JobStatus.COMPLETED) for _ in self.overrides]
+
+    def _end(self, jobs: Sequence[Submitted], folder: Path) -> None:
+        """Ends jobs with this command; those that are at work have a moment to keep what they have."""
+        with suppress(OSError):
+            (folder / STOP).touch()  # for those that begin just now
+        self.cancel(jobs)
+        until = time.monotonic() + LAST
+        while (late := [job for job in jobs if job.piece.process.exists()]) and time.monotonic() < until:
+            time.sleep(0.02)
+        self.kill(late)
+        not_in_time(number for job in late for number in job.piece.numbers)
 
     def _save(self, folder: Path) -> None:
         import cloudpickle
@@ -310,12 +339,18 @@ class SubmititLocal(Submitit):
         return self.places()
 
     def submit(self, pieces: Sequence[Piece]) -> Sequence[Any]:
-        with apart(pieces[0].folder / "controllers.log"):  # else an interrupt makes them print tracebacks
+        with apart(pieces[0].folder / "controllers.log"):
             return super().submit(pieces)
 
-    def cancel(self, handles: Sequence[Any]) -> None:
-        for handle in handles:
-            handle.cancel()
+    def cancel(self, jobs: Sequence[Submitted]) -> None:
+        for job in jobs:
+            with suppress(OSError):
+                os.kill(int(job.handle.job_id), signal.SIGTERM)  # its controller, which passes it on to the job
+
+    def kill(self, jobs: Sequence[Submitted]) -> None:
+        for job in jobs:
+            with suppress(OSError, ValueError):
+                os.kill(int(job.piece.process.read_text()), signal.SIGKILL)
 
 
 class SubmititSlurm(Submitit):
@@ -345,23 +380,22 @@ class SubmititSlurm(Submitit):
                 "timeout_min, cells_per_job; or use hydra/launcher=processes"
             ) from error
 
-    def cancel(self, handles: Sequence[Any]) -> None:
-        if handles:
-            subprocess.run(["scancel", *(handle.job_id for handle in handles)], capture_output=True)
+    def cancel(self, jobs: Sequence[Submitted]) -> None:
+        if jobs:  # SIGTERM, and half a minute later SIGKILL
+            subprocess.run(["scancel", *(job.handle.job_id for job in jobs)], capture_output=True)
 
 
 @contextmanager
 def apart(errors: Path) -> Iterator[None]:
-    """Processes that are started within write their errors to a file, and can be interrupted even where this one
-    cannot (a shell's background job)."""
-    kept, handler = os.dup(2), signal.getsignal(signal.SIGINT)
+    """Processes that are started within write their errors to a file, and signals that reach all processes of a
+    terminal, Ctrl-C among them, pass them by: this process ends them, and gives them the time that they need."""
+    kept = os.dup(2)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         with errors.open("ab") as file:
             os.dup2(file.fileno(), 2)
-        if handler is signal.SIG_IGN:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
         os.dup2(kept, 2)
         os.close(kept)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)

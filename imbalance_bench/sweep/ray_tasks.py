@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.sweep.queues import Piece, Queue, last_line
+from imbalance_bench.sweep.queues import Piece, Queue, Submitted, last_line
 
 WAIT = 10.0  # seconds for a cluster to answer
 
@@ -69,11 +69,17 @@ class Ray(Queue):
             how = type(error).__name__
         return f"ended ({how}): {last_line(log)}"
 
-    def cancel(self, handles: Sequence[Any]) -> None:
+    def cancel(self, jobs: Sequence[Submitted]) -> None:
         import ray
 
-        for task, _ in handles:
-            ray.cancel(task, force=True)
+        for job in jobs:
+            ray.cancel(job.handle[0])  # as Ctrl-C
+
+    def kill(self, jobs: Sequence[Submitted]) -> None:
+        import ray
+
+        for job in jobs:
+            ray.cancel(job.handle[0], force=True)
         if isinstance(sys.exception(), SystemExit):  # Ray's processes end with this one, sooner than it would end them
             atexit.unregister(ray.shutdown)
 

@@ -1,4 +1,5 @@
-"""Ctrl-C and SIGTERM: one line that says what was running and how to go on, and the exit status that shells expect.
+"""Ctrl-C, SIGTERM and SIGHUP: one line that says what was running and how to go on, and the exit status that shells
+expect.
 
 Scripts install this before they import anything slow. Imports nothing of the package.
 """
@@ -9,6 +10,7 @@ import atexit
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -16,19 +18,24 @@ from types import FrameType
 AGAIN = "start it again with the same command"
 GRACE = 1.0  # seconds that code ``at_safe_points`` has to come to one
 
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
+
 _doing: Callable[[], str] = str
 _resume = AGAIN
 _safe_points = 0
 asked: int | None = None  # the signal that code at safe points is to heed
-_status = 0  # of a process that a signal has ended
+_due = 0.0  # when GRACE is over
+_waiting = 0  # whether what goes on now is not to be ended by that
+_said = ""  # the line of a process that a signal has ended, which is its last
+_status = 0  # its exit status
 
 
 def install(resume: str = AGAIN) -> None:
-    """From here on both signals end the process with one line. ``resume``: how to go on."""
+    """From here on these signals end the process with one line. ``resume``: how to go on."""
     global _resume
     _resume = resume
     atexit.register(_leave)  # the first to register is the last to be called
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in WORDS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a job that a shell put into the background
             signal.signal(number, _stop)
 
@@ -39,16 +46,23 @@ def describe(doing: Callable[[], str]) -> None:
     _doing = doing
 
 
-def leave_to_parent() -> None:
-    """For worker processes: Ctrl-C reaches them too, and their parent says all there is to say. SIGTERM, which is how
-    it ends them, ends them at a safe point where there will be one."""
+def add(note: str) -> None:
+    """What the last line of a process that a signal has ended says too."""
+    global _said
+    _said += f"; {note}"
+
+
+def leave_to_parent(*ending: signal.Signals) -> None:
+    """For processes whose parent says all there is to say: the signals that end them, at a safe point where there will
+    be one. The others reach all processes of a terminal, and mean the parent."""
 
     def end(number: int, _: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # one sent to the whole group comes twice
+        for again in ending:  # one sent to the whole group comes twice
+            signal.signal(again, signal.SIG_IGN)
         stop(number)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, end)
+    for number in WORDS:
+        signal.signal(number, end if number in ending else signal.SIG_IGN)
 
 
 @contextmanager
@@ -77,14 +91,40 @@ def no_hurry() -> None:
     signal.setitimer(signal.ITIMER_REAL, 0)
 
 
+@contextmanager
+def unhurried() -> Iterator[None]:
+    """Within it the end of ``GRACE`` ends nothing: it is for code that looks at ``overdue`` itself, or is short, and
+    heeds the signal afterwards."""
+    global _waiting
+    _waiting += 1
+    try:
+        yield
+    finally:
+        _waiting -= 1
+
+
+def overdue() -> bool:
+    """Whether a signal has asked for an end, and ``GRACE`` is over."""
+    return asked is not None and time.monotonic() >= _due
+
+
 def stop(number: int) -> None:
     """Ends the process as a signal asks for it: at the next safe point where there will be one."""
-    global asked
+    global asked, _due
     if not _safe_points:
         sys.exit(128 + number)
-    asked = number
-    signal.signal(signal.SIGALRM, lambda *_: heed())
+    asked, _due = number, time.monotonic() + GRACE
+    signal.signal(signal.SIGALRM, lambda *_: None if _waiting else heed())
     signal.setitimer(signal.ITIMER_REAL, GRACE)
+
+
+def tell() -> None:
+    """Says the last line, where a signal has ended the process: when all is over that it tells of."""
+    global _said
+    if _said:
+        with suppress(OSError, ValueError):  # a terminal that is gone
+            print(_said, file=sys.stderr, flush=True)
+        _said = ""
 
 
 def _leave() -> None:
@@ -92,15 +132,15 @@ def _leave() -> None:
     if _status:
         with suppress(OSError, ValueError):
             sys.stdout.flush()
+        tell()
         os._exit(_status)
 
 
 def _stop(number: int, _: FrameType | None) -> None:
-    global _status
-    for again in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(again, lambda number, _: os._exit(128 + number))  # the second one waits for nothing
-    word = "interrupted" if number == signal.SIGINT else "terminated"
+    global _said, _status
+    for again in WORDS:  # the second one waits for nothing; a terminal that is closed sends several
+        signal.signal(again, signal.SIG_IGN if again == signal.SIGHUP else lambda *_: _leave())
     doing = _doing()
-    print(f"{word}{f' while {doing}' if doing else ''}: {_resume}", file=sys.stderr, flush=True)
+    _said = f"{WORDS[signal.Signals(number)]}{f' while {doing}' if doing else ''}: {_resume}"
     _status = 128 + number
     stop(number)
