@@ -29,9 +29,10 @@ PROVENANCE = {
 
 
 def edit(folder: Path, **changes: Any) -> None:
-    """Changes keys of a stored record."""
+    """Changes keys of a stored record, as whoever wrote it might: without the sum that holds it to what it was."""
     path = folder / "record.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    record = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in record.items() if key != "sum"}))
 
 
 @dataclass

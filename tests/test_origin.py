@@ -174,7 +174,7 @@ def test_a_skip_says_that_the_code_changed_since(tmp_path):
     first = run(tmp_path)
     assert run(tmp_path).note == ""
     path = first.path / "record.json"
-    record = json.loads(path.read_text())
+    record = {key: value for key, value in json.loads(path.read_text()).items() if key != "sum"}
     changed = {"imbalance_bench.methods.cross_entropy": "0" * 12, "imbalance_bench.engine": "1" * 12}
     path.write_text(json.dumps(record | {"code": record["code"] | changed}))
     again = run(tmp_path)

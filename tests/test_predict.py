@@ -312,6 +312,7 @@ def edited(folder: Path, name: str, change: Any, **record: Any) -> None:
     (folder / name).write_bytes(content)
     whole = json.loads((folder / "record.json").read_text())
     whole["files"][name] = hashlib.sha256(content).hexdigest()
+    whole.pop("sum", None)
     (folder / "record.json").write_text(json.dumps(whole | record))
 
 

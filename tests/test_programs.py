@@ -246,7 +246,7 @@ def test_a_cell_of_a_program_records_what_it_does_alone(tmp_path):
         mine, alone = record_of(outcome), record_of(by_itself)
         assert (mine["cells_together"], mine["runs_together"], mine["halved_for_memory"]) == (3, 6, [])
         assert (alone["cells_together"], alone["runs_together"]) == (1, 2)
-        changed = {"cells_together", "runs_together", "seconds", "provenance", "files"}
+        changed = {"cells_together", "runs_together", "seconds", "provenance", "files", "sum"}
         assert {k for k in mine if mine[k] != alone[k]} <= changed | {"headline", "runs"}
         assert mine["headline"]["mean"] == pytest.approx(alone["headline"]["mean"], abs=1e-5)
         logs = [(path / "train.log").read_text().splitlines() for path in (outcome.path, by_itself.path)]

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import time
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from imbalance_bench.errors import BenchError, command, of_outputs
 from imbalance_bench.registry import GROUPS
-from imbalance_bench.store.locks import lock_file
+from imbalance_bench.store import locks
 from imbalance_bench.store.shape import lacking
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ FILES = (
     *("model.json", "model.safetensors", "model.skops", "model.md"),
 )
 FOLDERS = ("dataset", "ratio", "backbone", "method")  # whose labels a cell lies in
+OWN_SUM = "sum"  # the key of a record, its last, that holds the sum of all others
+LOOKS = 1.0  # seconds that a cell is waited for while others only look whether a process works on it
 NEW_LOG = "train.new.log"  # while a cell that has a record is trained again
 
 
@@ -194,17 +197,21 @@ class CellFolder:
         """None until the cell is done. ``anywhere``: of a folder that may have been copied, renamed too.
 
         Raises:
-            Damaged: the record is cut off, lacks a key, is a copy of another cell's, or of another schema.
+            Damaged: the record is cut off, was edited, lacks a key, is a copy of another cell's, or of another schema.
         """
         path = self.path / "record.json"
         try:
             record = json.loads(path.read_bytes())
-            if not _of_other_schema(record) and (key := lacking(record, GROUPS)):
+            other = _of_other_schema(record)
+            if not other and (key := lacking(record, GROUPS)):
                 raise ValueError(f"no valid {key}")
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:  # text that is not JSON or no UTF-8 is a ValueError too
             raise Damaged(path, f"is damaged ({error})", "delete its folder and run again") from error
+        written = record.pop(OWN_SUM, None)
+        if not other and written not in (None, _sum(json.dumps(record))):  # records of earlier versions hold none
+            raise Damaged(path, "is not what the run wrote", "train the cell again with cache=overwrite")
         if record["id"] != self.path.name and not anywhere:
             raise Damaged(path, f"is that of cell {record['id']}", "a copied folder counts for nothing, delete it")
         return counted(record, path)
@@ -294,29 +301,30 @@ class CellFolder:
 
     @contextmanager
     def lock(self) -> Iterator[bool]:
-        """True for the one process that may work on this cell. The kernel frees the lock however a process ends."""
+        """True for the one process that may work on this cell. The kernel frees the lock however a process ends. Who
+        only looks (``locked``) is waited for."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = lock_file(self.path / ".lock")
+            file = locks.lock_file(self.path / ".lock")
         except OSError as error:
             raise BenchError(_why(self.path, error)) from error
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                yield False
-                return
-            yield True
+            until = time.monotonic() + LOOKS
+            while not (mine := locks.taken(file, fcntl.LOCK_EX)):
+                if time.monotonic() > until or self.locked():
+                    break
+                time.sleep(0.001)
+            yield mine
 
     def locked(self) -> bool:
+        """Whether a process works on the cell."""
         try:
+            # A lock that can be shared: it keeps nobody else from looking, and a file that is open for reading will do
+            # on network file systems too.
             with (self.path / ".lock").open("rb") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+                return not locks.taken(file, fcntl.LOCK_SH)
         except OSError:  # there is none, or it is somebody else's
             return False
-        return False
 
 
 def counted(record: Record, path: Path, again: str = "delete its folder and run again") -> Record:
@@ -387,6 +395,7 @@ def _sum(content: bytes | str) -> str:
 
 def _as_text(record: Record) -> str:
     # A line a key: what indents all of it is written in Python and takes several times as long.
+    record = record | {OWN_SUM: _sum(json.dumps(record))}
     lines = ",\n".join(f" {json.dumps(key)}: {json.dumps(value)}" for key, value in record.items())
     return f"{{\n{lines}\n}}\n"
 

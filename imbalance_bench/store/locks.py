@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from imbalance_bench.errors import BenchError
 
@@ -18,3 +19,12 @@ def lock_file(path: Path) -> IO[str]:
         if error.errno == errno.ELOOP:
             raise BenchError(f"{path} is a link, and a lock file must not be one: remove it") from error
         raise
+
+
+def taken(file: IO[Any], kind: int) -> bool:
+    """Locks a file (``fcntl.LOCK_EX`` or ``LOCK_SH``), unless another process's lock is in the way."""
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
