@@ -17,12 +17,14 @@ ROOT = Path(__file__).resolve().parent.parent
 
 INSTALLED = {"site-packages", "dist-packages"}
 
-# Modules that check, name, fetch and store, and packages whose own file is a docstring; no number depends on them.
+# Modules that check, name, fetch, store and say, and packages whose own file is a docstring; no number depends on them.
 NO_RESULT = {
     f"{PACKAGE}.{name}"
     for name in (
-        *("errors", "registry", "options", "origin", "settings", "settings.config", "settings.identity"),
-        *("store", "store.locks", "store.shape", "data.fetch", "running"),
+        *("errors", "registry", "options", "origin", "plugins", "data.fetch", "data.summary", "trackers"),
+        *("settings", "settings.config", "settings.identity", "settings.objective"),
+        *("store", "store.locks", "store.shape", "running", "running.progress", "running.tally"),
+        *("terminal", "terminal.arguments", "terminal.completion", "terminal.interrupts"),
     )
 }
 
@@ -77,8 +79,9 @@ def of_the_user(module: str) -> bool:
 
 
 def changed(code: Mapping[str, str]) -> list[str]:
-    """The modules of the package (as ``package_code`` gave them once) whose files are other ones now."""
-    now = {name: _file(name, ROOT) for name in code}
+    """The modules of the package (as ``package_code`` gave them once) whose files are other ones now. Of records of
+    older versions too, which list modules that count no longer."""
+    now = {name: _file(name, ROOT) for name in code if name not in NO_RESULT}
     return [name for name, path in now.items() if path is None or _sum(path) != code[name]]
 
 

@@ -55,6 +55,13 @@ def test_the_code_of_a_cell_has_its_method_data_backbone_protocol_and_the_engine
     assert origin.changed({"imbalance_bench.no_more": "0" * 12}) == ["imbalance_bench.no_more"]
 
 
+def test_what_a_terminal_shows_is_no_code_of_a_result():
+    code = identity.code(from_omegaconf(composed("method=focal")).plain)
+    shown = ("terminal", "running.progress", "trackers", "data.summary", "settings.objective")
+    assert not {f"imbalance_bench.{part}" for part in shown} & code.keys()
+    assert origin.changed({f"imbalance_bench.{part}": "0" * 12 for part in shown}) == []  # as older records have them
+
+
 def test_a_plugin_is_what_it_imports_from_its_folder_too(folder):
     (folder / "mine_a.py").write_text("import numpy\nimport imbalance_bench.methods\ndef f():\n    import mine_b\n")
     (folder / "mine_b.py").write_text("from mine_pack import part\n")
