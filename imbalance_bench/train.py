@@ -15,7 +15,7 @@ def main() -> int:
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def cell(cfg: DictConfig) -> float | None:
-        """Runs the cell that ``cfg`` describes; returns its objective (``objective=``, a validation metric), for a sweeper."""
+        """Runs the cell that ``cfg`` describes; returns its objective, for a sweeper."""
         return sweep.job(cfg)
 
     return sweep.run(cell)
