@@ -10,7 +10,8 @@ from typing import Any
 from imbalance_bench.metrics import scoring
 from imbalance_bench.report.published.sides import Side
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import LOWER_IS_BETTER, CellState, Record
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, CellState, Record, readout_title
+from imbalance_bench.report.sheet import Footnotes, mean_sd
 from imbalance_bench.settings.config import labels_shown
 
 METRIC_TITLES = {
@@ -177,6 +178,19 @@ def decimals(metric: str) -> int:
 def as_printed(score: Score) -> float:
     assert score.mean is not None
     return round(score.mean, decimals(score.metric))
+
+
+def score_text(score: Score, readout: str, footnotes: Footnotes) -> str:
+    """ "0.640 ± 0.012" of a score that has a number, with the marks of what is to be known of it; ``readout``: the one
+    that was asked for."""
+    text = mean_sd(score.mean or 0.0, score.sd, decimals(score.metric))
+    if score.runs < score.of:
+        text = footnotes.mark(text, f"over {score.runs} of {score.of} runs: the others diverged or are undefined")
+    text = footnotes.mark(text, score.few_classes)
+    text = footnotes.mark(text, score.chosen)
+    if score.iterate != readout:
+        text = footnotes.mark(text, f"{readout_title(score.iterate)}: this method keeps no other")
+    return text
 
 
 def metric_title(metric: str) -> str:

@@ -15,7 +15,7 @@ from imbalance_bench.report.published.sides import Side
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, CellState, NothingRun, readout_title
-from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet, mean_sd, number
+from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet, number
 from imbalance_bench.report.sheets.counts import counts_of
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import (
@@ -23,12 +23,12 @@ from imbalance_bench.report.sheets.scores import (
     FACTS,
     Score,
     class_title,
-    decimals,
     mark_best,
     metric_title,
     recorded,
     relative,
     score,
+    score_text,
 )
 
 if TYPE_CHECKING:
@@ -403,14 +403,7 @@ def item(score: Score | None, readout: str, footnotes: Footnotes) -> Item:
         words = {"declined": "n/a", "reference": "baseline"}
         text = footnotes.mark(words.get(score.state, score.state), score.reason)
         return Item(text, aside, muted=True, cell=score.id)
-    text = mean_sd(score.mean, score.sd, decimals(score.metric))
-    if score.runs < score.of:
-        text = footnotes.mark(text, f"over {score.runs} of {score.of} runs: the others diverged or are undefined")
-    text = footnotes.mark(text, score.few_classes)
-    if score.chosen:
-        text = footnotes.mark(text, score.chosen)
-    if score.iterate != (Side.of(score.method).readout or readout):
-        text = footnotes.mark(text, f"{readout_title(score.iterate)}: this method keeps no other")
+    text = score_text(score, Side.of(score.method).readout or readout, footnotes)
     return Item(text, aside, score.best, value=score.mean, spreads=score.spreads, cell=score.id)
 
 

@@ -31,7 +31,7 @@ from imbalance_bench.report.records.selection import (
 from imbalance_bench.report.records.tuning import Run, Tuned
 from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet, mean_sd, number
 from imbalance_bench.report.sheets.means import MeanRows
-from imbalance_bench.report.sheets.scores import Score, decimals, mark_best, metric_title
+from imbalance_bench.report.sheets.scores import Score, decimals, mark_best, metric_title, score_text
 from imbalance_bench.report.sheets.summary import heading_of, metric_notes
 from imbalance_bench.settings.identity import digest
 from imbalance_bench.settings.objective import has_better_side
@@ -244,11 +244,7 @@ def _items(row: Row, readout: str, footnotes: Footnotes) -> list[Item]:
     dash = Item("–", muted=True)
     if score.mean is None:
         return [*names, Item(footnotes.mark("n/a", score.reason), muted=True), dash, dash, dash]
-    text = mean_sd(score.mean, score.sd, places)
-    if score.runs < score.of:
-        text = footnotes.mark(text, f"over {score.runs} of {score.of} runs: the others diverged or are undefined")
-    if score.iterate != readout:
-        text = footnotes.mark(text, f"{readout_title(score.iterate)}: this method keeps no other")
+    text = score_text(score, readout, footnotes)
     if row.tuned is None:
         return [*names, Item(text, bold=score.best), dash, dash, dash]
     on_test = row.tuned.scores_on_test
