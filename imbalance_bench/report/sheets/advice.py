@@ -59,19 +59,20 @@ def advice(
     lower = rows[0].of[0] in LOWER_IS_BETTER
     rows.sort(key=lambda row: (row.score.mean or 0.0) * (1 if lower else -1))
     table = _table(rows)
+    kept = unbeaten(table, rows)
     unmet = _without_a_record(store, filters, rows, found.records)
     lines = [
         _what(rows, len(table), readout or "last"),
         _best(rows),
-        *_beaten(rows, table),
-        _cheapest(rows, table),
+        *_beaten(rows, kept, len(table)),
+        _cheapest(kept),
         _default(rows, table, lower),
         *_gained(rows, lower),
         _optimism(rows),
         _not_tuned(rows),
         _failed(unmet),
         _not_tried(found.records, unmet),
-        _next(rows, table),
+        _next(kept),
     ]
     return "\n".join(f"{place}. {line}" for place, line in enumerate(filter(None, lines), 1)) + "\n"
 
@@ -108,16 +109,16 @@ def unbeaten(table: pd.DataFrame, rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.score.method == best or not p.get(row.score.method, 1.0) < CHANCE]
 
 
-def _beaten(rows: Sequence[Row], table: pd.DataFrame) -> list[str]:
+def _beaten(rows: Sequence[Row], kept: Sequence[Row], runs: int) -> list[str]:
+    """Which methods are ``kept``, as ``unbeaten`` over so many runs, and whether these could tell them apart."""
     if len(rows) == 1:
         return ["One method alone: nothing to compare it with."]
-    kept = unbeaten(table, rows)
     names = ", ".join(row.score.method for row in kept)
-    least = 2.0 ** (1 - len(table)) * (len(rows) - 1)
-    lines = [f"Nobody beats beyond chance: {names} (Wilcoxon over {_some(len(table), 'run')}, Holm, p < {CHANCE:g})."]
+    least = 2.0 ** (1 - runs) * (len(rows) - 1)
+    lines = [f"Nobody beats beyond chance: {names} (Wilcoxon over {_some(runs, 'run')}, Holm, p < {CHANCE:g})."]
     if least >= CHANCE:
         lines.append(
-            f"{_some(len(table), 'run')} cannot tell {len(rows)} methods apart, whatever their scores (p is "
+            f"{_some(runs, 'run')} cannot tell {len(rows)} methods apart, whatever their scores (p is "
             f"{f'{least:.2g} or more' if least < 1 else '1'}): run all of them with more, such as protocol.seeds=5."
         )
     return lines
@@ -128,9 +129,9 @@ def _seconds(row: Row) -> float:
     return float(np.mean([record["seconds"] / max(1, len(record["runs"])) for record in row.done]))
 
 
-def _cheapest(rows: Sequence[Row], table: pd.DataFrame) -> str:
-    kept = sorted(unbeaten(table, rows), key=_seconds)
-    first, dearest = kept[0], kept[-1]
+def _cheapest(kept: Sequence[Row]) -> str:
+    by_cost = sorted(kept, key=_seconds)
+    first, dearest = by_cost[0], by_cost[-1]
     beside = f"; the dearest, {dearest.score.method}, {_seconds(dearest):.2g} s" if first is not dearest else ""
     return f"Cheapest of these: {first.score.method}, {_seconds(first):.2g} s a run{beside}."
 
@@ -232,11 +233,10 @@ def _not_tried(records: Sequence[Record], unmet: Sequence[str]) -> str:
     return f"Not tried: {len(missing)} methods" + (f", strong ones among them: {', '.join(strong)}." if strong else ".")
 
 
-def _next(rows: Sequence[Row], table: pd.DataFrame) -> str:
-    kept = unbeaten(table, rows)
-    dull = next((row for row in kept if row.tuned is None), None)
-    if dull is not None:
-        labels = dull.done[0]["labels"]
+def _next(kept: Sequence[Row]) -> str:
+    untuned = next((row for row in kept if row.tuned is None), None)
+    if untuned is not None:
+        labels = untuned.done[0]["labels"]
         return f"Next: {command('search')} method={labels['method']} dataset={labels['dataset']} (docs/tuning.md)."
     return "Next: more seeds (protocol.seeds=5) for those that nobody beats, and the methods that were not tried."
 
