@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             own(request)
     except NothingRun as error:
-        tell(f"error: {error.with_folder(options.config_dir) if options.config_dir else error}", sys.stderr)
+        tell(f"error: {error.told(options.config_dir)}", sys.stderr)
         return 1
     except BenchError as error:
         tell(f"error: {error}", sys.stderr)

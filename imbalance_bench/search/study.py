@@ -293,8 +293,8 @@ class Study:
         """
         head = self._head(record)
         scores = scores_of(record, part, head, self.options.readout)
-        if part == "valid" and (reason := why_not(record, scores, head)):
-            raise BenchError(f"{self.title} ({record['path']}): {reason}".replace("--by ", "search.metric="))
+        if part == "valid" and (reason := why_not(record, scores, head, "search.metric=")):
+            raise BenchError(f"{self.title} ({record['path']}): {reason}")
         return [score for score in scores.values() if np.isfinite(score)]
 
     def _head(self, record: Record) -> tuple[str, str]:

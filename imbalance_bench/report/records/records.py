@@ -63,13 +63,14 @@ class NothingRun(BenchError):
     which ``damaged`` records do not count."""
 
     def __init__(self, paper: str, preset: str, so_far: str = "", damaged: Iterable[str] = ()) -> None:
-        what = f"too little of {preset} was run yet ({so_far})" if so_far else f"nothing of {preset} was run yet"
-        super().__init__("\n  ".join([f"{what}: {command('train')} -m +paper={paper}/{preset}", *damaged]))
+        self.what = f"too little of {preset} was run yet ({so_far})" if so_far else f"nothing of {preset} was run yet"
+        self.preset, self.damaged = f"+paper={paper}/{preset}", list(damaged)
+        super().__init__(self.told())
 
-    def with_folder(self, own: str) -> NothingRun:
-        """The same, whose command names the user's folder of configurations."""
-        self.args = (str(self).replace(" -m +paper=", f" -m --config-dir {own} +paper=", 1),)
-        return self
+    def told(self, own: str | None = None) -> str:
+        """The message; ``own``: the user's folder of configurations, which its command is to name."""
+        folder = f"--config-dir {own} " if own else ""
+        return "\n  ".join([f"{self.what}: {command('train')} -m {folder}{self.preset}", *self.damaged])
 
 
 def tidy(records: Iterable[Record]) -> pd.DataFrame:

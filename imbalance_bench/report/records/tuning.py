@@ -175,14 +175,15 @@ def _first_best(options: Sequence[Option], score: dict[int, float], lower: bool)
     return (min if lower else max)(options, key=lambda option: score[id(option)])
 
 
-def why_not(record: Record, valid: dict[Run, float], by: Head) -> str:
-    """Why a record cannot be chosen by its validation rows; "" where it can."""
+def why_not(record: Record, valid: dict[Run, float], by: Head, option: str = "--by ") -> str:
+    """Why a record cannot be chosen by its validation rows; "" where it can. ``option``: what the metric is named by
+    on the command line."""
     if record["status"] != "done":
         return f"{record['status']}: {record.get('reason') or ''}"
     if reason := without_validation(record):
         return reason
     if not valid:
-        return f"{by[0]} is not among its validation scores: choose by another metric, such as --by auc_pr"
+        return f"{by[0]} is not among its validation scores: choose by another metric, such as {option}auc_pr"
     return ""
 
 
