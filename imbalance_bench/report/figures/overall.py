@@ -32,6 +32,7 @@ from imbalance_bench.report.style import BLACK, BLUE, Drawn
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 ALPHA = 0.05
 JOINED: tuple[Test, ...] = ("nemenyi", "wilcoxon")
@@ -52,6 +53,24 @@ def critical_difference(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     higher = shown[0].head[0] not in LOWER_IS_BETTER
     ranks = statistics.mean_ranks(scores, higher).sort_values()
     groups = cliques(pairwise(scores, cast(Test, wanted.test)), ranks, ALPHA)
+    n, k = scores.shape
+    distance = statistics.critical_difference(k, n, ALPHA) if wanted.test == "nemenyi" else None
+    if distance is not None:
+        told = f"Nemenyi's test, critical difference {distance:.2f} ranks at α = {ALPHA}"
+    else:
+        told = f"Wilcoxon's signed-rank tests of all pairs, p adjusted by Holm, at α = {ALPHA}"
+    title = metric_title(shown[0].head[0])
+    drawn = _ranked(ranks, groups, distance, title)
+    values = pd.DataFrame({
+        "method": list(ranks.index), "mean_rank": ranks.to_numpy(), "datasets": n,
+        **{f"group_{i}": [method in group for method in ranks.index] for i, group in enumerate(groups, 1)},
+    })  # fmt: skip
+    caption = f"Mean ranks of {k} methods on {n} data sets. Lines join methods not told apart: {told}."
+    return Drawn(drawn, " ".join(filter(None, [caption, friedman_note(title, scores), left_out])), values)
+
+
+def _ranked(ranks: pd.Series, groups: Sequence[Sequence[str]], distance: float | None, title: str) -> Figure:
+    """Method → mean rank, in order, as rows; ``groups`` as lines beside them; ``distance`` in ranks as a line above."""
     names = [name_of(method, NAME) for method in ranks.index]
     rows, height = rows_of(names)
     drawn, (axis,) = panels([()], 0, 0.65 + ROW * height)
@@ -70,26 +89,12 @@ def critical_difference(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     axis.set_ylim(height, -0.4)
     axis.set_xlim(1 - step / 2, highest + (5 + len(groups)) * step)
     axis.locator_params(axis="x", nbins=5, integer=True)
-    axis.set_xlabel(f"mean rank (1 is best) by {metric_title(shown[0].head[0])}")
+    axis.set_xlabel(f"mean rank (1 is best) by {title}")
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
-    n, k = scores.shape
-    if wanted.test == "nemenyi":
-        distance = statistics.critical_difference(k, n, ALPHA)
+    if distance is not None:
         axis.plot([1, 1 + distance], [-0.15, -0.15], color=BLACK, linewidth=1.2, marker="|", markersize=5)
-        told = f"Nemenyi's test, critical difference {distance:.2f} ranks at α = {ALPHA}"
-    else:
-        told = f"Wilcoxon's signed-rank tests of all pairs, p adjusted by Holm, at α = {ALPHA}"
-    values = pd.DataFrame({
-        "method": list(ranks.index), "mean_rank": ranks.to_numpy(), "datasets": n,
-        **{f"group_{i}": [method in group for method in ranks.index] for i, group in enumerate(groups, 1)},
-    })  # fmt: skip
-    caption = f"Mean ranks of {k} methods on {n} data sets. Lines join methods not told apart: {told}."
-    return Drawn(
-        drawn,
-        " ".join(filter(None, [caption, friedman_note(metric_title(shown[0].head[0]), scores), left_out])),
-        values,
-    )
+    return drawn
 
 
 def profile(shown: Sequence[Shown], wanted: Wanted) -> Drawn:

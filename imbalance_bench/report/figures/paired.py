@@ -37,7 +37,9 @@ from imbalance_bench.report.sheets.scores import metric_title
 from imbalance_bench.report.style import BLACK, BLUE, Drawn
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BASELINES = ("cross_entropy", "logistic_regression")
 MOST_ROWS = 40
@@ -72,16 +74,7 @@ def bars(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
             f"{len(gains)} data sets are shown by a mean over those that have all {len(methods)} methods, and "
             f"{'one has' if whole else 'none has'}: leave out methods, or choose {MOST_PANELS} data sets at most"
         )
-    names = [name_of(method, NAME) for method in methods]
-    ys, height = rows_of(names)
-    at = dict(zip(methods, ys))
-    drawn, axes = panels([(place,) for place in places], 0.55 + ROW * height, 0.6 + ROW * height, 15, sharey=True)
-    for axis, (place, of) in zip(axes, places.items()):
-        for method in methods if place == mean else []:
-            axis.plot(over[method], [at[method]] * len(over[method]), "|", **MARK)
-        _dots(axis, {at[method]: gain for method, gain in of.items()})
-        axis.set_yticks(ys, names)
-        axis.set_ylim(height, 0)
+    drawn = _rows(methods, places, {mean: over})
     better = "lower" if lower else "higher"
     drawn.supxlabel(name_of(f"{metric_title(metric)} minus that of {baseline} ({better} is better)", 60), fontsize=7)
     values = pd.DataFrame([
@@ -89,6 +82,30 @@ def bars(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
          "difference": gain.mean, "low": gain.low, "high": gain.high, "pairs": gain.pairs}
         for place, of in {**gains, **places}.items() for method, gain in of.items()
     ])  # fmt: skip
+    return Drawn(drawn, _caption(shown, baseline, list(gains), whole, len(methods)), values)
+
+
+def _rows(
+    methods: Sequence[str],
+    places: dict[str, dict[str, PairedDifference]],
+    marks: dict[str, dict[str, list[float]]],
+) -> Figure:
+    """A panel a place, a row a method; ``marks``: place → method → the differences that its mean is over, in grey."""
+    names = [name_of(method, NAME) for method in methods]
+    ys, height = rows_of(names)
+    at = dict(zip(methods, ys))
+    drawn, axes = panels([(place,) for place in places], 0.55 + ROW * height, 0.6 + ROW * height, 15, sharey=True)
+    for axis, (place, of) in zip(axes, places.items()):
+        for method in methods if place in marks else ():
+            axis.plot(marks[place][method], [at[method]] * len(marks[place][method]), "|", **MARK)
+        _dots(axis, {at[method]: gain for method, gain in of.items()})
+        axis.set_yticks(ys, names)
+        axis.set_ylim(height, 0)
+    return drawn
+
+
+def _caption(shown: Sequence[Shown], baseline: str, places: Sequence[str], whole: Sequence[str], methods: int) -> str:
+    """``places``: the data sets with differences; ``whole``: those of them that have all so many methods."""
     caption = (
         f"Paired differences to {baseline} over runs on the same rows; bars: 95 % interval of the mean, corrected for "
         "the training rows that runs share (Nadeau and Bengio 2003); filled: it does not hold 0."
@@ -99,11 +116,11 @@ def bars(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
         caption += f" That of the mean over {len(whole)} data sets is over these (Student's), the grey marks."
         dependent = dependence({one.panel: one.record["labels"]["dataset"] for one in shown if one.panel in whole})
         caption += f" {dependent}" if dependent else ""
-    if lacking := [place for place in gains if place not in whole] if len(gains) > 1 else []:
-        caption += f" Left out of a mean over data sets, without all {len(methods)} methods: {', '.join(lacking)}."
-    if absent := [panel for panel in by_panel(shown) if panel not in gains]:
+    if lacking := [place for place in places if place not in whole] if len(places) > 1 else []:
+        caption += f" Left out of a mean over data sets, without all {methods} methods: {', '.join(lacking)}."
+    if absent := [panel for panel in by_panel(shown) if panel not in places]:
         caption += f" Left out, without runs in common: {', '.join(absent)}."
-    return Drawn(drawn, caption, values)
+    return caption
 
 
 def differences(shown: Sequence[Shown], baseline: str) -> dict[str, dict[str, PairedDifference]]:
@@ -164,6 +181,32 @@ def _named(shown: Sequence[Shown], method: str) -> str:
 
 def scatter(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     """Two methods over data sets by one metric."""
+    x, y = _two_methods(shown, wanted)
+    table = wide(shown)[[x, y]].dropna()
+    if table.empty:
+        raise BenchError(f"{x} and {y} were run on no data set both: train them on the same")
+    metric, lower = shown[0].head[0], shown[0].head[0] in LOWER_IS_BETTER
+    gain = statistics.paired_difference(table[y].to_numpy(), table[x].to_numpy())
+    drawn, (axis,) = panels([()], 0, 3.2)
+    _points(axis, table)
+    what = metric_title(metric)
+    axis.set_xlabel(name_of(f"{what} of {x}", 46))
+    axis.set_ylabel(name_of(f"{what} of {y}", 46))
+    above, below = ((x, gain.wins), (y, gain.losses)) if lower else ((y, gain.wins), (x, gain.losses))
+    for (method, count), (place, ha, va) in zip((above, below), ((0.02, "left", "top"), (0.98, "right", "bottom"))):
+        text = name_of(f"{method} better: {count}", 26)
+        axis.text(place, 1 - place, text, transform=axis.transAxes, ha=ha, va=va, fontsize=7)
+    ties = f", {gain.ties} equal" if gain.ties else ""
+    p = statistics.signed_rank((table[y] - table[x]).to_numpy())
+    caption = (
+        f"A point a data set, means over runs; {above[0]} is better above the diagonal: on {above[1]}, {below[0]} on "
+        f"{below[1]}{ties}, of {len(table)} (Wilcoxon's signed-rank test: p = {p:.2g}, n = {len(table)})."
+    )
+    return Drawn(drawn, caption, table.rename_axis("panel").reset_index())
+
+
+def _two_methods(shown: Sequence[Shown], wanted: Wanted) -> tuple[str, str]:
+    """The baseline and the other; raises BenchError where there are not two, or data sets that do not compare."""
     one_head(shown)
     one_setting(shown)
     methods = methods_of(shown)
@@ -179,13 +222,13 @@ def scatter(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
             f"a scatter is of two methods, and these are {len(methods)}: choose two, such as "
             f"method={','.join(_label(shown, m) for m in (x, others[0]))}"
         )
-    y = others[0]
-    table = wide(shown)[[x, y]].dropna()
-    if table.empty:
-        raise BenchError(f"{x} and {y} were run on no data set both: train them on the same")
-    metric, lower = shown[0].head[0], shown[0].head[0] in LOWER_IS_BETTER
-    gain = statistics.paired_difference(table[y].to_numpy(), table[x].to_numpy())
-    drawn, (axis,) = panels([()], 0, 3.2)
+    return x, others[0]
+
+
+def _points(axis: Axes, table: pd.DataFrame) -> None:
+    """A point a row of two columns on axes of one range; those that are farthest from the diagonal carry their
+    names."""
+    x, y = table
     axis.axline((0, 0), slope=1, color="#888888", linewidth=0.8, linestyle=":")
     axis.scatter(table[x], table[y], 16, color=BLUE, edgecolors="white", linewidths=0.5, zorder=3)
     low, high = float(table.min(axis=None)), float(table.max(axis=None))
@@ -198,20 +241,6 @@ def scatter(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
         offset, side = ((-4, 0), "right") if left else ((4, 0), "left")
         style: Any = {"ha": side, "va": "center", "fontsize": 6.5, "color": "#444444"}
         axis.annotate(name_of(panel, 18), point, offset, textcoords="offset points", **style)
-    what = metric_title(metric)
-    axis.set_xlabel(name_of(f"{what} of {x}", 46))
-    axis.set_ylabel(name_of(f"{what} of {y}", 46))
-    above, below = ((x, gain.wins), (y, gain.losses)) if lower else ((y, gain.wins), (x, gain.losses))
-    for (method, count), (place, ha, va) in zip((above, below), ((0.02, "left", "top"), (0.98, "right", "bottom"))):
-        text = name_of(f"{method} better: {count}", 26)
-        axis.text(place, 1 - place, text, transform=axis.transAxes, ha=ha, va=va, fontsize=7)
-    ties = f", {gain.ties} equal" if gain.ties else ""
-    p = statistics.signed_rank((table[y] - table[x]).to_numpy())
-    caption = (
-        f"A point a data set, means over runs; {above[0]} is better above the diagonal: on {above[1]}, {below[0]} on "
-        f"{below[1]}{ties}, of {len(table)} (Wilcoxon's signed-rank test: p = {p:.2g}, n = {len(table)})."
-    )
-    return Drawn(drawn, caption, table.rename_axis("panel").reset_index())
 
 
 def _label(shown: Sequence[Shown], method: str) -> str:

@@ -3,6 +3,7 @@ run."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -46,29 +47,28 @@ def reliability(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     stages = stages if any(not why_not_calibrated(one, wanted) for one in shown) else stages[:1]
     titles = [(panel, *([stage] if len(stages) > 1 else [])) for panel in found for stage in stages]
     drawn, axes = panels(titles, 1.65 + LINE * -(-len(methods) // AREAS), 2.5)
-    rows, names, places = [], {}, iter(axes)
-    for panel, here in found.items():
-        for stage in stages:
-            axis, entries = next(places), []
-            axis.plot([0, 1], [0, 1], color="#888888", linewidth=0.9, linestyle=":")
-            for one in here:
-                if stage != stages[0] and why_not_calibrated(one, wanted):
-                    continue
-                events, p, error = pooled(one, wanted, stage != stages[0])
-                if not len(p):
-                    continue
-                bins = probabilities.reliability(events, p)
-                style = style_of(one.method, methods)
-                axis.plot(bins["predicted"], bins["observed"], **style | {"linewidth": 0.8})
-                size = SIZE * bins["rows"] / bins["rows"].max()
-                axis.scatter(bins["predicted"], bins["observed"], size, color=style["color"], linewidths=0)
-                (line,) = axis.plot([], [], marker="o", markersize=3, **style)
-                entries.append((line, f"{error:.3f}"))
-                names[one.method] = line
-                where = {"panel": panel, "stage": stage, "method": one.method, "class_group": one.head[1]}
-                rows.append(pd.DataFrame(where | {"ece": error} | bins))
-            axis.set(xlabel="predicted", ylabel="observed")
-            areas(axis, entries)
+    rows, names = [], {}
+    for axis, (here, stage) in zip(axes, itertools.product(found.values(), stages)):
+        entries = []
+        axis.plot([0, 1], [0, 1], color="#888888", linewidth=0.9, linestyle=":")
+        for one in here:
+            if stage != stages[0] and why_not_calibrated(one, wanted):
+                continue
+            events, p, error = pooled(one, wanted, stage != stages[0])
+            if not len(p):
+                continue
+            bins = probabilities.reliability(events, p)
+            style = style_of(one.method, methods)
+            axis.plot(bins["predicted"], bins["observed"], **style | {"linewidth": 0.8})
+            size = SIZE * bins["rows"] / bins["rows"].max()
+            axis.scatter(bins["predicted"], bins["observed"], size, color=style["color"], linewidths=0)
+            (line,) = axis.plot([], [], marker="o", markersize=3, **style)
+            entries.append((line, f"{error:.3f}"))
+            names[one.method] = line
+            where = {"panel": one.panel, "stage": stage, "method": one.method, "class_group": one.head[1]}
+            rows.append(pd.DataFrame(where | {"ece": error} | bins))
+        axis.set(xlabel="predicted", ylabel="observed")
+        areas(axis, entries)
     values = pd.concat(rows, ignore_index=True)
     rare = float((values["observed"] * values["rows"]).sum() / values["rows"].sum()) < RARE
     for axis in axes:

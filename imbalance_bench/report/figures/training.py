@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,9 +28,23 @@ from imbalance_bench.report.style import BLACK, Drawn, history_of
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
 
 LOSS, SCORE = "train_loss", "valid_score"
 PANELS = 6  # data sets, of two panels each
+
+
+@dataclass(frozen=True)
+class Line:
+    """A quantity of a cell by epoch, drawn: its mean over ``runs`` and, as ``values`` has it, its sd; ``main``: it is
+    the first of its panel and cell; ``dot``: the epoch that validation chose is marked."""
+
+    method: str
+    handle: Any
+    values: pd.DataFrame
+    runs: int
+    main: bool
+    dot: bool
 
 
 def curve(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
@@ -45,56 +61,74 @@ def curve(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     refuse_too_many(told, PANELS)
     found, methods = by_panel(told), methods_of(told)
     scored = any(SCORE in histories[one.record["id"]] for one in told)
-    drawn, axes = panels([(panel,) for panel in found for _ in range(1 + scored)], 1.5, 2.2)
-    rows, places, runs, stopped = [], iter(axes), set(), False
+    quantities = (LOSS, SCORE)[: 1 + scored]
+    drawn, axes = panels([(panel,) for panel in found for _ in quantities], 1.5, 2.2)
+    lines: list[Line] = []
+    for axis, (here, quantity) in zip(axes, itertools.product(found.values(), quantities)):
+        for one in here:
+            lines += _lines(axis, one, histories[one.record["id"]], quantity, methods)
+        _scale(axis, quantity)
     names: dict[str, Any] = {}
-    for panel, here in found.items():
-        for column in (LOSS, SCORE)[: 1 + scored]:
-            axis = next(places)
-            for one in here:
-                history = histories[one.record["id"]]
-                for i, name in enumerate(losses(history) if column == LOSS else [SCORE] if SCORE in history else []):
-                    style = style_of(one.method, methods) | ({"linewidth": 0.6 + 0.6 * (not i)})
-                    of_epoch = history.dropna(subset=[name]).groupby("epoch")[name]
-                    mean, sd = of_epoch.mean(), of_epoch.std(ddof=1)
-                    (line,) = axis.plot(mean.index, mean, **style)
-                    if len(methods) <= MOST_BANDS:
-                        low, high = mean - sd.fillna(0), mean + sd.fillna(0)
-                        axis.fill_between(mean.index, low, high, color=style["color"], alpha=0.13, linewidth=0)
-                    if not i:
-                        names.setdefault(one.method, line)
-                    rows.append(pd.DataFrame({
-                        "panel": panel, "method": one.method, "quantity": name, "epoch": mean.index,
-                        "mean": mean.to_numpy(), "sd": sd.to_numpy(), "runs": of_epoch.count().to_numpy(),
-                    }))  # fmt: skip
-                    runs.add(history["run"].nunique())
-                    at = chosen(one.record, history, mean.index) if column == SCORE else None
-                    if at is not None:
-                        stopped = True
-                        dot: dict[str, Any] = {"color": style["color"], "edgecolors": BLACK, "linewidths": 0.5}
-                        axis.scatter([at], [mean.loc[at]], 16, zorder=4, **dot)
-            lines = [line.get_ydata() for line in axis.get_lines()]
-            if lines:
-                low, high = min(map(np.min, lines)), max(map(np.max, lines))
-            if column == LOSS and lines and low > 0:
-                axis.set_yscale("log")
-                axis.set_ylim(low / 1.5, high * 1.5)
-                axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-                axis.yaxis.set_minor_formatter(lambda value, _: "")
-            axis.set(xlabel="epoch", ylabel="training loss" if column == LOSS else "validation score")
-            axis.locator_params(axis="x", integer=True, nbins=4)
-            axis.margins(x=0.02)
+    for line in lines:
+        if line.main:
+            names.setdefault(line.method, line.handle)
     legend(drawn, names)
-    caption = f"Means over {' or '.join(map(str, sorted(runs)))} runs; {band_note(len(methods), max(runs))}."
-    if stopped:
+    thin = any(len(losses(history)) > 1 for history in histories.values() if len(history))
+    absent = [method for method in methods_of(shown) if method not in methods]
+    caption = _caption(lines, len(methods), thin, absent)
+    return Drawn(drawn, caption, pd.concat([line.values for line in lines], ignore_index=True))
+
+
+def _lines(axis: Axes, one: Shown, history: pd.DataFrame, quantity: str, methods: Sequence[str]) -> Iterator[Line]:
+    """Draws the losses of a cell, or its validation score."""
+    import pandas as pd
+
+    columns = losses(history) if quantity == LOSS else [SCORE] if SCORE in history else []
+    for i, column in enumerate(columns):
+        style = style_of(one.method, methods) | {"linewidth": 0.6 + 0.6 * (not i)}
+        of_epoch = history.dropna(subset=[column]).groupby("epoch")[column]
+        mean, sd = of_epoch.mean(), of_epoch.std(ddof=1)
+        (handle,) = axis.plot(mean.index, mean, **style)
+        if len(methods) <= MOST_BANDS:
+            low, high = mean - sd.fillna(0), mean + sd.fillna(0)
+            axis.fill_between(mean.index, low, high, color=style["color"], alpha=0.13, linewidth=0)
+        at = chosen(one.record, history, mean.index) if quantity == SCORE else None
+        if at is not None:
+            dot: dict[str, Any] = {"color": style["color"], "edgecolors": BLACK, "linewidths": 0.5}
+            axis.scatter([at], [mean.loc[at]], 16, zorder=4, **dot)
+        values = pd.DataFrame({
+            "panel": one.panel, "method": one.method, "quantity": column, "epoch": mean.index,
+            "mean": mean.to_numpy(), "sd": sd.to_numpy(), "runs": of_epoch.count().to_numpy(),
+        })  # fmt: skip
+        yield Line(one.method, handle, values, history["run"].nunique(), main=not i, dot=at is not None)
+
+
+def _scale(axis: Axes, quantity: str) -> None:
+    """Of losses logarithmic, where all are above 0."""
+    lines = [line.get_ydata() for line in axis.get_lines()]
+    if quantity == LOSS and lines and (low := min(map(np.min, lines))) > 0:
+        axis.set_yscale("log")
+        axis.set_ylim(low / 1.5, max(map(np.max, lines)) * 1.5)
+        axis.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.yaxis.set_minor_formatter(lambda value, _: "")
+    axis.set(xlabel="epoch", ylabel="training loss" if quantity == LOSS else "validation score")
+    axis.locator_params(axis="x", integer=True, nbins=4)
+    axis.margins(x=0.02)
+
+
+def _caption(lines: Sequence[Line], methods: int, thin: bool, absent: Sequence[str]) -> str:
+    """``methods``: how many are drawn; ``thin``: some have several losses; ``absent``: those without a history."""
+    runs = sorted({line.runs for line in lines})
+    caption = f"Means over {' or '.join(map(str, runs))} runs; {band_note(methods, max(runs))}."
+    if any(line.dot for line in lines):
         caption += " Dots: the median epoch of the highest validation score, whose network the readout best scores."
-    if any(len(losses(history)) > 1 for history in histories.values() if len(history)):
+    if thin:
         caption += " Thin lines: further losses of a method, which the values name."
-    if len(methods) > 1:
+    if methods > 1:
         caption += " Losses of different methods are of different functions."
-    if absent := [method for method in methods_of(shown) if method not in methods]:
+    if absent:
         caption += f" Without a history of epochs: {', '.join(absent)}."
-    return Drawn(drawn, caption, pd.concat(rows, ignore_index=True))
+    return caption
 
 
 def by_epoch(record: Record) -> pd.DataFrame:
