@@ -85,12 +85,14 @@ def differences(found: Selection, test: AskedTest = AskedTest(), command: str = 
     lines: list[dict[str, Any]] = []
     refused: list[str] = []
     for (setting, head), cells in groups.items():
-        made = _over_sets if _name(test, cells) in OVER_SETS else _over_runs
         section = ", ".join(filter(None, [heading_of(*head), setting]))
         try:
             if not has_better_side(head[0]):
                 raise BenchError("no value of it is better than another: --test and --versus are of other metrics")
-            tested = made(found, section, head, cells, test)
+            if _name(test, cells) in OVER_SETS:
+                tested = _over_sets(section, head, cells, test)
+            else:
+                tested = _over_runs(found, section, head, cells, test)
         except BenchError as error:
             refused.append(f"{section}: {error}")
             continue
@@ -129,13 +131,36 @@ def _name(test: AskedTest, cells: Sequence[Cell]) -> str:
     return test.name or ("wilcoxon" if len({c.unit for c in cells}) > 1 else "corrected_t")
 
 
-def _over_sets(found: Selection, section: str, head: Head, cells: Sequence[Cell], test: AskedTest) -> _Tested:
+def _over_sets(section: str, head: Head, cells: Sequence[Cell], test: AskedTest) -> _Tested:
     name, lower = _name(test, cells), head[0] in LOWER_IS_BETTER
+    means = _means_over_sets(head[0], cells, name)
+    scores = means.ours.loc[means.sets, means.ranked]
+    ranks = means.mean_ranks(means.ours)
+    _refuse_alone(list(ranks.index), test)
+    asked = _pairs_of(list(ranks.sort_values(kind="stable").index), test.versus)
+    values = {name: scores[name].to_numpy() for name in scores}
+    intervals = pairs.bootstraps(np.array([values[a] - values[b] for a, b in asked]))
+    described = [_pair(values[a], values[b], a, b, lower, of) for (a, b), of in zip(asked, intervals.tolist())]
+    tested = _tested_over_sets(name, described, scores, test.rope, lower)
+    notes = [f"{section}: {note}" for note in means.notes()]
+    if dependent := dependence({c.unit: c.score.dataset for c in cells if c.unit in means.sets}):
+        notes.append(f"{section}: {dependent}")
+    notes.append(_explained_over_sets(name, len(means.ranked), len(means.sets), len(asked), test))
+    if name == "wilcoxon" and len(means.sets) < FEW:
+        smallest = 2.0 ** (1 - len(means.sets))
+        notes.append(f"Of {len(means.sets)} data sets Wilcoxon's p is {smallest:.2g} at least, before it is adjusted.")
+    alike = None if test.versus or name == "bayes" else tested
+    ranked = _ranks_block(section, scores, ranks, alike, head)
+    blocks, more = _with_pairs([ranked], section, tested, head, name)
+    return _Tested(blocks, [*notes, *more], [_line(pair, name, "data sets") for pair in tested])
+
+
+def _means_over_sets(metric: str, cells: Sequence[Cell], name: str) -> MeanRows:
+    """The scores of what is compared by data set. Raises BenchError where there are too few for the test ``name``."""
     names = sorted({c.candidate for c in cells}, key=natural)
     _refuse_alone([name for name in names if any(c.score.mean is not None for c in cells if c.candidate == name)])
-    means = MeanRows(
-        head[0], {n: n for n in names}, [replace(c.score, dataset=c.unit, method=c.candidate) for c in cells]
-    )
+    scores = [replace(c.score, dataset=c.unit, method=c.candidate) for c in cells]
+    means = MeanRows(metric, {n: n for n in names}, scores)
     if len(means.datasets) < 2:
         raise BenchError(
             f"--test {name} is over data sets, and there is one, {means.datasets[0]}: --test {OVER_RUNS[0]} and "
@@ -149,35 +174,21 @@ def _over_sets(found: Selection, section: str, head: Head, cells: Sequence[Cell]
             f"{name} needs two; say which by method=..., or run what is missing ({', '.join(rare[:5])}"
             + (f" and {len(rare) - 5} more)" if len(rare) > 5 else ")")
         )
-    scores = means.ours.loc[means.sets, means.ranked]
-    ranks = means.mean_ranks(means.ours)
-    _refuse_alone(list(ranks.index), test)
-    asked = _pairs_of(list(ranks.sort_values(kind="stable").index), test.versus)
-    values = {name: scores[name].to_numpy() for name in scores}
-    intervals = pairs.bootstraps(np.array([values[a] - values[b] for a, b in asked]))
-    found_pairs = [_pair(values[a], values[b], a, b, lower, of) for (a, b), of in zip(asked, intervals.tolist())]
-    notes = [f"{section}: {note}" for note in means.notes()]
-    if dependent := dependence({c.unit: c.score.dataset for c in cells if c.unit in means.sets}):
-        notes.append(f"{section}: {dependent}")
-    if name == "bayes":
-        found_pairs = [
-            replace(p, posterior=_posterior(scores[p.one] - scores[p.other], test.rope, lower)) for p in found_pairs
-        ]
-    elif name == "nemenyi":
+    return means
+
+
+def _tested_over_sets(
+    name: str, described: Sequence[Pair], scores: pd.DataFrame, rope: float, lower: bool
+) -> list[Pair]:
+    """The pairs with what a test of ``OVER_SETS`` says of them; ``scores``: data sets × methods."""
+    if name == "nemenyi":
         table = pairs.pairwise(scores, "nemenyi")
-        found_pairs = [replace(p, p_adjusted=float(table.loc[p.one, p.other])) for p in found_pairs]
-    else:
-        found_pairs = _adjusted(
-            [replace(p, p=statistics.signed_rank((scores[p.one] - scores[p.other]).to_numpy())) for p in found_pairs]
-        )
-    notes.append(_explained_over_sets(name, len(means.ranked), len(means.sets), len(asked), test))
-    if name == "wilcoxon" and len(means.sets) < FEW:
-        smallest = 2.0 ** (1 - len(means.sets))
-        notes.append(f"Of {len(means.sets)} data sets Wilcoxon's p is {smallest:.2g} at least, before it is adjusted.")
-    alike = None if test.versus or name == "bayes" else found_pairs
-    ranked = _ranks_block(section, scores, ranks, alike, head)
-    blocks, more = _with_pairs([ranked], section, found_pairs, head, name)
-    return _Tested(blocks, [*notes, *more], [_line(pair, name, "data sets") for pair in found_pairs])
+        return [replace(p, p_adjusted=float(table.loc[p.one, p.other])) for p in described]
+    gaps = [(scores[p.one] - scores[p.other]).to_numpy() for p in described]
+    if name == "bayes":
+        posteriors = [pairs.signed_rank_posterior(-gap if lower else gap, rope) for gap in gaps]
+        return [replace(p, posterior=posterior) for p, posterior in zip(described, posteriors)]
+    return _adjusted([replace(p, p=statistics.signed_rank(gap)) for p, gap in zip(described, gaps)])
 
 
 def _over_runs(found: Selection, section: str, head: Head, cells: Sequence[Cell], test: AskedTest) -> _Tested:
@@ -257,10 +268,6 @@ def _pair(a: np.ndarray, b: np.ndarray, one: str, other: str, lower: bool, inter
     wins, losses = (counted.losses, counted.wins) if lower else (counted.wins, counted.losses)
     effect = pairs.rank_biserial(-gaps if lower else gaps)
     return Pair(one, other, counted.mean, low, high, wins, counted.ties, losses, effect, counted.pairs)
-
-
-def _posterior(gaps: pd.Series, rope: float, lower: bool) -> tuple[float, float, float]:
-    return pairs.signed_rank_posterior((-gaps if lower else gaps).to_numpy(), rope)
 
 
 def _adjusted(found: Sequence[Pair]) -> list[Pair]:
