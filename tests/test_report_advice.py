@@ -89,7 +89,7 @@ def test_what_failed_is_told_apart_from_what_was_not_tried(tmp_path):
 def test_it_is_of_one_data_set(tmp_path, capsys):
     planted(tmp_path)
     write(tmp_path, cell("smote", "oil"), [0.5, 0.6])
-    with pytest.raises(BenchError, match="--advise is of one data set in one setting: add dataset="):
+    with pytest.raises(BenchError, match="--advise needs one data set in one setting: add dataset="):
         advice(Store(tmp_path))
     assert main(["--outputs", str(tmp_path), "--advise", "dataset=ecoli"]) == 0
     assert "Best first: focal" in capsys.readouterr().out
@@ -113,5 +113,5 @@ def test_one_run_has_no_interval(tmp_path):
 def test_no_advice_by_a_threshold(tmp_path, words):
     for method in ("focal", "smote"):
         write(tmp_path, cell(method), {"auc_pr": [0.5], "threshold_f1": [0.5]})
-    with pytest.raises(BenchError, match="no value of threshold_f1 is better than another: --advise is by other"):
+    with pytest.raises(BenchError, match="no value of threshold_f1 is better than another: --advise needs another"):
         advice(Store(tmp_path), metric="threshold_f1", **words)

@@ -210,7 +210,7 @@ def test_no_threshold_is_better_than_another(tmp_path):
     assert [row[0].text for row in block.summary] == ["mean (2 of 2 sets)"]
     assert not any(item.bold for row in [*block.rows, *block.summary] for item in row)
     assert "Friedman" not in "".join(sheet.notes)
-    with pytest.raises(BenchError, match="no value of it is better than another: --test and --versus are of other"):
+    with pytest.raises(BenchError, match="no value of it is better than another: --test and --versus need another"):
         differences(found)
     both = differences(selection(Store(tmp_path), [], Asked(("threshold_f1", "f1"))))
     assert set(both.frame["metric"]) == {"f1"} and "no value of it is better" in "".join(both.notes)
@@ -226,7 +226,7 @@ def test_an_option_of_the_protocol_says_which_data_as_the_protocol_does(tmp_path
     (sheet,) = summaries(found)
     assert [[item.bold for item in row[1:]] for row in sheet.blocks[0].rows] == [[True, False], [True, False]]
     assert set(differences(found).frame["n"]) == {2}
-    with pytest.raises(BenchError, match="no axis is of methods"):
+    with pytest.raises(BenchError, match="no axis shows methods"):
         differences(selection(Store(tmp_path), ["method=smote"], Asked(rows=("dataset",), columns=("protocol.folds",))))
 
 
@@ -244,7 +244,7 @@ def test_units_of_one_data_set_are_said_to_be_dependent(tmp_path):
         (
             ["dataset=oil"],
             AskedTest("wilcoxon"),
-            "wilcoxon is over data sets, and there is one, oil: --test corrected_t",
+            "wilcoxon compares over data sets, and there is one, oil: --test corrected_t",
         ),
         ([], AskedTest(versus="smot"), "--versus smot is not among what is compared: did you mean smote"),
         (["method=smote"], AskedTest(), "nothing can be compared: there is only smote"),
@@ -273,7 +273,7 @@ def test_what_lacks_numbers_or_runs_is_named(tmp_path):
 
 def test_an_axis_must_say_what_is_compared(outputs):
     found = selection(outputs, [], Asked(("auc_pr", "brier"), columns=("metric",)))
-    with pytest.raises(BenchError, match="no axis is of methods: add method to --rows or --columns"):
+    with pytest.raises(BenchError, match="no axis shows methods: add method to --rows or --columns"):
         differences(found, AskedTest())
     turned = selection(outputs, [], Asked(("auc_pr",), rows=("method",), columns=("dataset",)))
     usual = sheet_of(outputs, AskedTest(versus="ldam"))
@@ -306,6 +306,6 @@ def test_the_command_shows_the_table_and_the_test_and_writes_both(outputs, capsy
     assert status == 0 and "--rope 0 " in shown.out.splitlines()[0]
     for rope in ("nan", "-0.1", "inf"):
         status, shown = run(f"--test bayes --rope={rope}")
-        assert status == 1 and f"--rope {rope} is no difference that does not matter" in shown.err
+        assert status == 1 and f"--rope {rope} must be finite and 0 or more" in shown.err
     status, shown = run("--rope 0.1 --test nemenyi")
-    assert status == 1 and "--rope is of --test bayes" in shown.err
+    assert status == 1 and "--rope needs --test bayes" in shown.err

@@ -475,26 +475,26 @@ def test_kinds_and_words_of_the_command_line_are_those_that_are_drawn():
     "words, message",
     [
         ("--figure prr", "unknown --figure prr: did you mean pr?"),
-        ("--figure pr --metric f1", "--metric says nothing of --figure pr: leave it out .it takes --group, --readout"),
-        ("--figure curve --group minority", "--group says nothing of --figure curve"),
+        ("--figure pr --metric f1", "--metric does not apply to --figure pr: leave it out .it takes --group, "),
+        ("--figure curve --group minority", "--group does not apply to --figure curve"),
         ("--figure cd --metric auc_pr,log_loss", "--figure cd shows 1 of --metric auc_pr,log_loss at a time: give one"),
         ("--figure scatter --metric f1,auc_pr,mcc", "--figure scatter has two axes"),
         ("--figure cd --metric auc_p", "no record has the metric auc_p: did you mean auc_pr"),
-        ("--figure cd method=smote,focal", "3 methods or more, and these are 2 .*--figure scatter shows two"),
-        ("--figure cd dataset=ecoli", "over data sets, and 1 of 1 has all 3 methods: train on more data sets"),
-        ("--figure cd dataset=ecoli,oil", r"1 of 2 has all 3 methods: leave out methods, or .* \(focal on 1\)"),
-        ("--figure profile dataset=ecoli", "over data sets"),
-        ("--figure scatter", "two methods, and these are 3: choose two, such as method=cross_entropy,focal"),
-        ("--figure scatter method=focal", "two methods .this is focal alone.: choose method=A,B, or give two metrics"),
+        ("--figure cd method=smote,focal", "3 methods or more, and there are 2 .*--figure scatter shows two"),
+        ("--figure cd dataset=ecoli", "all 3 methods, and 1 of 1 has: train on more data sets"),
+        ("--figure cd dataset=ecoli,oil", r"all 3 methods, and 1 of 2 has: leave out methods, or .* \(focal on 1\)"),
+        ("--figure profile dataset=ecoli", "needs two data sets"),
+        ("--figure scatter", "two methods, and there are 3: choose two, such as method=cross_entropy,focal"),
+        ("--figure scatter method=focal", "two methods .there is only focal.: choose method=A,B, or give two metrics"),
         ("--figure bars method=focal", "one method, focal, has none to be compared with"),
         ("--figure bars --versus smot", "--versus smot is not among the methods shown: did you mean smote?"),
         ("--figure curve", "has a history of several epochs.*such as method=cross_entropy"),
         ("--figure cd --readout knn", "nothing to draw: left out, without auc_pr .positive. by k-nearest"),
         ("--figure cd --part valid", "nothing to draw: left out, its record has no validation scores"),
         ("--tuned --figure cd", "--tuned is a table: leave out --figure"),
-        ("--calibration platt", "--calibration platt is of --figure reliability"),
+        ("--calibration platt", "--calibration platt applies to --figure reliability only"),
         ("--figure cd --test bayes", "--figure cd joins what --test nemenyi or wilcoxon does not tell apart; bayes"),
-        ("--figure cd --columns method,metric", "a figure is of one number a cell: leave metric out"),
+        ("--figure cd --columns method,metric", "a figure shows one number per cell: leave metric out"),
         ("--figure bars --metric threshold_f1", "shows which is better, and no value of threshold_f1 is"),
         ("--figure bars --per-class", "--per-class is a table: leave out --figure"),
     ],
@@ -516,9 +516,9 @@ def test_records_without_predictions_or_of_a_regression_say_so(many, tmp_path_fa
         drawn("pr", many)
     other = tmp_path_factory.mktemp("regression")
     write(other, cell("squared_error", "sine"), {"mse": [0.1]}, class_group="all", kind="regression")
-    with pytest.raises(BenchError, match="--figure pr is of classes, and these records are of a regression"):
+    with pytest.raises(BenchError, match="--figure pr needs classes, and these records are of a regression"):
         drawn("pr", other)
-    with pytest.raises(BenchError, match="--figure confusion is of classes, and these records are of a regression"):
+    with pytest.raises(BenchError, match="--figure confusion needs classes, and these records are of a regression"):
         drawn("confusion", other)
     decline(other, cell("mesa", "ecoli"), "two classes only")
     with pytest.raises(BenchError, match="none of these cells has a result .mesa: two classes only"):
@@ -540,9 +540,7 @@ def test_what_lies_apart_is_not_drawn_together(tmp_path, drawn):
     for told in (caption, drawn("cd", tmp_path, rows=("dataset", "ratio"))[1]):
         assert "Several of these are of one data set, and not independent" in told
     write(tmp_path, cell("a", "digits", "ir_20"), [0.5], class_group="macro")
-    with pytest.raises(
-        BenchError, match="auc_pr of macro on digits and auc_pr of positive on .* do not stand on one axis"
-    ):
+    with pytest.raises(BenchError, match="auc_pr of macro on digits and auc_pr of positive on .* cannot share an axis"):
         drawn("cd", tmp_path, "ratio=ir_20")
 
 
@@ -583,7 +581,7 @@ def test_an_axis_that_says_which_data_stands_where_it_can_be_compared(tmp_path, 
         assert set(values["panel"]) == {*panels, "mean over 4 data sets"}
     lines = drawn("pr", tmp_path, "dataset=ecoli", "method=a,b", columns=("method", "protocol.folds"))[2]
     assert set(lines["method"]) == {"a, 5", "a, 10", "b, 5", "b, 10"}
-    with pytest.raises(BenchError, match="no axis is of methods: add method to --rows or --columns"):
+    with pytest.raises(BenchError, match="no axis shows methods: add method to --rows or --columns"):
         drawn("scatter", tmp_path, "method=a", columns=("protocol.folds",))
 
 
@@ -609,7 +607,7 @@ def test_many_classes_are_refused_with_a_way_out(tmp_path, drawn):
     record = Store(tmp_path).records()[0]
     edit(folder, runs=[run | {"minority_classes": [38, 39]} for run in record["runs"]])
     with pytest.raises(
-        BenchError, match="40 classes would be cells of less than 0.1 inches: choose some by --group minority"
+        BenchError, match="40 classes would make cells of less than 0.1 inches: choose some by --group minority"
     ):
         drawn("confusion", tmp_path)
     values = drawn("confusion", tmp_path, group="class:7")[2]

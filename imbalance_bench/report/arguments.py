@@ -180,15 +180,15 @@ def check(options: argparse.Namespace) -> None:
     if options.paper and said:
         raise BenchError(f"{said[0]} is for the summary; what a paper's table shows is paper.metrics of its preset")
     if options.plain and not options.paper:
-        raise BenchError("--plain leaves the printed values of a paper out: add --paper")
+        raise BenchError("--plain needs --paper, whose printed values it leaves out")
     if options.plain and (options.all or options.figure):
-        raise BenchError("--plain is of tables: leave out --all and --figure")
+        raise BenchError("--plain applies to tables only: leave out --all and --figure")
     chooses = "--advise" if options.advise else "--tuned"
     if options.advise or options.tuned:
         if options.figure or (options.all and not options.paper):
             raise BenchError(f"{chooses} is a table: leave out {'--figure' if options.figure else '--all'}")
         if options.paper:
-            raise BenchError(f"{chooses} is over all records: leave out --paper, and say which by dataset=...")
+            raise BenchError(f"{chooses} takes records of any paper: leave out --paper, and say which by dataset=...")
         if "--group" in said:
             raise BenchError(f"{chooses} shows the class group of the headline: leave out --group")
         if said not in ([], ["--metric"]):
@@ -196,9 +196,12 @@ def check(options: argparse.Namespace) -> None:
     elif options.by:
         raise BenchError(f"--by {options.by} says what --tuned chooses by: add --tuned")
     if options.rope is not None and options.test != "bayes":
-        raise BenchError("--rope is of --test bayes: add that")
+        raise BenchError("--rope needs --test bayes")
     if options.rope is not None and not 0 <= options.rope < math.inf:
-        raise BenchError(f"--rope {options.rope:g} is no difference that does not matter: give {ROPE}, or 0 for none")
+        raise BenchError(
+            f"--rope {options.rope:g} must be finite and 0 or more: the largest difference that does "
+            f"not matter, such as {ROPE}"
+        )
     if options.group and options.per_class:
         raise BenchError(f"--group {options.group} is one group, and --per-class each class: leave out one")
     placed = [*(listed(options.rows) or ["dataset"]), *(listed(options.columns) or ["method"])]
@@ -214,4 +217,4 @@ def check(options: argparse.Namespace) -> None:
         near = suggestion(options.figure, KINDS)
         raise BenchError(f"unknown --figure {options.figure}: {near}\n  one of a paper needs --paper")
     if options.calibration and (options.paper or options.figure != "reliability"):
-        raise BenchError(f"--calibration {options.calibration} is of --figure reliability: leave it out")
+        raise BenchError(f"--calibration {options.calibration} applies to --figure reliability only: leave it out")

@@ -34,8 +34,8 @@ def confusion(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     most = max(len(names) for _, names, _ in found)
     if most > MOST:
         raise BenchError(
-            f"{most} classes would be cells of less than {COLUMN / MOST:.1f} inches: choose some by --group minority "
-            "or --group class:<name>, beside which all others are one"
+            f"{most} classes would make cells of less than {COLUMN / MOST:.1f} inches: choose some by --group minority "
+            "or --group class:<name>, with all others as one"
         )
     small = most <= 3
     titles = [(one.panel, one.method) for one, _, _ in found]
@@ -69,8 +69,8 @@ def refuse_many_matrices(shown: Sequence[Shown]) -> None:
     if len(shown) > MOST_PANELS:
         methods = ",".join(dict.fromkeys(one.record["labels"]["method"] for one in shown[:MOST_PANELS]))
         raise BenchError(
-            f"{len(shown)} matrices, one a method and data set, and a figure has {MOST_PANELS}: choose some, such as "
-            f"dataset={shown[0].record['labels']['dataset']} method={methods}"
+            f"{len(shown)} matrices, one a method and data set, and a figure has room for {MOST_PANELS}: choose some, "
+            f"such as dataset={shown[0].record['labels']['dataset']} method={methods}"
         )
 
 

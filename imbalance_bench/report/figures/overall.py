@@ -105,8 +105,8 @@ def profile(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     lower = metric in LOWER_IS_BETTER
     if (scores <= 0).any(axis=None) if lower else (scores < 0).any(axis=None):
         raise BenchError(
-            f"a profile is of shares of the best score, which {metric} below {'or at ' if lower else ''}0 has none of: "
-            "choose another --metric, or --figure cd, which is of ranks"
+            f"a profile shows shares of the best score, which {metric} below {'or at ' if lower else ''}0 does not "
+            "have: choose another --metric, or --figure cd, which shows ranks"
         )
     thetas = np.linspace(0, 1, 201)
     shares = statistics.dolan_more(1 / scores if lower else scores, thetas)
@@ -133,7 +133,7 @@ def complete(shown: Sequence[Shown], least: int) -> tuple[pd.DataFrame, str]:
     methods = methods_of(shown)
     if len(methods) < least:
         raise BenchError(
-            f"this figure is of {least} methods or more, and these are {len(methods)} ({', '.join(methods)}): choose "
+            f"this figure needs {least} methods or more, and there are {len(methods)} ({', '.join(methods)}): choose "
             "or train more; --figure scatter shows two"
         )
     table = wide(shown)
@@ -142,8 +142,8 @@ def complete(shown: Sequence[Shown], least: int) -> tuple[pd.DataFrame, str]:
         rare = table.notna().sum().sort_values()
         told = ", ".join(f"{method} on {count}" for method, count in rare[rare < len(table)].items())
         raise BenchError(
-            f"this figure is over data sets, and {len(whole)} of {len(table)} has all {len(methods)} methods: "
-            + (f"leave out methods, or train what is missing ({told})" if told else "train on more data sets")
+            f"this figure needs two data sets that have all {len(methods)} methods, and {len(whole)} of {len(table)} "
+            "has: " + (f"leave out methods, or train what is missing ({told})" if told else "train on more data sets")
         )
     absent = [panel for panel in table.index if panel not in whole.index]
     told = f"Left out, since a method has no number there: {', '.join(absent)}." if absent else ""

@@ -152,12 +152,12 @@ def _check(kind: str, wanted: Wanted) -> None:
     words = {"metrics": "metric"}
     takes = [*FIGURES[kind].takes.split(), *AXES]
     if numbers := {*wanted.rows, *wanted.columns} & {*OF_NUMBERS}:
-        raise BenchError(f"a figure is of one number a cell: leave {numbers.pop()} out of --rows and --columns")
+        raise BenchError(f"a figure shows one number per cell: leave {numbers.pop()} out of --rows and --columns")
     for field in fields(Wanted):
         if getattr(wanted, field.name) != field.default and field.name not in takes:
             known = ", ".join(f"--{words.get(name, name)}" for name in takes)
             word = words.get(field.name, field.name)
-            raise BenchError(f"--{word} says nothing of --figure {kind}: leave it out (it takes {known})")
+            raise BenchError(f"--{word} does not apply to --figure {kind}: leave it out (it takes {known})")
     if len(wanted.metrics) == 1 and not has_better_side(wanted.metrics[0]):
         raise BenchError(
             f"--figure {kind} shows which is better, and no value of {wanted.metrics[0]} is: choose another --metric"
@@ -193,7 +193,9 @@ def _selected(
         reasons = "; ".join(f"{r['labels']['method']}: {r.get('reason') or r['status']}" for r in records)
         raise BenchError(f"none of these cells has a result ({reasons})")
     if figure.file == PREDICTIONS and all(record["kind"] == "regression" for record in done):
-        raise BenchError(f"--figure {kind} is of classes, and these records are of a regression: --figure curve is not")
+        raise BenchError(
+            f"--figure {kind} needs classes, and these records are of a regression: --figure curve takes them"
+        )
     if not found:
         raise no_such_metric(records, metric, wanted.group, wanted.part)
     absent: dict[str, list[str]] = {}
@@ -223,7 +225,7 @@ def _sides(kind: str, wanted: Wanted) -> tuple[Sequence[str], Sequence[str]]:
     if others := [axis for axis in wanted.columns if not of_data(axis)]:
         return (*wanted.rows, *data), others
     if not (others := [axis for axis in wanted.rows if not of_data(axis)]):
-        raise BenchError("nothing can be compared where no axis is of methods: add method to --rows or --columns")
+        raise BenchError("nothing can be compared, since no axis shows methods: add method to --rows or --columns")
     return (*(axis for axis in wanted.rows if of_data(axis)), *data), others
 
 

@@ -212,14 +212,14 @@ def _two_methods(shown: Sequence[Shown], wanted: Wanted) -> tuple[str, str]:
     methods = methods_of(shown)
     if len(methods) < 2:
         raise BenchError(
-            f"a scatter is of two methods (this is {methods[0]} alone): choose method=A,B, or give two metrics, such "
-            "as --metric f1,auc_pr"
+            f"a scatter compares two methods (there is only {methods[0]}): choose method=A,B, or give two metrics, "
+            "such as --metric f1,auc_pr"
         )
     x = baseline_of(shown, wanted)
     others = [m for m in methods if m != x]
     if len(others) > 1:
         raise BenchError(
-            f"a scatter is of two methods, and these are {len(methods)}: choose two, such as "
+            f"a scatter compares two methods, and there are {len(methods)}: choose two, such as "
             f"method={','.join(_label(shown, m) for m in (x, others[0]))}"
         )
     return x, others[0]

@@ -161,7 +161,7 @@ def one_head(shown: Sequence[Shown]) -> None:
     heads = {one.head: one.record["labels"]["dataset"] for one in shown}
     if len(heads) > 1:
         told = " and ".join(f"{metric} of {group} on {dataset}" for (metric, group), dataset in heads.items())
-        raise BenchError(f"{told} do not stand on one axis: give one that all have, such as --group macro")
+        raise BenchError(f"{told} cannot share an axis: give one that all have, such as --group macro")
 
 
 def one_setting(shown: Sequence[Shown]) -> None:
@@ -173,7 +173,7 @@ def one_setting(shown: Sequence[Shown]) -> None:
     differing = [f"{label}={b[label]}" for label in ("ratio", "protocol", "backbone") if a[label] != b[label]]
     which = f"choose one, such as {' '.join(differing)}" if differing else "take one of them from --outputs of its own"
     raise BenchError(
-        f"a data set counts once, and these are of {len(settings)} settings ({'; '.join(settings)}): {which}"
+        f"a data set counts once, and these are cells of {len(settings)} settings ({'; '.join(settings)}): {which}"
     )
 
 

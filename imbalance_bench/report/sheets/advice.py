@@ -45,7 +45,7 @@ def advice(
         BenchError: the records are of several data sets or settings, or no method has a number.
     """
     if metric and not has_better_side(metric):
-        raise BenchError(f"no value of {metric} is better than another: --advise is by other metrics")
+        raise BenchError(f"no value of {metric} is better than another: --advise needs another --metric")
     found = tuned_rows(store, filters, readout or "last", metric, by)
     rows = [row for row in found.rows if row.score.mean is not None]
     places = list(dict.fromkeys((row.score.dataset, row.score.section) for row in rows))
@@ -54,7 +54,7 @@ def advice(
     if len(places) > 1:
         several = "\n  ".join(f"{dataset}: {section}" for dataset, section in places[:6])
         raise BenchError(
-            f"--advise is of one data set in one setting: add dataset=..., ratio=...; there are\n  {several}"
+            f"--advise needs one data set in one setting: add dataset=..., ratio=...; there are\n  {several}"
         )
     lower = rows[0].of[0] in LOWER_IS_BETTER
     rows.sort(key=lambda row: (row.score.mean or 0.0) * (1 if lower else -1))

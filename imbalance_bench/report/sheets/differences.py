@@ -76,7 +76,7 @@ def differences(found: Selection, test: AskedTest = AskedTest(), command: str = 
     import pandas as pd
 
     if all(of_data(axis) or axis in OF_NUMBERS for axis in found.asked.placed):
-        raise BenchError("nothing can be compared where no axis is of methods: add method to --rows or --columns")
+        raise BenchError("nothing can be compared, since no axis shows methods: add method to --rows or --columns")
     groups: dict[tuple[str, Head], list[Cell]] = {}
     for cell in cells_of(found):
         groups.setdefault((cell.setting, (cell.score.metric, cell.score.class_group)), []).append(cell)
@@ -88,7 +88,7 @@ def differences(found: Selection, test: AskedTest = AskedTest(), command: str = 
         section = ", ".join(filter(None, [heading_of(*head), setting]))
         try:
             if not has_better_side(head[0]):
-                raise BenchError("no value of it is better than another: --test and --versus are of other metrics")
+                raise BenchError("no value of it is better than another: --test and --versus need another --metric")
             if _name(test, cells) in OVER_SETS:
                 tested = _over_sets(section, head, cells, test)
             else:
@@ -163,8 +163,8 @@ def _means_over_sets(metric: str, cells: Sequence[Cell], name: str) -> MeanRows:
     means = MeanRows(metric, {n: n for n in names}, scores)
     if len(means.datasets) < 2:
         raise BenchError(
-            f"--test {name} is over data sets, and there is one, {means.datasets[0]}: --test {OVER_RUNS[0]} and "
-            f"{OVER_RUNS[1]} are over its runs"
+            f"--test {name} compares over data sets, and there is one, {means.datasets[0]}: --test "
+            f"{OVER_RUNS[0]} and {OVER_RUNS[1]} compare over its runs"
         )
     if len(means.sets) < 2:
         has = means.ours.notna().sum().sort_values(kind="stable")
@@ -227,8 +227,8 @@ def _over_runs_on(
         raise BenchError(f"there is no run that {names} all have: they were split differently, or have no score")
     if max(len(each.one) for each in split.values()) < 2:
         raise BenchError(
-            f"--test {name} is over runs, and no two methods have more than one in common: train them with more, such "
-            "as protocol.seeds=5"
+            f"--test {name} compares over runs, and no two methods have more than one in common: train them with more, "
+            "such as protocol.seeds=5"
         )
     made = []
     for (a, b), each in split.items():
