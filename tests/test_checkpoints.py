@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from imbalance_bench.cells.programs import run_cells
 from imbalance_bench.errors import BenchError
 from imbalance_bench.running import checkpoints, kept
 from imbalance_bench.running.checkpoints import ASIDE, LIST, NAME, Checkpoints, Loop, going_on, part
-from imbalance_bench.store import Store, atomic_write
+from imbalance_bench.store import CellFolder, Store, atomic_write
 from imbalance_bench.terminal import interrupts
 from tests.cells import cell
 from tests.commands import shared
@@ -96,6 +98,29 @@ def test_a_state_is_put_back_into_other_objects_bit_for_bit():
     assert old.drawn[1].integers(100) == new.drawn[1].integers(100)
 
 
+def test_a_history_is_kept_as_numbers(tmp_path):
+    """With its types, and a small part of the bytes."""
+
+    class Thing:
+        kept = ("history",)
+
+        def __init__(self, rows):
+            self.history = rows
+
+    rows = [
+        {"epoch": i, "loss": i / 3} | ({"valid_score": np.nan if i % 3 else -0.0} if i % 2 else {}) for i in range(99)
+    ]
+    content = kept.as_bytes([Thing(rows)])
+    assert len(content) < 30 * len(rows)
+    new = Thing([])
+    known = new.history
+    kept.put_back(content, [new])
+    assert new.history is known and repr(new.history) == repr(rows)
+    for odd in ({"epoch": 2**60}, {"epoch": True}, {3: 1.0}, {"word": "x"}, [1]):
+        kept.put_back(kept.as_bytes([Thing([*rows, odd])]), [new])
+        assert repr(new.history) == repr([*rows, odd])
+
+
 def test_what_says_nothing_of_its_state_is_refused():
     with pytest.raises(TypeError, match="a object has nothing that says how it is kept"):
         kept.as_bytes([object()])
@@ -143,6 +168,49 @@ def test_files_are_written_when_it_is_time_and_replace_each_other(tmp_path):
         walked(tmp_path / NAME, Walk(), 5)
     names = {entry["file"] for entry in json.loads((tmp_path / NAME / LIST).read_text())["entries"]}
     assert {path.name for path in (tmp_path / NAME).iterdir()} - {LIST} == names - {""}
+
+
+@pytest.mark.parametrize("parts", [True, False])
+def test_a_run_that_is_through_is_kept_at_once(tmp_path, parts):
+    """Unless that takes longer than its share, or no checkpoints but at a signal are asked for."""
+
+    def trained(folder, walk, minutes=100.0, stop_at=None, share=0.0):
+        """How often a checkpoint was written. A step takes two seconds of the clock, a file ``share`` of a run."""
+        seconds, lists = [0.0], []
+
+        def step():
+            if walk.turns == stop_at:
+                raise Killed
+            walk.step()
+            seconds[0] += 2.0
+
+        def work():
+            if not parts:
+                for _ in Loop("runs", 3, walk, settled=True, runs=True):
+                    for _ in range(4):
+                        step()
+                return
+            for run in range(3):
+                with part(f"run {run + 1}"):
+                    for _ in Loop("steps", 4, walk):
+                        step()
+
+        def write(path, content):
+            seconds[0] += 8.0 * share / 2
+            lists.extend([path] * (path.name == LIST))
+            atomic_write(path, content)
+
+        going_on(Checkpoints(folder, minutes, dict, write, lambda: seconds[0]), work)
+        return len(lists)
+
+    assert trained(tmp_path / "other", Walk()) == 3
+    assert trained(tmp_path / "never", Walk(), minutes=0) == 0
+    assert trained(tmp_path / "slow", Walk(), share=0.5) == 2
+    with pytest.raises(Killed):
+        trained(tmp_path / NAME, Walk(), stop_at=11)
+    walk = Walk()
+    trained(tmp_path / NAME, walk)
+    assert walk.turns == 4
 
 
 def test_a_part_that_fails_leaves_nothing(tmp_path):
@@ -263,6 +331,76 @@ def test_a_signal_within_a_long_turn_keeps_the_turns_before(tmp_path, handlers):
     assert walk.turns == 3
 
 
+def test_a_signal_while_one_is_written_ends_nothing_until_it_is(tmp_path, handlers, monkeypatch, caplog):
+    """One that was due: the write takes longer than a signal waits."""
+    monkeypatch.setattr(interrupts, "GRACE", 0.05)
+    unbroken = walked(tmp_path / "other", Walk())
+
+    def slow(path, content):
+        if interrupts.asked is None:
+            interrupts.stop(signal.SIGTERM)
+        time.sleep(0.1)
+        atomic_write(path, content)
+
+    walk = Walk()
+    with pytest.raises(SystemExit, match="143"):
+        walked(tmp_path / NAME, walk, write=slow)
+    interrupts.asked, done = None, walk.turns
+    walk = Walk()
+    assert walked(tmp_path / NAME, walk) == unbroken
+    assert done and walk.turns == 6 - done and not caplog.records
+
+
+def test_a_large_one_is_written_by_a_process_that_outlives_this_one(tmp_path, handlers, monkeypatch):
+    monkeypatch.setattr(interrupts, "GRACE", 0.1)
+    monkeypatch.setattr(checkpoints, "APART", 1)
+    unbroken = walked(tmp_path / "other", Walk())
+    ended = tmp_path / "ended"
+
+    class Signalled(Walk):
+        def step(self):
+            if self.turns == 3:
+                interrupts.stop(signal.SIGTERM)
+            super().step()
+
+    def slow(path, content):
+        while not ended.exists():
+            time.sleep(0.01)
+        atomic_write(path, content)
+
+    cell = CellFolder(tmp_path)
+    with pytest.raises(SystemExit, match="143"), cell.lock():
+        walked(tmp_path / NAME, Signalled(), minutes=0, write=slow)
+    assert cell.locked() and not (tmp_path / NAME / LIST).exists()
+    ended.touch()
+    checkpoints.wait_until_written(tmp_path, cell.locked)
+    assert not cell.locked()
+    interrupts.asked = None
+    walk = Walk()
+    assert walked(tmp_path / NAME, walk) == unbroken
+    assert walk.turns == 2
+
+
+@pytest.mark.parametrize("fault", ["full", "killed"])
+def test_one_that_another_process_could_not_write_costs_a_warning(tmp_path, monkeypatch, caplog, fault):
+    monkeypatch.setattr(checkpoints, "APART", 1)
+    me = os.getpid()
+
+    def write(path, content):
+        assert os.getpid() != me
+        if fault == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise BenchError(f"cannot write {path}: the disk is full")
+
+    unbroken = walked(tmp_path / "other", Walk())
+    with caplog.at_level(logging.WARNING):
+        assert walked(tmp_path / NAME, Walk(), write=write) == unbroken
+    (record,) = caplog.records
+    why = {"full": "cannot write ", "killed": "the process that wrote it was killed"}[fault]
+    assert f"no checkpoint could be written: {why}" in record.message
+    assert not list((tmp_path / NAME).iterdir())
+
+
 def test_elsewhere_a_signal_ends_the_process_at_once(handlers):
     with pytest.raises(SystemExit, match="130"):
         interrupts.stop(signal.SIGINT)
@@ -277,7 +415,7 @@ class Points:
     def __init__(self, monkeypatch):
         self.seen, self.stop_at = 0, None
         monkeypatch.setattr(checkpoints, "WARM", 0.0)
-        monkeypatch.setattr(Checkpoints, "point", lambda of: self.at(of))
+        monkeypatch.setattr(Checkpoints, "point", lambda of, run=False: self.at(of))
 
     def at(self, of):
         self.seen += 1

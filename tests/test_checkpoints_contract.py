@@ -43,7 +43,7 @@ class Stopping(Checkpoints):
         super().__init__(folder, 0, lambda: {"cell": "this"}, atomic_write, lambda: 0.0)
         self.at, self.points = at, 0
 
-    def point(self):
+    def point(self, run=False):
         self.points += 1
         if self.points == self.at:
             self.save()

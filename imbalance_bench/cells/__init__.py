@@ -122,6 +122,7 @@ class Work:
     @contextmanager
     def held(self) -> Iterator[None]:
         """The lock of the cell. It has ended at once where it is done, or where another process holds the lock."""
+        checkpoints.wait_until_written(self.folder.path, self.folder.locked)
         with self.folder.lock() as mine:
             if not mine:
                 state = progress.read(self.folder.path)

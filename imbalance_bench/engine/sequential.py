@@ -30,7 +30,7 @@ def train_sequential(
 ) -> Monitor:
     """As ``Training.run``, one run after the other."""
     whole = Monitor(stack, tasks)
-    for r in Loop("runs", len(tasks), whole, stack):
+    for r in Loop("runs", len(tasks), whole, stack, runs=True):
         monitor = _train_one(stack, r, method, tasks[r], sets[r], trainer)
         whole.history[r], whole.failures[r] = monitor.history[0], monitor.failures[0]
         whole.best[r], whole.best_score[r] = monitor.best[0], monitor.best_score[0]

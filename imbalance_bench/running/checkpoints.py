@@ -13,16 +13,19 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import multiprocessing
+import os
 import shutil
+import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.running import kept, models
@@ -35,11 +38,15 @@ FORMAT = 1
 WARM = 2.0  # seconds: a cell that is done sooner keeps nothing, and what it did until then is done again
 LONG = 0.5  # seconds: turns that take longer are kept in memory too, since a signal may come in the middle of one
 LARGE = 2**26  # bytes that are not
-END = 60.0  # seconds since the last checkpoint after which there is one at the end, before the cell is scored
+SHARE = 4  # a finished run is kept at once where it took so many times as long as keeping it does
+APART = 2**24  # bytes from which on a checkpoint is written by a process of its own, which may outlive this one
+OUTLIVES = 30  # seconds for which it does
+WRITING = "writing."  # begins the name of a file that is there meanwhile
 
 
 T = TypeVar("T")
 Write = Callable[[Path, bytes | str], None]
+Content = bytes | kept.State
 
 
 class Unusable(BenchError):
@@ -58,6 +65,10 @@ class Entry:
     sum: str = ""
 
 
+Made = tuple[int, str, list[Entry]]
+"""The number of the last file of a checkpoint, its time, and where all loops were."""
+
+
 class Loop:
     """``for i in Loop("training", 200, training): ...``: as ``range(200)``, and a cell that was killed goes on in it.
 
@@ -65,12 +76,19 @@ class Loop:
     those that what comes after needs, where that is less; ``settled``: it does not change them. ``inside``: the present
     turn was begun before: ``keeps`` hold what it had done by then, up to the inner ``Loop`` or the ``point`` that it
     stood at; there may be one such in a turn. A loop that ends early says so by ``stop`` (the present turn is the
-    last): ``break`` and ``return`` would leave open whether it is through."""
+    last): ``break`` and ``return`` would leave open whether it is through. ``runs``: each turn is a run of the cell,
+    which is kept when it is through."""
 
     def __init__(
-        self, name: str, turns: int, *keeps: Any, leaves: Sequence[Any] | None = None, settled: bool = False
+        self,
+        name: str,
+        turns: int,
+        *keeps: Any,
+        leaves: Sequence[Any] | None = None,
+        settled: bool = False,
+        runs: bool = False,
     ) -> None:
-        self.name, self.turns, self.keeps, self.settled = name, turns, keeps, settled
+        self.name, self.turns, self.keeps, self.settled, self.runs = name, turns, keeps, settled, runs
         self.leaves = keeps if leaves is None else leaves
         self.key, self.done, self.inside = "", 0, False
         self._begun = False
@@ -120,14 +138,16 @@ class Checkpoints:
     def begin(self) -> None:
         """Nothing is kept yet."""
         self.begun = self.written = self.passed = self.now()
-        self.off, self.warned, self.rested = False, False, 0.0
+        self.off, self.warned, self.rested, self.took = False, False, 0.0, 0.0
+        self.ended = False  # by a signal, for which all was kept that could be
+        self.kept_at = ""  # the time of the last one
         self.stored: dict[str, Entry] = {}  # of an earlier process, and not come to again yet
         # Of loops that were; what gives it where nothing changes it; b"" once a file has it.
-        self.through: dict[str, tuple[Entry, bytes | Callable[[], bytes]]] = {}
+        self.through: dict[str, tuple[Entry, bytes | Callable[[], Content]]] = {}
         self.open: list[Loop] = []
         self.between: Loop | None = None  # that which is between two turns: the others are within one
         self.scopes: list[tuple[str, Counter[str]]] = [("", Counter())]
-        self.latest: dict[str, tuple[Entry, bytes]] = {}  # in memory, of turns that take long
+        self.latest: dict[str, tuple[Entry, Content]] = {}  # in memory, of turns that take long
         self.heavy = 0  # bytes of loops that are through in memory
         self.files, self.spent = 0, 0.0
 
@@ -152,7 +172,7 @@ class Checkpoints:
             self.set_aside(reason)
             return
         self.stored = {entry.key: entry for entry in entries}
-        self.files, self.spent = found["files"], found["seconds"]
+        self.files, self.spent, self.kept_at = found["files"], found["seconds"], found["time"]
         log.info("goes on from the checkpoint of %s", found["time"])
 
     def remove(self) -> None:
@@ -193,7 +213,7 @@ class Checkpoints:
             self._leave(loop)
         if not first:
             self.between = loop
-            self.point()
+            self.point(loop.runs)
             self.between = None
 
     def _back_to(self, loop: Loop) -> None:
@@ -238,14 +258,17 @@ class Checkpoints:
             if loop.settled:
                 self.through[loop.key] = entry, content
             else:
-                self.through[loop.key] = entry, made = entry, content()
+                self.through[loop.key] = entry, made = entry, _bytes(content())
                 self.heavy += len(made)
         self.open.pop()
         self.scopes.pop()
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """A part of the work, whose loops are counted by themselves; what is left of one that fails is forgotten."""
+        """A part of the work, whose loops are counted by themselves; what is left of one that fails is forgotten. What
+        is through before it is kept, where it took long."""
+        if any(content for _, content in self.through.values()) and self._worth_it(self.now()):
+            self.save()
         open_, scopes = len(self.open), len(self.scopes)
         prefix, _ = self.scopes[-1]
         self.scopes.append((f"{prefix}{name}/", Counter()))
@@ -258,28 +281,32 @@ class Checkpoints:
         finally:
             del self.open[open_:], self.scopes[scopes:]
 
-    def point(self) -> None:
-        """All that is kept is whole here. As often as you like: nearly always it looks at the clock and is done."""
+    def point(self, run: bool = False) -> None:
+        """All that is kept is whole here. As often as you like: nearly always it looks at the clock and is done.
+        ``run``: a run of the cell is through."""
         now = self.now()
         before, self.passed = self.passed, now
         if now - self.begun < WARM or self.off:
             interrupts.heed()
-        elif interrupts.asked is not None:
-            interrupts.no_hurry()
-            self.save()
-            interrupts.heed()
-        elif now - self.written >= self.every or self.heavy > LARGE:
+        elif interrupts.asked is not None or self.heavy > LARGE or self._due(now, run):
             self.save()
         elif now - before >= LONG and now >= self.rested:
             self._remember(now)
 
+    def _due(self, now: float, run: bool) -> bool:
+        return now - self.written >= self.every or (run and self._worth_it(now))
+
+    def _worth_it(self, now: float) -> bool:
+        """Whether what was done since the last checkpoint took longer than another one does, and than a moment."""
+        return self.every < float("inf") and not self.off and now - self.written >= max(WARM, SHARE * self.took)
+
     def _remember(self, now: float) -> None:
         """Where all loops are, in memory; so seldom that it costs a hundredth of the time."""
         try:
-            self.latest = self.present()
+            self.latest = {key: (entry, _bytes(content)) for key, (entry, content) in self.present().items()}
         except models.NotKept as error:
             self._give_up(error)
-        if sum(len(content) for _, content in self.latest.values()) > LARGE:
+        if sum(_size(content) for _, content in self.latest.values()) > LARGE:
             self.latest, self.rested = {}, float("inf")
         self.passed = self.now()
         self.rested = max(self.rested, now + 100 * (self.passed - now))
@@ -288,9 +315,9 @@ class Checkpoints:
         self.off = True
         log.warning("no more checkpoints of this cell: %s", error)
 
-    def present(self) -> dict[str, tuple[Entry, bytes]]:
+    def present(self) -> dict[str, tuple[Entry, Content]]:
         """Where all loops are, those that are through among them."""
-        found = {key: (entry, b"") for key, entry in self.stored.items()}
+        found: dict[str, tuple[Entry, Content]] = {key: (entry, b"") for key, entry in self.stored.items()}
         for key, (entry, content) in self.through.items():
             found[key] = entry, content() if callable(content) else content
         for loop in self.open:
@@ -299,67 +326,150 @@ class Checkpoints:
         return found
 
     def save(self) -> None:
-        """A checkpoint of where all loops are. What cannot be written costs a warning."""
-        try:
-            self.write(self.present())
-        except models.NotKept as error:
-            self._give_up(error)
-        except (OSError, BenchError) as error:
-            if not self.warned:  # there may be room again later
-                log.warning("no checkpoint could be written: %s", error)
-            self.warned = True
+        """A checkpoint of where all loops are; then a signal that came before or meanwhile is heeded. What cannot be
+        written costs a warning."""
+        start = self.now()
+        with interrupts.unhurried():
+            try:
+                self.write(self.present())
+            except models.NotKept as error:
+                self._give_up(error)
+            except (OSError, BenchError) as error:
+                if not self.warned:  # there may be room again later
+                    log.warning("no checkpoint could be written: %s", error)
+                self.warned = True
         self.latest, self.heavy = {}, 0
         self.written = self.passed = self.now()
+        self.took = self.written - start
+        self.ended = interrupts.asked is not None
+        interrupts.heed()
 
     def end(self) -> None:
         """All loops are through; what comes now may take long, too."""
         if any(callable(content) for _, content in self.through.values()):  # which may take long itself
             return
-        if self.every < float("inf") and self.now() - self.written >= min(self.every, END):
+        if self._worth_it(self.now()):
             self.save()
 
     def interrupted(self) -> None:
         """By a signal, in the middle of a turn or between two loops."""
+        if self.ended:
+            return
         with suppress(OSError, BenchError):
             states = self.latest if self.open else self.present()
             if any(content for _, content in states.values()):
                 self.write(states)
+                return
+        if self.now() - self.begun >= WARM:
+            interrupts.add(f"the cell {f'from its checkpoint of {self.kept_at}' if self.kept_at else 'from its start'}")
 
-    def write(self, states: Mapping[str, tuple[Entry, bytes]]) -> None:
+    def write(self, states: Mapping[str, tuple[Entry, Content]]) -> None:
         """A checkpoint that takes the place of the last one as a whole. Raises OSError and BenchError where the disk
         does not take it; the last one is there then."""
-        entries, count = [], self.files
+        apart = sum(_size(content) for _, content in states.values()) >= APART
+        made = self._written_apart(states) if apart else self._written(states)
+        if made is None:
+            return
+        self.files, self.kept_at, entries = made
+        for entry in entries:
+            if entry.key in self.through:
+                self.through[entry.key] = entry, b""
+
+    def _written(self, states: Mapping[str, tuple[Entry, Content]]) -> Made:
+        """Writes the files. Returns the number of the last one, the time, and where all loops are."""
+        entries, count, at = [], self.files, time.strftime("%Y-%m-%d %H:%M:%S")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for entry, content in states.values():
                 if content:
                     count += 1
-                    entry = replace(entry, file=f"{count}.safetensors", sum=_sum(content))
-                    self.write_file(self.folder / entry.file, content)
+                    text = _bytes(content)
+                    entry = replace(entry, file=f"{count}.safetensors", sum=_sum(text))
+                    self.write_file(self.folder / entry.file, text)
                 entries.append(entry)
-            text = json.dumps(
-                {
-                    "format": FORMAT,
-                    "of": self.of(),
-                    "time": time.strftime("%Y-%m-%d %H:%M:%S"),
-                    "seconds": self.spent + self.now() - self.begun,
-                    "files": count,
-                    "entries": [vars(entry) for entry in entries],
-                }
-            )
-            self.write_file(self.folder / LIST, text)
+            found = {
+                "format": FORMAT,
+                "of": self.of(),
+                "time": at,
+                "seconds": self.spent + self.now() - self.begun,
+                "files": count,
+                "entries": [vars(entry) for entry in entries],
+            }
+            self.write_file(self.folder / LIST, json.dumps(found))
         except (OSError, BenchError):
             for number in range(self.files, count):
                 (self.folder / f"{number + 1}.safetensors").unlink(missing_ok=True)
             raise
-        self.files = count
-        for entry in entries:
-            if entry.key in self.through:
-                self.through[entry.key] = entry, b""
         named = {LIST, *(entry.file for entry in entries)}
         for path in self.folder.iterdir():
             if path.name not in named:
                 path.unlink(missing_ok=True)
+        return count, at, entries
+
+    def _written_apart(self, states: Mapping[str, tuple[Entry, Content]]) -> Made | None:
+        """The same by a process of its own, which has the state as it is now and the lock of the cell, and goes on
+        where this one has to end; None then."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        marker = self.folder / f"{WRITING}{os.getpid()}"
+        marker.touch()
+        mine, its = multiprocessing.Pipe(duplex=False)
+        ends = {*interrupts.WORDS, signal.SIGUSR1, signal.SIGUSR2}
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+        child = os.fork()
+        if not child:
+            self._write_and_end(its, states, ends, marker)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        its.close()
+        try:
+            while not mine.poll(0.02):
+                if interrupts.overdue() and not interrupts.LAST_OF_ALL:
+                    os.kill(child, signal.SIGUSR1)
+                    interrupts.add("a checkpoint is still being written, which it waits for")
+                    return None
+            found: Made | str = mine.recv()
+        except EOFError:
+            found = "the process that wrote it was killed"
+        finally:
+            mine.close()
+        os.waitpid(child, 0)
+        marker.unlink(missing_ok=True)
+        if isinstance(found, str):
+            raise BenchError(found)
+        return found
+
+    def _write_and_end(
+        self, pipe: Any, states: Mapping[str, tuple[Entry, Content]], ends: Iterable[int], marker: Path
+    ) -> NoReturn:
+        """In the process that writes: whoever waits for it may end before."""
+        try:
+            for number in ends:
+                signal.signal(number, signal.SIG_IGN)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.signal(signal.SIGUSR1, lambda *_: signal.alarm(OUTLIVES))
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
+            nothing = os.open(os.devnull, os.O_RDWR)
+            for stream in range(3):  # a pipe that the command writes to ends with the command
+                os.dup2(nothing, stream)
+            try:
+                found: Made | str = self._written(states)
+            except (OSError, BenchError) as error:
+                found = str(error)
+                marker.unlink(missing_ok=True)
+            pipe.send(found)
+        finally:
+            os._exit(0)
+
+
+def wait_until_written(folder: Path, locked: Callable[[], bool]) -> None:
+    """Where the process that worked last on the cell in ``folder`` has ended, and left one that writes its checkpoint
+    and holds the lock: until that is done."""
+    seen, until = -float("inf"), time.monotonic() + OUTLIVES
+    while (writing := any((folder / NAME).glob(f"{WRITING}*"))) or time.monotonic() < seen + 1.0:  # it has yet to end
+        if not locked() or time.monotonic() >= until:
+            return
+        if writing:
+            seen = time.monotonic()
+        time.sleep(0.02)
 
 
 _CURRENT: ContextVar[Checkpoints | None] = ContextVar("checkpoints", default=None)
@@ -410,8 +520,16 @@ def remove(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def _content(objects: Sequence[Any]) -> bytes:
-    return kept.as_bytes(objects) if objects else b""
+def _content(objects: Sequence[Any]) -> Content:
+    return kept.State(objects) if objects else b""
+
+
+def _bytes(content: Content) -> bytes:
+    return content if isinstance(content, bytes) else content.as_bytes()
+
+
+def _size(content: Content) -> int:
+    return len(content) if isinstance(content, bytes) else content.size
 
 
 def _sum(content: bytes) -> str:

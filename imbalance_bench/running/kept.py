@@ -13,14 +13,32 @@ from typing import Any, Literal
 
 import numpy as np
 
+MANY = 16  # of so many rows and more of numbers, such as a history, the numbers are kept as arrays
+EXACT = 2**53  # whole numbers up to here are floats as well
+
+
+class State:
+    """The state of several objects, as references to their arrays where these lie in memory as they are written: for
+    ``as_bytes`` before any of them changes."""
+
+    def __init__(self, objects: Sequence[Any]) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+        self.rest = [_taken(one, self.arrays) for one in objects]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its arrays."""
+        return sum(array.nbytes for array in self.arrays.values())
+
+    def as_bytes(self) -> bytes:
+        from safetensors.numpy import save
+
+        return save(self.arrays, {"state": json.dumps(self.rest)})
+
 
 def as_bytes(objects: Sequence[Any]) -> bytes:
     """The state of several objects."""
-    from safetensors.numpy import save
-
-    arrays: dict[str, np.ndarray] = {}
-    state = [_taken(one, arrays) for one in objects]
-    return save(arrays, {"state": json.dumps(state)})
+    return State(objects).as_bytes()
 
 
 def put_back(content: bytes, objects: Sequence[Any]) -> None:
@@ -50,7 +68,8 @@ def _taken(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, np.generic):
         return _taken(value.item(), arrays)
     if isinstance(value, list):
-        return [_taken(one, arrays) for one in value]
+        table = _table(value, arrays) if len(value) >= MANY else None
+        return table or [_taken(one, arrays) for one in value]
     if isinstance(value, tuple):
         return {"tuple": [_taken(one, arrays) for one in value]}
     if isinstance(value, dict):
@@ -72,6 +91,30 @@ def _taken(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, (torch.nn.Module, torch.optim.Optimizer)):
         return {"loaded": _taken(dict(value.state_dict()), arrays)}
     raise TypeError(f"a {type(value).__name__} has nothing that says how it is kept")
+
+
+def _table(rows: list[Any], arrays: dict[str, np.ndarray]) -> dict[str, Any] | None:
+    """Dicts from names to numbers, each of one of a few kinds: by its keys and the types of its values. None where
+    there is anything else among them: as JSON the rows of a long training take seconds."""
+    kinds: dict[tuple[tuple[Any, ...], tuple[type, ...]], int] = {}
+    of_rows: list[int] = []
+    numbers: list[float] = []
+    for row in rows:
+        if type(row) is not dict:
+            return None
+        values = tuple(row.values())
+        of_rows.append(kinds.setdefault((tuple(row), tuple(map(type, values))), len(kinds)))
+        numbers += values
+        if len(kinds) > MANY:
+            return None
+    types = {kind for _, of_values in kinds for kind in of_values}
+    if types - {int, float} or any(type(key) is not str for keys, _ in kinds for key in keys):
+        return None
+    if int in types and any(type(number) is int and abs(number) > EXACT for number in numbers):
+        return None
+    described = [[list(keys), [kind is int for kind in of_values]] for keys, of_values in kinds]
+    content = np.array(numbers, np.float64)
+    return {"table": [described, _named(np.array(of_rows, np.uint8), arrays), _named(content, arrays)]}
 
 
 def order_of(array: np.ndarray) -> Literal["C", "F"]:
@@ -97,17 +140,12 @@ class _Puts:
     def put(self, current: Any, state: Any) -> Any:
         """``current`` in the state that was taken of it; a new value where it cannot be changed in place."""
         if isinstance(state, list):
-            new = self._each(current, state)
-            if not isinstance(current, list):
-                return new
-            current[:] = new
-        elif isinstance(state, dict):
+            return self._list(current, self._each(current, state))
+        if isinstance(state, dict):
             ((kind, content),) = state.items()
             put: Callable[[Any, Any], Any] = getattr(self, f"_{kind}")
             return put(current, content)
-        else:
-            return state
-        return current
+        return state
 
     def _each(self, current: Any, state: Sequence[Any]) -> list[Any]:
         known = list(current)[: len(state)] if isinstance(current, (list, tuple)) else []
@@ -125,6 +163,21 @@ class _Puts:
             return made
         current.clear()
         current.update(made)
+        return current
+
+    def _table(self, current: Any, content: Any) -> Any:
+        kinds, of_rows, numbers = content
+        left = iter(self.arrays[numbers[0]].tolist())
+        rows = []
+        for kind in self.arrays[of_rows[0]].tolist():
+            keys, whole = kinds[kind]
+            rows.append({key: int(next(left)) if is_int else next(left) for key, is_int in zip(keys, whole)})
+        return self._list(current, rows)
+
+    def _list(self, current: Any, new: list[Any]) -> Any:
+        if not isinstance(current, list):
+            return new
+        current[:] = new
         return current
 
     def _array(self, _: Any, content: Any) -> Any:

@@ -18,6 +18,8 @@ from types import FrameType
 AGAIN = "start it again with the same command"
 GRACE = 1.0  # seconds that code ``at_safe_points`` has to come to one
 
+# Whether what this process starts ends with it: in a job of SLURM, or as the first process of a container.
+LAST_OF_ALL = "SLURM_JOB_ID" in os.environ or os.getpid() == 1
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 
 _doing: Callable[[], str] = str

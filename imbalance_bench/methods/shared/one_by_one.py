@@ -43,7 +43,7 @@ class Made:
 def one_by_one(fit: Callable[[T], Classifier], runs: Sequence[T], engine: Engine) -> list[Classifier]:
     """Calls ``fit`` for each of ``runs``; a run that was fitted before the process was killed is not again."""
     made = Made(engine)
-    for r in Loop("fitting", len(runs), made, settled=True):
+    for r in Loop("fitting", len(runs), made, settled=True, runs=True):
         made.classifiers.append(fit(runs[r]))
         progress.report("fitting", r + 1, len(runs), "runs")
     return made.classifiers
