@@ -67,7 +67,7 @@ def repaired(sweep: Sweep, path: Path) -> str:
     if state["state"] != "damaged" or path.name not in state["why"]:
         return f"not found: {state['state']}"
     report = sweep.call("report.py")
-    if "rescore.py" in state["why"]:
+    if "rescore" in state["why"]:  # the script or, as here, the verb
         sweep.call("rescore.py", path.parent.name)
         return "named; made again by rescore.py"
     before = sweep.row.lost
