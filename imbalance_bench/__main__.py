@@ -19,17 +19,25 @@ VERBS = {  # verb: (module, what it does, how to go on after an interrupt)
         "the same command goes on from there (finished cells are skipped)",
     ),
     "report": ("imbalance_bench.report.cli", "tables, figures and pages of what was run", interrupts.AGAIN),
-    "collect": ("imbalance_bench.report.collect", "records in one file, which report reads", interrupts.AGAIN),
-    "status": ("imbalance_bench.status", "what is done, running or missing, what failed and why", interrupts.AGAIN),
-    "rescore": ("imbalance_bench.rescore", "metrics again from saved predictions", interrupts.AGAIN),
+    "collect": (
+        "imbalance_bench.report.collect",
+        "gather records in one file, which report can read",
+        interrupts.AGAIN,
+    ),
+    "status": ("imbalance_bench.status", "what is done, running or missing; what failed, and why", interrupts.AGAIN),
+    "rescore": ("imbalance_bench.rescore", "recompute metrics from saved predictions", interrupts.AGAIN),
     "search": (
         "imbalance_bench.search.cli",
-        "options that are good on validation rows, by studies of Optuna",
+        "search for options that are good on validation rows, with Optuna",
         "the same command goes on from there (trials that are done stay)",
     ),
-    "predict": ("imbalance_bench.predict", "scores of new rows by a model that was saved", interrupts.AGAIN),
+    "predict": ("imbalance_bench.predict", "score new rows with a saved model", interrupts.AGAIN),
     "data": ("imbalance_bench.data.catalogue", "list, download and check data sets", interrupts.AGAIN),
-    "bench": ("imbalance_bench.bench.cli", "the speed of the engine beside loops that people write", interrupts.AGAIN),
+    "bench": (
+        "imbalance_bench.bench.cli",
+        "the speed of the engine beside the loops people usually write",
+        interrupts.AGAIN,
+    ),
 }
 HELP = ("-h", "--help", "help")
 

@@ -1,4 +1,4 @@
-"""Computes the metrics of finished cells again, from their saved predictions; nothing is trained.
+"""Recomputes the metrics of finished cells from their saved predictions; nothing is trained.
 
 For records made before a metric was added or fixed, for metrics of your own (plugins=[my_metrics]), and for a
 ``metrics.csv`` that is damaged. A metric of your own whose module is not named keeps its numbers. Imports no torch.
@@ -119,11 +119,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         nargs="*",
         help="ids, or filters such as method=smote,ada* dataset=ecoli; plugins=[my_metrics] names modules of your own",
     )
-    parser.add_argument("--cost", type=_cost, help="of a missed positive, in false alarms (default: the records' own)")
+    parser.add_argument(
+        "--cost", type=_cost, help="cost of a missed positive, in false alarms (default: each record's own)"
+    )
     parser.add_argument(
         "--calibration",
         type=_kinds,
-        help=f"kinds of it, on validation rows, e.g. {','.join(calibration.KINDS)}; none (default: the records' own)",
+        help=f"{','.join(calibration.KINDS)}, fitted on validation rows, or none (default: each record's own)",
     )
     parser.add_argument("--outputs", default=OUTPUTS, help="the folder that holds runs/ (paths.outputs)")
     arguments = parser.parse_args(argv)

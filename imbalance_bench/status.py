@@ -26,15 +26,15 @@ EVERY = 2.0  # seconds between two looks of --watch
 TAIL = 4  # lines of a traceback that --failed shows
 TO_DO = ("failed", "damaged", "started", "missing")
 EXPLAINED = ("failed", "damaged", "outdated")
-HELP = """The cells of an outputs folder: done, declined, running, failed and why, started (their process died),
+HELP = """Shows the cells of an outputs folder: done, declined, running, failed (and why), started (their process died),
 damaged, outdated, and stale (done by code that has changed since).
 
-  status.py                                     counts, and what is not well
-  status.py +paper=miso/table3 dataset=sms_spam  of a preset, as train.py -m takes it: what is missing, too
+  status.py                                     counts, and every cell with a problem
+  status.py +paper=miso/table3 dataset=sms_spam  the cells of a preset, as for train.py -m, missing ones too
   status.py --failed method=dos*                 reasons, and the last lines of each traceback
-  status.py --forget method=dos*                 removes what failed cells left that have no record
-  status.py --watch                              again and again until nothing runs
-  status.py --papers                             how much of what the papers print is run, and how near it is
+  status.py --forget method=dos*                 removes what failed cells without a record left behind
+  status.py --watch                              repeats until nothing runs
+  status.py --papers                             how much of the papers was run, and how near the numbers are
 """
 
 
@@ -178,10 +178,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--outputs", default=OUTPUTS, help="the folder of paths.outputs (default: outputs)")
     parser.add_argument("--all", action="store_true", help="list finished cells too")
     parser.add_argument("--failed", action="store_true", help="list what failed, with the end of each traceback")
-    parser.add_argument("--forget", action="store_true", help="remove what failed cells left; records stay")
-    parser.add_argument("--json", action="store_true", help="all of it, for programs")
-    parser.add_argument("--watch", action="store_true", help=f"every {EVERY:g} s, until nothing runs")
-    parser.add_argument("--papers", action="store_true", help="a row a paper, from the tables that are stored")
+    parser.add_argument("--forget", action="store_true", help="remove what failed cells left behind; records stay")
+    parser.add_argument("--json", action="store_true", help="everything, for programs")
+    parser.add_argument("--watch", action="store_true", help=f"repeat every {EVERY:g} s until nothing runs")
+    parser.add_argument("--papers", action="store_true", help="one row per paper, from the stored tables")
     parser.add_argument("--config-dir", metavar="FOLDER", help="presets of your own, as for train.py")
     parser.add_argument("wanted", nargs="*", help="ids, filters such as method=smote,ada* dataset=ecoli, +paper=...")
     arguments = parser.parse_intermixed_args(argv)

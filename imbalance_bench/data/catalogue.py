@@ -173,18 +173,18 @@ def _against_print(name: str, rows: int, features: int, ratio: float) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = ArgumentParser(prog="data.py", description="Lists, downloads and checks data sets.")
-    parser.add_argument("command", choices=["list", "fetch", "verify"])
-    parser.add_argument("names", nargs="*", metavar="NAME", help="data sets; none: all")
+    parser.add_argument("command", choices=["list", "fetch", "verify"], help="list, download or check data sets")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="data sets (default: all)")
     parser.add_argument(
         "--data",
         type=Path,
         default=Path(os.environ.get("IMBALANCE_BENCH_DATA", "data")),
-        help="the folder they lie in (IMBALANCE_BENCH_DATA, else ./data)",
+        help="the data folder (IMBALANCE_BENCH_DATA, else ./data)",
     )
     parser.add_argument(
         "--config-dir",
         metavar="FOLDER",
-        help="options of your own (dataset/*.yaml); plugins=[my_data]: your code",
+        help="your own options (dataset/*.yaml); plugins=[my_data] names your code",
     )
     args = parser.parse_intermixed_args(argv)
     try:

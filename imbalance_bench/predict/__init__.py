@@ -1,5 +1,4 @@
-"""Scores new rows by a model that was kept (``save=true``): probabilities, decisions, and metrics where classes are
-known."""
+"""Scores new rows with a saved model (``save=true``): probabilities, decisions, and metrics where classes are known."""
 
 from __future__ import annotations
 
@@ -39,20 +38,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("record", type=Path, help="the folder of a record that was trained with save=true")
     parser.add_argument("rows", type=Path, help="a table or text file as in training, or a folder of images")
     parser.add_argument(
-        "reading", nargs="*", metavar="dataset.KEY=VALUE", help="where the file is read in another way: its separator"
+        "reading",
+        nargs="*",
+        metavar="dataset.KEY=VALUE",
+        help="how to read the file, if it differs from the training file, e.g. dataset.separator=semicolon",
     )
     parser.add_argument("--output", type=Path, help="the CSV file to write (default: to the terminal)")
     parser.add_argument("--run", type=int, action="append", help="one run of the cell (default: the mean of all)")
     parser.add_argument(
         "--decide",
         choices=(*OBJECTIVES, PLAIN),
-        help="decide at the threshold that is best for this on validation rows (default: f1 where there are any); "
-        f"{PLAIN}: for the class of the highest one",
+        help="decide at the threshold that is best for this on validation rows (default: f1 if there are any); "
+        f"{PLAIN}: for the most probable class",
     )
     parser.add_argument(
-        "--calibration", choices=KINDS, help="calibrate the probabilities on validation rows (default: not)"
+        "--calibration", choices=KINDS, help="calibrate the probabilities on validation rows (default: none)"
     )
-    parser.add_argument("--readout", default="last", help="last (default), best, or another of the method's")
+    parser.add_argument("--readout", default="last", help="last (default), best, or another readout of the method")
     parser.add_argument("--device", default="auto", help="auto (default), cpu, cuda, cuda:1")
     parser.add_argument("--data", default=os.environ.get("IMBALANCE_BENCH_DATA", "data"), help="paths.data")
     arguments = parser.parse_intermixed_args(argv)

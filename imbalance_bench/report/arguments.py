@@ -29,27 +29,27 @@ Tables, figures and pages from the records under outputs/runs; nothing is traine
 
   report.py                                       a summary of everything that was run
   report.py method=focal,smote dataset='e*'       ... of some of it
-  report.py --metric f1                           ... by another metric, one of your own too
+  report.py --metric f1                           ... by another metric, also your own
   report.py --metric f1_tuned,brier --group minority
-                                                  ... by several, a table each, of a group of classes
+                                                  ... by several metrics, one table each, for a group of classes
   report.py --metric f1,g_mean,recall --rows dataset --columns method,metric
-                                                  ... by several in one table; any axis or option down and across
+                                                  ... by several in one table; rows and columns are any axis or option
   report.py --per-class --metric recall --rows method --columns class dataset=ecoli
                                                   ... class by class
   report.py --metric f1 --test wilcoxon           which methods differ, over data sets or over the runs on one
-  report.py --metric f1 --versus cross_entropy    ... each from one: difference, interval, wins, p, n
+  report.py --metric f1 --versus cross_entropy    ... each against one: difference, interval, wins, p, n
   report.py --tuned                               each run with the option that is best on its validation rows
-  report.py --advise dataset=ecoli                which method for these data, in ten lines
-  report.py --figure pr dataset=ecoli             a picture of the records: precision-recall; also roc, reliability,
+  report.py --advise dataset=ecoli                which method to use for these data, in ten lines
+  report.py --figure pr dataset=ecoli             a figure of the records: precision-recall; also roc, reliability,
                                                   curve, cd, profile, bars, scatter, confusion
   report.py --paper explicit_gradient             the paper's claims, tested, and its tables
   report.py --paper explicit_gradient --table 2   ours, the paper's, and the difference
   report.py --paper explicit_gradient --table 2 dataset=ecoli --write
-                                                  stores a part of it, table2,dataset=ecoli, beside the whole
+                                                  stores a part of it, table2,dataset=ecoli, beside the whole table
   report.py --paper explicit_gradient --figure 3  draws a figure (PNG and SVG)
-  report.py --paper explicit_gradient --all       writes all of it, and one page that holds it
-  report.py --all                                 writes outputs/report/index.html: all papers and runs, a page a cell
-  report.py --from outputs/records/mine.parquet   ... of what scripts/collect.py collected, without run folders
+  report.py --paper explicit_gradient --all       writes everything, also as one page
+  report.py --all                                 writes outputs/report/index.html: all papers and runs, a page per cell
+  report.py --from outputs/records/mine.parquet   ... from a file of scripts/collect.py, without run folders
 """
 
 
@@ -61,13 +61,13 @@ def parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--figure",
         metavar="KIND",
-        help=f"of any records: {', '.join(KINDS)}; with --paper: a number, or the name of a preset (convergence)",
+        help=f"for any records: {', '.join(KINDS)}; with --paper: a number, or the name of a preset (convergence)",
     )
     what.add_argument(
         "--all",
         action="store_true",
-        help="write every table, figure and the page of the paper; without --paper, outputs/report/index.html: all "
-        "papers, the records chosen, and a page for each of their cells",
+        help="write all tables and figures of the paper, and its page; without --paper, outputs/report/index.html: all "
+        "papers, the chosen records, and a page for each of their cells",
     )
     made.add_argument("--format", choices=FORMATS, help="md on the terminal; md, csv and tex with --write")
     made.add_argument(
@@ -76,17 +76,17 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--metric",
         metavar="NAME[,NAME]",
-        help="of the summary, a table each, in place of the one that heads each row, e.g. f1 or your own",
+        help="metrics of the summary, one table each, e.g. f1 or your own (default: the headline of each record)",
     )
     made.add_argument(
-        "--group", help="of classes: positive, macro, minority, majority, <class> (default: the headline's)"
+        "--group", help="group of classes: positive, macro, minority, majority, <class> (default: the headline's)"
     )
     made.add_argument("--per-class", action="store_true", help="a number for each class")
     made.add_argument("--part", choices=PARTS, help="which rows of the data are scored (default: test)")
     made.add_argument(
         "--rows",
         metavar="AXIS[,AXIS]",
-        help=f"of the summary: {', '.join((*LABELS, *OF_NUMBERS))}, or an option such as method.gamma "
+        help=f"axes of the summary: {', '.join((*LABELS, *OF_NUMBERS))}, or an option such as method.gamma "
         "(default: dataset)",
     )
     made.add_argument("--columns", metavar="AXIS[,AXIS]", help="likewise (default: method)")
@@ -99,21 +99,28 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--versus",
         metavar="METHOD",
-        help="each other method compared with this one (by wilcoxon; on one data set by corrected_t)",
+        help="compare every other method with this one (by wilcoxon; on one data set by corrected_t)",
     )
     made.add_argument(
-        "--rope", type=float, metavar="X", help=f"of --test bayes: a difference that does not matter (default: {ROPE})"
+        "--rope",
+        type=float,
+        metavar="X",
+        help=f"for --test bayes: the largest difference that does not matter (default: {ROPE})",
     )
     made.add_argument(
-        "--tuned", action="store_true", help="of cells that differ in swept options, each run's own choice"
+        "--tuned",
+        action="store_true",
+        help="among cells that differ in swept options, let each run choose on its validation rows",
     )
-    made.add_argument("--advise", action="store_true", help="which method for one data set, by what was run on it")
-    made.add_argument("--by", metavar="METRIC", help="of validation rows, which --tuned chooses by (default: as shown)")
-    made.add_argument("--calibration", choices=calibration.KINDS, help="of --figure reliability (default: platt)")
+    made.add_argument("--advise", action="store_true", help="which method the records favour for one data set")
+    made.add_argument(
+        "--by", metavar="METRIC", help="the metric that --tuned chooses by, on validation rows (default: the one shown)"
+    )
+    made.add_argument("--calibration", choices=calibration.KINDS, help="for --figure reliability (default: platt)")
     made.add_argument("--plain", action="store_true", help="a paper's tables without the printed values")
     made.add_argument("--outputs", default=OUTPUTS, help="paths.outputs of the runs (default: outputs)")
     made.add_argument(
-        "--from", dest="source", metavar="FILE", help=f"of {command('collect')}, in place of outputs/runs"
+        "--from", dest="source", metavar="FILE", help=f"read a file of {command('collect')} instead of outputs/runs"
     )
     made.add_argument(
         "--data",
@@ -122,7 +129,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--config-dir", metavar="FOLDER", help="presets and options of your own, as for train.py")
     made.add_argument("--write", action="store_true", help="store under outputs/tables and outputs/figures")
-    made.add_argument("overrides", nargs="*", metavar="axis=values", help="narrow the grid, e.g. dataset=ecoli,oil")
+    made.add_argument("overrides", nargs="*", metavar="axis=values", help="narrow the records, e.g. dataset=ecoli,oil")
     return made
 
 

@@ -32,8 +32,8 @@ Gathers records and every number of their runs in one file, outputs/records/<nam
   collect.py dataset=ecoli,oil --name mine        some of it
   report.py --from outputs/records/dos.parquet --paper dos      the paper's claims and tables from there
 
-A file that is there is extended: its cells stay, and one that was run again, or scored again, is replaced. A cell that
-failed is kept with the reason, until it has numbers. Predictions, training curves and models stay in the run folders.
+An existing file is extended: its cells stay, and a cell that was run or scored again is replaced. A failed cell is
+kept with the reason until it has numbers. Predictions, training curves and models stay in the run folders.
 """
 
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0, or 1 after one message to stderr."""
     made = ArgumentParser("collect.py", description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--paper", help="a folder of conf/paper, or of FOLDER/paper: the cells of its presets")
-    made.add_argument("--name", help="of the file (default: the paper's)")
+    made.add_argument("--name", help="name of the file (default: the paper's)")
     made.add_argument("--outputs", default=OUTPUTS, help="paths.outputs of the runs (default: outputs)")
     made.add_argument("--config-dir", metavar="FOLDER", help="presets of your own, as for train.py")
     made.add_argument("wanted", nargs="*", metavar="group=label|ID", help="cells, e.g. method=smote dataset=ecoli")

@@ -23,12 +23,12 @@ from imbalance_bench.terminal import tell
 from imbalance_bench.terminal.arguments import ArgumentParser
 
 DESCRIPTION = """\
-Searches good options: the search: keys of the method, its trainer and its backbone (conf/) say what is tried, the
-validation rows say what is best. Trials are ordinary cells under outputs/runs, studies lie under outputs/studies.
+Searches for good options. The search: keys of the method, its trainer and its backbone (conf/) say what is tried;
+validation rows decide what is best. Trials are ordinary cells under outputs/runs; studies are under outputs/studies.
 
   search.py method=focal dataset=ecoli                       40 trials
-  search.py method=focal dataset=ecoli search.trials=100     ... goes on to 100
-  search.py -m method=focal,smote dataset=ecoli,oil          a study each
+  search.py method=focal dataset=ecoli search.trials=100     ... continues to 100
+  search.py -m method=focal,smote dataset=ecoli,oil          four studies, one per combination
   search.py method=focal 'method.search.gamma=[1,2,5]' method.search.alpha=null     another space
   search.py method=focal 'trainer.search.epochs=[50,100,200]'                       ... and a wider one
 """
@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("-m", "--multirun", action="store_true", help="a study for each combination of the values given")
     made.add_argument("--config-dir", metavar="FOLDER", help="options of your own, as for train.py")
     made.add_argument(
-        "overrides", nargs="*", metavar="key=value", help="as of train.py, and the keys of conf/search.yaml"
+        "overrides", nargs="*", metavar="key=value", help="as for train.py, and the keys of conf/search.yaml"
     )
     return made
 
