@@ -74,9 +74,9 @@ def records(*wanted: str, outputs: str | Path = "outputs") -> pd.DataFrame:
     {'best': 4, 'last': 4}
     """
     from imbalance_bench.report.records.records import tidy
-    from imbalance_bench.report.records.selection import surveyed
+    from imbalance_bench.report.records.selection import some_records
 
-    return tidy(surveyed(Store(outputs), wanted)[0])
+    return tidy(some_records(Store(outputs), wanted)[0])
 
 
 def compare(
@@ -121,8 +121,8 @@ def compare(
     >>> pairs[["method", "against", "test", "n"]].values.tolist()
     [['focal', 'cross_entropy', 'corrected_t', 4]]
     """
+    from imbalance_bench.report.any_records import numbers
     from imbalance_bench.report.arguments import options_of
-    from imbalance_bench.report.own import numbers
 
     said = {
         "metric": metric, "group": group, "per_class": per_class, "readout": readout, "part": part, "rows": rows,

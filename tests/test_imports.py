@@ -114,10 +114,10 @@ REPORT = {
     "collect": "records",
     "arguments": "records sheets writing",
     "request": "arguments records sheet writing",
-    "own": "arguments figures records request sheet sheets writing",
+    "any_records": "arguments figures records request sheet sheets writing",
     "paper": "figures published records request sheet sheets writing",
-    "pages": "arguments own paper published records request sheet sheets style",
-    "cli": "arguments own pages paper records request",
+    "pages": "any_records arguments paper published records request sheet sheets style",
+    "cli": "any_records arguments pages paper records request",
 }  # fmt: skip
 FLOORS = 9  # with scripts/ on top
 

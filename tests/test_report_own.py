@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.report import own
+from imbalance_bench.report import any_records
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.records.selection import Asked, selection
 from imbalance_bench.report.sheets.summary import summaries
@@ -161,7 +161,7 @@ def test_several_tables_are_written_under_names_of_their_own(capsys, outputs, tm
 
 
 def test_a_table_that_nobody_can_read_is_offered_as_csv(capsys, outputs, monkeypatch):
-    monkeypatch.setattr(own, "MOST_CELLS", 11)
+    monkeypatch.setattr(any_records, "MOST_CELLS", 11)
     status, _, error = run(capsys, outputs, "")
     assert status == 1 and "3 rows x 4 columns, which is 12 cells: --format csv" in error
     assert run(capsys, outputs, "--format csv")[0] == 0 and run(capsys, outputs, "dataset=oil")[0] == 0

@@ -22,7 +22,7 @@ from imbalance_bench.report import arguments
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.collect import main as collect
 from imbalance_bench.report.figures import confusion, own
-from imbalance_bench.report.figures.own import FIGURES, own_figure
+from imbalance_bench.report.figures.any_figure import FIGURES, any_figure
 from imbalance_bench.report.figures.ranking import LEVELS, step_precision, true_positive_rate
 from imbalance_bench.report.figures.shown import MOST_LINES, MOST_PANELS, Wanted, name_of
 from imbalance_bench.report.records.selection import selection
@@ -85,7 +85,7 @@ def drawn(monkeypatch):
     monkeypatch.setattr(own, "finished", lambda *made: made)
 
     def draw(kind, outputs, *filters, **wanted):
-        figure, _, _, caption, _, values = own_figure(kind, Store(outputs), filters, Wanted(**wanted))
+        figure, _, _, caption, _, values = any_figure(kind, Store(outputs), filters, Wanted(**wanted))
         return figure, caption, values
 
     return draw

@@ -9,7 +9,7 @@ import pytest
 
 from imbalance_bench.report.figures import bars
 from imbalance_bench.report.sheet import Block, Item, Sheet
-from imbalance_bench.report.sheets.summary import scores_of, summary
+from imbalance_bench.report.sheets.summary import scores_in, summary
 from imbalance_bench.report.writing.page import page, rendered
 from imbalance_bench.store import Store
 from tests.records import cell, write
@@ -50,7 +50,7 @@ def sheet(tmp_path):
 
 
 def test_the_page_loads_nothing_and_nests_well(sheet):
-    drawing = bars(scores_of(sheet), "Bars", sheet.provenance)
+    drawing = bars(scores_in(sheet), "Bars", sheet.provenance)
     text = page("A <title>", [sheet], [drawing], "A lead.")
     reader = Reader(text)
     assert reader.loads

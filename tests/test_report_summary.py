@@ -13,7 +13,7 @@ import yaml
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.figures import bars
-from imbalance_bench.report.sheets.summary import scores_of, summary
+from imbalance_bench.report.sheets.summary import scores_in, summary
 from imbalance_bench.settings.identity import digest
 from imbalance_bench.store import SCHEMA, Store
 from tests.records import PROVENANCE, cell, decline, edit, fail, write
@@ -144,7 +144,7 @@ def test_the_picture(tmp_path, sets):
         write(tmp_path, cell("smote", f"set{i}"), [0.5, 0.6])
         write(tmp_path, cell("focal", f"set{i}"), [0.5])
     sheet = summary(Store(tmp_path))
-    drawing = bars(scores_of(sheet), sheet.title, sheet.provenance)
+    drawing = bars(scores_in(sheet), sheet.title, sheet.provenance)
     assert drawing.png.startswith(b"\x89PNG")
     assert b"<svg" in drawing.svg
     assert ("over the data sets" in drawing.caption) == (sets > 12)
@@ -154,7 +154,7 @@ def test_names_that_look_like_formulas_are_drawn_as_they_stand(tmp_path):
     for method in ("smote", "cost $5 or $x_$"):
         write(tmp_path, cell(method, "ecoli $\\frac$"), [0.5, 0.6])
     sheet = summary(Store(tmp_path))
-    assert bars(scores_of(sheet), sheet.title, sheet.provenance).svg
+    assert bars(scores_in(sheet), sheet.title, sheet.provenance).svg
 
 
 # What does not count, and what does not go together

@@ -21,7 +21,7 @@ from imbalance_bench.terminal.arguments import ArgumentParser
 
 PARTS = ("test", "valid")
 SEVERAL = ("metric", "rows", "columns")  # options that are lists of names
-# The figures of any records (``figures.own``).
+# The figures of any records (``figures.any_figure``).
 KINDS = ("pr", "roc", "reliability", "curve", "cd", "profile", "bars", "scatter", "confusion")
 
 DESCRIPTION = """\

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.report.any_records import show
 from imbalance_bench.report.arguments import check, parser
-from imbalance_bench.report.own import own
 from imbalance_bench.report.paper import PaperReport
 from imbalance_bench.report.records.records import NothingRun
 from imbalance_bench.report.request import Request
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(write_pages(request))
         else:
-            own(request)
+            show(request)
     except NothingRun as error:
         tell(f"error: {error.told(options.config_dir)}", sys.stderr)
         return 1

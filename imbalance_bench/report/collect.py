@@ -13,7 +13,7 @@ from typing import Any
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.records.collected import Collection, Row, numbers_of, text_of, write
 from imbalance_bench.report.records.failures import failures
-from imbalance_bench.report.records.records import Cell, date, left_out, names_of
+from imbalance_bench.report.records.records import Cell, date, left_out, named_cells
 from imbalance_bench.settings.conf_files import own_folder
 from imbalance_bench.settings.presets import PlannedCell, load_preset, presets
 from imbalance_bench.settings.select import select
@@ -82,7 +82,7 @@ def collect(store: Store, path: Path, wanted: Sequence[str] = (), cells: Sequenc
     Raises:
         BenchError: there is no such record; the file cannot be read or written.
     """
-    found, damaged = names_of(store)
+    found, damaged = named_cells(store)
     failed = [one for one in failures(store, (cell.path for _, cell in found), damaged) if one.state == "failed"]
     planned = {cell.id: cell.labels for cell in cells or ()}
     found += [(one.names | planned.get(one.names["id"], {}), CellFolder(one.folder)) for one in failed]

@@ -28,26 +28,26 @@ class PaperReport:
     """What a command line asks for of its --paper; a preset's grid is composed once."""
 
     def __init__(self, request: Request) -> None:
-        self.request, self.options, self.own = request, request.options, request.own
+        self.request, self.options, self.config_dir = request, request.options, request.config_dir
         self._presets: dict[str, Preset] = {}
 
     def report(self) -> None:
         """One table, one figure, or claims and all tables; --all also draws all figures and writes the page."""
         options = self.options
-        known = papers(self.own)
+        known = papers(self.config_dir)
         if options.paper not in known:
             hint = (
                 ""
-                if self.own
+                if self.config_dir
                 else f"\n  one of your own is paper/{options.paper} in the folder that --config-dir names"
             )
             raise BenchError(f"unknown --paper {options.paper}: {suggestion(options.paper, known)}{hint}")
         if options.figure:
-            drawing = self._figure(chosen(options.paper, "figure", options.figure, self.own))
+            drawing = self._figure(chosen(options.paper, "figure", options.figure, self.config_dir))
             self.request.write(options.paper, [], [drawing])
             return
         if options.table:
-            sheets = [self.table(chosen(options.paper, "table", options.table, self.own), options.readout)]
+            sheets = [self.table(chosen(options.paper, "table", options.table, self.config_dir), options.readout)]
         elif options.overrides:
             raise BenchError(f"{' '.join(options.overrides)} narrows one grid: say which by --table or --figure")
         else:
@@ -70,9 +70,9 @@ class PaperReport:
             shown = {sheet.name for sheet in sheets}
             best = [s for s in self._tables("best") if s.name not in shown]
             sheets = sheets + [s for s in best if (s.frame["iterate"] == "best").any()]
-        drawings = _those_run(self._figure, presets(paper, "figure", self.own))
+        drawings = _those_run(self._figure, presets(paper, "figure", self.config_dir))
         self.request.write(paper, sheets, drawings)
-        title = f"{title_of(paper, self.own)}: our runs beside the published numbers"
+        title = f"{title_of(paper, self.config_dir)}: our runs beside the published numbers"
         lead = "Claims are tested on run records; every table says which readout it shows and what was not run."
         path = self.request.outputs / "tables" / paper / "report.html"
         atomic_write(path, page(title, sheets, drawings, lead))
@@ -83,7 +83,7 @@ class PaperReport:
         from imbalance_bench.settings.presets import load_preset
 
         if name not in self._presets:
-            self._presets[name] = load_preset(self.options.paper, name, self.options.overrides, self.own)
+            self._presets[name] = load_preset(self.options.paper, name, self.options.overrides, self.config_dir)
         return self._presets[name]
 
     def table(self, name: str, readout: str | None) -> Sheet:
@@ -97,7 +97,7 @@ class PaperReport:
         return table(preset, self.request.store, readout, command, Path(self.options.data), self.options.plain)
 
     def _tables(self, readout: str | None) -> list[Sheet]:
-        names = presets(self.options.paper, "table", self.own)
+        names = presets(self.options.paper, "table", self.config_dir)
         sheets = _those_run(lambda name: self.table(name, readout), names)
         if not sheets:
             raise NothingRun(self.options.paper, names[0])
@@ -120,9 +120,9 @@ class PaperReport:
         path = Path(published.__file__).parent / paper / "claims.yaml"
         if not path.exists():
             return []
-        names = presets_tested(path) or presets(paper, "table", self.own)
+        names = presets_tested(path) or presets(paper, "table", self.config_dir)
         cells = {cell.id: cell for name in names for cell in self._preset(name).cells}
-        title = f"{title_of(paper, self.own)}: claims, tested"
+        title = f"{title_of(paper, self.config_dir)}: claims, tested"
         results = cell_states(cells.values(), self.request.store)
         sheet = verdicts(path, title, done(results), self.request.command_line())
         return [replace(sheet, notes=[*sheet.notes, *code_notes(done(results)), *damage_notes(results)])]
@@ -132,7 +132,7 @@ class PaperReport:
         if self.options.source:
             return self.request.command_line(f"--{kind}", name, readout)
         place = [f"paths.outputs={self.options.outputs}"] if self.options.outputs != OUTPUTS else []
-        own = ["--config-dir", self.options.config_dir] if self.own else []
+        own = ["--config-dir", self.options.config_dir] if self.config_dir else []
         train = ["-m", *own, f"+paper={self.options.paper}/{name}", *self.options.overrides, *place]
         return f"{command('train')} {shlex.join(train)}; {self.request.command_line(f'--{kind}', name, readout)}"
 

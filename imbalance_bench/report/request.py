@@ -27,14 +27,14 @@ LONGEST = 120  # characters of overrides in a file's name, which file systems li
 
 
 class Request:
-    """``options``: the parsed command line; ``store``: where its records are; ``own``: the user's folder of
+    """``options``: the parsed command line; ``store``: where its records are; ``config_dir``: the user's folder of
     configurations."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.outputs = Path(options.outputs)
         self.store: Source = Collection(options.source) if options.source else Store(self.outputs)
-        self.own = own_folder(options.config_dir)
+        self.config_dir = own_folder(options.config_dir)
 
     def asked(self) -> Asked:
         """What the command line asks of records."""

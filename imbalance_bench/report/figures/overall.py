@@ -26,6 +26,7 @@ from imbalance_bench.report.figures.shown import (
 from imbalance_bench.report.records import statistics
 from imbalance_bench.report.records.pairs import Test, cliques, pairwise
 from imbalance_bench.report.records.records import LOWER_IS_BETTER
+from imbalance_bench.report.records.statistics import ALPHA
 from imbalance_bench.report.sheets.means import dependence, friedman_note
 from imbalance_bench.report.sheets.scores import metric_title
 from imbalance_bench.report.style import BLACK, BLUE, Drawn
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-ALPHA = 0.05
 JOINED: tuple[Test, ...] = ("nemenyi", "wilcoxon")
 NAME = 24  # letters a line of a method's name beside its rank
 

@@ -14,7 +14,7 @@ from imbalance_bench.metrics.scoring import TUNED_ON, without_validation
 from imbalance_bench.report.figures.shown import (
     AREAS,
     LINE,
-    Predicted,
+    RunPredictions,
     Shown,
     Wanted,
     areas,
@@ -125,7 +125,7 @@ def pooled(one: Shown, wanted: Wanted, calibrated: bool) -> tuple[np.ndarray, np
     return np.concatenate(events), np.concatenate(p), float(np.mean(errors))
 
 
-def _events(one: Shown, run: Predicted, scores: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _events(one: Shown, run: RunPredictions, scores: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     if one.head[1] == "all":
         yield scores.argmax(axis=1) == run.labels, np.exp(scores.max(axis=1))
         return

@@ -13,8 +13,7 @@ from imbalance_bench import metrics
 from imbalance_bench.errors import BenchError
 from imbalance_bench.metrics.scoring import parts_of, without_validation
 from imbalance_bench.report.glyphs import has_wide, readable
-from imbalance_bench.report.records.pairs import Run
-from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, Run
 from imbalance_bench.report.sheet import one_line
 from imbalance_bench.report.style import COLOURS, COLUMN, DASHES, canvas
 from imbalance_bench.store import arrays
@@ -81,7 +80,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Predicted:
+class RunPredictions:
     """The predictions of a run: labels (n,), log-probabilities (n, C), and what classes rank rows by (n, C)."""
 
     run: int
@@ -93,7 +92,7 @@ class Predicted:
         return metrics.ranking_scores(self.scores, c) if self.ranks is None else self.ranks[:, c]
 
 
-def predictions(record: Record, part: str, readout: str) -> list[Predicted]:
+def predictions(record: Record, part: str, readout: str) -> list[RunPredictions]:
     """Of each run that did not diverge. Raises BenchError where the record has none of the part or readout."""
     where = f"{record['labels']['method']} on {record['labels']['dataset']}"
     parts = parts_of(arrays(record, "predictions.npz"))
@@ -109,7 +108,7 @@ def predictions(record: Record, part: str, readout: str) -> list[Predicted]:
     for run in np.unique(saved["run"]).tolist():
         mine = saved["run"] == run
         ranked = None if ranks is None else ranks[mine].astype(np.float64)
-        found.append(Predicted(run, saved["label"][mine], scores[mine].astype(np.float64), ranked))
+        found.append(RunPredictions(run, saved["label"][mine], scores[mine].astype(np.float64), ranked))
     return found
 
 

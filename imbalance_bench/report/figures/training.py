@@ -35,7 +35,7 @@ PANELS = 6  # data sets, of two panels each
 
 
 @dataclass(frozen=True)
-class Line:
+class DrawnLine:
     """A quantity of a cell by epoch, drawn: its mean over ``runs`` and, as ``values`` has it, its sd; ``main``: it is
     the first of its panel and cell; ``dot``: the epoch that validation chose is marked."""
 
@@ -63,7 +63,7 @@ def curve(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     scored = any(SCORE in histories[one.record["id"]] for one in told)
     quantities = (LOSS, SCORE)[: 1 + scored]
     drawn, axes = panels([(panel,) for panel in found for _ in quantities], 1.5, 2.2)
-    lines: list[Line] = []
+    lines: list[DrawnLine] = []
     for axis, (here, quantity) in zip(axes, itertools.product(found.values(), quantities)):
         for one in here:
             lines += _lines(axis, one, histories[one.record["id"]], quantity, methods)
@@ -79,7 +79,7 @@ def curve(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     return Drawn(drawn, caption, pd.concat([line.values for line in lines], ignore_index=True))
 
 
-def _lines(axis: Axes, one: Shown, history: pd.DataFrame, quantity: str, methods: Sequence[str]) -> Iterator[Line]:
+def _lines(axis: Axes, one: Shown, history: pd.DataFrame, quantity: str, methods: Sequence[str]) -> Iterator[DrawnLine]:
     """Draws the losses of a cell, or its validation score."""
     import pandas as pd
 
@@ -100,7 +100,7 @@ def _lines(axis: Axes, one: Shown, history: pd.DataFrame, quantity: str, methods
             "panel": one.panel, "method": one.method, "quantity": column, "epoch": mean.index,
             "mean": mean.to_numpy(), "sd": sd.to_numpy(), "runs": of_epoch.count().to_numpy(),
         })  # fmt: skip
-        yield Line(one.method, handle, values, history["run"].nunique(), main=not i, dot=at is not None)
+        yield DrawnLine(one.method, handle, values, history["run"].nunique(), main=not i, dot=at is not None)
 
 
 def _scale(axis: Axes, quantity: str) -> None:
@@ -116,7 +116,7 @@ def _scale(axis: Axes, quantity: str) -> None:
     axis.margins(x=0.02)
 
 
-def _caption(lines: Sequence[Line], methods: int, thin: bool, absent: Sequence[str]) -> str:
+def _caption(lines: Sequence[DrawnLine], methods: int, thin: bool, absent: Sequence[str]) -> str:
     """``methods``: how many are drawn; ``thin``: some have several losses; ``absent``: those without a history."""
     runs = sorted({line.runs for line in lines})
     caption = f"Means over {' or '.join(map(str, runs))} runs; {band_note(methods, max(runs))}."

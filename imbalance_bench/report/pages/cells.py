@@ -13,7 +13,7 @@ from imbalance_bench import origin
 from imbalance_bench.metrics import scoring
 from imbalance_bench.report.pages.charts import Line, chart
 from imbalance_bench.report.pages.html import Grid, number_cell, rendered, td
-from imbalance_bench.report.pages.making import Place, again, options_grid
+from imbalance_bench.report.pages.making import TableLink, again, options_grid
 from imbalance_bench.report.pages.predictions import of_predictions
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.collected import numbers_of
@@ -29,7 +29,7 @@ HISTORY = 9  # columns of history.csv that are drawn
 CURVES = {"train_loss": "training loss", "valid_loss": "validation loss", "valid_score": "score of validation rows"}
 
 
-def cell_page(record: Record, places: Sequence[Place] = ()) -> str:
+def cell_page(record: Record, places: Sequence[TableLink] = ()) -> str:
     """The page as text; ``places``: the tables that show it."""
     labels = shown_labels(record)
     content: dict[str, Any] = {

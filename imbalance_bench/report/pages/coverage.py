@@ -28,7 +28,7 @@ EXPLAINED = (
 
 
 @dataclass(frozen=True)
-class Printed:
+class PrintedItem:
     """A table or figure that a paper prints; ``presets``: those that make it, or what can be made of it."""
 
     paper: str
@@ -38,11 +38,11 @@ class Printed:
     presets: tuple[str, ...]
 
 
-def printed_items() -> list[Printed]:
+def printed_items() -> list[PrintedItem]:
     """All of all papers, from ``published/index.csv``."""
     text = (resources.files("imbalance_bench.report.published") / "index.csv").read_text(encoding="utf-8")
     rows = csv.DictReader(text.splitlines())
-    return [Printed(r["paper"], r["item"], r["kind"], r["title"], tuple(r["presets"].split())) for r in rows]
+    return [PrintedItem(r["paper"], r["item"], r["kind"], r["title"], tuple(r["presets"].split())) for r in rows]
 
 
 def within(score: Score) -> bool:
@@ -114,7 +114,7 @@ def _shown(score: Score, kind: str) -> bool:
     return score.mean is not None and (kind == "figure" or (bool(score.published) and not score.stand_in))
 
 
-def _examples(item: Printed, files: dict[str, Path]) -> bool:
+def _examples(item: PrintedItem, files: dict[str, Path]) -> bool:
     """Whether a table of texts is stored, which has no scores."""
     return any("generated" in stored(files[name]).header for name in item.presets if name in files)
 
@@ -129,7 +129,7 @@ def _once(scores: Iterable[Score]) -> list[Score]:
     return list(found.values())
 
 
-def _rows(item: Printed) -> list[dict[str, str]]:
+def _rows(item: PrintedItem) -> list[dict[str, str]]:
     """The printed numbers of a table, without its mean rows."""
     name = item.item.lower().replace(" ", "_")
     if item.kind != "table" or name not in printed.tables(item.paper):

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_bench.report.pages.html import rendered
-from imbalance_bench.report.pages.making import Place, again, options_grid
+from imbalance_bench.report.pages.making import TableLink, again, options_grid
 from imbalance_bench.report.records.failures import Failure, config_of
 from imbalance_bench.report.records.records import LABELS
 
 LAST = 40  # lines of its log that are shown
 
 
-def failure_page(failure: Failure, places: Sequence[Place] = ()) -> str:
+def failure_page(failure: Failure, places: Sequence[TableLink] = ()) -> str:
     """The page as text; ``places``: the tables that name the cell."""
     labels, config = failure.names, config_of(failure.folder)
     words = [] if failure.state == "failed" else ["cache=overwrite"]  # what has a record is else left as it is

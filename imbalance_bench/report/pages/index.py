@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_bench.errors import BenchError, command
-from imbalance_bench.report.own import asked_test
+from imbalance_bench.report.any_records import asked_test
 from imbalance_bench.report.pages.cells import cell_page, diverged
 from imbalance_bench.report.pages.failures import failure_page
 from imbalance_bench.report.pages.html import Grid, rendered, td
-from imbalance_bench.report.pages.making import Place
+from imbalance_bench.report.pages.making import TableLink
 from imbalance_bench.report.pages.papers import Paper, Table, all_papers
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.failures import CELL, FAILED, Failure, failures, of_damaged
-from imbalance_bench.report.records.records import LABELS, Cell, Record, date, names_of
+from imbalance_bench.report.records.records import LABELS, Cell, Record, date, named_cells
 from imbalance_bench.report.records.selection import Asked, selection, shown_labels
 from imbalance_bench.report.request import Request
 from imbalance_bench.report.sheet import Item, Sheet, commented_csv, mean_sd
@@ -42,7 +42,7 @@ def write_pages(request: Request) -> Path:
     """Writes the index, a page for each cell of the selection, the newest and ``PAGES`` at most, and the list of all
     cells as ``cells.csv``; removes the pages of cells that are no longer among them. Returns the index."""
     folder = request.outputs / "report"
-    found, damaged = names_of(request.store)
+    found, damaged = named_cells(request.store)
     failed = failures(request.store, (cell.path for _, cell in found), damaged)
     records, failed, notes = _chosen(request, found, failed, damaged)
     papers = all_papers(request, Counter(tuple(names[axis] for axis in LABELS) for names, _ in found))
@@ -101,12 +101,12 @@ def _own(request: Request, records: Sequence[Record]) -> tuple[list[Sheet], list
     return [*([differences(found, test, line)] if test else []), *summaries(found, line)], []
 
 
-def _shown_in(papers: Sequence[Paper]) -> dict[str, list[Place]]:
+def _shown_in(papers: Sequence[Paper]) -> dict[str, list[TableLink]]:
     """Cell → the tables that show it."""
-    found: dict[str, list[Place]] = {}
+    found: dict[str, list[TableLink]] = {}
     for paper in papers:
         for table in paper.tables:
-            place = Place(table.title, f"../index.html#{anchor(paper, table)}", table.readings)
+            place = TableLink(table.title, f"../index.html#{anchor(paper, table)}", table.readings)
             for cell in table.cells:
                 found.setdefault(cell, []).append(place)
     return found
@@ -118,11 +118,11 @@ def anchor(paper: Paper, table: Table) -> str:
 
 
 def _write_cells(
-    folder: Path, records: Sequence[Record], failed: Sequence[Failure], shown: dict[str, list[Place]]
+    folder: Path, records: Sequence[Record], failed: Sequence[Failure], shown: dict[str, list[TableLink]]
 ) -> set[str]:
     """Returns the ids of the cells that have a page now."""
     records, failed = _newest(records, failed, PAGES)
-    pages: dict[str, Callable[[Sequence[Place]], str]] = {}
+    pages: dict[str, Callable[[Sequence[TableLink]], str]] = {}
     for failure in failed:
         pages[failure.names["id"]] = partial(failure_page, failure)
     for record in records:

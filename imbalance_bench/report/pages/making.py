@@ -15,7 +15,7 @@ from imbalance_bench.store import OUTPUTS
 
 
 @dataclass(frozen=True)
-class Place:
+class TableLink:
     """A table that shows a cell: its title, a link to it from the cell's page, and the readings of its preset."""
 
     title: str

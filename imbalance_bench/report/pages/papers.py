@@ -18,7 +18,7 @@ from imbalance_bench.errors import BenchError, command
 from imbalance_bench.registry import build
 from imbalance_bench.report.arguments import OF_TABLES
 from imbalance_bench.report.pages.committed import FOOTNOTE, Stored, of_paper, stored
-from imbalance_bench.report.pages.coverage import Coverage, Printed, printed_items
+from imbalance_bench.report.pages.coverage import Coverage, PrintedItem, printed_items
 from imbalance_bench.report.pages.html import Grid, td
 from imbalance_bench.report.paper import PaperReport
 from imbalance_bench.report.published import printed
@@ -28,7 +28,7 @@ from imbalance_bench.report.request import Request
 from imbalance_bench.report.sheet import Block, Item, Sheet, number
 from imbalance_bench.report.sheets.judgement import NOT_RUN, VERDICTS
 from imbalance_bench.report.sheets.scores import Score
-from imbalance_bench.report.sheets.summary import scores_of
+from imbalance_bench.report.sheets.summary import scores_in
 from imbalance_bench.report.sheets.tables import TableSpec, laid_out
 from imbalance_bench.report.sheets.verdicts import HEADER as CLAIM_HEADER
 from imbalance_bench.settings.presets import labels_named, node_of, papers, presets, title_of
@@ -83,7 +83,7 @@ class Paper:
     claims: Sheet | None
     tables: list[Table]
     figures: list[Figure]
-    absent: list[Printed]  # printed, and without a preset
+    absent: list[PrintedItem]  # printed, and without a preset
 
     @property
     def prints(self) -> bool:
@@ -109,7 +109,7 @@ class Paper:
 def all_papers(request: Request, run: Counter[Labels]) -> list[Paper]:
     """Every paper that prints a table, or of which something was run; ``run``: how many records
     there are of the same labels."""
-    found = [_paper(name, request, run) for name in papers(request.own)]
+    found = [_paper(name, request, run) for name in papers(request.config_dir)]
     printing = {item.paper for item in printed_items()}
     return [p for p in found if p.name in printing or p.claims or any(t.sheet for t in p.tables) or p.figures]
 
@@ -121,13 +121,13 @@ def _paper(name: str, request: Request, run: Counter[Labels]) -> Paper:
     report = PaperReport(asked)
     folder = request.outputs / "tables" / name
     items = [item for item in printed_items() if item.paper == name]
-    known = presets(name, "table", request.own)
+    known = presets(name, "table", request.config_dir)
     files = of_paper(folder, known)
     tables = [_table(preset, report, files.get(preset), items, run) for preset in _in_order(known, items)]
     here = any(table.source == RECORDS for table in tables)
     return Paper(
         name,
-        title_of(name, request.own),
+        title_of(name, request.config_dir),
         _claims(report if here else None, folder / "claims.csv"),
         tables,
         [_figure(path) for path in sorted((request.outputs / "figures" / name).glob("*.svg")) if "," not in path.stem],
@@ -135,14 +135,16 @@ def _paper(name: str, request: Request, run: Counter[Labels]) -> Paper:
     )
 
 
-def _in_order(known: Sequence[str], items: Sequence[Printed]) -> list[str]:
+def _in_order(known: Sequence[str], items: Sequence[PrintedItem]) -> list[str]:
     """Presets in the order in which the paper prints what they make."""
     places = {name: place for place, item in enumerate(items) for name in reversed(item.presets)}
     return sorted(known, key=lambda name: (places.get(name, len(items)), name))
 
 
-def _table(name: str, report: PaperReport, path: Path | None, items: Sequence[Printed], run: Counter[Labels]) -> Table:
-    paper, own = report.options.paper, report.own
+def _table(
+    name: str, report: PaperReport, path: Path | None, items: Sequence[PrintedItem], run: Counter[Labels]
+) -> Table:
+    paper, own = report.options.paper, report.config_dir
     node = node_of(paper, name, own)
     file = stored(path) if path else None
     kept = file.scores if file else []
@@ -173,7 +175,7 @@ def _from_records(
     none is one of its cells."""
     if node.get("counted") or not run:
         return None  # counting reads the data sets: report.py --paper does, and stores the table
-    named = labels_named(report.options.paper, name, report.own)
+    named = labels_named(report.options.paper, name, report.config_dir)
     axes = [(LABELS.index(axis), labels) for axis, labels in named.items()]
     if sum(n for labels, n in run.items() if all(labels[i] in known for i, known in axes)) < at_least:
         return None
@@ -190,7 +192,7 @@ def scores_of_table(sheet: Sheet | None) -> list[Score]:
     """The scores of a sheet that has some, without mean rows."""
     if sheet is None or not {"id", "state"} <= set(sheet.frame.columns):
         return []
-    return scores_of(replace(sheet, frame=sheet.frame[sheet.frame["id"].notna()]))
+    return scores_in(replace(sheet, frame=sheet.frame[sheet.frame["id"].notna()]))
 
 
 def _from_file(name: str, node: dict[str, Any], file: Stored, scores: list[Score]) -> Sheet:

@@ -14,7 +14,7 @@ from typing import Any
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.report.records.collected import Collection, Source
-from imbalance_bench.report.records.records import Cell, names_of
+from imbalance_bench.report.records.records import Cell, named_cells
 from imbalance_bench.settings.presets import read_yaml
 from imbalance_bench.settings.select import select
 from imbalance_bench.store import Damaged, Store, date_of, names_by_folder
@@ -55,7 +55,7 @@ def failures(source: Source, finished: Iterable[Path], damaged: Iterable[Damaged
 
 def failed(source: Source, filters: Sequence[str]) -> list[Failure]:
     """The failed cells of a source that match ``filters`` (as of ``select.select``); none where nothing does."""
-    found, damaged = names_of(source)
+    found, damaged = named_cells(source)
     lost = [one for one in failures(source, (cell.path for _, cell in found), damaged) if one.state == "failed"]
     cells: list[tuple[dict[str, str], Cell | Failure]] = [*found, *((one.names, one) for one in lost)]
     with suppress(BenchError):

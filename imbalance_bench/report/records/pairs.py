@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from imbalance_bench.report.records.statistics import DECIMALS, holm, nemenyi, signed_rank
+from imbalance_bench.report.records.records import Run
+from imbalance_bench.report.records.statistics import ALPHA, DECIMALS, holm, nemenyi, signed_rank
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from imbalance_bench.store import Record
 
-Run = tuple[int, int]  # fold and repeat
 Test = Literal["nemenyi", "wilcoxon"]
 SAMPLES = 10_000  # of a bootstrap, of a posterior, and of signs that are drawn
 BATCH, ROWS = 100, 1000  # of a bootstrap: resamples and rows of differences at a time, for memory
@@ -46,7 +46,7 @@ def pairwise(scores: pd.DataFrame, test: Test = "nemenyi") -> pd.DataFrame:
     return pd.DataFrame(p, index=complete.columns, columns=complete.columns)
 
 
-def cliques(p: pd.DataFrame, ranks: pd.Series, alpha: float = 0.05) -> list[list[str]]:
+def cliques(p: pd.DataFrame, ranks: pd.Series, alpha: float = ALPHA) -> list[list[str]]:
     """The largest groups of two methods or more of which the test tells no two apart: p ≥ ``alpha`` for every pair.
 
     Args:

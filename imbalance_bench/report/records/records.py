@@ -33,6 +33,8 @@ COLUMNS = (
 KEY = slice(COLUMNS.index("iterate"), COLUMNS.index("value"))
 VALUE = COLUMNS.index("value")
 Cell = CellFolder | Collected
+Run = tuple[int, int]  # fold and repeat
+Head = tuple[str, str]  # a metric, and of which class group
 Values = dict[tuple[str, str, str], list[float]]  # (readout, class group, metric) → a number a run
 LOWER_IS_BETTER = {
     "mse", "mae", "ece", "cost", "cost_tuned", *scoring.OF_PROBABILITIES,
@@ -158,13 +160,13 @@ def survey(
     count. ``note`` is told of each that is done, once; its numbers are then let go, since there may be many records
     (None: they are kept).
     """
-    found, damaged = names_of(source)
+    found, damaged = named_cells(source)
     chosen = select(found, filters, itemgetter(0)) if found else []
     records, more = read((cell for _, cell in chosen), note)
     return records, damaged + more
 
 
-def names_of(source: Source) -> tuple[list[tuple[dict[str, str], Cell]], list[Damaged]]:
+def named_cells(source: Source) -> tuple[list[tuple[dict[str, str], Cell]], list[Damaged]]:
     """The cells that are done or declined, each after what it is selected by, and why others do not count."""
     if isinstance(source, Collection):
         return [(cell.names, cell) for cell in source.cells() if not cell.error()], []

@@ -13,7 +13,7 @@ from imbalance_bench.metrics import scoring
 from imbalance_bench.options import shown
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records.failures import failed
-from imbalance_bench.report.records.records import COLUMNS, LABELS, date, left_out, numbers, readout_met, survey
+from imbalance_bench.report.records.records import COLUMNS, LABELS, Head, date, left_out, numbers, readout_met, survey
 from imbalance_bench.settings.config import labels_shown, value_of
 from imbalance_bench.settings.identity import digest
 from imbalance_bench.store import Record
@@ -29,7 +29,6 @@ SETTING = ("ratio", "protocol", "backbone")
 OF_NUMBERS = ("metric", "class")  # axes that tell apart the numbers of a record, and not records
 OF_DATA = ("dataset", "ratio", "protocol")  # groups that say which data a record is of
 EACH_CLASS = "class:*"  # the class groups of single classes
-Head = tuple[str, str]  # a metric, and of which class group
 RUNS = ("id", "metric", "class_group", "iterate", "run", "fold", "repeat", "value")
 
 
@@ -126,11 +125,11 @@ def selection(store: Source, filters: Sequence[str] = (), asked: Asked = Asked()
         own[record["id"]] = [_heads(record, *pair, asked.part) for pair in pairs]
         found[record["id"]] = _runs_of(record, list(itertools.chain(*own[record["id"]])), asked)
 
-    records, damaged = surveyed(store, filters, note)
+    records, damaged = some_records(store, filters, note)
     names = names_of(records, asked.rows, asked.columns)
     places = {i: place_of(mine, asked.rows, asked.columns) for i, mine in names.items()}
     records, superseded = newest(records, places)
-    refuse_mixed_rows(records, names, asked.placed)
+    refuse_mixed(records, names, asked.placed)
     done = [r for r in records if r["status"] == "done"]
     for number, pair in enumerate(pairs):
         if pair != (None, None) and not any(own[r["id"]][number] for r in done):
@@ -195,7 +194,7 @@ def _runs_of(record: Record, heads: Sequence[Head], asked: Asked) -> list[tuple[
     ]
 
 
-def surveyed(
+def some_records(
     store: Source, filters: Sequence[str], note: Callable[[Record], object] | None = None
 ) -> tuple[list[Record], list[Damaged]]:
     """The records that match ``filters``, and why others do not count; ``note`` as of ``records.survey``. Raises
@@ -255,7 +254,7 @@ def locate(
     return {i: place_of(names, rows, columns) for i, names in names_of(records, rows, columns).items()}
 
 
-def refuse_mixed_rows(records: Sequence[Record], names: dict[str, dict[str, str]], placed: Sequence[str]) -> None:
+def refuse_mixed(records: Sequence[Record], names: dict[str, dict[str, str]], placed: Sequence[str]) -> None:
     """Raises BenchError where records that would be compared, by their names on the axes, are of different rows."""
     axes = (*OF_DATA, "backbone", *filter(of_data, placed))
     comparable.refuse_mixed_rows(records, lambda r: tuple(names[r["id"]][axis] for axis in axes))

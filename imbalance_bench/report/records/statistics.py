@@ -18,7 +18,8 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-DECIMALS = 9
+ALPHA = 0.05  # level of the tests: p below it counts
+DECIMALS = 9  # scores that agree so far are ties
 FEW = 10  # data sets below which the F distribution is too far from the permutations' own
 ORDERS = 100_000  # orders of the ranks that are counted one by one; of more, so many are drawn
 
@@ -119,7 +120,7 @@ def _permuted(table: np.ndarray, counted: bool) -> float:
     return as_wide / len(sums) if counted else (as_wide + 1) / (ORDERS + 1)
 
 
-def critical_difference(methods: int, cells: int, alpha: float = 0.05) -> float:
+def critical_difference(methods: int, cells: int, alpha: float = ALPHA) -> float:
     """Nemenyi's critical difference of mean ranks, q_α √(k (k + 1) / 6n); q_α is the studentized range /
     √2."""
     from scipy import stats
@@ -213,7 +214,7 @@ def paired_difference(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) ->
     return PairedDifference(mean, mean - half, mean + half, wins, n - wins - losses, losses)
 
 
-def varies_less(a: np.ndarray, b: np.ndarray, alpha: float = 0.05) -> bool | None:
+def varies_less(a: np.ndarray, b: np.ndarray, alpha: float = ALPHA) -> bool | None:
     """Whether ``a`` varies less than ``b`` over pairs (n,): Pitman and Morgan's test of equal variances of pairs, whose
     sums and differences are uncorrelated then; None where it does not reject."""
     from scipy import stats

@@ -16,7 +16,8 @@ from typing import Any
 from imbalance_bench.metrics.scoring import without_validation
 from imbalance_bench.options import shown
 from imbalance_bench.report.records import comparable
-from imbalance_bench.report.records.records import COLUMNS, LOWER_IS_BETTER, numbers, readout_met
+from imbalance_bench.report.records.records import COLUMNS, LOWER_IS_BETTER, Head, Run, numbers, readout_met
+from imbalance_bench.report.records.statistics import DECIMALS
 from imbalance_bench.settings.identity import NOT_IDENTITY
 from imbalance_bench.store import Record
 
@@ -25,10 +26,6 @@ SWEPT = ("method", "trainer", "backbone")  # whose options may be tuned
 FIXED = {"name", "label", "model", "seed", "seeds", "precision"}
 # Those that move no result are not looked at.
 NEITHER = NOT_IDENTITY["trainer"] | {"batch_tokens"}
-DECIMALS = 9  # scores that agree so far are ties
-
-Run = tuple[int, int]  # fold and repeat
-Head = tuple[str, str]  # a metric, and of which class group
 
 
 def fixed(record: Record) -> Record:
@@ -41,7 +38,7 @@ def fixed(record: Record) -> Record:
 def named_options(records: Sequence[Record]) -> dict[str, str]:
     """Id → the overrides in which it differs from the others ("without" where it has none of their keys), in the order
     of the options: by their values, in the order of the keys, null first, then numbers from the lowest, then text."""
-    flat, differing = {r["id"]: options_of(r) for r in records}, swept(records)
+    flat, differing = {r["id"]: tunable(r) for r in records}, swept(records)
     names = {i: " ".join(f"{k}={shown(o[k])}" for k in differing if k in o) for i, o in flat.items()}
     order = sorted(names, key=lambda i: [_ordered(flat[i].get(key)) for key in differing])
     return {i: names[i] or ("without" if differing else "") for i in order}
@@ -49,12 +46,12 @@ def named_options(records: Sequence[Record]) -> dict[str, str]:
 
 def swept(records: Sequence[Record]) -> list[str]:
     """The keys of overrides in which records differ."""
-    flat = [options_of(record) for record in records]
+    flat = [tunable(record) for record in records]
     keys = dict.fromkeys(key for options in flat for key in options)
     return [key for key in keys if len({repr(options.get(key, ...)) for options in flat}) > 1]
 
 
-def options_of(record: Record) -> dict[str, Any]:
+def tunable(record: Record) -> dict[str, Any]:
     """What may be tuned, by the key of its override."""
     options = _flat({part: record["config"][part] for part in SWEPT})
     return {key: value for key, value in options.items() if _last(key) not in FIXED | NEITHER}

@@ -12,6 +12,7 @@ from imbalance_bench.errors import BenchError, command
 from imbalance_bench.report.records import comparable, pairs, statistics, tuning
 from imbalance_bench.report.records.failures import failed
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
+from imbalance_bench.report.records.statistics import ALPHA
 from imbalance_bench.report.sheet import number
 from imbalance_bench.report.sheets.scores import decimals
 from imbalance_bench.report.sheets.tuned import Row, tuned_rows
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from imbalance_bench.report.records.collected import Source
 
-CHANCE = 0.05  # adjusted p below which a difference counts
 DEFAULT = "cross_entropy"
 STRONG = (
     "cross_entropy", "logistic_regression", "random_forest", "balanced_random_forest", "hist_gradient_boosting",
@@ -106,7 +106,7 @@ def unbeaten(table: pd.DataFrame, rows: Sequence[Row]) -> list[Row]:
     """The best method, and those that it does not beat beyond chance (Wilcoxon over runs, Holm)."""
     best = rows[0].score.method
     p = statistics.wilcoxon_holm(table, best)["p_holm"] if len(rows) > 1 and len(table) else {}
-    return [row for row in rows if row.score.method == best or not p.get(row.score.method, 1.0) < CHANCE]
+    return [row for row in rows if row.score.method == best or not p.get(row.score.method, 1.0) < ALPHA]
 
 
 def _beaten(rows: Sequence[Row], kept: Sequence[Row], runs: int) -> list[str]:
@@ -115,8 +115,8 @@ def _beaten(rows: Sequence[Row], kept: Sequence[Row], runs: int) -> list[str]:
         return ["One method alone: nothing to compare it with."]
     names = ", ".join(row.score.method for row in kept)
     least = 2.0 ** (1 - runs) * (len(rows) - 1)
-    lines = [f"Nobody beats beyond chance: {names} (Wilcoxon over {_some(runs, 'run')}, Holm, p < {CHANCE:g})."]
-    if least >= CHANCE:
+    lines = [f"Nobody beats beyond chance: {names} (Wilcoxon over {_some(runs, 'run')}, Holm, p < {ALPHA:g})."]
+    if least >= ALPHA:
         lines.append(
             f"{_some(runs, 'run')} cannot tell {len(rows)} methods apart, whatever their scores (p is "
             f"{f'{least:.2g} or more' if least < 1 else '1'}): run all of them with more, such as protocol.seeds=5."
@@ -179,7 +179,7 @@ def _gained(rows: Sequence[Row], lower: bool) -> list[str]:
 
 def _as_it_stands(record: Record, keys: Sequence[str]) -> bool:
     """Whether a cell has the values of these keys that conf/ has."""
-    config = tuning.options_of(record)
+    config = tuning.tunable(record)
     whole: dict[str, Any] = {}
     for group in tuning.SWEPT:
         whole |= comparable.flatten(_content(group, record["labels"][group]), f"{group}.")

@@ -8,16 +8,11 @@ from typing import Literal
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.published.sides import Side
-from imbalance_bench.report.records.records import readout_title
+from imbalance_bench.report.records.records import Run, readout_title
 from imbalance_bench.report.records.statistics import PairedDifference, difference
 
 ZERO = "0"
-
-
 PLACE = ("dataset", "ratio", "backbone", "trainer", "class_group")
-
-
-Run = tuple[int, int]  # fold, repeat
 
 
 @dataclass(frozen=True)

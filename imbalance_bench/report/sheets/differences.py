@@ -13,8 +13,9 @@ import numpy as np
 from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.report.records import pairs, statistics
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_title
-from imbalance_bench.report.records.selection import OF_NUMBERS, Head, Selection, natural, of_data
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, Head, Run, readout_title
+from imbalance_bench.report.records.selection import OF_NUMBERS, Selection, natural, of_data
+from imbalance_bench.report.records.statistics import ALPHA
 from imbalance_bench.report.sheet import Block, Item, Sheet, mean_sd, number
 from imbalance_bench.report.sheets.means import MeanRows, dependence
 from imbalance_bench.report.sheets.scores import decimals
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 OVER_SETS = ("nemenyi", "wilcoxon", "bayes")
 OVER_RUNS = ("corrected_t", "permutation")
 TESTS = (*OVER_SETS, *OVER_RUNS)
-ALPHA = 0.05
 ROPE = 0.01
 MOST_PAIRS = 45  # that are printed: those of ten methods
 FEW = 6  # pairs below which Wilcoxon's p cannot be below 0.05
@@ -274,19 +274,19 @@ def _adjusted(found: Sequence[Pair]) -> list[Pair]:
     return [replace(pair, p_adjusted=float(p)) for pair, p in zip(found, statistics.holm([q.p for q in found]))]
 
 
-def _by_run(found: Selection, cells: Sequence[Cell], head: Head) -> dict[str, dict[pairs.Run, float]]:
+def _by_run(found: Selection, cells: Sequence[Cell], head: Head) -> dict[str, dict[Run, float]]:
     """Method → run → its score, of the runs that have one."""
     names = {c.score.id: c.candidate for c in cells}
     runs = found.runs
     mine = runs[runs["id"].isin(names) & (runs["metric"] == head[0]) & (runs["class_group"] == head[1])]
-    scores: dict[str, dict[pairs.Run, float]] = {c.candidate: {} for c in cells}
+    scores: dict[str, dict[Run, float]] = {c.candidate: {} for c in cells}
     for i, fold, repeat, value in mine[["id", "fold", "repeat", "value"]].itertuples(index=False):
         if math.isfinite(value):
             scores[names[i]][fold, repeat] = value
     return scores
 
 
-def _lacking(scores: dict[str, dict[pairs.Run, float]], splits: dict[tuple[str, str], pairs.Splits]) -> Iterator[str]:
+def _lacking(scores: dict[str, dict[Run, float]], splits: dict[tuple[str, str], pairs.Splits]) -> Iterator[str]:
     """Notes on runs and pairs that are not tested."""
     every = set(itertools.chain(*scores.values()))
     if fewer := [f"{name} ({len(every - runs.keys())})" for name, runs in scores.items() if every - runs.keys()]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from imbalance_bench.report.records.statistics import (
+    ALPHA,
     PairedDifference,
     difference,
     friedman,
@@ -161,9 +162,9 @@ def _ranks(table: pd.DataFrame, missing: int, of: str) -> tuple[Verdict, str]:
     def with_rest(row: pd.Series) -> float:
         return friedman(pd.concat([table, *[row.to_frame().T] * missing], ignore_index=True)).p
 
-    if with_rest(order) >= 0.05:
+    if with_rest(order) >= ALPHA:
         return DOES_NOT_HOLD, detail
-    if missing <= 1 and with_rest(-order) < 0.05:
+    if missing <= 1 and with_rest(-order) < ALPHA:
         return HOLDS, detail
     return NOT_RUN, detail
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from imbalance_bench.errors import command
 from imbalance_bench.metrics import scoring
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import LABELS, readout_title
+from imbalance_bench.report.records.records import LABELS, Head, readout_title
 from imbalance_bench.report.records.selection import (
     OF_NUMBERS,
     Asked,
-    Head,
     Selection,
     data_notes,
     heads_of,
@@ -133,7 +132,7 @@ def sheet_name(
     return name if len(name) <= LONGEST else f"{kind}_{digest(name)}"
 
 
-def scores_of(sheet: Sheet) -> list[Score]:
+def scores_in(sheet: Sheet) -> list[Score]:
     """The scores of a summary back from its tidy frame, for its picture."""
     frame = sheet.frame.astype(object).where(sheet.frame.notna(), None)
     return [Score(**row) for row in frame.to_dict("records")]

@@ -15,9 +15,8 @@ import numpy as np
 from imbalance_bench.errors import BenchError, command
 from imbalance_bench.report.records import comparable, tuning
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, Head, Record, Run, readout_title
 from imbalance_bench.report.records.selection import (
-    Head,
     Place,
     head_of,
     locate,
@@ -26,9 +25,9 @@ from imbalance_bench.report.records.selection import (
     newest,
     no_such_metric,
     shown_labels,
-    surveyed,
+    some_records,
 )
-from imbalance_bench.report.records.tuning import Run, Tuned
+from imbalance_bench.report.records.tuning import Tuned
 from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet, mean_sd, number
 from imbalance_bench.report.sheets.means import MeanRows
 from imbalance_bench.report.sheets.scores import Score, decimals, mark_best, metric_title, score_text
@@ -75,7 +74,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Rows:
+class TunedRows:
     """The rows of the table, in their order, with the records behind them, why others do not count, and ``notes``."""
 
     rows: list[Row]
@@ -89,9 +88,9 @@ class Rows:
         return [row for row in self.rows if row.tuned is not None]
 
 
-def tuned_rows(store: Source, filters: Sequence[str], readout: str, metric: str | None, by: str | None) -> Rows:
+def tuned_rows(store: Source, filters: Sequence[str], readout: str, metric: str | None, by: str | None) -> TunedRows:
     """The rows of ``tuned_table``, which has the same arguments and errors."""
-    records, damaged = surveyed(store, filters)
+    records, damaged = some_records(store, filters)
     records, places, superseded = _placed(records)
     for asked in filter(None, (metric, by)):
         if not any(r["status"] == "done" and head_of(r, asked) for r in records):
@@ -116,7 +115,7 @@ def tuned_rows(store: Source, filters: Sequence[str], readout: str, metric: str 
         [row.score for row in rows], lambda s: (s.section, s.dataset) if has_better_side(s.metric) else None
     )
     rows = [replace(row, score=score) for row, score in zip(rows, best)]
-    return Rows(rows, records, damaged, [*network_notes(records, places), *absent, *superseded])
+    return TunedRows(rows, records, damaged, [*network_notes(records, places), *absent, *superseded])
 
 
 def tuned_table(

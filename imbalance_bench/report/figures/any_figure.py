@@ -1,4 +1,4 @@
-"""Figures of any selection of records: ``own_figure`` draws those of ``FIGURES``."""
+"""Figures of any selection of records: ``any_figure`` draws those of ``FIGURES``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,9 @@ from imbalance_bench.report.figures.shown import Shown, Wanted, refuse_too_many
 from imbalance_bench.report.figures.training import curve
 from imbalance_bench.report.glyphs import drawn_with, letters_for
 from imbalance_bench.report.records import records as frames
-from imbalance_bench.report.records.pairs import Run
-from imbalance_bench.report.records.records import Record, readout_title
+from imbalance_bench.report.records.records import Head, Record, Run, readout_title
 from imbalance_bench.report.records.selection import (
     OF_NUMBERS,
-    Head,
     head_of,
     names_of,
     natural,
@@ -32,8 +30,8 @@ from imbalance_bench.report.records.selection import (
     no_such_metric,
     of_data,
     place_of,
-    refuse_mixed_rows,
-    surveyed,
+    refuse_mixed,
+    some_records,
 )
 from imbalance_bench.report.records.tuning import scores_of
 from imbalance_bench.report.sheet import Drawing
@@ -85,7 +83,7 @@ FIGURES = {
 }
 
 
-def own_figure(kind: str, source: Source, filters: Sequence[str], wanted: Wanted, command: str = "") -> Drawing:
+def any_figure(kind: str, source: Source, filters: Sequence[str], wanted: Wanted, command: str = "") -> Drawing:
     """A figure of the records that match ``filters``, as of ``select.select``.
 
     Raises:
@@ -182,12 +180,12 @@ def _selected(
         if head := head_of(record, metric, group if figure.scored else None, wanted.part):
             found[record["id"]] = head, scores_of(record, wanted.part, head, wanted.readout)
 
-    records, damaged = surveyed(source, filters, note)
+    records, damaged = some_records(source, filters, note)
     names = names_of(records, wanted.rows, wanted.columns)
     rows, columns = _sides(kind, wanted)
     places = {i: place_of(mine, rows, columns) for i, mine in names.items()}
     records, superseded = newest(records, places)
-    refuse_mixed_rows(records, names, (*rows, *columns))
+    refuse_mixed(records, names, (*rows, *columns))
     done = [record for record in records if record["status"] == "done"]
     if not done:
         reasons = "; ".join(f"{r['labels']['method']}: {r.get('reason') or r['status']}" for r in records)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MOST_CELLS = 10_000  # of a table that people read
 
 
-def own(request: Request) -> None:
+def show(request: Request) -> None:
     """What the command line asks for of the records that its filters choose."""
     if request.options.figure:
         figure(request)
@@ -37,7 +37,7 @@ def own(request: Request) -> None:
 def summary(request: Request) -> None:
     """Tables of the records; with --write also their bar chart."""
     from imbalance_bench.report.figures import bars
-    from imbalance_bench.report.sheets.summary import scores_of
+    from imbalance_bench.report.sheets.summary import scores_in
 
     options, asked = request.options, request.asked()
     found, command = selection(request.store, options.overrides, asked), request.command_line()
@@ -51,7 +51,7 @@ def summary(request: Request) -> None:
             and (asked.rows, asked.columns) == (Asked.rows, Asked.columns)
             and sheet.frame["mean"].notna().any()
         ):
-            drawings = [replace(bars(scores_of(sheet), sheet.title, sheet.provenance), name=sheet.name)]
+            drawings = [replace(bars(scores_in(sheet), sheet.title, sheet.provenance), name=sheet.name)]
         shown_or_stored(request, sheet, drawings)
     for sheet in tested:
         shown_or_stored(request, sheet)
@@ -86,7 +86,7 @@ def asked_test(options: argparse.Namespace) -> AskedTest | None:
 
 def figure(request: Request) -> None:
     """A picture of the records, stored."""
-    from imbalance_bench.report.figures.own import own_figure
+    from imbalance_bench.report.figures.any_figure import any_figure
     from imbalance_bench.report.figures.shown import Wanted
 
     options, asked = request.options, request.asked()
@@ -94,7 +94,7 @@ def figure(request: Request) -> None:
     same = {name: getattr(asked, name) for name in ("readout", "part", "rows", "columns")}
     wanted = Wanted(tuple(filter(None, asked.metrics)), **same, **given)
     command = request.command_line("--figure", options.figure, options.readout)
-    request.write("summary", [], [own_figure(options.figure, request.store, options.overrides, wanted, command)])
+    request.write("summary", [], [any_figure(options.figure, request.store, options.overrides, wanted, command)])
 
 
 def refuse_large(sheet: Sheet, form: str | None) -> None:
