@@ -9,7 +9,6 @@ import pytest
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
 from imbalance_bench.report.figures import DRAWINGS, SCHEMATICS, figure
-from imbalance_bench.report.figures.comparison import _groups
 from imbalance_bench.report.figures.curves import RECALLS, _curves
 from imbalance_bench.report.figures.groups import grouped_bars
 from imbalance_bench.report.figures.rounds import ADDED
@@ -177,13 +176,6 @@ def test_critical_difference_needs_enough(tmp_path):
     write(tmp_path, made, [0.5])
     with pytest.raises(NothingRun, match="too little of critical_difference"):
         figure(FakePreset(spec("critical_difference", METHODS), [made]), Store(tmp_path))
-
-
-def test_groups_are_maximal():
-    assert _groups([1.0, 2.0, 2.5, 4.0], 1.0) == [(0, 1), (1, 2)]
-    assert _groups([1.0, 1.5, 3.0, 3.2], 1.0) == [(0, 1), (2, 3)]
-    assert _groups([1.0, 1.2, 1.4], 1.0) == [(0, 2)]
-    assert _groups([1.0, 3.0], 1.0) == []
 
 
 def test_convergence_draws_the_meta_phase(tmp_path):

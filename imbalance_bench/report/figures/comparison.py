@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench.report.published.printed import PrintedTable
-from imbalance_bench.report.records import comparable, statistics
+from imbalance_bench.report.records import comparable, pairs, statistics
 from imbalance_bench.report.records import records as frames
 from imbalance_bench.report.records.records import CellState, NothingRun
 from imbalance_bench.report.sheets.means import MeanRows, friedman_note
@@ -74,16 +74,17 @@ def critical_difference(spec: FigureSpec, results: Sequence[CellState], readout:
         raise NothingRun(spec.name, spec.figure, f"{len(table.ranked)} methods on {len(table.sets)} complete sets")
     ranks = table.mean_ranks(table.ours)
     distance = statistics.critical_difference(len(table.ranked), len(table.sets))
-    drawn = _rank_axis({spec.methods[m]: float(r) for m, r in ranks.items()}, distance)
+    groups = pairs.cliques(pairs.pairwise(scores, "nemenyi"), ranks)
+    drawn = _rank_axis({str(m): float(r) for m, r in ranks.items()}, spec.methods, groups, distance)
     note = friedman_note("ours", scores)
     return drawn, f"{note} Nemenyi critical difference at α = 0.05: {distance:.2f} ranks.".lstrip()
 
 
-def _rank_axis(ranks: dict[str, float], distance: float) -> Figure:
-    """The diagram of Demšar 2006, Figure 1: a rank axis, names at both sides, bars over groups within ``distance``."""
+def _rank_axis(
+    ranks: dict[str, float], titles: dict[str, str], groups: Sequence[Sequence[str]], distance: float
+) -> Figure:
+    """The diagram of Demšar 2006, Figure 1: a rank axis, names at both sides, bars over groups of methods."""
     ordered = sorted(ranks.items(), key=lambda kv: kv[1])
-    values = [r for _, r in ordered]
-    groups = _groups(values, distance)
     half = (len(ordered) + 1) // 2
     height = 0.75 + 0.13 * len(groups) + 0.2 * half
     drawn, axes = canvas(1, 1, height)
@@ -99,11 +100,14 @@ def _rank_axis(ranks: dict[str, float], distance: float) -> Figure:
     axis.plot([low, low + distance], [0.4, 0.4], color=BLACK, linewidth=1.2, marker="|", markersize=5)
     axis.text(low + distance + 0.08, 0.4, f"critical difference {distance:.2f}", va="center", fontsize=8)
     axis.text(low - 0.15, 0, "mean rank\n(1 is best)", ha="right", va="center", fontsize=7.5, color="#555555")
-    for i, (first, last) in enumerate(groups):
+    for i, group in enumerate(groups):
         y = -0.12 - 0.13 * i
-        axis.plot([values[first] - 0.04, values[last] + 0.04], [y, y], color=BLUE, linewidth=3, solid_capstyle="round")
+        axis.plot(
+            [ranks[group[0]] - 0.04, ranks[group[-1]] + 0.04], [y, y], color=BLUE, linewidth=3, solid_capstyle="round"
+        )
     base = -0.2 - 0.13 * len(groups)
-    for i, (name, rank) in enumerate(ordered):
+    for i, (method, rank) in enumerate(ordered):
+        name = titles[method]
         left = i < half
         y = base - 0.2 * (i if left else len(ordered) - 1 - i)
         end = low - 0.2 if left else high + 0.2
@@ -111,13 +115,3 @@ def _rank_axis(ranks: dict[str, float], distance: float) -> Figure:
         text, side = (f"{name}  {rank:.2f} ", "right") if left else (f" {rank:.2f}  {name}", "left")
         axis.text(end, y, text, ha=side, va="center")
     return drawn
-
-
-def _groups(values: Sequence[float], distance: float) -> list[tuple[int, int]]:
-    """Maximal stretches (first, last) of sorted ranks that lie within ``distance``, of two methods or more."""
-    groups: list[tuple[int, int]] = []
-    for first in range(len(values)):
-        last = max(i for i in range(first, len(values)) if values[i] - values[first] <= distance)
-        if last > first and not (groups and groups[-1][1] >= last):
-            groups.append((first, last))
-    return groups
