@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from imbalance_bench.cells import run_cell
+from imbalance_bench.cells import Work, run_cell
 from imbalance_bench.cells.programs import run_cells
 from imbalance_bench.errors import BenchError
-from imbalance_bench.running import checkpoints, kept
+from imbalance_bench.running import checkpoints, kept, progress
 from imbalance_bench.running.checkpoints import ASIDE, LIST, NAME, Checkpoints, Loop, going_on, part
 from imbalance_bench.store import CellFolder, Store, atomic_write
 from imbalance_bench.terminal import interrupts
@@ -554,3 +554,14 @@ def test_after_a_kill_the_same_command_goes_on_to_the_same_numbers(tmp_path, num
         assert (folder.path / name).read_bytes() == (unbroken.path / name).read_bytes()
     assert "goes on from the checkpoint of" in (folder.path / "train.log").read_text()
     assert not (folder.path / NAME).exists()
+
+
+def test_what_a_process_that_was_killed_has_reported_goes_with_the_lock(tmp_path):
+    work = Work(cell(tmp_path))
+    work.folder.path.mkdir(parents=True)
+    told = work.folder.path / progress.NAME
+    told.write_text("{}")
+    with work.folder.lock(), work.held():
+        assert told.exists()
+    with work.held():
+        assert not told.exists()

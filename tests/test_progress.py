@@ -5,13 +5,25 @@ from __future__ import annotations
 import io
 import json
 import os
+from time import monotonic, sleep
 
 import pytest
 
 from imbalance_bench.data.fetch import Arriving
 from imbalance_bench.engine import Engine
 from imbalance_bench.running import progress
-from imbalance_bench.running.progress import NAME, PLAIN, SHARED, Progress, described, following, read, report, within
+from imbalance_bench.running.progress import (
+    NAME,
+    PLAIN,
+    SHARED,
+    Progress,
+    described,
+    doing,
+    following,
+    read,
+    report,
+    within,
+)
 from tests.tasks import backbone, method, task, trainer
 
 
@@ -192,3 +204,65 @@ def test_a_download_says_how_much_has_arrived(monkeypatch):
     arriving.total = 3_000_000
     stages = reported(monkeypatch, lambda: [arriving.update(1_500_000), arriving.reset(), arriving.update(3_000_000)])
     assert stages == [("downloading", 1.5, 3.0, "MB"), ("downloading", 3.0, 3.0, "MB")]
+
+
+def test_a_call_that_takes_long_is_told_meanwhile(time, tmp_path):
+    out = io.StringIO()
+    with following(Progress("iht adult", [tmp_path / NAME], out, time)) as cell:
+        report("fitting", 1, 4, "runs")
+        with doing("resampling"):
+            time.now = 3.0
+            cell.tick()
+            assert described(read(tmp_path)) == "resampling for 0:03"
+            time.now = PLAIN
+            cell.tick()
+            assert described(read(tmp_path)) == "resampling for 1:00"
+        time.now += 9.0
+        cell.tick()
+        assert described(read(tmp_path)).startswith("fitting 1 of 4 runs")
+    assert lines(out) == ["iht adult: resampling for 1:00"]
+
+
+def test_a_thread_sees_to_that(monkeypatch, tmp_path):
+    monkeypatch.setattr(progress, "WARM", 0.0)
+    monkeypatch.setattr(progress, "TICK", 0.01)
+    monkeypatch.setattr(progress, "WRITE", 0.0)
+    with following(Progress("cell", [tmp_path / NAME], io.StringIO())), doing("scoring"):
+        (tmp_path / NAME).unlink()
+        until = monotonic() + 60
+        while read(tmp_path) is None and monotonic() < until:
+            sleep(0.01)
+        assert read(tmp_path)["stage"] == "scoring"
+    sleep(0.05)
+    assert not (tmp_path / NAME).exists()
+
+
+def test_a_number_is_asked_for_by_the_thread_of_the_training_only(time, tmp_path):
+    def numbers():
+        assert time.now < 5
+        return {"loss": 0.5}
+
+    with following(Progress("cell", [tmp_path / NAME], io.StringIO(), time)) as cell:
+        time.now = 4.0
+        report("training", 1, 9, numbers=numbers)
+        time.now = 9.0
+        cell.tick()
+        assert read(tmp_path)["seconds"] == 9.0 and read(tmp_path)["numbers"] == {"loss": 0.5}
+
+
+def test_the_time_left_counts_the_runs_that_are_to_come(time, tmp_path):
+    with following(Progress("cell", [tmp_path / NAME], io.StringIO(), time)):
+        for run in range(3):
+            with within(f"run {run + 1} of 4", (run, 1, 4)):
+                for epoch in range(11):
+                    report("training", epoch, 20)
+                    time.now += 1
+                report("training", 11, 20)
+                left = read(tmp_path)["left"]
+                assert left == pytest.approx(9 + 20 * (3 - run), abs=2)
+                time.now += 9
+                report("training", 20, 20)
+        with within("run 4 of 4", (3, 1, 4)):
+            time.now += 5
+            report("fitting", 0, unit="")
+            assert read(tmp_path)["left"] == pytest.approx(15)

@@ -124,13 +124,15 @@ class Work:
         """The lock of the cell. It has ended at once where it is done, or where another process holds the lock."""
         checkpoints.wait_until_written(self.folder.path, self.folder.locked)
         with self.folder.lock() as mine:
-            if not mine:
+            if mine:
+                progress.forget(self.folder.path)  # of a process that was killed
+            else:
                 state = progress.read(self.folder.path)
                 who = f" (process {state['process']} on {state['host']})" if state else ""
                 self.outcome = self._ended("busy", f"another process is working on it{who}")
-            elif self.config.cache != "overwrite" and (record := self.folder.record()) is not None:
+            if mine and self.config.cache != "overwrite" and (record := self.folder.record()) is not None:
                 self.outcome = _done_before(self.config, record)
-            elif self.config.cache == "overwrite":
+            elif mine and self.config.cache == "overwrite":
                 checkpoints.remove(self.folder.path)
             try:
                 yield
@@ -170,7 +172,8 @@ class Work:
         return self.do(partial(self._prepare, data))
 
     def _prepare(self, data: Data) -> Prepared:
-        cell = prepare(self.config, data)
+        with progress.doing("reading and splitting the data"):
+            cell = prepare(self.config, data)
         subject = Subject(self.folder.path, self.config.labels, self.config.plain)
         self.live = Live(cell.tracker, subject, [run.task for run in cell.runs])
         self.progress.listeners = self.live.listeners
@@ -218,7 +221,8 @@ class Work:
         )
 
     def _scored(self, cell: Prepared) -> tuple[dict[str, Any], dict[str, bytes | str]]:
-        facts, files, rows = score(cell)
+        with progress.doing("scoring"):
+            facts, files, rows = score(cell)
         if self.config.save and (kept := model_files(cell)):
             facts["model"], files = {"schema": models.SCHEMA}, files | kept
         if identity.cell_id(self.config.plain, self.config.plugins) != self.folder.path.name:

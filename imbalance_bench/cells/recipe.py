@@ -266,7 +266,9 @@ def fit_in_chunks(
         some = tasks[first : first + sizes[-1]]
         runs = f"run {first + 1}" + (f" to {first + len(some)}" if len(some) > 1 else "")
         try:
-            with progress.within(f"{runs} of {len(tasks)}" if len(some) < len(tasks) else ""), checkpoints.part(runs):
+            told = f"{runs} of {len(tasks)}" if len(some) < len(tasks) else ""
+            in_turn = progress.within(told, (first, len(some), len(tasks)))
+            with in_turn, checkpoints.part(runs), progress.doing("fitting"):
                 classifiers += fit(some)
         except RuntimeError as error:
             if not devices.out_of_memory(error):

@@ -11,6 +11,7 @@ import numpy as np
 
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.errors import BenchError
+from imbalance_bench.running import progress
 
 if TYPE_CHECKING:
     import torch
@@ -132,7 +133,8 @@ class Method:
 
     def _resampled(self, task: Task, rows: Part) -> Part:
         """``resample``. Raises BenchError unless it gives rows such as it was given."""
-        made = self.resample(task, rows)
+        with progress.doing("resampling"):
+            made = self.resample(task, rows)
         what = "a " + type(made).__name__
         if isinstance(made, Part):
             x, y, ids = (np.asarray(values) for values in (made.x, made.y, made.ids))

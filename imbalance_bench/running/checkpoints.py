@@ -361,7 +361,8 @@ class Checkpoints:
                 self.write(states)
                 return
         if self.now() - self.begun >= WARM:
-            interrupts.add(f"the cell {f'from its checkpoint of {self.kept_at}' if self.kept_at else 'from its start'}")
+            point = f"its checkpoint of {self.kept_at}" if self.kept_at else "its start"
+            interrupts.add(f"this cell from {point}")
 
     def write(self, states: Mapping[str, tuple[Entry, Content]]) -> None:
         """A checkpoint that takes the place of the last one as a whole. Raises OSError and BenchError where the disk

@@ -44,6 +44,6 @@ def one_by_one(fit: Callable[[T], Classifier], runs: Sequence[T], engine: Engine
     """Calls ``fit`` for each of ``runs``; a run that was fitted before the process was killed is not again."""
     made = Made(engine)
     for r in Loop("fitting", len(runs), made, settled=True, runs=True):
+        progress.report("fitting", r, len(runs), "runs")
         made.classifiers.append(fit(runs[r]))
-        progress.report("fitting", r + 1, len(runs), "runs")
     return made.classifiers
