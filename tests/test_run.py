@@ -204,6 +204,12 @@ def test_validation_rows_are_scored_as_training_saw_them(done):
         (["trainer.rows=train_valid", "protocol.folds=2"], "trained on"),
         (["protocol=official_test", "protocol.valid_fraction=0"], "none"),
         (["method=explicit_gradient", "method.meta_epochs=1", "protocol.folds=2"], "guided training"),
+        (
+            ["method=hist_gradient_boosting/early_stopping", "method.patience=1", "protocol.folds=2"],
+            "guided training",
+        ),
+        (["method=tau_norm/selected", "protocol.folds=2"], "guided training"),
+        (["method=logistic_regression", "protocol.folds=2"], "held out"),
     ],
 )
 def test_the_record_says_what_validation_rows_were_to_the_training(tmp_path, overrides, says, monkeypatch):
@@ -212,7 +218,7 @@ def test_the_record_says_what_validation_rows_were_to_the_training(tmp_path, ove
     monkeypatch.setattr(SklearnSource, "load", lambda *a: replace(load(*a), test_rows=np.arange(400, 569)))
     outcome = run(tmp_path, *overrides)
     assert record_of(outcome)["validation"] == says
-    kept = says == "guided training"
+    kept = says in ("guided training", "held out")
     assert ("valid_scores_last" in arrays(outcome)) == kept
     assert {r["part"] for r in table(outcome, "metrics.csv")} == ({"test", "valid"} if kept else {"test"})
 

@@ -297,7 +297,7 @@ def _validation(cell: Prepared) -> str:
         return "none"
     if cell.engine.trainer.rows == "train_valid":
         return "trained on"
-    return "guided training" if cell.method.guided else "held out"
+    return "held out" if cell.method.held_out is None else "guided training"
 
 
 def predict(runs: Sequence[Run], classifiers: Sequence[Classifier], validation: bool = False) -> dict[str, np.ndarray]:
