@@ -124,9 +124,7 @@ def _missing(index: Index, cell: CellFolder) -> Seen:
 def lines(cells: Sequence[Seen], everything: bool = False, failed: bool = False) -> Iterator[str]:
     """What is printed: cells that are not well or at work (``everything``: all), and the counts; ``failed``: only those
     that failed, with the end of their tracebacks."""
-    for cell in cells:
-        if failed and cell.state not in (*TO_DO, "outdated"):
-            continue
+    for cell in unwell(cells) if failed else cells:
         notes = [(word, text) for word, text in cell.notes if everything or word != "note"]
         if everything or failed or cell.state in (*EXPLAINED, "running", "started"):
             yield f"{cell.state:9s} {cell.path}"
@@ -140,6 +138,11 @@ def lines(cells: Sequence[Seen], everything: bool = False, failed: bool = False)
     few = sum(cell.few_classes for cell in cells)
     summary = ", ".join(f"{n} {state}" for state, n in sorted(count.items())) or f"no cells yet: run {command('train')}"
     yield summary + (f"; few classes predicted in {few} (--all lists them)" if few else "")
+
+
+def unwell(cells: Sequence[Seen]) -> list[Seen]:
+    """Those that --failed shows."""
+    return [cell for cell in cells if cell.state in (*TO_DO, "outdated")]
 
 
 def forget(store: Store, cells: Sequence[Seen]) -> list[Seen]:
@@ -189,8 +192,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--watch shows a page, and --json is for programs: choose one")
     if arguments.forget and (arguments.watch or arguments.json):
         parser.error("--forget tells what it removed: leave --watch and --json out")
-    shown = (arguments.watch, arguments.json, arguments.failed, arguments.all, arguments.forget)
-    if arguments.papers and (any(shown) or arguments.wanted):
+    others = (arguments.watch, arguments.json, arguments.failed, arguments.all, arguments.forget)
+    if arguments.papers and (any(others) or arguments.wanted):
         parser.error("--papers stands alone, but for --outputs")
     try:
         if arguments.papers:
@@ -205,7 +208,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             cells = survey(index, arguments.wanted, own)
             running = any(cell.state == "running" for cell in cells)
             if arguments.json:
-                print(json.dumps([asdict(cell) for cell in cells], indent=1))
+                shown = unwell(cells) if arguments.failed else cells
+                print(json.dumps([asdict(cell) for cell in shown], indent=1))
                 break
             if arguments.watch:
                 terminal.clear_screen(sys.stdout)

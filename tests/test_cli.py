@@ -66,7 +66,45 @@ def finished(folder: Path) -> dict[str, bytes]:
         (["-m", "hydra/launcher=proceses"], "error: unknown hydra/launcher=proceses: did you mean processes?"),
         (
             ["-m", "hydra/launcher=ray"],
-            "error: hydra/launcher=ray is a plug-in that is not installed: pip install -e '.[ray]'; or use ",
+            "error: hydra/launcher=ray is a plug-in that is not installed: pip install -c constraints.txt -e '.[ray]'",
+        ),
+        (["-m", "hydra.launcher.n_jobs=2"], "error: hydra/launcher=basic has no n_jobs: add hydra/launcher=processes"),
+        (["-m", "+hydra.launcher.n_jobs=2"], "error: hydra/launcher=basic has no n_jobs: add hydra/launcher=processes"),
+        (
+            ["-m", "hydra/launcher=processes", "hydra.launcher.slots_per_gpu=3"],
+            "error: hydra/launcher=processes has no slots_per_gpu: choose hydra/launcher=gpu",
+        ),
+        (
+            ["-m", "hydra/launcher=processes", "hydra.launcher.n_job=3"],
+            "error: unknown key hydra.launcher.n_job: did you mean n_jobs?",
+        ),
+        (["-m", "hydra.sweep.dri=3"], "error: unknown key hydra.sweep.dri: did you mean dir"),
+        (
+            ["-m", "hydra/launcher=processes", "hydra.launcher.n_jobs=abc"],
+            "error: hydra.launcher.n_jobs=abc must be a whole number\n",
+        ),
+        (
+            ["-m", "hydra/launcher=processes", "hydra.launcher.n_jobs=2.5"],
+            "error: hydra.launcher.n_jobs=2.5 must be a whole number\n",
+        ),
+        (["-m", "method=focal,smote", "on_error=foo"], "error: on_error='foo' must be one of continue, stop\n"),
+        (
+            ["-m", "method=focal,smote", "checkpoint_minutes=-1"],
+            "error: checkpoint_minutes=-1 must be a number, at least 0 (between",
+        ),
+        (["-m", "--cfg", "job"], "error: --multirun and --cfg do not go together: "),
+        (["-m", "--info", "defaults"], "error: --multirun and --info do not go together: "),
+        (["--multirun", "--run"], "error: --run and --multirun do not go together: "),
+        (["-c", "job", "-i", "all"], "error: --cfg and --info do not go together: "),
+        (["-m", "-sc", "install=bash"], "error: --multirun and --shell-completion do not go together: "),
+        (["-sc"], "error: --shell-completion needs one of install=, uninstall=, query= with bash, fish or zsh"),
+        (["-sc", "install=cmd"], "error: --shell-completion needs one of install=, uninstall=, query= with bash, fish"),
+        (["--resolve"], "error: --resolve applies to --cfg only: add --cfg job, or leave it out"),
+        (["-m", "--resolve"], "error: --resolve applies to --cfg only: add --cfg job, or leave it out"),
+        (["--package", "trainer"], "error: --package applies to --cfg only: add --cfg job, or leave it out"),
+        (
+            ["--experimental-rerun", "x.pickle"],
+            "error: --experimental-rerun reads a pickle, and there is none: -cp <folder of a cell> -cn config runs it",
         ),
     ],
 )
@@ -75,6 +113,25 @@ def test_a_mistyped_override_is_one_message_with_the_nearest_names(tmp_path, arg
     assert done.returncode == 1
     assert done.stdout == ""
     assert done.stderr.startswith(message), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments, shown",
+    [
+        (["--cfg", "job", "--package", "method", "method=focal"], "gamma: 2"),
+        (["--cfg", "job", "--resolve", "method=focal"], "gamma: 2"),
+        (["--info", "defaults", "method=focal"], "method/focal"),
+        (["-m", "--help", "method=focal"], "method.gamma=2"),
+        (["-m", "--hydra-help", "method=focal"], "--multirun"),
+        (["--hydra-help"], "--multirun"),
+        (["-m", "--version"], "Hydra 1."),
+        (["-sc", "install=bash"], "complete"),
+    ],
+)
+def test_what_hydras_flags_show_is_shown(tmp_path, arguments, shown):
+    done = call(tmp_path, "train.py", *arguments)
+    assert (done.returncode, done.stderr) == (0, "") and shown in done.stdout
     assert list(tmp_path.iterdir()) == []
 
 

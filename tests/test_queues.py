@@ -203,8 +203,6 @@ def test_a_job_at_its_last_limit_keeps_what_its_cell_has(submitit, folder, launc
     """It is queued no more, and that is no fault of the cell's, which the same command goes on with."""
     slurm(folder)
     own = ["hydra.launcher.timeout_min=1", "hydra.launcher.max_num_timeout=0"]
-    if launcher == "submitit_local":
-        own[1] = f"+{own[1]}"
     done = sweep(folder, launcher, "word=reaches its limit,afterwards", "hydra.launcher.cells_per_job=2", *own)
     assert done.returncode == 1 and "2 cells: 1 done, 0 skipped (done before), 1 failed" in done.stdout
     (failed,) = [line for line in done.stderr.splitlines() if "reaches its limit: failed: its job " in line]
@@ -219,7 +217,7 @@ def test_a_cell_goes_on_where_it_stood_at_the_limit(submitit, tmp_path):
     other half."""
     script = Path(__file__).parents[1] / "scripts/train.py"
     cell = ["method=cross_entropy", "trainer.epochs=4000", "protocol.folds=2", "device=cpu"]
-    limit = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=1", "+hydra.launcher.max_num_timeout=6"]
+    limit = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=1", "hydra.launcher.max_num_timeout=6"]
     found = {}
     for name, own in {"whole": [], "limited": limit}.items():
         command = [sys.executable, str(script), "-m", *cell, *own, f"paths.outputs={tmp_path / name}"]
@@ -330,6 +328,41 @@ def test_a_parameter_that_submitit_has_not_is_named(submitit, tmp_path):
     launcher = queues.SubmititLocal(**LOCAL | {"submitit_folder": str(tmp_path / "%j"), "signal_delay_s": 35})
     with pytest.raises(BenchError, match="^hydra/launcher=submitit_local: .* 'signal_delay_s' for executor 'local'"):
         launcher.submit([queues.Piece([0], tmp_path, tmp_path / "0.jsonl")])
+
+
+@pytest.mark.parametrize(
+    "kind, own, named",
+    [
+        (queues.SubmititLocal, {"tasks_per_node": 2}, ["tasks_per_node=2"]),
+        (queues.SubmititSlurm, {"nodes": 2, "tasks_per_node": 4}, ["nodes=2", "tasks_per_node=4"]),
+        (queues.SubmititSlurm, {"ntasks_per_node": 2, "nodes": 1}, ["ntasks_per_node=2"]),
+        (queues.SubmititSlurm, {"additional_parameters": {"ntasks-per-node": 2, "mail-type": "END", "array": "0-3"}},
+         ["additional_parameters.ntasks-per-node=2", "additional_parameters.array=0-3"]),
+        (queues.SubmititSlurm, {"srun_args": ["-n2", "--nodes=3", "--ntasks=1", "--mpi=none"]},
+         ["srun_args=-n2", "srun_args=--nodes=3"]),
+    ],
+)  # fmt: skip
+def test_options_that_would_run_a_cell_twice_are_refused(kind, own, named, tmp_path):
+    """In one message, before anything is submitted."""
+    with pytest.raises(BenchError) as error:
+        kind(**LOCAL | own).setup(hydra_context=None, task_function=None, config=None)
+    first, _, advice = str(error.value).partition(": ")
+    assert first == ", ".join(f"hydra.launcher.{one}" for one in named)
+    assert "cells_per_job" in advice
+
+
+def test_options_that_would_run_a_task_of_ray_twice_are_refused():
+    launcher = ray_tasks.Ray({"init": {"address": None}, "remote": {"num_cpus": 1, "max_retries": 3}}, None)
+    with pytest.raises(BenchError, match="^hydra.launcher.ray.remote.max_retries=3: "):
+        launcher.setup(hydra_context=None, task_function=None, config=None)
+
+
+def test_an_option_that_another_launcher_has_is_named_with_it(submitit, folder):
+    done = sweep(folder, "submitit_local", "word=fine", "+hydra.launcher.array_parallelism=3")
+    assert done.returncode == 1
+    message = "hydra/launcher=submitit_local has no array_parallelism: choose hydra/launcher=submitit_slurm"
+    assert message in done.stderr.splitlines()[-1]
+    assert not (folder / "sweep").exists()
 
 
 def test_what_slurm_is_asked_for(submitit, folder):

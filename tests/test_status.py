@@ -106,6 +106,16 @@ def test_json_has_every_cell(store, capsys):
     assert found["smote"]["why"] == "division by zero"
 
 
+def test_json_has_what_failed_where_that_is_asked_for(store, capsys):
+    write(store.runs.parent, cell("focal"), [0.5, 0.6])
+    failing(store)
+    code, lines = shown(capsys, store, "--json", "--failed")
+    assert code == 1
+    assert [(found["state"], found["why"]) for found in json.loads("\n".join(lines))] == [
+        ("failed", "division by zero")
+    ]
+
+
 def test_cells_of_other_code_are_stale(store, capsys):
     folder = write(store.runs.parent, cell("focal"), [0.5, 0.6])
     edit(folder, code={"imbalance_bench.methods.focal": "000000000000"})

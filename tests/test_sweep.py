@@ -225,6 +225,7 @@ def test_a_long_sweep_says_what_it_does_before_the_first_cell(monkeypatch, capsy
     monkeypatch.setattr("time.monotonic", lambda: next(now))
     grid = Grid(None)
     grid.config, grid.hydra_context = object(), Mock()
+    grid.hydra_context.config_loader.load_sweep_config.return_value = {}
     grid._compose([["seed=1"]] * (MANY - 1))
     assert capsys.readouterr().err == ""
     grid._compose([["seed=1"]] * MANY)

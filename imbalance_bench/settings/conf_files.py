@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -25,12 +25,13 @@ _HERE = Path(__file__).resolve().parents[1]
 CONF = next((place for place in (_HERE / "conf", _HERE.parent / "conf") if place.is_dir()), _HERE / "conf")
 # Launchers that are plug-ins of Hydra, and what installs each: extras of this project, or a package.
 PLUGINS = {
-    "submitit_local": "-e '.[sweep]'",
-    "submitit_slurm": "-e '.[sweep]'",
-    "ray": "-e '.[ray]'",
+    "submitit_local": "-c constraints.txt -e '.[sweep]'",
+    "submitit_slurm": "-c constraints.txt -e '.[sweep]'",
+    "ray": "-c constraints.txt -e '.[ray]'",
     "joblib": "hydra-joblib-launcher",
 }
 SHOWN = 6  # options in a message
+KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}  # as OmegaConf calls them
 
 
 class ConfFiles:
@@ -93,6 +94,31 @@ class ConfFiles:
             if isinstance(value, (str, int)) and str(value) not in known:
                 raise BenchError(self._unknown_option(group, str(value)))
 
+    def check_launcher(self, launcher: str, options: Iterable[str]) -> None:
+        """Raises BenchError for an option that other launchers have. One that none has may be of its queue's."""
+        for option in options:
+            having = self._launchers_with(option)
+            if having and launcher not in having:
+                raise BenchError(self._not_of_launcher(option, launcher))
+
+    def _launchers_with(self, option: str) -> list[str]:
+        group = "hydra/launcher"
+        return [name for name in self.options(group) if option in self._keys(f"{group}/{name}")]
+
+    def _keys(self, path: str) -> list[str]:
+        """The keys of one of the files."""
+        loaded = self._places.load_config(path)
+        return [str(key) for key in loaded.config] if loaded else []
+
+    def _not_of_launcher(self, option: str, launcher: str) -> str:
+        if not (having := self._launchers_with(option)):
+            known = self._keys(f"hydra/launcher/{launcher}")
+            return f"unknown key hydra.launcher.{option}: {suggestion(option, set(known) - {'_target_'})}"
+        having.sort(key=lambda name: name != "processes")  # which needs nothing more
+        verb = "add" if launcher == "basic" else "choose"
+        others = f" (or {', '.join(having[1:])})" if having[1:] else ""
+        return f"hydra/launcher={launcher} has no {option}: {verb} hydra/launcher={having[0]}{others}"
+
     def options(self, group: str) -> list[str]:
         """All options of a group, of whichever folder; those in a folder of the group are named folder/option."""
         if group not in self._known:
@@ -128,7 +154,20 @@ class ConfFiles:
                     return self._unknown_option(group, option)
         if re.search(r"In 'paper/.+': Could not override '.+@paper", text):
             return f"{text}\n  a preset begins with the line `# @package _global_`"
-        match = re.search(r"Key '(\w+)' is not in struct\s+full_key: ([\w.]+)", f"{text} {error.__cause__ or ''}")
+        cause = str(error.__cause__ or "")
+        if of_launcher := re.search(
+            r"Could not override 'hydra\.launcher\.(\w+)|argument '(\w+)'\"\)\s+full_key: hydra\.launcher", text
+        ):
+            launcher = self._composed().hydra.runtime.choices["hydra/launcher"]
+            return self._not_of_launcher(of_launcher[1] or of_launcher[2], launcher)
+        if merging := re.fullmatch(r"Error merging override (.+)", text, re.S):
+            kind = re.search(r"could not be converted to (\w+)", cause)
+            if kind and kind[1] in KINDS:
+                return f"{merging[1]} must be {KINDS[kind[1]]}"
+            return f"{text}: {cause.partition(chr(10))[0]}"
+        match = re.search(
+            r"Key '(\w+)' (?:is not in struct|not in '\w+')\s+full_key: ([\w.]+)", f"{text} {error.__cause__ or ''}"
+        )
         return self._unknown_key(match[1], match[2]) if match else text
 
     @staticmethod
@@ -188,8 +227,18 @@ class ConfFiles:
 
     def _chosen(self, group: str) -> tuple[str | None, list[str]]:
         """The option of a group, and its keys; for "": None, and the keys of the top level."""
-        from hydra.types import RunMode
         from omegaconf import OmegaConf
+
+        cfg = self._composed()
+        if not group:
+            return None, [str(k) for k in cfg if k != "hydra"] + [f"paths.{k}" for k in cfg.get("paths") or {}]
+        node = OmegaConf.select(cfg, group)
+        keys = [str(k) for k in node if k not in ("name", "label", "search")] if OmegaConf.is_dict(node) else []
+        return cfg.hydra.runtime.choices.get(group), keys
+
+    def _composed(self) -> Any:
+        """The configuration with the options that the overrides choose, and without their values."""
+        from hydra.types import RunMode
 
         # What chooses options; other errors are reported once this is fixed.
         choices = []
@@ -197,12 +246,7 @@ class ConfFiles:
             key, _, value = override.partition("=")
             if value in self.options(key.lstrip("+")):
                 choices.append(override)
-        cfg = self.loader.load_configuration(self.name, [*self._own, *choices], RunMode.RUN)
-        if not group:
-            return None, [str(k) for k in cfg if k != "hydra"] + [f"paths.{k}" for k in cfg.get("paths") or {}]
-        node = OmegaConf.select(cfg, group)
-        keys = [str(k) for k in node if k not in ("name", "label", "search")] if OmegaConf.is_dict(node) else []
-        return cfg.hydra.runtime.choices.get(group), keys
+        return self.loader.load_configuration(self.name, [*self._own, *choices], RunMode.RUN)
 
 
 @contextmanager

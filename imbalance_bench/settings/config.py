@@ -280,6 +280,17 @@ def _check_label(group: str, label: Any) -> None:
         )
 
 
+def check_top_level(cfg: Any) -> None:
+    """Raises BenchError for a value outside the groups that no cell can have; plug-ins are not looked at, since that
+    imports them."""
+    from omegaconf import OmegaConf
+
+    for key, hint in TOP_LEVEL.items():
+        if key in cfg and key != "plugins":
+            value = cfg[key]
+            check(hint, OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value, key)
+
+
 def from_omegaconf(cfg: Any) -> Config:
     """The typed configuration of a composed Hydra config; imports the user's plugins first."""
     from omegaconf import OmegaConf

@@ -24,6 +24,7 @@ from imbalance_bench.sweep.ends import job_ended, stream_of
 from imbalance_bench.terminal import interrupts
 
 LISTED = ("Grid", "Basic", "BasicSweeper")  # sweepers that choose nothing
+COMPLETION, SHELLS = ("install", "uninstall", "query"), ("bash", "fish", "zsh")
 SHOWN = 3  # cells that are named, of many that are trained together
 LOST = (
     "error: this process can compute on its GPU no longer, and ends; the same command goes on from there "
@@ -144,12 +145,42 @@ def options_first() -> None:
     from hydra._internal.utils import get_args_parser
 
     given = get_args_parser().parse_intermixed_args()
+    check_flags(given)
     options = list(sys.argv[1:])
     for override in given.overrides:
         options.remove(override)
+    if given.hydra_help:  # is Hydra's, whose defaults have none of our groups
+        given.overrides = [override for override in given.overrides if override.lstrip("+~").startswith("hydra")]
     if given.config_path and "://" not in given.config_path:
         folder = Path(given.config_path).expanduser().absolute()
         if not folder.is_dir():
             raise BenchError(f"--config-path {given.config_path}: there is no folder {folder}")
         options += ["--config-path", str(folder)]
     sys.argv[1:] = [*options, *given.overrides]
+
+
+def check_flags(given: Any) -> None:
+    """Raises BenchError for flags of Hydra's that Hydra itself answers with a traceback, or passes over."""
+    if given.help or given.hydra_help:  # whatever else is asked for
+        return
+    commands = ("run", "multirun", "cfg", "info", "shell_completion")
+    asked = [f"--{name.replace('_', '-')}" for name in commands if getattr(given, name)]
+    if len(asked) > 1:
+        raise BenchError(
+            f"{' and '.join(asked)} do not go together: a command trains one cell, or several (--multirun), or shows "
+            "the settings of one (--cfg, --info): leave all but one out"
+        )
+    for name in ("resolve", "package"):
+        if getattr(given, name) and not given.cfg:
+            raise BenchError(f"--{name} applies to --cfg only: add --cfg job, or leave it out")
+    if given.experimental_rerun:
+        raise BenchError(
+            "--experimental-rerun reads a pickle, and there is none: -cp <folder of a cell> -cn config runs it again"
+        )
+    if given.shell_completion:
+        words = [override for override in given.overrides if override.partition("=")[0] in COMPLETION]
+        if len(words) != 1 or words[0].partition("=")[2] not in SHELLS:
+            raise BenchError(
+                f"--shell-completion needs one of {', '.join(f'{word}=' for word in COMPLETION)} with bash, fish or "
+                "zsh, as in --shell-completion install=bash"
+            )

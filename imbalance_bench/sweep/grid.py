@@ -24,6 +24,7 @@ from imbalance_bench.errors import BenchError, command, of_outputs
 from imbalance_bench.registry import TRACKERS
 from imbalance_bench.running.tally import Tally, clock, differing
 from imbalance_bench.settings.conf_files import ConfFiles
+from imbalance_bench.settings.config import check_top_level
 from imbalance_bench.settings.presets import check_paper, jobs_of
 from imbalance_bench.sweep.costs import costs
 from imbalance_bench.sweep.jobs import JobLoader
@@ -41,9 +42,12 @@ EVERY = 10.0  # seconds
 class Grid(basic_sweeper.BasicSweeper):
     """The cells of a preset's blocks, or the product of what was asked for."""
 
-    def setup(self, *, hydra_context: HydraContext, **parts: Any) -> None:
+    def setup(self, *, hydra_context: HydraContext, config: DictConfig, **parts: Any) -> None:
         loader: Any = hydra_context.config_loader
-        super().setup(hydra_context=HydraContext(JobLoader(loader), hydra_context.callbacks), **parts)
+        files = ConfFiles(loader, list(config.hydra.overrides.hydra), config.hydra.job.config_name)
+        files.check_launcher(config.hydra.runtime.choices["hydra/launcher"], config.hydra.launcher)
+        context = HydraContext(JobLoader(loader), hydra_context.callbacks)
+        super().setup(hydra_context=context, config=config, **parts)
 
     def split_arguments(self, overrides: Any, max_batch_size: int | None) -> list[list[list[str]]]:  # type: ignore[override]
         assert self.config is not None
@@ -99,9 +103,10 @@ class Grid(basic_sweeper.BasicSweeper):
                 print(f"{len(jobs)} combinations: their settings are checked{left}", file=sys.stderr, flush=True)
                 due = now + EVERY
             try:
-                self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
+                config = self.hydra_context.config_loader.load_sweep_config(self.config, list(overrides))
             except HydraException as error:
                 raise BenchError(self._files(overrides).explain(error)) from error
+            check_top_level(config)
 
     def _files(self, overrides: Sequence[str]) -> ConfFiles:
         assert self.hydra_context is not None and self.config is not None
@@ -155,6 +160,7 @@ with suppress(ImportError):  # a launcher that is not installed is not among the
         n_jobs: int = -1
         cells_per_job: int | None = None
         timeout_min: int = 7 * 24 * 60
+        max_num_timeout: int | None = None
 
     @dataclass
     class SubmititSlurmConf(SlurmQueueConf):

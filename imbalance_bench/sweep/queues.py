@@ -7,6 +7,7 @@ lose lines); the process that submits the jobs reads these files, prints each ce
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from imbalance_bench.terminal import interrupts
 
 STATE = "state.pkl"  # what every job needs to compose and run its cells
 STOP = "stop"  # exists once the sweep has ended: by on_error=stop, or by a signal
+ONE = ("None", "1", "")
 ARRAY = 1000  # jobs that SLURM takes in an array unless it is configured otherwise (MaxArraySize)
 
 
@@ -277,6 +279,23 @@ class Queue(Processes):
         return Tally.current
 
 
+# Options of jobs that would run the cells of each several times, as submitit, sbatch and srun call them.
+REPEATING = ("nodes", "tasks_per_node", "ntasks", "array", *(f"ntasks_per_{part}" for part in ("node", "gpu", "core")))
+
+
+def repeating(parameters: Mapping[str, Any]) -> list[str]:
+    """Those of submitit's parameters that make more of a job than one task, as they stand in a command."""
+    given = [(name, value, f"{name}={value}") for name, value in parameters.items()]
+    more = (parameters.get("additional_parameters") or {}).items()
+    given += [(name, value, f"additional_parameters.{name}={value}") for name, value in more]
+    for argument in parameters.get("srun_args") or ():
+        name, _, value = argument.partition("=")
+        short = re.fullmatch(r"-[nN](\d*)", argument)
+        given.append(("ntasks" if short else name.lstrip("-"), short[1] if short else value, f"srun_args={argument}"))
+    found = [said for name, value, said in given if name.replace("-", "_") in REPEATING and str(value) not in ONE]
+    return [f"hydra.launcher.{said}" for said in found]
+
+
 class Submitit(Queue):
     """Jobs of submitit. ``parameters``: as hydra-submitit-launcher has them."""
 
@@ -298,6 +317,11 @@ class Submitit(Queue):
         super().setup(**parts)
         if (limit := self.parameters["timeout_min"]) < 1:
             raise BenchError(f"hydra.launcher.timeout_min={limit} must be 1 or more (minutes that a job may take)")
+        if more := repeating(self.parameters):
+            raise BenchError(
+                f"{', '.join(more)}: each task of a job would train the same cells: leave that out. "
+                "hydra.launcher.cells_per_job says how many cells a job takes, cpus_per_task how many cores it has"
+            )
 
     def submit(self, pieces: Sequence[Piece]) -> Sequence[Any]:
         import submitit

@@ -14,6 +14,7 @@ from typing import Any
 from imbalance_bench.errors import BenchError
 from imbalance_bench.sweep.queues import Piece, Queue, Submitted, last_line
 
+ALONE = ("max_calls", "max_retries", "retry_exceptions", "num_returns")  # of ``ray.remote``: what we say ourselves
 WAIT = 10.0  # seconds for a cluster to answer
 
 
@@ -29,6 +30,12 @@ class Ray(Queue):
 
     def setup(self, **parts: Any) -> None:
         super().setup(**parts)
+        if given := [key for key in ALONE if key in self.remote]:
+            key = given[0]
+            raise BenchError(
+                f"hydra.launcher.ray.remote.{key}={self.remote[key]}: a task is one process and is tried once (the "
+                "cells after one that ended it go into another task): leave it out"
+            )
         host, colon, port = str(self.init.get("address")).removeprefix("ray://").partition(":")
         if colon and port.isdecimal():  # Ray itself tries for minutes
             try:
