@@ -293,3 +293,11 @@ def written(value: Any) -> str:
     if isinstance(value, int) and abs(value) >= 10**20:
         return f"{value:.0e}" if abs(value) < 10**300 else "a number of more than 300 digits"
     return repr(value)
+
+
+def flatten(options: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested options by their dotted keys: {"method": {"gamma": 2}} → {"method.gamma": 2}."""
+    flat: dict[str, Any] = {}
+    for key, value in options.items():
+        flat |= flatten(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
+    return flat

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.options import Text
+from imbalance_bench.options import Text, flatten
 from imbalance_bench.registry import TRACKERS
 from imbalance_bench.store.locks import lock_file
 
@@ -104,7 +104,7 @@ class _Events(Session):
         from torch.utils.tensorboard import SummaryWriter
 
         self.writer = SummaryWriter(str(subject.path / "tensorboard"))
-        for name, value in flat(subject.options).items():
+        for name, value in flatten(subject.options).items():
             self.writer.add_text(name, str(value))
 
     def send(self, points: Sequence[Point]) -> None:
@@ -150,7 +150,7 @@ class _MLflowRun(Session):
             place = known.experiment_id if known else self.client.create_experiment(experiment)
         tags = {"folder": str(subject.path.absolute()), **subject.labels}
         self.run = self.client.create_run(place, run_name=subject.name, tags=tags).info.run_id
-        self.client.log_batch(self.run, params=[Param(k, str(v)[:5000]) for k, v in flat(subject.options).items()])
+        self.client.log_batch(self.run, params=[Param(k, str(v)[:5000]) for k, v in flatten(subject.options).items()])
 
     def send(self, points: Sequence[Point]) -> None:
         from mlflow.entities import Metric
@@ -228,14 +228,6 @@ class _WandBRun(Session):
 
     def end(self, status: str) -> None:
         self.run.finish(exit_code=int(status != "done"))
-
-
-def flat(options: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Nested options by their dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in options.items():
-        found |= flat(value, f"{above}{key}.") if isinstance(value, Mapping) else {f"{above}{key}": value}
-    return found
 
 
 class Live:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_bench.errors import command
+from imbalance_bench.options import flatten
 from imbalance_bench.report.pages.html import Grid, td
-from imbalance_bench.report.records.comparable import flatten
 from imbalance_bench.store import OUTPUTS
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from imbalance_bench.errors import BenchError, command
-from imbalance_bench.options import written
+from imbalance_bench.options import flatten, written
 from imbalance_bench.report.records.records import LABELS, CellState
 from imbalance_bench.settings.config import value_of
 from imbalance_bench.settings.identity import digest
@@ -67,17 +67,6 @@ def _why(a: Record, b: Record) -> str:
 def text(value: Any) -> str:
     """The value of an option in the name of what has it."""
     return value if isinstance(value, str) else written(value)
-
-
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one level of dotted keys: {"method": {"gamma": 2}} → {"method.gamma": 2}."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def refuse_several_places(

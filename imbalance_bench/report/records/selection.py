@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imbalance_bench.errors import BenchError, command, suggestion
 from imbalance_bench.metrics import scoring
-from imbalance_bench.options import shown
+from imbalance_bench.options import flatten, shown
 from imbalance_bench.report.records import comparable
 from imbalance_bench.report.records.failures import failed
 from imbalance_bench.report.records.records import COLUMNS, LABELS, Head, date, left_out, numbers, readout_met, survey
@@ -47,7 +47,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Asked:
-    """What is shown of records.
+    """Records, and the part of their numbers that is shown.
 
     ``metrics``: None is the one that heads a record; ``groups`` of classes: None as of ``head_of``; ``readout`` as in
     ``records.READOUTS``; ``part``: test or valid rows; ``rows`` and ``columns``: axes as of ``locate``, and of
@@ -104,7 +104,7 @@ class Selection:
         return _joined(self.names[i], [axis for axis in self.asked.placed if of_data(axis)])
 
     def candidate_of(self, i: str) -> str:
-        """What is compared on the same data: a record's name on the other axes asked for, methods as a rule."""
+        """Name of what is compared on the same data: a record's on the other axes asked for, methods as a rule."""
         return _joined(self.names[i], [axis for axis in self.asked.placed if not of_data(axis)])
 
 
@@ -159,15 +159,14 @@ def _shared(
 ) -> dict[str, list[Head]]:
     """Id → the heads of all records of the same data, or where these have none, of the same ratio and protocol."""
     by_data: dict[tuple[str, ...], list[dict[Head, None]]] = {}
-    for axes in (OF_DATA[1:], OF_DATA):
-        for record in records:
-            heads = by_data.setdefault(tuple(names[record["id"]][a] for a in axes), [{} for _ in pairs])
-            for mine, all_of in zip(own.get(record["id"], ()), heads):
-                if pairs[0][1] == EACH_CLASS:
-                    all_of |= dict.fromkeys(mine)
-                elif mine:  # the last record's: one number each
-                    all_of.clear()
-                    all_of[mine[0]] = None
+    for axes, record in itertools.product((OF_DATA[1:], OF_DATA), records):
+        heads = by_data.setdefault(tuple(names[record["id"]][a] for a in axes), [{} for _ in pairs])
+        for mine, all_of in zip(own.get(record["id"], ()), heads):
+            if pairs[0][1] == EACH_CLASS:
+                all_of |= dict.fromkeys(mine)
+            elif mine:  # the last record's: one number each
+                all_of.clear()
+                all_of[mine[0]] = None
     shared = {}
     for record in records:
         data = tuple(names[record["id"]][axis] for axis in OF_DATA)
@@ -276,7 +275,7 @@ def names_of(records: Sequence[Record], rows: Sequence[str], columns: Sequence[s
     _refuse_unknown(records, keys)
     named: dict[str, dict[str, str]] = {key: {} for key in keys}
     for record in records if keys else ():
-        flat = comparable.flatten(record["config"])
+        flat = flatten(record["config"])
         for key in keys:
             named[key][record["id"]] = shown(flat[key]) if key in flat else "–"
     for axis in SETTING:
@@ -295,7 +294,7 @@ def names_of(records: Sequence[Record], rows: Sequence[str], columns: Sequence[s
 def _refuse_unknown(records: Sequence[Record], keys: Sequence[str]) -> None:
     if not keys:  # of a hundred thousand records all options take a while
         return
-    known = dict.fromkeys(key for record in records for key in comparable.flatten(record["config"]))
+    known = dict.fromkeys(key for record in records for key in flatten(record["config"]))
     for key in keys:
         if key not in known:
             near = suggestion(key, [*LABELS, *OF_NUMBERS, *known])
@@ -322,7 +321,7 @@ def shown_labels(record: Record) -> dict[str, str]:
 
 
 def network_notes(records: Sequence[Record], places: dict[str, Place]) -> list[str]:
-    """Which methods of a setting that names a network train none."""
+    """Notes on the methods of a setting that names a network which train none."""
     found: dict[str, dict[str, None]] = {}
     for record in records:
         setting, _, column = places[record["id"]]
@@ -349,7 +348,7 @@ def _named(
         pools.setdefault((within(record), label, label == record["labels"][group]), []).append(record)
     names = {}
     for (_, label, _), pool in pools.items():
-        flat = {r["id"]: comparable.flatten({part: _options(r, part) for part in parts}) for r in pool}
+        flat = {r["id"]: flatten({part: _options(r, part) for part in parts}) for r in pool}
         keys = dict.fromkeys(k for options in flat.values() for k in options if k not in but)
         differing = [k for k in keys if len({repr(value_of(options, k)) for options in flat.values()}) > 1]
         for i, options in flat.items():
@@ -367,7 +366,7 @@ def _options(record: Record, part: str) -> Any:
 
 
 def data_notes(records: Sequence[Record], places: dict[str, Place]) -> list[str]:
-    """Which row is of the newest data, where a data set of the user's own was run in several versions."""
+    """Notes on which row is of the newest data, where a data set of the user's own was run in several versions."""
     versions: dict[tuple[str, ...], dict[str, Record]] = {}
     for record in sorted(records, key=date):
         setting, row, _ = places[record["id"]]
@@ -383,8 +382,8 @@ def data_notes(records: Sequence[Record], places: dict[str, Place]) -> list[str]
 
 
 def newest(records: Sequence[Record], places: dict[str, Place]) -> tuple[list[Record], list[str]]:
-    """Of records in one place, whose labels and options are the same and whose plug-ins or weights were changed, the
-    newest; and a note on the others."""
+    """The newest of records in one place, whose labels and options are the same and whose plug-ins or weights were
+    changed; and a note on the others."""
     here: dict[Place, list[Record]] = {}
     for record in sorted(records, key=date):
         here.setdefault(places[record["id"]], []).append(record)

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imbalance_bench.metrics.scoring import without_validation
-from imbalance_bench.options import shown
-from imbalance_bench.report.records import comparable
+from imbalance_bench.options import flatten, shown
 from imbalance_bench.report.records.records import COLUMNS, LOWER_IS_BETTER, Head, Run, numbers, readout_met
 from imbalance_bench.report.records.statistics import DECIMALS
 from imbalance_bench.settings.identity import NOT_IDENTITY
@@ -52,13 +51,13 @@ def swept(records: Sequence[Record]) -> list[str]:
 
 
 def tunable(record: Record) -> dict[str, Any]:
-    """What may be tuned, by the key of its override."""
+    """The options that may be tuned, by the keys of their overrides."""
     options = _flat({part: record["config"][part] for part in SWEPT})
     return {key: value for key, value in options.items() if _last(key) not in FIXED | NEITHER}
 
 
 def _flat(options: Any) -> dict[str, Any]:
-    return comparable.flatten(options) if isinstance(options, dict) else {}
+    return flatten(options) if isinstance(options, dict) else {}
 
 
 def _last(key: str) -> str:
@@ -90,7 +89,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What the runs of a method chose. ``options``: those that were chosen among, in order; ``runs``: those that have
+    """The choices of a method's runs. ``options``: those that were chosen among, in order; ``runs``: those that have
     scores; ``chosen``: each run's best on validation rows; ``on_test``: what it would have chosen on test rows;
     ``left_out``: (name of an option, why)."""
 

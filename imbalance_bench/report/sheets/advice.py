@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench.errors import BenchError, command
-from imbalance_bench.report.records import comparable, pairs, statistics, tuning
+from imbalance_bench.options import flatten
+from imbalance_bench.report.records import pairs, statistics, tuning
 from imbalance_bench.report.records.failures import failed
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
 from imbalance_bench.report.records.statistics import ALPHA
@@ -110,7 +111,7 @@ def unbeaten(table: pd.DataFrame, rows: Sequence[Row]) -> list[Row]:
 
 
 def _beaten(rows: Sequence[Row], kept: Sequence[Row], runs: int) -> list[str]:
-    """Which methods are ``kept``, as ``unbeaten`` over so many runs, and whether these could tell them apart."""
+    """Says which methods are ``kept``, as ``unbeaten`` over so many runs, and whether these could tell any apart."""
     if len(rows) == 1:
         return ["One method alone: nothing to compare it with."]
     names = ", ".join(row.score.method for row in kept)
@@ -125,7 +126,7 @@ def _beaten(rows: Sequence[Row], kept: Sequence[Row], runs: int) -> list[str]:
 
 
 def _seconds(row: Row) -> float:
-    """Of one run of one option, on the mean."""
+    """Mean time of one run of one option."""
     return float(np.mean([record["seconds"] / max(1, len(record["runs"])) for record in row.done]))
 
 
@@ -158,7 +159,7 @@ def _default(rows: Sequence[Row], table: pd.DataFrame, lower: bool) -> str:
 
 
 def _gained(rows: Sequence[Row], lower: bool) -> list[str]:
-    """What tuning gained over the options as they stand in conf/, of the methods of which these were run."""
+    """Says what tuning gained over the options as they stand in conf/, of the methods of which these were run."""
     gains = []
     for row in rows:
         if row.tuned is None:
@@ -182,7 +183,7 @@ def _as_it_stands(record: Record, keys: Sequence[str]) -> bool:
     config = tuning.tunable(record)
     whole: dict[str, Any] = {}
     for group in tuning.SWEPT:
-        whole |= comparable.flatten(_content(group, record["labels"][group]), f"{group}.")
+        whole |= flatten(_content(group, record["labels"][group]), f"{group}.")
     return all(config.get(key) == whole.get(key) for key in keys)
 
 

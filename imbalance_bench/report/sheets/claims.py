@@ -32,6 +32,7 @@ from imbalance_bench.report.sheets.claim import ZERO, CellComparison, Claim, pla
 from imbalance_bench.report.sheets.judgement import NOT_RUN, Verdict, judge
 from imbalance_bench.report.sheets.scores import recorded
 from imbalance_bench.settings.conf_files import CONF
+from imbalance_bench.settings.presets import read_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,10 +148,9 @@ def evaluate_claims(
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import yaml
-
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_yaml(path)
+        return found
     except FileNotFoundError as error:
         raise BenchError(f"no claims are declared at {path}") from error
 
