@@ -23,7 +23,7 @@ MOST_CELLS = 10_000  # of a table that people read
 
 
 def show(request: Request) -> None:
-    """What the command line asks for of the records that its filters choose."""
+    """Shows or stores what the command line asks for of the records that its filters choose."""
     if request.options.figure:
         figure(request)
     elif request.options.advise:
@@ -58,7 +58,7 @@ def summary(request: Request) -> None:
 
 
 def numbers(options: argparse.Namespace) -> pd.DataFrame:
-    """What ``summary`` prints, tidy: of a test the pairs, else the cells, of all metrics in one."""
+    """The tidy numbers behind ``summary``: of a test the pairs, else the cells, of all metrics in one."""
     import pandas as pd
 
     request = Request(options)

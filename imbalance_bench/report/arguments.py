@@ -151,7 +151,7 @@ def options_of(wanted: Sequence[str], **said: Any) -> argparse.Namespace:
 
 
 def _as_said(name: str, value: Any) -> Any:
-    """What the command line makes of a value; BenchError where none can be one of the option ``name``."""
+    """A value as the command line gives it. Raises BenchError where it cannot be one of the option ``name``."""
     if name in SEVERAL and isinstance(value, list | tuple) and all(isinstance(one, str) for one in value):
         return ",".join(value)
     kinds: dict[str, tuple[type, str]] = {"per_class": (bool, "True or False"), "rope": (Real, "a number")}
@@ -171,7 +171,7 @@ def listed(text: str | None) -> list[str]:
 
 
 def metrics_of(options: argparse.Namespace) -> list[str | None]:
-    """Those of --metric; None: the one that heads each row."""
+    """The metrics of --metric; None: the one that heads each row."""
     return [*listed(options.metric)] or [None]
 
 

@@ -126,7 +126,7 @@ def collect(store: Store, path: Path, wanted: Sequence[str] = (), cells: Sequenc
 
 
 def _rank(texts: dict[str, str]) -> tuple[bool, str]:
-    """What counts of a cell: a record before a failure, and the later of two."""
+    """Highest for what counts of a cell: a record before a failure, and the later of two."""
     return not texts["failure"], texts["date"]
 
 

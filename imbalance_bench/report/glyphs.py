@@ -97,7 +97,7 @@ def letters_for(texts: Iterable[str]) -> Letters:
 
 @cache
 def own_letters() -> frozenset[str]:
-    """Those of the figures' own font, bold too."""
+    """Letters of the figures' own font, bold too."""
     from matplotlib.font_manager import FontProperties, findfont
 
     fonts = [FontProperties(family=[BASE], weight=weight) for weight in ("normal", "bold")]
@@ -106,7 +106,7 @@ def own_letters() -> frozenset[str]:
 
 @cache
 def letters_of(path: str) -> frozenset[str]:
-    """Those of a font's file; none where it is of pictures only, or cannot be read."""
+    """Letters of a font's file; none where it is of pictures only, or cannot be read."""
     from matplotlib.ft2font import FT2Font
 
     with suppress(OSError, RuntimeError, ValueError):

@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class PaperReport:
-    """What a command line asks for of its --paper; a preset's grid is composed once."""
+    """The report that a command line asks for of its --paper; a preset's grid is composed once."""
 
     def __init__(self, request: Request) -> None:
         self.request, self.options, self.config_dir = request, request.options, request.config_dir

@@ -37,7 +37,7 @@ class Request:
         self.config_dir = own_folder(options.config_dir)
 
     def asked(self) -> Asked:
-        """What the command line asks of records."""
+        """The part of the command line that chooses numbers of records and their axes."""
         options = self.options
         groups: tuple[str | None, ...] = (EACH_CLASS,) if options.per_class else (options.group,)
         rows, columns = listed(options.rows) or Asked.rows, listed(options.columns) or Asked.columns

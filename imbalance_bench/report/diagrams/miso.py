@@ -58,7 +58,7 @@ def overlap(spec: FigureSpec, results: Sequence[CellState], readout: str) -> tup
 
 
 def _difficult(minor: np.ndarray, major: np.ndarray, k: int) -> np.ndarray:
-    """Which rows of ``minor`` (n, 2) have a row of ``major`` among their k nearest others."""
+    """Marks the rows of ``minor`` (n, 2) that have a row of ``major`` among their k nearest others."""
     distances = np.linalg.norm(minor[:, None] - np.r_[minor, major][None], axis=2)
     distances[np.arange(len(minor)), np.arange(len(minor))] = np.inf
     of_majority = np.argsort(distances, axis=1)[:, :k] >= len(minor)

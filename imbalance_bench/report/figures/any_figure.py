@@ -119,7 +119,7 @@ def _names(selections: Sequence[tuple[list[Shown], list[str]]]) -> Iterator[str]
 
 
 def _whole(file: str, shown: list[Shown], notes: list[str]) -> tuple[list[Shown], list[str]]:
-    """What is shown, without the cells whose file is missing or damaged. Raises Damaged where it is that of all."""
+    """The cells shown, without those whose file is missing or damaged. Raises Damaged where it is that of all."""
     damaged: list[Damaged] = []
     for one in shown if file else []:
         try:
@@ -171,7 +171,7 @@ def _check(kind: str, wanted: Wanted) -> None:
 def _selected(
     kind: str, source: Source, filters: Sequence[str], wanted: Wanted, metric: str | None
 ) -> tuple[list[Shown], list[str]]:
-    """What is shown of the records, in order, and notes on the others."""
+    """The cells that are shown, in order, and notes on the others."""
     figure = FIGURES[kind]
     found: dict[str, tuple[Head, dict[Run, float]]] = {}
 

@@ -68,7 +68,7 @@ def roc(shown: Sequence[Shown], wanted: Wanted) -> Drawn:
     return _curves(shown, wanted, true_positive_rate, no_skill, ("false-positive rate", "true-positive rate"), caption)
 
 
-def of_runs(one: Shown, wanted: Wanted, curve: Curve) -> tuple[np.ndarray, float]:
+def by_run(one: Shown, wanted: Wanted, curve: Curve) -> tuple[np.ndarray, float]:
     """The curve of each run (runs, len(LEVELS)), the mean over the classes of the group that have rows; and the mean
     share of their rows."""
     found, shares = [], []
@@ -100,7 +100,7 @@ def _curves(
     for axis, (panel, here) in zip(axes, found.items()):
         entries, share = [], float("nan")
         for one in here:
-            each, of_class = of_runs(one, wanted, curve)
+            each, of_class = by_run(one, wanted, curve)
             if not len(each):
                 continue
             share = of_class

@@ -35,7 +35,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the words of a command line ask of a figure. ``metrics``: none: the headline of the records; ``group``: of
+    """The words of a command line that a figure takes. ``metrics``: none: the headline of the records; ``group``: of
     classes; ``part``: test or valid; ``versus``: the method that others are compared with; ``calibration``: one of
     ``calibration.KINDS``; ``rows``, ``columns``: the axes, as of ``selection.locate``, that tell panels and methods
     apart."""
@@ -93,7 +93,7 @@ class RunPredictions:
 
 
 def predictions(record: Record, part: str, readout: str) -> list[RunPredictions]:
-    """Of each run that did not diverge. Raises BenchError where the record has none of the part or readout."""
+    """Predictions of the runs that did not diverge. Raises BenchError where the record has none of part or readout."""
     where = f"{record['labels']['method']} on {record['labels']['dataset']}"
     parts = parts_of(arrays(record, "predictions.npz"))
     if part not in parts:

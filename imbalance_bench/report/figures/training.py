@@ -104,7 +104,7 @@ def _lines(axis: Axes, one: Shown, history: pd.DataFrame, quantity: str, methods
 
 
 def _scale(axis: Axes, quantity: str) -> None:
-    """Of losses logarithmic, where all are above 0."""
+    """Logarithmic for losses, where all are above 0; and the titles of the axes."""
     lines = [line.get_ydata() for line in axis.get_lines()]
     if quantity == LOSS and lines and (low := min(map(np.min, lines))) > 0:
         axis.set_yscale("log")

@@ -123,7 +123,7 @@ def _few(counts: Sequence[int]) -> str:
 
 
 def _of_files(record: Record) -> dict[str, Any]:
-    """What is drawn of history.csv and predictions.npz; why there is none, where one is missing."""
+    """Drawings of history.csv and predictions.npz; why there is none, where one is missing."""
     content: dict[str, Any] = {"histories": [], "absent": []}
     for name, make in (("history.csv", _histories), ("predictions.npz", of_predictions)):
         try:

@@ -57,10 +57,10 @@ def within(score: Score) -> bool:
 
 @dataclass(frozen=True)
 class Coverage:
-    """Of a table: its ``cells``, how many are ``run``, and how many ``failed`` or have a record that does not count;
-    its numbers that the paper prints too (``printed``), those of them that are run (``compared``), those that are
-    ``within`` the spread, ``above`` and ``below`` the printed value; the ``median`` difference in spreads, None without
-    any."""
+    """Counts of a table: its ``cells``, how many are ``run``, and how many ``failed`` or have a record that does not
+    count; its numbers that the paper prints too (``printed``), those of them that are run (``compared``), those that
+    are ``within`` the spread, ``above`` and ``below`` the printed value; the ``median`` difference in spreads, None
+    without any."""
 
     cells: int
     run: int

@@ -1,4 +1,4 @@
-"""What the index shows of a paper: its claims, its tables from records, from what is stored or as printed, its figures.
+"""A paper in the index: its claims, its tables from records, from what is stored or as printed, its figures.
 
 A table is made from records where there are as many of its cells as in the stored file, and is else the stored one.
 """

@@ -1,4 +1,4 @@
-"""What the page of a cell has of its predictions: curves, a confusion matrix, and the scores that a threshold is moved
+"""Predictions on the page of a cell: curves, a confusion matrix, and the scores that a threshold is moved
 over."""
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Charts:
 
 
 def of_predictions(record: Record) -> dict[str, Any]:
-    """What cell.html.j2 shows of predictions.npz; ``absent``: why it shows nothing. Raises as ``store.arrays``."""
+    """Contents of cell.html.j2 from predictions.npz; ``absent``: why there is nothing. Raises as ``store.arrays``."""
     if record["kind"] != "classification":
         return {"absent": ["A regression has no classes: there are no curves, and no threshold."]}
     parts = scoring.parts_of(arrays(record, "predictions.npz"))
@@ -130,7 +130,7 @@ def _matrix(labels: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> 
 def _data(
     record: Record, parts: dict[str, dict[str, np.ndarray]], readouts: Sequence[str], names: Sequence[str]
 ) -> dict[str, Any]:
-    """What threshold.js counts: labels, runs and scores of test rows as they lie in memory and, of two classes, the
+    """Input of threshold.js: labels, runs and scores of test rows as they lie in memory and, of two classes, the
     offsets that each run's validation rows give. Of large cells the first runs, and readouts, that ``HELD`` bytes hold.
     ``curved``: how many runs have curves; the readout whose scores, and so whose thresholds, these are of (null: they
     are of ranks that the method gave).

@@ -52,12 +52,12 @@ class Collected:
 
     @property
     def names(self) -> dict[str, str]:
-        """What it is selected by."""
+        """The names that it is selected by."""
         return {key: value for key, value in self.texts.items() if key not in ("date", "failure")}
 
     @property
     def path(self) -> Path:
-        """What stands for its folder in messages."""
+        """Stands for its folder in messages."""
         return self.source.runs / self.texts["id"]
 
     def text(self) -> str:

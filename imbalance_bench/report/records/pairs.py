@@ -148,7 +148,7 @@ def splits_of(record: Record) -> dict[Run, tuple[str, str]]:
 
 
 def by_split(scores: Sequence[Mapping[Run, float]], records: Sequence[Record]) -> Splits:
-    """Of two methods (their scores by run, and their records) the runs that both have a score of, on the same test
+    """The runs of two methods (their scores by run, and their records) that both have a score of, on the same test
     rows. Runs with the same training and test rows differ in seeds: they are one split, which counts by its mean; where
     a record has one split only, each run counts."""
     (a, b), (ours, theirs) = scores, map(splits_of, records)

@@ -35,7 +35,7 @@ FEW = 6  # pairs below which Wilcoxon's p cannot be below 0.05
 
 @dataclass(frozen=True)
 class AskedTest:
-    """What is asked: ``name`` of ``TESTS`` or None (Wilcoxon over data sets, corrected_t over the runs on one);
+    """A test as asked for: ``name`` of ``TESTS`` or None (Wilcoxon over data sets, corrected_t over the runs on one);
     ``versus``: what others are compared with (None: all pairs); ``rope``: differences that do not matter in practice.
     """
 
@@ -46,8 +46,8 @@ class AskedTest:
 
 @dataclass(frozen=True)
 class Pair:
-    """Of two methods, the one and the other, over ``n`` data sets, splits or runs. ``difference``: mean of one - other
-    and its 95 % interval; ``effect``: positive where the one is better; ``p`` and ``p_adjusted``, or ``posterior``: how
+    """Two methods, the one and the other, over ``n`` data sets, splits or runs. ``difference``: mean of one - other and
+    its 95 % interval; ``effect``: positive where the one is better; ``p`` and ``p_adjusted``, or ``posterior``: how
     likely the one is worse, the same within the rope, and better."""
 
     one: str

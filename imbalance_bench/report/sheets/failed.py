@@ -12,7 +12,7 @@ from imbalance_bench.store import Record
 
 
 class Failed:
-    """Of the store that a selection is of; looked up at the first question."""
+    """Failures in the store of a selection; looked up at the first question."""
 
     def __init__(self, found: Selection) -> None:
         self.found = found
@@ -50,7 +50,7 @@ class Failed:
 
 
 def _as_record(failure: Failure, records: list[Record]) -> Record | None:
-    """What names a cell that failed as its record would; an earlier version's, which kept no options, has those of the
+    """Names a cell that failed as its record would; an earlier version's, which kept no options, has those of the
     records that share its labels. None where these differ, or there are none."""
     labels = {group: failure.names[group] for group in GROUPS}
     config = config_of(failure.folder)

@@ -117,7 +117,7 @@ class MeanRows:
         return rows
 
     def notes(self) -> list[str]:
-        """Which sets and methods are in the mean rows, and whether the methods differ (Friedman)."""
+        """Notes on the sets and methods that the mean rows leave out, and on whether the methods differ (Friedman)."""
         if not self.ranked:
             return []
         lacking = [d for d in self.datasets if d not in self.sets]

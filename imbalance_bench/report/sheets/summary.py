@@ -232,7 +232,7 @@ def _why_none(record: Record, head: Head, asked: Asked) -> str:
 
 
 def _heading(head: Head, asked: Asked) -> str:
-    """What of the metric and class group the axes do not say."""
+    """The metric and class group, as far as the axes do not say them."""
     if "metric" in asked.placed:
         return ""
     return metric_title(head[0]) if "class" in asked.placed else heading_of(*head)

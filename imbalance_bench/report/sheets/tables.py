@@ -76,7 +76,7 @@ class TableSpec:
     counted: bool = False
 
     def class_groups(self, ratio: str) -> list[str]:
-        """Those shown of cells of a ratio; all there are where the ratio is none of the preset's."""
+        """The class groups shown of cells of a ratio; all there are where the ratio is none of the preset's."""
         if isinstance(self.class_group, str):
             return [self.class_group]
         if isinstance(self.class_group, list):
@@ -215,8 +215,8 @@ def _scores(
 
 
 def _best_networks(scores: list[Score], lower: Sequence[str]) -> list[Score]:
-    """Of each row that is the best of several networks, in each place, the numbers of one of them: that of the best
-    mean of the first metric and class group. ``lower`` as in ``TableSpec``."""
+    """Keeps one network of each row that is the best of several, in each place: that of the best mean of the first
+    metric and class group. ``lower`` as in ``TableSpec``."""
     choices: dict[tuple[str, ...], dict[str, Score]] = {}
 
     def place(s: Score) -> tuple[str, ...]:

@@ -84,7 +84,7 @@ class TunedRows:
 
     @property
     def several(self) -> list[Row]:
-        """Those of several cells."""
+        """The rows of several cells."""
         return [row for row in self.rows if row.tuned is not None]
 
 
@@ -302,7 +302,7 @@ def _explain(rows: Sequence[Row], by: str | None) -> str:
 
 
 def _left_out(rows: Sequence[Row]) -> list[str]:
-    """Which options were not chosen among, a line a row and reason."""
+    """Notes on the options that were not chosen among, a line a row and reason."""
     lines = []
     for row in rows:
         reasons: dict[str, list[str]] = {}
@@ -315,7 +315,7 @@ def _left_out(rows: Sequence[Row]) -> list[str]:
 
 
 def _of_training(rows: Sequence[Row]) -> list[str]:
-    """Which methods learned from the validation rows in a way of their own, and options of different own code."""
+    """Notes on methods that learned from validation rows in a way of their own, and on options of different code."""
     guided = dict.fromkeys(
         row.score.method
         for row in rows
