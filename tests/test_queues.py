@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import types
 from collections.abc import Callable
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.running.tally import Tally
@@ -438,3 +441,29 @@ def test_a_scribbled_entry_costs_no_more_than_itself(tmp_path, monkeypatch, caps
     launcher._relay(queues.Submitted(queues.Piece([0, 1], tmp_path, entries), None, Tally(entries)))
     assert capsys.readouterr().out.endswith("] focal: done\n")
     assert launcher.left == {0}
+
+
+def test_cells_of_a_job_that_could_write_nothing_are_named_with_the_reason(tmp_path, monkeypatch, capsys):
+    """The disk is full: its entries and its log are empty."""
+    monkeypatch.setattr(Tally, "current", None)
+    monkeypatch.setenv("IMBALANCE_BENCH_TALLY", "")
+    launcher = queues.SubmititLocal(**LOCAL)
+    launcher.left, launcher.config = {0, 1}, {}
+    launcher.overrides = {0: ["method=focal", "seed=1"], 1: ["method=focal", "seed=2"]}
+    Tally.start(tmp_path, 2, "status.py", differing=["seed"])
+    groups = {"dataset": {"label": "wine"}, "ratio": {"label": "native"}, "method": {"label": "focal"}}
+    monkeypatch.setattr(launcher, "composed", lambda number: OmegaConf.create(groups))
+    log = tmp_path / "0.err"
+    log.touch()
+    assert queues.last_line(log) == f"it said nothing (log: {log})"
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    job = queues.Submitted(queues.Piece([0, 1], tmp_path, tmp_path / "0.jsonl"), None, Tally(tmp_path / "0.jsonl"))
+    assert launcher._leaves(job, f"7 ended (finished): {queues.last_line(log)}") == []
+    first, second = capsys.readouterr().err.splitlines()
+    why = f"failed: its job 7 ended (finished): the disk is full (log: {log})"
+    assert first == f"[1/2] focal wine native seed=1: {why}"
+    assert second == f"[2/2] focal wine native seed=2: {why}"

@@ -95,6 +95,11 @@ class Tally:
         """What a job may cost, in seconds where any is known."""
         return self.costs[job] if job < len(self.costs) else 1.0
 
+    def begun(self, job: int) -> bool:
+        """Whether it runs."""
+        self._update()
+        return job in self.running
+
     def name(self, job: int) -> str:
         """The name that a running job has given itself."""
         self._update()

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import time
 import zipfile
 import zlib
@@ -116,16 +117,29 @@ def replacement(path: Path) -> Iterator[BinaryIO]:
             temporary.unlink()
 
 
+def refusal(folder: Path) -> str:
+    """Why no file can be written there; "" where one can."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b" " * 4096)
+    except OSError as error:
+        return _reason(error)
+    return ""
+
+
 def _why(path: Path, error: OSError) -> str:
-    reason = {
+    return f"cannot write {path}: {_reason(error)}; free it or set paths.outputs=<another folder>"
+
+
+def _reason(error: OSError) -> str:
+    return {
         errno.ENOSPC: "the disk is full",
         errno.EDQUOT: "the disk quota is used up",
         errno.EACCES: "no permission",
         errno.EROFS: "the file system is read-only",
         errno.EEXIST: "a file stands where a folder should be",
         errno.ENOTDIR: "a file stands where a folder should be",
-    }.get(error.errno or 0, error.strerror)
-    return f"cannot write {path}: {reason}; free it or set paths.outputs=<another folder>"
+    }.get(error.errno or 0, error.strerror or str(error))
 
 
 class Store:

@@ -31,6 +31,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.running import progress
 from imbalance_bench.running.tally import DeviceLost, StopSweep, Tally
 from imbalance_bench.settings.config import Config, cell_name, from_omegaconf
+from imbalance_bench.settings.presets import labels_in
 from imbalance_bench.sweep.ends import job_ended
 from imbalance_bench.sweep.jobs import current, start_job, without_hydra
 from imbalance_bench.terminal import interrupts
@@ -183,6 +184,16 @@ class Processes(Launcher):
             config.hydra.job.id, config.hydra.job.num = f"{config.hydra.job.name}_{number}", number
         return config
 
+    def named(self, number: int) -> str:
+        """The name of a cell, also where its process has not come to say it."""
+        tally = Tally.current
+        assert tally is not None
+        if not tally.begun(number):
+            with suppress(BenchError, OmegaConfBaseException, HydraException):
+                name = cell_name(labels_in(self.composed(number)))
+                tally.begin(number, tally.named(name, self.overrides[number]))
+        return tally.name(number)
+
     def start(self, number: int) -> JobReturn:
         """Runs a job as Hydra's own launchers do."""
         setup_globals()
@@ -206,7 +217,7 @@ class Processes(Launcher):
         if hint and self.places() != 1:
             hint += f" A lower {self.less} needs less"
         assert Tally.current is not None
-        line = f"{Tally.current.name(job)}: failed: its process {why}{hint}"
+        line = f"{self.named(job)}: failed: its process {why}{hint}"
         job_ended(Tally.current, job, "failed", 0.0, True, line, line)
         return None if self.config.get("on_error") == "stop" else JobReturn(status=JobStatus.COMPLETED)
 

@@ -28,6 +28,7 @@ from omegaconf import OmegaConf
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.running.tally import StopSweep, Tally, differing
+from imbalance_bench.store import refusal
 from imbalance_bench.sweep.ends import job_ended
 from imbalance_bench.sweep.launchers import LAST, Processes, not_in_time
 from imbalance_bench.terminal import interrupts
@@ -267,7 +268,7 @@ class Queue(Processes):
         lost = at or (left if len(left) == len(job.piece.numbers) else [])  # all, where it could not even begin
         if not self.stopped:
             for number in lost:
-                line = f"{self._tally.name(number)}: failed: its job {how}"
+                line = f"{self.named(number)}: failed: its job {how}"
                 entry = {"status": "failed", "seconds": 0.0, "failed": True, "unrecorded": line, "line": line}
                 self._told(number, entry)
         again = [number for number in left if number not in lost]
@@ -346,7 +347,7 @@ def last_line(log: Path) -> str:
     """The last thing that a job said, and where."""
     with suppress(OSError):
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        return f"{lines[-1] if lines else 'it said nothing'} (log: {log})"
+        return f"{lines[-1] if lines else refusal(log.parent) or 'it said nothing'} (log: {log})"
     return f"it left no log {log}"
 
 
