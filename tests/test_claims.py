@@ -63,6 +63,22 @@ def test_what_has_no_best_epoch_stands_with_its_last():
     assert verdict(claim(iterate="best"), others).missing == tuple(f"d{i} native: a, c" for i in range(3))
 
 
+def test_seeds_of_a_fold_count_by_their_mean():
+    """a is above b in three folds of four: 20 seeds of each are no 80 runs, which would make it beyond chance."""
+    once = pd.concat([
+        table({"a": [0.6 + gain], "b": [0.6]}, spread=0, folds=1).assign(fold=fold)
+        for fold, gain in enumerate([0.05, 0.04, 0.06, -0.02])
+    ])  # fmt: skip
+    often = pd.concat([once.assign(repeat=seed) for seed in range(20)])
+    mine = claim("higher_on_average", ["d0"], against=["b"])
+    for values in (once, often):
+        found = verdict(mine, values)
+        assert (found.verdict, found.cells[0].runs) == ("undecided", 4)
+        assert found.gain.mean == pytest.approx(0.0325)
+    seeds = verdict(mine, often[often.fold == 0])  # one split: of training alone
+    assert seeds.cells[0].runs == 20
+
+
 def verdict(c, values):
     (result,) = evaluate_claims([c], values)
     return result

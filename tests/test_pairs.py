@@ -170,3 +170,22 @@ def test_the_posterior_of_clear_cases():
     assert pairs.signed_rank_posterior(np.linspace(-0.002, 0.002, 20), 0.01)[1] > 0.99
     assert sum(pairs.signed_rank_posterior(UNTIED, 0.01)) == pytest.approx(1)
     assert pairs.signed_rank_posterior(np.zeros(5), 0.0) == pytest.approx((0.5, 0, 0.5))  # the two sides of nought
+
+
+def of_seeds(splits, seeds):
+    """A record of ``seeds`` runs on each of ``splits`` splits."""
+    return {
+        "runs": [
+            {"fold": f, "repeat": r, "subset_hash": f"s{f}", "test_hash": f"t{f}", "n_test": 10, "n_train": 90}
+            for f in range(splits)
+            for r in range(seeds)
+        ]
+    }
+
+
+def test_seeds_of_one_split_count_where_they_change_a_score():
+    a, b = ({(0, r): 0.5 + step * r for r in range(6)} for step in (0.01, 0.0))
+    one = pairs.by_split((a, b), [of_seeds(1, 6)] * 2)
+    assert (len(one.one), one.share, one.averaged) == (6, 0.0, False)
+    same = pairs.by_split((b, dict.fromkeys(b, 0.4)), [of_seeds(1, 6)] * 2)
+    assert (len(same.one), same.averaged) == (1, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -9,11 +10,11 @@ import pytest
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.records.selection import selection
-from imbalance_bench.report.sheets.advice import advice
+from imbalance_bench.report.sheets.advice import advice, more_splits
 from imbalance_bench.report.sheets.differences import AskedTest, differences
 from imbalance_bench.settings.conf_files import content_of
 from imbalance_bench.store import Store
-from tests.records import cell, fail, write
+from tests.records import cell, edit, fail, write
 
 RUNS = range(10)
 
@@ -62,6 +63,7 @@ def test_few_runs_are_said_to_show_nothing(tmp_path):
     text = advice(Store(tmp_path))
     assert "Nobody beats beyond chance: focal, smote, cross_entropy" in text
     assert "4 runs cannot tell 3 methods apart, whatever their scores (p is 0.25 or more)" in text
+    assert "protocol=repeated_holdout" in text and "seeds" not in text
 
 
 def test_one_method_alone_and_no_default(tmp_path):
@@ -115,3 +117,61 @@ def test_no_advice_by_a_threshold(tmp_path, words):
         write(tmp_path, cell(method), {"auc_pr": [0.5], "threshold_f1": [0.5]})
     with pytest.raises(BenchError, match="no value of threshold_f1 is better than another: --advise needs another"):
         advice(Store(tmp_path), metric="threshold_f1", **words)
+
+
+def seeded(folder, seeds):
+    """Makes the runs of a record those of ``seeds`` a fold, on the rows of that fold."""
+    runs = json.loads((folder / "record.json").read_text())["runs"]
+    edit(folder, runs=[
+        run | {"subset_hash": f"s{run['run'] // seeds}", "test_hash": f"t{run['run'] // seeds}"} for run in runs
+    ])  # fmt: skip
+
+
+def test_seeds_of_a_split_are_no_runs_of_their_own(tmp_path):
+    """k_nn wins one fold of four: five deterministic runs of each fold are still four values."""
+    for method, folds in (("logistic_regression", [0.8, 0.7, 0.75, 0.6]), ("k_nn", [0.7, 0.6, 0.65, 0.61])):
+        for seeds in (1, 5):
+            seeded(write(tmp_path / str(seeds), cell(method), [v for v in folds for _ in range(seeds)]), seeds)
+    once, often = (advice(Store(tmp_path / seeds)) for seeds in ("1", "5"))
+    said = "Nobody beats beyond chance: logistic_regression, k_nn (Wilcoxon over 4 "
+    assert f"{said}runs, Holm" in once and f"{said}splits, Holm" in often
+    assert "20 runs that all of them have" in often
+    assert "4 splits cannot tell 2 methods apart, whatever their scores (p is 0.12 or more)" in often
+    for text in (once, often):
+        assert "run all of them on more, such as protocol=repeated_holdout." in text
+        assert "seeds" not in text
+
+
+@pytest.mark.parametrize(
+    ("protocol", "methods", "says"),
+    [
+        ({"name": "holdout_kfold", "folds": 4}, 3, "protocol=repeated_holdout"),
+        (
+            {"name": "repeated_holdout", "repeats": 10}, 30,
+            "protocol=repeated_holdout protocol.repeats=11 protocol.label=repeated_holdout_11",
+        ),
+        (
+            {"name": "past_future", "folds": 3, "test_fraction": 0.2}, 3,
+            "protocol=past_future protocol.folds=10 protocol.test_fraction=0.06 protocol.label=past_future_10",
+        ),
+        (
+            {"name": "official_trials", "trials": 4}, 3,
+            "protocol=official_trials protocol.trials=10 protocol.label=official_trials_10",
+        ),
+        (
+            {"name": "official_test"}, 3,
+            "protocol=official_test protocol.seeds=10 protocol.label=official_test_10",
+        ),
+    ],
+)  # fmt: skip
+def test_more_splits_are_advised_by_a_protocol_that_makes_them(protocol, methods, says):
+    assert " ".join(more_splits({"config": {"protocol": protocol}}, methods)) == says
+
+
+def test_the_interval_of_a_metric_of_which_lower_is_better_has_the_sign_of_being_behind(tmp_path):
+    for method, values in {"smote": [0.2, 0.3, 0.25, 0.28], "cross_entropy": [0.3, 0.45, 0.4, 0.35]}.items():
+        write(tmp_path, cell(method), {"brier": values})
+    pair = differences(selection(Store(tmp_path)), AskedTest(versus="cross_entropy")).frame.iloc[0]
+    text, behind = advice(Store(tmp_path)), [-pair[key] for key in ("difference", "high", "low")]
+    assert "is {:.3f} behind smote (95 % interval {:+.3f} to {:+.3f}, corr".format(*behind) in text
+    assert "better in 4 runs, worse in 0" in text

@@ -98,7 +98,6 @@ TARGETS: dict[str, tuple[str, ...]] = {
     P + "report.records.statistics:ranks": STATISTICS,
     P + "report.records.statistics:friedman": STATISTICS,
     P + "report.records.statistics:_permuted": STATISTICS,
-    P + "report.records.statistics:wilcoxon_holm": STATISTICS,
     P + "report.records.statistics:signed_rank": STATISTICS,
     P + "report.records.statistics:holm": STATISTICS,
     P + "report.records.statistics:paired_difference": STATISTICS,

@@ -150,13 +150,14 @@ def splits_of(record: Record) -> dict[Run, tuple[str, str]]:
 def by_split(scores: Sequence[Mapping[Run, float]], records: Sequence[Record]) -> Splits:
     """The runs of two methods (their scores by run, and their records) that both have a score of, on the same test
     rows. Runs with the same training and test rows differ in seeds: they are one split, which counts by its mean; where
-    a record has one split only, each run counts."""
+    a record has one split only, each run counts, unless the seed changes no score of either method."""
     (a, b), (ours, theirs) = scores, map(splits_of, records)
     shared = [run for run in a if run in b and math.isfinite(a[run] - b[run]) and ours[run][1] == theirs[run][1]]
     alone = len(set(ours.values())) == 1
+    each = alone and any(len({round(of[run], DECIMALS) for run in shared}) > 1 for of in (a, b))
     groups: dict[object, list[Run]] = {}
     for run in shared:
-        groups.setdefault(run if alone else ours[run], []).append(run)
+        groups.setdefault(run if each else ours[run], []).append(run)
     one, other = (np.array([np.mean([of[run] for run in runs]) for runs in groups.values()]) for of in (a, b))
     n_test, n_train = (sum(run[size] for run in records[0]["runs"]) for size in ("n_test", "n_train"))
     return Splits(one, other, 0.0 if alone else n_test / n_train, len(shared))

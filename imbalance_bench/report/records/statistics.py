@@ -145,23 +145,9 @@ def nemenyi(scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(p, index=table.columns, columns=table.columns)
 
 
-def wilcoxon_holm(scores: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Wilcoxon signed-rank tests of ``reference`` against every other method, two-sided.
-
-    Zero differences are split between both signs (Demšar 2006, section 3.1.3); up to 13 cells every pattern of signs is
-    counted, also with ties. Returns one row a method with
-    columns ``p`` and ``p_holm`` (adjusted over all rows by Holm's step-down); nan without a complete row.
-    """
-    import pandas as pd
-
-    complete = scores.dropna()
-    others = [m for m in complete.columns if m != reference]
-    p = [signed_rank((complete[reference] - complete[method]).to_numpy()) for method in others]
-    return pd.DataFrame({"p": p, "p_holm": holm(p)}, index=others)
-
-
 def signed_rank(difference: np.ndarray) -> float:
-    """Wilcoxon's two-sided p of differences (n,), zeros split, counted or not as of ``wilcoxon_holm``; nan of none."""
+    """Wilcoxon's two-sided p of differences (n,); nan of none. Zeros are split between both signs (Demšar 2006, section
+    3.1.3); up to 13 differences every pattern of signs is counted, also with ties."""
     from scipy import stats
 
     difference = np.round(difference, DECIMALS)

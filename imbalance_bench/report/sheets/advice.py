@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,11 @@ from imbalance_bench.settings.config import label_of
 from imbalance_bench.settings.objective import has_better_side
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from imbalance_bench.report.records.collected import Source
+    from imbalance_bench.report.records.pairs import Splits
+    from imbalance_bench.report.records.records import Run
 
+MORE = 10  # splits that are advised at least
 DEFAULT = "cross_entropy"
 STRONG = (
     "cross_entropy", "logistic_regression", "random_forest", "balanced_random_forest", "hist_gradient_boosting",
@@ -55,19 +57,20 @@ def advice(
     if len(places) > 1:
         several = "\n  ".join(f"{dataset}: {section}" for dataset, section in places[:6])
         raise BenchError(
-            f"--advise needs one data set in one setting: add dataset=..., ratio=...; there are\n  {several}"
+            "--advise needs one data set in one setting: add dataset=..., ratio=..., protocol=...; there are\n  "
+            f"{several}"
         )
     lower = rows[0].of[0] in LOWER_IS_BETTER
     rows.sort(key=lambda row: (row.score.mean or 0.0) * (1 if lower else -1))
-    table = _table(rows)
-    kept = unbeaten(table, rows)
+    splits = _against_best(rows)
+    kept = unbeaten(rows, splits)
     unmet = _without_a_record(store, filters, rows, found.records)
     lines = [
-        _what(rows, len(table), readout or "last"),
+        _what(rows, readout or "last"),
         _best(rows),
-        *_beaten(rows, kept, len(table)),
+        *_beaten(rows, kept, splits),
         _cheapest(kept),
-        _default(rows, table, lower),
+        _default(rows, lower),
         *_gained(rows, lower),
         _optimism(rows),
         _not_tuned(rows),
@@ -78,19 +81,29 @@ def advice(
     return "\n".join(f"{place}. {line}" for place, line in enumerate(filter(None, lines), 1)) + "\n"
 
 
-def _table(rows: Sequence[Row]) -> pd.DataFrame:
-    """Scores by run (fold, repeat) and method, of the runs that all methods have."""
-    import pandas as pd
+def _in_all(rows: Sequence[Row]) -> list[Run]:
+    """The runs (fold, repeat) that all methods have a score of."""
+    return [run for run in rows[0].by_run if all(run in row.by_run for row in rows[1:])]
 
-    return pd.DataFrame({row.score.method: pd.Series(row.by_run) for row in rows}).dropna()
+
+def _against_best(rows: Sequence[Row]) -> dict[str, Splits]:
+    """Method → the scores of the best, which is the first, and of it on the splits that all methods have; seeds of a
+    split count by their mean (``pairs.by_split``)."""
+    best, shared = rows[0], _in_all(rows)
+    return {
+        row.score.method: pairs.by_split(
+            [{run: each.by_run[run] for run in shared} for each in (best, row)], (best.done[0], row.done[0])
+        )
+        for row in rows[1:]
+    }
 
 
 def _value(row: Row, value: float, signed: bool = False) -> str:
     return number(value, decimals(row.of[0]), signed=signed)
 
 
-def _what(rows: Sequence[Row], runs: int, readout: str) -> str:
-    cells = sum(len(row.records) for row in rows)
+def _what(rows: Sequence[Row], readout: str) -> str:
+    cells, runs = sum(len(row.records) for row in rows), len(_in_all(rows))
     return (
         f"{rows[0].score.dataset}, {rows[0].score.section}, {readout_title(readout)}: {_some(len(rows), 'method')} in "
         f"{_some(cells, 'cell')}, {_some(runs, 'run')} that all of them have; test scores, options chosen "
@@ -103,26 +116,53 @@ def _best(rows: Sequence[Row]) -> str:
     return f"Best first: {shown}" + (f", and {len(rows) - 5} more." if len(rows) > 5 else ".")
 
 
-def unbeaten(table: pd.DataFrame, rows: Sequence[Row]) -> list[Row]:
-    """The best method, and those that it does not beat beyond chance (Wilcoxon over runs, Holm)."""
-    best = rows[0].score.method
-    p = statistics.wilcoxon_holm(table, best)["p_holm"] if len(rows) > 1 and len(table) else {}
-    return [row for row in rows if row.score.method == best or not p.get(row.score.method, 1.0) < ALPHA]
+def unbeaten(rows: Sequence[Row], splits: Mapping[str, Splits]) -> list[Row]:
+    """The best method, and those that it does not beat beyond chance (Wilcoxon over splits, Holm)."""
+    adjusted = statistics.holm([statistics.signed_rank(each.one - each.other) for each in splits.values()])
+    beaten = {method for method, p in zip(splits, adjusted) if p < ALPHA}
+    return [row for row in rows if row.score.method not in beaten]
 
 
-def _beaten(rows: Sequence[Row], kept: Sequence[Row], runs: int) -> list[str]:
-    """Says which methods are ``kept``, as ``unbeaten`` over so many runs, and whether these could tell any apart."""
+def _beaten(rows: Sequence[Row], kept: Sequence[Row], splits: Mapping[str, Splits]) -> list[str]:
+    """Says which methods are ``kept``, as ``unbeaten`` on these splits, and whether these could tell any apart."""
     if len(rows) == 1:
         return ["One method alone: nothing to compare it with."]
     names = ", ".join(row.score.method for row in kept)
-    least = 2.0 ** (1 - runs) * (len(rows) - 1)
-    lines = [f"Nobody beats beyond chance: {names} (Wilcoxon over {_some(runs, 'run')}, Holm, p < {ALPHA:g})."]
-    if least >= ALPHA:
+    n = max(len(each.one) for each in splits.values())
+    over = _some(n, "split" if any(each.averaged for each in splits.values()) else "run")
+    lines = [f"Nobody beats beyond chance: {names} (Wilcoxon over {over}, Holm, p < {ALPHA:g})."]
+    if (least := _least(n, len(rows))) >= ALPHA:
         lines.append(
-            f"{_some(runs, 'run')} cannot tell {len(rows)} methods apart, whatever their scores (p is "
-            f"{f'{least:.2g} or more' if least < 1 else '1'}): run all of them with more, such as protocol.seeds=5."
+            f"{over} cannot tell {len(rows)} methods apart, whatever their scores (p is "
+            f"{f'{least:.2g} or more' if least < 1 else '1'}): run all of them on more, such as "
+            f"{' '.join(more_splits(rows[0].done[0], len(rows)))}."
         )
     return lines
+
+
+def _least(splits: int, methods: int) -> float:
+    """The smallest p of Wilcoxon's test over so many splits, adjusted by Holm for so many methods."""
+    return 2.0 ** (1 - splits) * (methods - 1)
+
+
+def more_splits(record: Record, methods: int) -> list[str]:
+    """Overrides that make more splits than a record has, enough to tell so many methods apart; with a label of their
+    own, so that ``protocol=<label>`` selects what was run on them. Where the data set brings the test rows, more
+    trials of training on them."""
+    options = record["config"]["protocol"]
+    enough = next(n for n in itertools.count(MORE) if _least(n, methods) < ALPHA)
+    name, key = {
+        "past_future": ("past_future", "folds"), "official_test": ("official_test", "seeds"),
+        "official_trials": ("official_trials", "trials"),
+    }.get(options.get("name"), ("repeated_holdout", "repeats"))  # fmt: skip
+    now = options.get(key, 0) if options.get("name") == name else 0
+    number = enough if enough > now else 2 * now
+    if name == "repeated_holdout" and (now, number) == (0, MORE):  # as conf/ has it
+        return ["protocol=repeated_holdout"]
+    words = [f"protocol={name}", f"protocol.{key}={number}"]
+    if name == "past_future":  # as many rows are tested on
+        words.append(f"protocol.test_fraction={options['test_fraction'] * now / number:.2g}")
+    return [*words, f"protocol.label={name}_{number}"]
 
 
 def _seconds(row: Row) -> float:
@@ -137,24 +177,24 @@ def _cheapest(kept: Sequence[Row]) -> str:
     return f"Cheapest of these: {first.score.method}, {_seconds(first):.2g} s a run{beside}."
 
 
-def _default(rows: Sequence[Row], table: pd.DataFrame, lower: bool) -> str:
+def _default(rows: Sequence[Row], lower: bool) -> str:
     best = rows[0]
     mine = next((row for row in rows if row.score.method == DEFAULT), None)
     if mine is None:
         return f"How far the default is behind is not known: {DEFAULT} was not run."
     if mine is best:
         return f"The default, {DEFAULT}, is the best."
-    gain = statistics.paired_difference(table[best.score.method].to_numpy(), table[DEFAULT].to_numpy())
-    wins, losses = (gain.losses, gain.wins) if lower else (gain.wins, gain.losses)
     splits = pairs.by_split((best.by_run, mine.by_run), (best.done[0], mine.done[0]))
-    _, (low, high) = pairs.corrected_t(splits.one - splits.other, splits.share)
+    behind = (splits.other - splits.one) if lower else (splits.one - splits.other)
+    gain = statistics.difference(behind)
+    _, (low, high) = pairs.corrected_t(behind, splits.share)
     known = ""
     if np.isfinite(low):
         corrected = ", corrected for shared training rows" if splits.share else ""
         known = f"95 % interval {_value(best, low, True)} to {_value(best, high, True)}{corrected}; "
     return (
-        f"The default, {DEFAULT}, is {_value(best, abs(gain.mean))} behind {best.score.method} ({known}better in "
-        f"{_some(wins, 'run')}, worse in {losses})."
+        f"The default, {DEFAULT}, is {_value(best, gain.mean)} behind {best.score.method} ({known}better in "
+        f"{_some(gain.wins, 'split' if splits.averaged else 'run')}, worse in {gain.losses})."
     )
 
 

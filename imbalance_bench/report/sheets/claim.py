@@ -102,8 +102,8 @@ class Claim:
 class CellComparison:
     """One cell in which every side was run.
 
-    ``place``: of ``Claim.places``; ``values``: mean over the ``runs`` shared runs, by side; ``gains``: over each of
-    ``against``, by run, positive = better; ``best_other``: the strongest of them.
+    ``place``: of ``Claim.places``; ``values``: mean over the shared runs, by side; ``gains``: over each of ``against``,
+    by run, several seeds of a fold by their mean, positive = better; ``best_other``: the strongest of them.
     """
 
     place: dict[str, str]

@@ -2,7 +2,8 @@
 
 A claim compares one method with others over cells (data set × ratio, or those it lists). In a cell, the methods
 are compared on the runs (fold, repeat) that all of them have, by their means over these runs. A side is a method
-label, with networks or a readout behind it where they are not the claim's (``sides.Side``).
+label, with networks or a readout behind it where they are not the claim's (``sides.Side``). Runs of a fold differ in
+seeds and count by their mean; of one fold alone each counts.
 
 Verdicts (``judgement``): *holds*, *does not hold*, *undecided* where a 95 % interval has both, *not run*. A cell is
 judged by its interval over runs. One of a single run has none and counts as not run, as does a claim whose ``schedule``
@@ -26,7 +27,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import build
 from imbalance_bench.report.published import printed
 from imbalance_bench.report.published.sides import ANY, Side
-from imbalance_bench.report.records.records import LOWER_IS_BETTER
+from imbalance_bench.report.records.records import LOWER_IS_BETTER, Run
 from imbalance_bench.report.records.statistics import PairedDifference, difference
 from imbalance_bench.report.sheets.claim import ZERO, CellComparison, Claim, place_name
 from imbalance_bench.report.sheets.judgement import NOT_RUN, Verdict, judge
@@ -225,7 +226,17 @@ def _compare(claim: Claim, index: Index, place: dict[str, str], sign: float) -> 
         return "no run that all sides share"
     means = {side: float(np.mean([column[run] for run in shared])) for side, column in columns.items()}
     mine = columns[claim.method]
-    gains = {side: {run: sign * (mine[run] - columns[side][run]) for run in shared} for side in claim.others}
+    groups: dict[Run, list[Run]] = {}
+    alone = len({fold for fold, _ in shared}) == 1
+    for run in shared:
+        groups.setdefault(run if alone else (run[0], 0), []).append(run)
+    gains = {
+        side: {
+            group: sign * float(np.mean([mine[run] - columns[side][run] for run in runs]))
+            for group, runs in groups.items()
+        }
+        for side in claim.others
+    }
     best = max(claim.others, key=lambda side: sign * means[side])
     return CellComparison(place, means, gains, best)
 

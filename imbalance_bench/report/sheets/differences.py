@@ -227,8 +227,9 @@ def _over_runs_on(
         raise BenchError(f"there is no run that {names} all have: they were split differently, or have no score")
     if max(len(each.one) for each in split.values()) < 2:
         raise BenchError(
-            f"--test {name} compares over runs, and no two methods have more than one in common: train them with more, "
-            "such as protocol.seeds=5"
+            f"--test {name} compares over runs, and no two methods have more than one in common (seeds that change no "
+            "score are one): train them on more splits, such as protocol=repeated_holdout; of a data set with its own "
+            "test rows, with more seeds (protocol.seeds=5)"
         )
     made = []
     for (a, b), each in split.items():
