@@ -11,7 +11,7 @@ from matplotlib.ft2font import FT2Font
 
 from imbalance_bench.report import glyphs
 from imbalance_bench.report.cli import main
-from imbalance_bench.report.figures.any_figure import any_figure
+from imbalance_bench.report.figures.any_figure import figure_of_records
 from imbalance_bench.report.figures.shown import Wanted, name_of
 from imbalance_bench.store import Store
 from tests.records import cell, write
@@ -77,7 +77,7 @@ def test_a_figure_has_no_boxes(fonts, tmp_path, capsys, has):
             write(tmp_path, cell(method, dataset), [0.5 + i / 10])
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # of a glyph that is missing
-        drawing = any_figure("cd", Store(tmp_path), [], Wanted())
+        drawing = figure_of_records("cd", Store(tmp_path), [], Wanted())
     assert ("Letters that no font here has: [1] Ⓐ." in drawing.caption) != has
     assert f"method {CIRCLED}" in set(drawing.values["method"])
     with warnings.catch_warnings():

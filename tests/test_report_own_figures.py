@@ -21,10 +21,11 @@ from imbalance_bench.metrics import calibration, probabilities, scoring
 from imbalance_bench.report import arguments
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.collect import main as collect
-from imbalance_bench.report.figures import confusion, own
-from imbalance_bench.report.figures.any_figure import FIGURES, any_figure
+from imbalance_bench.report.figures import any_figure, confusion
+from imbalance_bench.report.figures.any_figure import FIGURES, figure_of_records
 from imbalance_bench.report.figures.ranking import LEVELS, step_precision, true_positive_rate
 from imbalance_bench.report.figures.shown import MOST_LINES, MOST_PANELS, Wanted, name_of
+from imbalance_bench.report.records.records import numbers
 from imbalance_bench.report.records.selection import selection
 from imbalance_bench.report.sheets.differences import AskedTest, differences
 from imbalance_bench.report.style import COLUMN, SMALLEST
@@ -82,10 +83,10 @@ def mean_of(arrays, function, c=1):
 @pytest.fixture
 def drawn(monkeypatch):
     """Draws without making files of it: (figure, caption, values)."""
-    monkeypatch.setattr(own, "finished", lambda *made: made)
+    monkeypatch.setattr(any_figure, "finished", lambda *made: made)
 
     def draw(kind, outputs, *filters, **wanted):
-        figure, _, _, caption, _, values = any_figure(kind, Store(outputs), filters, Wanted(**wanted))
+        figure, _, _, caption, _, values = figure_of_records(kind, Store(outputs), filters, Wanted(**wanted))
         return figure, caption, values
 
     return draw
@@ -259,7 +260,7 @@ def test_critical_difference_says_its_test_and_its_n(many, drawn, test):
 def test_a_profile_where_lower_is_better_is_of_the_best_over_the_score(many, drawn):
     _, caption, values = drawn("profile", many, metrics=("log_loss",))
     table = pd.DataFrame({
-        m: {r["labels"]["dataset"]: np.mean([v for *_, name, v, _ in own.frames.numbers(r) if name == "log_loss"])
+        m: {r["labels"]["dataset"]: np.mean([v for *_, name, v, _ in numbers(r) if name == "log_loss"])
             for r in Store(many).records() if r["labels"]["method"] == m} for m in ("cross_entropy", "smote", "focal")
     }).dropna()  # fmt: skip
     reached = table.min(axis=1).to_numpy()[:, None] / table
@@ -273,7 +274,7 @@ def test_bars_are_paired_differences_with_corrected_intervals(many, drawn):
     figure, caption, values = drawn("bars", many)
     row = values[(values["panel"] == "wine") & (values["method"] == "focal")].iloc[0]
     by = {r["labels"]["method"]: r for r in Store(many).records() if r["labels"]["dataset"] == "wine"}
-    runs = {m: [v for *_, name, v, _ in own.frames.numbers(r) if name == "auc_pr"] for m, r in by.items()}
+    runs = {m: [v for *_, name, v, _ in numbers(r) if name == "auc_pr"] for m, r in by.items()}
     difference = np.subtract(runs["focal"], runs["cross_entropy"])
     half = stats.t.ppf(0.975, 1) * np.sqrt((1 / 2 + 10 / 90) * difference.var(ddof=1))  # n_test 10, n_train 90
     assert [row["difference"], row["low"], row["high"]] == pytest.approx(
@@ -467,7 +468,7 @@ def test_the_commands_of_the_page_draw(tmp_path, capsys, command):
 
 def test_kinds_and_words_of_the_command_line_are_those_that_are_drawn():
     assert tuple(FIGURES) == arguments.KINDS
-    known = {name for figure in FIGURES.values() for name in figure.takes.split()} | {*own.AXES}
+    known = {name for figure in FIGURES.values() for name in figure.takes.split()} | {*any_figure.AXES}
     assert known == set(Wanted.__dataclass_fields__)
 
 

@@ -86,7 +86,7 @@ def asked_test(options: argparse.Namespace) -> AskedTest | None:
 
 def figure(request: Request) -> None:
     """A picture of the records, stored."""
-    from imbalance_bench.report.figures.any_figure import any_figure
+    from imbalance_bench.report.figures.any_figure import figure_of_records
     from imbalance_bench.report.figures.shown import Wanted
 
     options, asked = request.options, request.asked()
@@ -94,7 +94,7 @@ def figure(request: Request) -> None:
     same = {name: getattr(asked, name) for name in ("readout", "part", "rows", "columns")}
     wanted = Wanted(tuple(filter(None, asked.metrics)), **same, **given)
     command = request.command_line("--figure", options.figure, options.readout)
-    request.write("summary", [], [any_figure(options.figure, request.store, options.overrides, wanted, command)])
+    request.write("summary", [], [figure_of_records(options.figure, request.store, options.overrides, wanted, command)])
 
 
 def refuse_large(sheet: Sheet, form: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Figures of any selection of records: ``any_figure`` draws those of ``FIGURES``."""
+"""Figures of any selection of records: ``figure_of_records`` draws those of ``FIGURES``."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ FIGURES = {
 }
 
 
-def any_figure(kind: str, source: Source, filters: Sequence[str], wanted: Wanted, command: str = "") -> Drawing:
+def figure_of_records(kind: str, source: Source, filters: Sequence[str], wanted: Wanted, command: str = "") -> Drawing:
     """A figure of the records that match ``filters``, as of ``select.select``.
 
     Raises:
