@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,7 +14,11 @@ import yaml
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.figures import bars
+from imbalance_bench.report.records.selection import selection
+from imbalance_bench.report.sheets.advice import advice
+from imbalance_bench.report.sheets.differences import AskedTest, differences
 from imbalance_bench.report.sheets.summary import scores_in, summary
+from imbalance_bench.report.sheets.tuned import tuned_table
 from imbalance_bench.settings.identity import digest
 from imbalance_bench.store import SCHEMA, Store
 from tests.records import PROVENANCE, cell, decline, edit, fail, write
@@ -198,8 +203,8 @@ def test_a_folder_that_was_copied_is_not_pooled(tmp_path):
     assert re.search(f"Left out, double: .* is a second record of cell {folder.name}", notes(tmp_path))
 
 
-def own_data(outputs, method, values, sha256, date):
-    made = cell(method, "mine", options={"dataset": {"path": "mine.csv"}})
+def own_data(outputs, method, values, sha256, date="2026-01-01", path="mine.csv"):
+    made = cell(method, "mine", options={"dataset": {"path": path}})
     folder = write(outputs, replace(made, id=digest([made.id, sha256])), values)
     contents = {"contents": {"fingerprint": {"sha256": sha256}}} if sha256 else {}
     edit(folder, **contents, provenance=PROVENANCE | {"date": date})
@@ -218,6 +223,34 @@ def test_versions_of_ones_own_data_stand_apart(tmp_path):
     assert f"dataset=mine was run on several versions of its data, a row each; the newest is '{newer}'" in notes(
         tmp_path
     )
+
+
+SPELLED = {"smote": "mine.csv", "focal": "./mine.csv", "drw": "/home/me/mine.csv"}
+
+
+def test_ones_own_data_by_other_spellings_of_its_path_are_one_row(tmp_path):
+    for method, path in SPELLED.items():
+        own_data(tmp_path, method, [0.5, 0.6], "a", path=path)
+    assert list(rows(summary(Store(tmp_path)))) == ["mine"]
+    assert list(tuned_table(Store(tmp_path)).frame["dataset"].unique()) == ["mine"]
+    assert "3 methods in 3 cells" in advice(Store(tmp_path))
+    found = selection(Store(tmp_path))
+    assert {found.unit_of(r["id"]) for r in found.records} == {"mine"}
+    assert len(differences(found, AskedTest("corrected_t")).frame) == 3
+    write(tmp_path, cell("ldam", "oil"), [0.5, 0.6])
+    lost = cell("ldam", "mine", options={"dataset": {"path": str(Path("mine.csv").absolute()), "copies": "apart"}})
+    Store(tmp_path).cell(lost.labels, lost.id).fail("no memory", "", yaml.safe_dump(lost.config))
+    assert rows(summary(Store(tmp_path)))["mine"]["ldam"].text.startswith("failed")
+
+
+def test_other_content_under_one_label_keeps_its_path(tmp_path):
+    for (method, path), sha256 in zip(SPELLED.items(), "aab"):
+        own_data(tmp_path, method, [0.5], sha256, path=path)
+    of = {
+        path: f"mine path={path} data={digest({'sha256': s})[:6]}"
+        for path, s in zip(("mine.csv", SPELLED["drw"]), "ab")
+    }
+    assert set(rows(summary(Store(tmp_path)))) == set(of.values())
 
 
 def test_data_of_records_that_do_not_say_which_stand_apart_too(tmp_path):

@@ -349,12 +349,29 @@ def _named(
     names = {}
     for (_, label, _), pool in pools.items():
         flat = {r["id"]: flatten({part: _options(r, part) for part in parts}) for r in pool}
+        if group == "dataset":
+            _spell_alike(flat, pool)
         keys = dict.fromkeys(k for options in flat.values() for k in options if k not in but)
         differing = [k for k in keys if len({repr(value_of(options, k)) for options in flat.values()}) > 1]
         for i, options in flat.items():
             values = ((k.removeprefix(f"{group}."), value_of(options, k, ...)) for k in differing)
             names[i] = " ".join([label, *(f"{k}={comparable.text(value)}" for k, value in values if value is not ...)])
     return names
+
+
+def _spell_alike(flat: dict[str, dict[str, Any]], records: Sequence[Record]) -> None:
+    """Puts one spelling, the shortest, in the place of paths that led to the same content: mine.csv, ./mine.csv and
+    /home/me/mine.csv are one data set."""
+    paths: dict[tuple[str, str], list[tuple[dict[str, Any], str]]] = {}
+    for record in records:
+        if own := record.get("contents", {}).get("fingerprint"):
+            options = flat[record["id"]]
+            for key in (key for key in options if key.endswith(".path")):
+                paths.setdefault((digest(own), key), []).append((options, str(options[key])))
+    for (_, key), spelled in paths.items():
+        shortest = min((path for _, path in spelled), key=lambda path: (len(path), path))
+        for options, _ in spelled:
+            options[key] = shortest
 
 
 def _options(record: Record, part: str) -> Any:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.report.records.collected import Collection
 from imbalance_bench.report.records.failures import Failure, config_of, failures
 from imbalance_bench.report.records.selection import Place, Selection, names_of, place_of
+from imbalance_bench.settings.config import SHARED
 from imbalance_bench.store import Record
 
 
@@ -66,5 +70,11 @@ def _as_record(failure: Failure, records: list[Record]) -> Record | None:
             (one,) = several.values()
             parts[group], labels[group] = one["config"][group], one["labels"][group]
         config = parts | {"seed": alike[0]["config"]["seed"]}
-    of_data = next((r for r in records if r["config"]["dataset"] == config["dataset"]), {})
+    of_data = next((r for r in records if _data(r["config"]) == _data(config)), {})
     return {"id": failure.names["id"], "labels": labels, "config": config, "contents": of_data.get("contents", {})}
+
+
+def _data(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a data set as they compare: whole, and the path as it is spelled from anywhere."""
+    options = SHARED["dataset"] | config["dataset"]
+    return options | ({"path": str(Path(options["path"]).expanduser().absolute())} if options.get("path") else {})
