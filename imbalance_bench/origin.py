@@ -23,7 +23,7 @@ NO_RESULT = {
     for name in (
         *("errors", "registry", "options", "origin", "plugins", "data.fetch", "data.summary", "trackers"),
         *("settings", "settings.config", "settings.identity", "settings.objective"),
-        *("store", "store.locks", "store.shape", "running", "running.progress", "running.tally"),
+        *("store", "store.files", "store.locks", "store.shape", "running", "running.progress", "running.tally"),
         *("terminal", "terminal.arguments", "terminal.completion", "terminal.interrupts"),
     )
 }

@@ -18,7 +18,8 @@ from imbalance_bench.cells.programs import run_cells
 from imbalance_bench.errors import BenchError
 from imbalance_bench.running import checkpoints, kept, progress
 from imbalance_bench.running.checkpoints import ASIDE, LIST, NAME, Checkpoints, Loop, going_on, part
-from imbalance_bench.store import CellFolder, Store, atomic_write
+from imbalance_bench.store import CellFolder, Store
+from imbalance_bench.store.files import atomic_write
 from imbalance_bench.terminal import interrupts
 from tests.cells import cell
 from tests.commands import shared

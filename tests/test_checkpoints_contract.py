@@ -20,7 +20,7 @@ from imbalance_bench.registry import METHODS
 from imbalance_bench.running import checkpoints, devices, kept
 from imbalance_bench.running.checkpoints import Checkpoints, keeping
 from imbalance_bench.settings.config import label_of
-from imbalance_bench.store import atomic_write
+from imbalance_bench.store.files import atomic_write
 from tests import simgpu
 from tests.tasks import CONF, options_of
 from tests.test_methods_contract import TASKS, built, declines, network, pair

@@ -33,8 +33,9 @@ MAY = {
     "metrics.scoring": (
         "alike errors metrics metrics.calibration metrics.probabilities metrics.thresholds origin"
     ),
-    "store.shape": "", "store.locks": "errors", "store": "errors registry store.locks store.shape",
-    "store.index": "errors metrics.scoring origin store store.shape",
+    "store.shape": "", "store.locks": "errors", "store.files": "errors",
+    "store": "errors registry store.files store.locks store.shape",
+    "store.index": "errors metrics.scoring origin store store.files store.shape",
     "running": "", "running.kept": "", "running.devices": "errors", "running.models": "errors running.kept",
     "running.checkpoints": "errors running.kept running.models terminal.interrupts",
     "running.tally": "terminal", "running.progress": "running.tally terminal",
@@ -67,16 +68,16 @@ MAY = {
     "cells": (
         "data engine errors metrics metrics.scoring options origin plugins registry running.checkpoints "
         "running.devices running.models running.progress running.tally settings.config settings.identity "
-        "settings.objective slices store terminal trackers"
+        "settings.objective slices store store.files terminal trackers"
     ),
     "predict": (
         "data engine errors metrics metrics.calibration metrics.scoring metrics.thresholds origin plugins pretrained "
-        "registry running.models settings.config settings.identity store terminal terminal.arguments"
+        "registry running.models settings.config settings.identity store store.files terminal terminal.arguments"
     ),
     "report": (
         "data errors metrics metrics.calibration metrics.probabilities metrics.scoring metrics.thresholds options "
         "origin registry settings.conf_files settings.config settings.identity settings.objective settings.presets "
-        "settings.select store store.index terminal terminal.arguments"
+        "settings.select store store.files store.index terminal terminal.arguments"
     ),
     "status": (
         "errors report running.progress settings.conf_files settings.presets settings.select store store.index "
@@ -84,11 +85,12 @@ MAY = {
     ),
     "sweep": (
         "cells errors registry running.progress running.tally settings.conf_files settings.config settings.presets "
-        "settings.reference store terminal terminal.interrupts"
+        "settings.reference store store.files terminal terminal.interrupts"
     ),
     "search": (
         "cells errors options origin registry report running.tally settings.conf_files settings.config "
-        "settings.identity settings.objective settings.presets store store.locks terminal terminal.arguments"
+        "settings.identity settings.objective settings.presets store store.files store.locks terminal "
+        "terminal.arguments"
     ),
     "bench": (
         "cells data engine methods neighbours registry running.devices settings.conf_files settings.config "

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import importlib
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -329,6 +331,16 @@ def test_a_place_that_cannot_be_written_is_named_before_anything_is_scored(
         (tmp_path, "is a folder: name a file in it"),
     ):
         assert words in called(capsys, churn["path"], customers, "--output", output, status=1)[1]
+
+
+def test_a_full_disk_asks_for_another_output(churn, customers, capsys, tmp_path, monkeypatch):
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "")
+
+    monkeypatch.setattr(os, "fsync", full)
+    said = called(capsys, churn["path"], customers, "--output", tmp_path / "scores.csv", status=1)[1]
+    assert said.strip().endswith("scores.csv: the disk is full; free it or set --output=<another file>")
+    assert not list(tmp_path.glob("*scores*"))
 
 
 def test_what_is_wrong_with_a_model_is_said(churn, copied, customers, capsys, tmp_path):

@@ -15,7 +15,8 @@ import pytest
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.registry import GROUPS
-from imbalance_bench.store import SCHEMA, CellFolder, Damaged, Store, atomic_write, file_of
+from imbalance_bench.store import SCHEMA, CellFolder, Damaged, Store, file_of
+from imbalance_bench.store.files import atomic_write
 from imbalance_bench.store.index import entries_of
 
 ID = "0123456789ab"

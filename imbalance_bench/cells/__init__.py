@@ -26,7 +26,8 @@ from imbalance_bench.running.checkpoints import Checkpoints, going_on
 from imbalance_bench.settings import identity
 from imbalance_bench.settings.config import Config, cell_name
 from imbalance_bench.settings.objective import ON_TEST, Objective
-from imbalance_bench.store import NEW_LOG, CellFolder, Record, Store, atomic_write, file_of
+from imbalance_bench.store import NEW_LOG, CellFolder, Record, Store, file_of
+from imbalance_bench.store.files import atomic_write
 from imbalance_bench.trackers import Live, Subject
 
 log = logging.getLogger("imbalance_bench")

@@ -14,7 +14,7 @@ from imbalance_bench.errors import BenchError
 from imbalance_bench.metrics.calibration import KINDS
 from imbalance_bench.metrics.thresholds import OBJECTIVES, of_decisions
 from imbalance_bench.predict.deciding import PLAIN, costs_of, decided
-from imbalance_bench.store import atomic_write
+from imbalance_bench.store.files import atomic_write
 from imbalance_bench.terminal import tell
 from imbalance_bench.terminal.arguments import ArgumentParser
 
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.output is None:
             print(text, end="")
         else:
-            atomic_write(arguments.output, text)
+            atomic_write(arguments.output, text, "--output=<another file>")
             remarks.append(f"written: {arguments.output}")
     except BenchError as error:
         tell(f"error: {error}", sys.stderr)

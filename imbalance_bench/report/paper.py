@@ -15,7 +15,8 @@ from imbalance_bench.report.records.records import NothingRun
 from imbalance_bench.report.request import Request
 from imbalance_bench.report.sheet import Sheet
 from imbalance_bench.settings.presets import papers, presets, title_of
-from imbalance_bench.store import OUTPUTS, NotCollected, atomic_write
+from imbalance_bench.store import OUTPUTS, NotCollected
+from imbalance_bench.store.files import atomic_write
 
 if TYPE_CHECKING:
     from imbalance_bench.report.sheet import Drawing

@@ -18,7 +18,8 @@ from imbalance_bench.report.sheet import Sheet
 from imbalance_bench.report.writing.page import STORED, rendered
 from imbalance_bench.settings.conf_files import own_folder
 from imbalance_bench.settings.identity import digest
-from imbalance_bench.store import OUTPUTS, Store, atomic_write
+from imbalance_bench.store import OUTPUTS, Store
+from imbalance_bench.store.files import atomic_write
 
 if TYPE_CHECKING:
     from imbalance_bench.report.sheet import Drawing

@@ -72,7 +72,7 @@ class Drawing:
     def write(self, folder: Path) -> list[Path]:
         """Stores ``<name>.svg``, ``<name>.png``, ``<name>.txt`` (caption and provenance) and, where there are values,
         ``<name>.csv``."""
-        from imbalance_bench.store import atomic_write
+        from imbalance_bench.store.files import atomic_write
 
         text = "\n".join([self.title, "", self.caption, "", *self.provenance]) + "\n"
         contents: dict[str, bytes | str] = {".png": self.png, ".svg": self.svg, ".txt": text}

@@ -14,7 +14,7 @@ from imbalance_bench.errors import command, of_outputs
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.search.study import Study, key_of
 from imbalance_bench.search.trials import Trial
-from imbalance_bench.store import atomic_write
+from imbalance_bench.store.files import atomic_write
 
 BEST = "study/best.yaml"  # in the study's folder: an option of the group ``study``
 

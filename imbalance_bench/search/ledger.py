@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from imbalance_bench.errors import BenchError
 from imbalance_bench.search.sampling import Direction, Sampling, optuna_here
 from imbalance_bench.search.trials import Trial
-from imbalance_bench.store import atomic_write
+from imbalance_bench.store.files import atomic_write
 from imbalance_bench.store.locks import lock_file
 
 if TYPE_CHECKING:

@@ -38,7 +38,8 @@ from imbalance_bench.search.trials import Options, Trial, Values
 from imbalance_bench.settings.config import Config, cell_name, from_omegaconf
 from imbalance_bench.settings.identity import cell_id, digest
 from imbalance_bench.settings.objective import has_better_side
-from imbalance_bench.store import CellFolder, Record, Store, atomic_write
+from imbalance_bench.store import CellFolder, Record, Store
+from imbalance_bench.store.files import atomic_write
 from imbalance_bench.terminal import tell
 
 if TYPE_CHECKING:

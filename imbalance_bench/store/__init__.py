@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import io
@@ -10,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import tempfile
 import time
 import zipfile
 import zlib
@@ -18,11 +16,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from imbalance_bench.errors import BenchError, command, of_outputs
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.store import locks
+from imbalance_bench.store.files import not_written, replace_files
 from imbalance_bench.store.shape import lacking
 
 if TYPE_CHECKING:
@@ -62,84 +61,6 @@ class NotCollected(BenchError):
 
     def __init__(self, what: str, path: Path) -> None:
         super().__init__(f"this needs {what}, and {path} holds numbers only: leave out --from where the runs are")
-
-
-def atomic_write(path: Path, content: bytes | str) -> None:
-    """Writes a file whole or not at all: to a temporary name beside it, to the disk, then renamed."""
-    replace_files({path: content})
-
-
-def replace_files(files: Mapping[Path, bytes | str], before: Path | None = None) -> None:
-    """Writes several files of one folder, each whole or not at all: all of them to temporary names and to the disk, and
-    only then renamed, in their order. ``before``: a file that is removed just before the first one is renamed.
-
-    Raises:
-        BenchError: the disk does not take them; what was there before is whole.
-    """
-    staged: dict[Path, Path] = {}
-    path = next(iter(files))
-    try:
-        for path, content in files.items():
-            temporary = path.with_name(f".{path.name}.{os.getpid()}")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            staged[path] = temporary
-            with temporary.open("wb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
-                file.flush()
-                os.fsync(file.fileno())
-        if before is not None:
-            before.unlink(missing_ok=True)
-        for path, temporary in staged.items():
-            temporary.replace(path)
-    except OSError as error:
-        for temporary in staged.values():
-            with suppress(OSError):  # where it was never made, or is renamed already
-                temporary.unlink()
-        raise BenchError(_why(path, error)) from error
-
-
-@contextmanager
-def replacement(path: Path) -> Iterator[BinaryIO]:
-    """A file that is written piece by piece and takes the place of ``path`` when all of it is on the disk; raises as
-    ``replace_files`` does."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("w+b") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise BenchError(_why(path, error)) from error
-    finally:
-        with suppress(OSError):  # where it is renamed, or was never made
-            temporary.unlink()
-
-
-def refusal(folder: Path) -> str:
-    """Why no file can be written there; "" where one can."""
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            file.write(b" " * 4096)
-    except OSError as error:
-        return _reason(error)
-    return ""
-
-
-def _why(path: Path, error: OSError) -> str:
-    return f"cannot write {path}: {_reason(error)}; free it or set paths.outputs=<another folder>"
-
-
-def _reason(error: OSError) -> str:
-    return {
-        errno.ENOSPC: "the disk is full",
-        errno.EDQUOT: "the disk quota is used up",
-        errno.EACCES: "no permission",
-        errno.EROFS: "the file system is read-only",
-        errno.EEXIST: "a file stands where a folder should be",
-        errno.ENOTDIR: "a file stands where a folder should be",
-    }.get(error.errno or 0, error.strerror or str(error))
 
 
 class Store:
@@ -321,7 +242,7 @@ class CellFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             file = locks.lock_file(self.path / ".lock")
         except OSError as error:
-            raise BenchError(_why(self.path, error)) from error
+            raise not_written(self.path, error) from error
         with file:
             until = time.monotonic() + LOOKS
             while not (mine := locks.taken(file, fcntl.LOCK_EX)):

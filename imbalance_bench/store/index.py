@@ -20,7 +20,8 @@ from typing import Any
 from imbalance_bench import origin, store
 from imbalance_bench.errors import BenchError
 from imbalance_bench.metrics import scoring
-from imbalance_bench.store import CellFolder, Damaged, Record, Store, atomic_write, shape
+from imbalance_bench.store import CellFolder, Damaged, Record, Store, shape
+from imbalance_bench.store.files import atomic_write
 
 NAME = ".index.json"
 FEW = 100  # records that are read as quickly as an index of them

@@ -28,7 +28,7 @@ from omegaconf import OmegaConf
 
 from imbalance_bench.errors import BenchError
 from imbalance_bench.running.tally import StopSweep, Tally, differing
-from imbalance_bench.store import refusal
+from imbalance_bench.store.files import refusal
 from imbalance_bench.sweep.ends import job_ended
 from imbalance_bench.sweep.launchers import LAST, Processes, not_in_time
 from imbalance_bench.terminal import interrupts

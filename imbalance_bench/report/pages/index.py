@@ -29,7 +29,8 @@ from imbalance_bench.report.sheets.judgement import VERDICTS
 from imbalance_bench.report.sheets.scores import class_title, metric_title
 from imbalance_bench.report.sheets.summary import summaries
 from imbalance_bench.settings.select import select
-from imbalance_bench.store import Damaged, atomic_write
+from imbalance_bench.store import Damaged
+from imbalance_bench.store.files import atomic_write
 
 # Of these, what failed has half at most where other cells fill the rest (``_newest``).
 PAGES = 500  # cells that get a page at once

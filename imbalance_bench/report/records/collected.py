@@ -26,7 +26,8 @@ import numpy as np
 
 from imbalance_bench.errors import BenchError, command
 from imbalance_bench.registry import GROUPS
-from imbalance_bench.store import Damaged, Record, Store, counted, file_of, remedy, replacement
+from imbalance_bench.store import Damaged, Record, Store, counted, file_of, remedy
+from imbalance_bench.store.files import replacement
 
 if TYPE_CHECKING:
     import pyarrow as pa
