@@ -7,6 +7,7 @@ import platform
 import shlex
 import sys
 import time
+from argparse import Namespace, RawDescriptionHelpFormatter
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -173,10 +174,7 @@ def at_work(state: dict[str, Any]) -> str:
     return f"{progress.described(state)}; {here}, {ago:.0f} s ago"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status is 1 while a cell is failed, damaged, missing or left unfinished."""
-    from argparse import RawDescriptionHelpFormatter
-
+def _parser() -> ArgumentParser:
     parser = ArgumentParser(description=HELP, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("--outputs", default=OUTPUTS, help="the folder of paths.outputs (default: outputs)")
     parser.add_argument("--all", action="store_true", help="list finished cells too")
@@ -187,6 +185,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--papers", action="store_true", help="one row per paper, from the stored tables")
     parser.add_argument("--config-dir", metavar="FOLDER", help="presets of your own, as for train.py")
     parser.add_argument("wanted", nargs="*", help="ids, filters such as method=smote,ada* dataset=ecoli, +paper=...")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status is 1 while a cell is failed, damaged, missing or left unfinished."""
+    parser = _parser()
     arguments = parser.parse_intermixed_args(argv)
     if arguments.watch and arguments.json:
         parser.error("--watch shows a page, and --json is for programs: choose one")
@@ -197,37 +201,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error("--papers stands alone, but for --outputs")
     try:
         if arguments.papers:
-            from imbalance_bench.report.pages.coverage import EXPLAINED, papers_table
-
-            Store.named(arguments.outputs)
-            print(papers_table(Path(arguments.outputs)), EXPLAINED, sep="\n")
+            _show_papers(arguments.outputs)
             return 0
-        index = Index(Store.named(arguments.outputs))
-        own = own_folder(arguments.config_dir)
-        while True:
-            cells = survey(index, arguments.wanted, own)
-            running = any(cell.state == "running" for cell in cells)
-            if arguments.json:
-                shown = unwell(cells) if arguments.failed else cells
-                print(json.dumps([asdict(cell) for cell in shown], indent=1))
-                break
-            if arguments.watch:
-                terminal.clear_screen(sys.stdout)
-            if arguments.forget:
-                gone = forget(index.store, cells)
-                terminal.tell(
-                    "\n".join([f"removed   {seen.path}\n          {seen.why}" for seen in gone] or ["none failed"])
-                )
-                cells = [seen for seen in cells if seen not in gone]
-            terminal.tell("\n".join(lines(cells, arguments.all, arguments.failed)))
-            if any(cell.state == "failed" for cell in cells) and not arguments.watch:
-                remedy = f"{command('status')}{of_outputs(arguments.outputs)}"
-                words = shlex.join(["--forget", *arguments.wanted])
-                print(f"what is not to be run again: `{remedy} {words}` removes what failed cells left")
-            if not arguments.watch or not running:
-                break
-            time.sleep(EVERY)
+        cells = _shown(arguments)
     except BenchError as error:
         terminal.tell(f"error: {error}", sys.stderr)
         return 1
     return int(any(cell.state in TO_DO for cell in cells))
+
+
+def _show_papers(outputs: str) -> None:
+    from imbalance_bench.report.pages import coverage
+
+    Store.named(outputs)  # raises where there is no such folder
+    print(coverage.papers_table(Path(outputs)), coverage.EXPLAINED, sep="\n")
+
+
+def _shown(arguments: Namespace) -> list[Seen]:
+    """Shows where cells stand, with --watch again and again until none runs; returns them as they stood last."""
+    index = Index(Store.named(arguments.outputs))
+    own = own_folder(arguments.config_dir)
+    while True:
+        cells = survey(index, arguments.wanted, own)
+        if arguments.json:
+            shown = unwell(cells) if arguments.failed else cells
+            print(json.dumps([asdict(cell) for cell in shown], indent=1))
+            return cells
+        if arguments.watch:
+            terminal.clear_screen(sys.stdout)
+        if arguments.forget:
+            gone = forget(index.store, cells)
+            removed = [f"removed   {seen.path}\n          {seen.why}" for seen in gone]
+            terminal.tell("\n".join(removed or ["none failed"]))
+            cells = [seen for seen in cells if seen not in gone]
+        terminal.tell("\n".join(lines(cells, arguments.all, arguments.failed)))
+        if any(cell.state == "failed" for cell in cells) and not arguments.watch:
+            remedy = f"{command('status')}{of_outputs(arguments.outputs)}"
+            words = shlex.join(["--forget", *arguments.wanted])
+            print(f"what is not to be run again: `{remedy} {words}` removes what failed cells left")
+        if not arguments.watch or not any(cell.state == "running" for cell in cells):
+            return cells
+        time.sleep(EVERY)
