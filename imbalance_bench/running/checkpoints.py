@@ -491,6 +491,7 @@ def going_on(checkpoints: Checkpoints, work: Callable[[], T]) -> T:
 def keeping(checkpoints: Checkpoints) -> Iterator[None]:
     """Within it, loops go on from these checkpoints and write them; a signal is heeded between two turns."""
     checkpoints.read()
+    checkpoints.of()  # takes a third of a second the first time, for which a signal leaves no room
     token = _CURRENT.set(checkpoints)
     try:
         with interrupts.at_safe_points():

@@ -26,7 +26,8 @@ Scenario = Callable[[World], None]
 def whole(kills: int) -> dict[str, Scenario]:
     """All of it. ``kills``: at random moments, in all."""
     return {
-        "basic": partial(scenarios.killed, launcher="basic", times=kills // 2),
+        "basic": partial(scenarios.killed, launcher="basic", times=kills // 2 - kills // 15),
+        "long": partial(scenarios.killed_within, times=kills // 15),
         "processes": partial(scenarios.killed, launcher="processes", times=kills * 3 // 10),
         "together": partial(scenarios.killed, launcher="together", times=kills // 10),
         "submitit": partial(scenarios.killed, launcher="submitit_local", times=kills // 10),

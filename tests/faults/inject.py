@@ -55,13 +55,24 @@ def kill_at(folder: str, number: int, of: str = "") -> None:
 
 def kill_after(seconds: float, group: bool, sign: int = signal.SIGKILL) -> None:
     """A signal to this process, or to all that it starts too (``group``), after that time."""
+    until = time.monotonic() + seconds
+    _beside(lambda: time.monotonic() >= until, sign, group)
+
+
+def kill_when(folder: str, name: str, seconds: float, sign: int) -> None:
+    """A signal to this process, so many seconds after there is a file of that name in ``folder``."""
+    _beside(lambda: any(name in files for _, _, files in os.walk(folder)), sign, seconds=seconds)
+
+
+def _beside(due: Callable[[], bool], sign: int, group: bool = False, seconds: float = 0.0) -> None:
+    """Another process looks whether it is time."""
     me = os.getpid()
     if not os.fork():
         for file in (1, 2):
             os.close(file)
-        until = time.monotonic() + seconds
-        while time.monotonic() < until and os.getppid() == me:
+        while not due() and os.getppid() == me:
             time.sleep(0.005)
+        time.sleep(seconds)
         if os.getppid() == me:
             (os.killpg if group else os.kill)(me, sign)
         os._exit(0)

@@ -26,7 +26,10 @@ LAUNCHERS = {
 }
 SLOW = {"submitit_local": 6.0}  # seconds that its jobs take to start, in which kills are spread too
 LONG = ["trainer.epochs=2000", "method=cross_entropy", "checkpoint_minutes=0"]  # seconds, and checkpoints begin after 2
+LONGER = [*LONG, "trainer.epochs=6000"]  # no checkpoints but at a signal
 KEPT = "checkpoint_minutes=1e-9"  # then one after each turn
+OFTEN = "checkpoint_minutes=0.01"
+WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
 
 
 def killed(world: World, launcher: str, times: int) -> None:
@@ -48,6 +51,31 @@ def killed(world: World, launcher: str, times: int) -> None:
         sweep.finish(world.whole, near=world.first if launcher == "together" else None)
 
 
+def long_sweep(world: World, words: Sequence[str] = LONG) -> tuple[dict[str, dict[str, str]], float]:
+    """What an undisturbed one gives, and how long it takes."""
+    whole, begun = world.sweep(Row(""), words), time.monotonic()
+    whole.train()
+    return whole.records(), time.monotonic() - begun
+
+
+def how_it_went_on(sweep: Sweep) -> str:
+    (log,) = sweep.runs.runs.rglob("train.log")
+    return "went on from a checkpoint" if "goes on from" in log.read_text() else "began anew"
+
+
+def killed_within(world: World, times: int) -> None:
+    """kill -9 at random moments of cells that are long enough to have checkpoints."""
+    row, draw = world.row("kill -9, long cells"), random.Random(2)
+    whole, seconds = long_sweep(world)
+    for _ in range(times):
+        launcher = draw.choice(("basic", "processes", "submitit_local"))
+        sweep = world.sweep(row, [*LONG, *LAUNCHERS[launcher]])
+        moment = draw.uniform(0.0, seconds) + SLOW.get(launcher, 0.0)
+        sweep.train(OFTEN, fault=["kill_after", moment, draw.random() < 0.5])
+        sweep.finish(whole)
+        row.led_to[how_it_went_on(sweep)] += 1
+
+
 def killed_at_changes(world: World, every: int = 1, at: Sequence[Any] = ()) -> None:
     """kill -9 before the changes of files: each (``every``-th), or that of a number among those of a name (``at``)."""
     row = world.row("kill -9 at a file's change")
@@ -66,14 +94,12 @@ def killed_at_changes(world: World, every: int = 1, at: Sequence[Any] = ()) -> N
 def killed_at_checkpoints(world: World, times: int) -> None:
     """kill -9 of a cell that keeps a checkpoint after each turn, while it writes one, and goes on from the last."""
     row, draw = world.row("kill -9, checkpoints"), random.Random(0)
-    whole = world.sweep(Row(""), LONG)
-    whole.train()
+    whole, _ = long_sweep(world)
     for _ in range(times):
         sweep = world.sweep(row, LONG)
         sweep.train(KEPT, fault=["kill_at", str(sweep.folder), draw.randrange(10, 200), "/checkpoint/"])
-        sweep.finish(whole.records())
-        (log,) = sweep.runs.runs.rglob("train.log")
-        row.led_to["went on from a checkpoint" if "goes on from" in log.read_text() else "began anew"] += 1
+        sweep.finish(whole)
+        row.led_to[how_it_went_on(sweep)] += 1
 
 
 def two_at_once(world: World, times: int) -> None:
@@ -230,17 +256,21 @@ def network(world: World) -> None:
         sweep.finish(world.whole)
 
 
-def signals(world: World) -> None:
-    """SIGINT and SIGTERM end a sweep with one line, under every launcher, and it goes on."""
-    row = world.row("SIGINT, SIGTERM")
+def signals(world: World, numbers: Sequence[signal.Signals] = tuple(WORDS)) -> None:
+    """Signals end a sweep with one line, under every launcher; its cell has a checkpoint, from which it goes on."""
+    row = world.row(", ".join(number.name for number in numbers))
+    whole, _ = long_sweep(world, LONGER)
     for launcher, words in LAUNCHERS.items():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            sweep = world.sweep(row, words)
-            moment = 0.7 * world.seconds + SLOW.get(launcher, 0.0)
-            done = sweep.train("trainer.epochs=100000", fault=["kill_after", moment, False, int(number)])
-            word = "interrupted" if number == signal.SIGINT else "terminated"
-            lines = [line for line in done.stderr.splitlines() if line.startswith(word)]
+        for number in numbers:
+            sweep = world.sweep(row, [*LONGER, *words])
+            done = sweep.train(fault=["kill_when", str(sweep.folder), "progress.json", 3.0, int(number)])
+            lines = [line for line in done.stderr.splitlines() if line.startswith(WORDS[number])]
             if done.returncode != 128 + number or len(lines) != 1:
                 row.told.append(f"{launcher}: exit status {done.returncode}: {done.stderr[-1500:]}")
-            row.led_to["one line"] += 1
-            shutil.rmtree(sweep.folder / "outputs")
+            if not list(sweep.runs.runs.rglob("checkpoint.json")):
+                row.told.append(f"{launcher}, {number.name}: no checkpoint; {done.stderr[-1500:]}")
+            for log in (sweep.folder / "outputs").rglob("*_log.err"):
+                if "Traceback" in log.read_text():
+                    row.tracebacks += 1
+            sweep.finish(whole)
+            row.led_to[how_it_went_on(sweep)] += 1
