@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 
 from imbalance_bench.cells import Work, run_cell
 from imbalance_bench.cells.programs import run_cells
@@ -120,6 +121,13 @@ def test_a_history_is_kept_as_numbers(tmp_path):
     for odd in ({"epoch": 2**60}, {"epoch": True}, {3: 1.0}, {"word": "x"}, [1]):
         kept.put_back(kept.as_bytes([Thing([*rows, odd])]), [new])
         assert repr(new.history) == repr([*rows, odd])
+
+
+@pytest.mark.parametrize("kind", ["each", "list", "other"])
+def test_a_kind_of_state_that_is_none_is_refused(kind):
+    content = save({}, {"state": json.dumps([{kind: [1]}])})
+    with pytest.raises(ValueError, match=f"'{kind}' is no kind of state"):
+        kept.put_back(content, [[0]])
 
 
 def test_what_says_nothing_of_its_state_is_refused():

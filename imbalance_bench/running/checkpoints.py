@@ -258,7 +258,8 @@ class Checkpoints:
             if loop.settled:
                 self.through[loop.key] = entry, content
             else:
-                self.through[loop.key] = entry, made = entry, _bytes(content())
+                made = _bytes(content())
+                self.through[loop.key] = entry, made
                 self.heavy += len(made)
         self.open.pop()
         self.scopes.pop()

@@ -136,6 +136,19 @@ class _Puts:
     def __init__(self, arrays: Mapping[str, np.ndarray]) -> None:
         self.arrays = arrays
         self.device: Any = "cuda"
+        self.kinds: dict[str, Callable[[Any, Any], Any]] = {
+            "tuple": self._tuple,
+            "dict": self._dict,
+            "table": self._table,
+            "bytes": self._bytes,
+            "array": self._array,
+            "numpy": self._numpy,
+            "object": self._object,
+            "torch": self._torch,
+            "loaded": self._loaded,
+            "tensor": self._tensor,
+            "on_device": self._on_device,
+        }
 
     def put(self, current: Any, state: Any) -> Any:
         """``current`` in the state that was taken of it; a new value where it cannot be changed in place."""
@@ -143,8 +156,9 @@ class _Puts:
             return self._list(current, self._each(current, state))
         if isinstance(state, dict):
             ((kind, content),) = state.items()
-            put: Callable[[Any, Any], Any] = getattr(self, f"_{kind}")
-            return put(current, content)
+            if kind not in self.kinds:
+                raise ValueError(f"{kind!r} is no kind of state")
+            return self.kinds[kind](current, content)
         return state
 
     def _each(self, current: Any, state: Sequence[Any]) -> list[Any]:
