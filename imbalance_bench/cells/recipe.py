@@ -173,8 +173,7 @@ def score(cell: Prepared) -> Scored:
         log.info("fold %d repeat %d: rows %s, %s", t.fold, t.repeat, t.counts.tolist(), end)
     _check_any(classifiers)
     if dataset.kind == "regression":
-        for run, classifier in zip(runs, classifiers):
-            classifier.artifacts |= {f"{n}_x": p.x for n, p in _parts(run)} | {f"{n}_y": p.y for n, p in _parts(run)}
+        _keep_rows(runs, classifiers)
     try:
         validation = _validation(cell)
         predictions = predict(runs, classifiers, validation in scoring.TUNED_ON)
@@ -186,11 +185,7 @@ def score(cell: Prepared) -> Scored:
     for name, of_runs in found.items():
         masks = [part.mask for part, classifier in zip(of_runs, classifiers) if not classifier.failure]
         predictions[f"slice_{name}"] = np.concatenate(masks)
-    splits = [(run.task.fold, run.task.repeat) for run in runs]
-    minority = [run.task.minority_classes for run in runs]
-    score = partial(scoring.score_predictions, predictions, splits, dataset.class_names, dataset.kind, minority)
-    score = partial(score, cost=config.cost, calibrations=config.calibration)
-    rows, own = _scored(score, metrics.METRICS)
+    rows, own = _scored(cell, predictions, config.calibration)
     ranked = {row["run"]: row["value"] for row in scoring.at_last(rows, "auc_roc", "macro")}
     facts = {
         "kind": dataset.kind,
@@ -218,8 +213,7 @@ def score(cell: Prepared) -> Scored:
 
 def validation_rows(cell: Prepared, classifiers: Sequence[Classifier]) -> list[dict[str, Any]]:
     """The rows of metrics.csv that are of validation rows, of the first runs of a cell; no test row is looked at."""
-    runs, dataset = cell.runs[: len(classifiers)], cell.dataset
-    good = [(i, run.task.valid, c) for i, (run, c) in enumerate(zip(runs, classifiers)) if not c.failure]
+    good = [(i, run.task.valid, c) for i, (run, c) in enumerate(zip(cell.runs, classifiers)) if not c.failure]
     if not all(len(part) for _, part, _ in good):
         return []
     scored = [found for one in good if not (found := OfRun(*one)).lost("validation")]
@@ -227,23 +221,28 @@ def validation_rows(cell: Prepared, classifiers: Sequence[Classifier]) -> list[d
         return []
     arrays = _arrays(scored)
     arrays |= {f"{scoring.VALID}{name}": array for name, array in arrays.items()}
-    splits = [(run.task.fold, run.task.repeat) for run in runs]
-    minority = [run.task.minority_classes for run in runs]
-    score = partial(scoring.score_predictions, arrays, splits, dataset.class_names, dataset.kind, minority)
-    rows, _ = _scored(partial(score, cost=cell.config.cost), metrics.METRICS)
+    rows, _ = _scored(cell, arrays)
     return [row for row in rows if row["part"] == "valid"]
 
 
 def _scored(
-    score: Callable[[Mapping[str, metrics.OneVsRest]], list[dict[str, Any]]], own: Mapping[str, metrics.OneVsRest]
+    cell: Prepared, predictions: Mapping[str, np.ndarray], calibrations: Sequence[str] = ()
 ) -> tuple[list[dict[str, Any]], Mapping[str, metrics.OneVsRest]]:
-    """The rows of metrics.csv, and the metrics of the user's own in them. One that fails is left out with a warning: a
-    trained cell is not lost for it."""
-    try:
-        return score(own), own
-    except metrics.MetricFailed as error:
-        log.warning("%s; it is left out, and %s computes it once it is put right", error, command("rescore"))
-        return _scored(score, {name: function for name, function in own.items() if name != error.name})
+    """The rows of metrics.csv of predictions of runs of a cell, and the metrics of the user's own in them. One that
+    fails is left out with a warning: a trained cell is not lost for it."""
+    splits = [(run.task.fold, run.task.repeat) for run in cell.runs]
+    minority = [run.task.minority_classes for run in cell.runs]
+    dataset, cost = cell.dataset, cell.config.cost
+    own: Mapping[str, metrics.OneVsRest] = metrics.METRICS
+    while True:
+        try:
+            rows = scoring.score_predictions(
+                predictions, splits, dataset.class_names, dataset.kind, minority, own, cost, calibrations
+            )
+            return rows, own
+        except metrics.MetricFailed as error:
+            log.warning("%s; it is left out, and %s computes it once it is put right", error, command("rescore"))
+            own = {name: function for name, function in own.items() if name != error.name}
 
 
 def fit_in_chunks(
@@ -287,8 +286,12 @@ def fit_in_chunks(
     return classifiers, sizes
 
 
-def _parts(run: Run) -> list[tuple[str, Part]]:
-    return [("train", run.task.train), ("valid", run.task.valid), ("test", run.test)]
+def _keep_rows(runs: Sequence[Run], classifiers: Sequence[Classifier]) -> None:
+    """Keeps the rows of each part among the artefacts of each run, as ``<part>_x`` and ``<part>_y``."""
+    for run, classifier in zip(runs, classifiers):
+        parts = {"train": run.task.train, "valid": run.task.valid, "test": run.test}
+        classifier.artifacts |= {f"{name}_x": part.x for name, part in parts.items()}
+        classifier.artifacts |= {f"{name}_y": part.y for name, part in parts.items()}
 
 
 def _validation(cell: Prepared) -> str:
