@@ -8,8 +8,6 @@ a rescore that is killed is finished by the next one.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import sys
@@ -100,7 +98,9 @@ def rescore(cell: CellFolder, **asked: Any) -> Change:
         unnamed = {n: s for n, s in had.items() if n not in metrics.METRICS and s["module"] not in sys.modules}
         own = (unnamed if whole else {}) | scoring.own_metrics(metrics.METRICS, kind)
         if whole and unnamed:
-            rows += [row for row in _rows(record) if row["metric"] in unnamed]
+            rows += [
+                row for row in scoring.from_csv((cell.path / "metrics.csv").read_text()) if row["metric"] in unnamed
+            ]
         text = scoring.to_csv(rows)
         lost = {} if whole else {name: source["module"] for name, source in unnamed.items()}
         change = _compare(record, text, headline, not whole, lost)
@@ -251,18 +251,11 @@ def _compare(record: Record, text: str, headline: dict[str, Any], restored: bool
     )
 
 
-def _rows(record: Record) -> list[dict[str, Any]]:
-    """The rows of a whole metrics.csv; earlier ones do not say the part, which is test."""
-    rows = csv.DictReader(io.StringIO((record["path"] / "metrics.csv").read_text()))
-    return [{"part": "test"} | row for row in rows]
-
-
 def _numbers(text: str) -> dict[Key, float]:
     """The numbers of a metrics.csv by the columns that name them; none of a file that is not one."""
     keys = ("run", "fold", "repeat", "iterate", "part", "class_group", "metric")
     try:
-        rows = [{"part": "test"} | row for row in csv.DictReader(io.StringIO(text))]
-        return {tuple(row[k] for k in keys): float(row["value"]) for row in rows}
+        return {tuple(row[k] for k in keys): float(row["value"]) for row in scoring.from_csv(text)}
     except (KeyError, TypeError, ValueError):
         return {}
 

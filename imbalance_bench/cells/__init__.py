@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import sys
 import time
@@ -96,7 +94,7 @@ def objective_of(config: Config, outcome: Outcome) -> float:
     if objective.part == "valid" and (reason := scoring.without_validation(record)):
         raise BenchError(f"objective={objective.text}: {cell_name(outcome.labels)}: {reason}")
     text = file_of(record, "metrics.csv").decode()
-    value = objective.of(list(csv.DictReader(io.StringIO(text))), record["headline"]["class_group"])
+    value = objective.of(scoring.from_csv(text), record["headline"]["class_group"])
     warning = ON_TEST.format(objective=objective.text)
     if objective.part == "test" and warning not in (warnings := record.get("warnings", [])):
         terminal.tell(f"warning: {warning}", sys.stderr)

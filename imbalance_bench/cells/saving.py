@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import shlex
 from collections.abc import Mapping
@@ -160,7 +158,7 @@ def _decisions(record: Mapping[str, Any], metrics: str) -> list[str]:
 def _of_runs(metrics: str) -> dict[tuple[str, str], list[float]]:
     """(metric, class group) → its values of the runs, at the last epoch on test rows."""
     found: dict[tuple[str, str], list[float]] = {}
-    for row in csv.DictReader(io.StringIO(metrics)):
+    for row in scoring.from_csv(metrics):
         if row["iterate"] == "last" and row["part"] == "test":
             found.setdefault((row["metric"], row["class_group"]), []).append(float(row["value"]))
     return found

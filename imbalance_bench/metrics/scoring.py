@@ -314,3 +314,8 @@ def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     else:
         writer.writerows([row.get(column, "") for column in columns] for row in rows)
     return text.getvalue()
+
+
+def from_csv(text: str) -> list[dict[str, str]]:
+    """The rows of a metrics.csv, values as text. Files of earlier versions do not say the part, which is test."""
+    return [{"part": "test"} | row for row in csv.DictReader(io.StringIO(text))]

@@ -47,14 +47,14 @@ class Objective:
         """The mean over the runs in which it is defined, at the last epoch.
 
         Args:
-            rows: of a metrics.csv.
+            rows: of a metrics.csv, as ``scoring.from_csv`` reads them.
             headline: the class group of the cell's headline, which is meant where the metric has it; else "all",
                 "macro", or the first that has it.
 
         Raises:
             BenchError: no run has it.
         """
-        mine = [row for row in rows if row.get("part", "test") == self.part and row["iterate"] == "last"]
+        mine = [row for row in rows if row["part"] == self.part and row["iterate"] == "last"]
         groups = list(dict.fromkeys(row["class_group"] for row in mine if row["metric"] == self.metric))
         if not groups:
             near = suggestion(self.metric, {row["metric"] for row in mine})
