@@ -43,6 +43,7 @@ MAY = {
     "settings.config": "errors metrics.thresholds options plugins registry settings.objective",
     "settings.identity": "metrics origin plugins pretrained registry settings.config store",
     "settings.presets": "errors plugins registry settings.conf_files settings.config settings.identity",
+    "settings.overrides": "errors registry settings.conf_files settings.config",
     "settings.reference": "options plugins registry settings.conf_files settings.config",
     "settings.select": "errors settings.config",
     "rescore": (
@@ -76,8 +77,8 @@ MAY = {
     ),
     "report": (
         "data errors metrics metrics.calibration metrics.probabilities metrics.scoring metrics.thresholds options "
-        "origin registry settings.conf_files settings.config settings.identity settings.objective settings.presets "
-        "settings.select store store.files store.index terminal terminal.arguments"
+        "origin registry settings.conf_files settings.config settings.identity settings.objective settings.overrides "
+        "settings.presets settings.select store store.files store.index terminal terminal.arguments"
     ),
     "status": (
         "errors report running.progress settings.conf_files settings.presets settings.select store store.index "

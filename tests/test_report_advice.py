@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 
 import pytest
 
+from imbalance_bench.api import composed
 from imbalance_bench.errors import BenchError
 from imbalance_bench.report.cli import main
 from imbalance_bench.report.records.selection import selection
 from imbalance_bench.report.sheets.advice import advice, more_splits
 from imbalance_bench.report.sheets.differences import AskedTest, differences
 from imbalance_bench.settings.conf_files import content_of
+from imbalance_bench.settings.identity import digest
 from imbalance_bench.store import Store
-from tests.records import cell, edit, fail, write
+from tests.records import PROVENANCE, FakeCell, cell, edit, fail, write
 
 RUNS = range(10)
 
@@ -33,7 +36,7 @@ def planted(outputs, runs=RUNS):
     write(outputs, as_it_stands("focal"), [0.7 + e for e in noise], valid=[0.1] * len(noise), seconds=30)
     write(outputs, as_it_stands("focal", gamma=5.0), [0.75 + e for e in noise], valid=[0.2] * len(noise), seconds=30)
     write(outputs, as_it_stands("focal", gamma=1.0), [0.76 + e for e in noise], valid=[0.15] * len(noise), seconds=30)
-    write(outputs, as_it_stands("smote"), [0.748 - e for e in noise], seconds=10)
+    write(outputs, as_it_stands("smote"), [0.748 - e for e in noise], valid=[0.1] * len(noise), seconds=10)
     write(outputs, as_it_stands("cross_entropy"), [0.55 + e for e in noise], seconds=5)
 
 
@@ -53,7 +56,7 @@ def test_ten_lines_with_their_numbers(tmp_path):
         "Choosing on the test rows would have added, falsely: focal +0.010.",
         "Not tuned, so perhaps better than shown: smote, cross_entropy.",
         "strong ones among them: logistic_regression, random_forest,",
-        "Next: python scripts/search.py method=smote dataset=ecoli",
+        f"Next: python scripts/search.py method=smote dataset=ecoli trainer.epochs=7 paths.outputs={tmp_path} (docs",
     ):
         assert said in text, f"{said}\n{text}"
 
@@ -63,7 +66,7 @@ def test_few_runs_are_said_to_show_nothing(tmp_path):
     text = advice(Store(tmp_path))
     assert "Nobody beats beyond chance: focal, smote, cross_entropy" in text
     assert "4 runs cannot tell 3 methods apart, whatever their scores (p is 0.25 or more)" in text
-    assert "protocol=repeated_holdout" in text and "seeds" not in text
+    assert "protocol=repeated_holdout" in text and "protocol.seeds" not in text
 
 
 def test_one_method_alone_and_no_default(tmp_path):
@@ -139,7 +142,7 @@ def test_seeds_of_a_split_are_no_runs_of_their_own(tmp_path):
     assert "4 splits cannot tell 2 methods apart, whatever their scores (p is 0.12 or more)" in often
     for text in (once, often):
         assert "run all of them on more, such as protocol=repeated_holdout." in text
-        assert "seeds" not in text
+        assert "protocol.seeds" not in text
 
 
 @pytest.mark.parametrize(
@@ -175,3 +178,93 @@ def test_the_interval_of_a_metric_of_which_lower_is_better_has_the_sign_of_being
     text, behind = advice(Store(tmp_path)), [-pair[key] for key in ("difference", "high", "low")]
     assert "is {:.3f} behind smote (95 % interval {:+.3f} to {:+.3f}, corr".format(*behind) in text
     assert "better in 4 runs, worse in 0" in text
+
+
+def planned(words, folder=None):
+    """A cell that is composed as on the command line."""
+    config = composed(*words, config_dir=folder)
+    return FakeCell(config.labels, config.plain, digest([config.plain, words]))
+
+
+def advised(text):
+    """The words of the advised command, and the configuration that they compose."""
+    line = re.search(r"\d+\. Next(?:, more splits)?: (.*?)(?: \(docs/tuning.md\)|; likewise .*)?\.$", text, re.M)[1]
+    verb, *words = shlex.split(line.removeprefix("python scripts/").replace(" -m ", " "))
+    folder = words.pop(0) if words[0] == "--config-dir" and words.pop(0) else None
+    return verb, words, composed(*words, config_dir=folder)
+
+
+OWN_TABLE = (
+    *("dataset=csv", "dataset.label=three", "dataset.path=my table.csv", "dataset.target=class", "dataset.drop=[id,n]"),
+    *("dataset.separator=semicolon", 'dataset.positive="1"', "dataset.copies=together"),
+)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("method=random_forest", *OWN_TABLE),
+        ("method=hist_gradient_boosting/weighted", "dataset=ecoli", "ratio=ir_20", "ratio.r=12.5"),
+        ("method=focal", "dataset=oil", "protocol=stratified_kfold", "protocol.folds=3", "protocol.label=three_folds"),
+        ("method=focal", "method.label=mine", "backbone=tabm", "trainer=adam", "trainer.epochs=3", "seed=5"),
+        ("method=cross_entropy/400", "dataset=ecoli", "trainer.lr=1e-4", "trainer.betas=[0.8,0.9]"),
+        (
+            "method=random_forest", "+method.options.max_depth=3", "method.options.n_estimators=7",
+            "+method@method.resampler=smote/balanced", "dataset=ecoli",
+        ),
+    ],
+    ids=["own table", "variant", "protocol", "network", "control", "component"],
+)  # fmt: skip
+def test_the_next_command_composes_the_cell_that_it_is_about(tmp_path, words):
+    made = planned(words)
+    write(tmp_path, made, [0.5, 0.6], valid=[0.5, 0.6])
+    edit_all(tmp_path, cost=5.0, calibration=["platt"])
+    verb, said, config = advised(advice(Store(tmp_path)))
+    assert verb == "search.py" and config.plain == made.config
+    assert config.paths.outputs == str(tmp_path) and (config.cost, config.calibration) == (5.0, ("platt",))
+    assert not any(word.startswith(("seed=", "ratio=native", "backbone=mlp")) for word in said if "seed=5" not in words)
+
+
+def edit_all(outputs, **changes):
+    for path in (outputs / "runs").rglob("record.json"):
+        edit(path.parent, **changes)
+
+
+def test_the_next_command_names_plug_ins_and_the_folder_of_options(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_losses.py").write_text("")
+    option = tmp_path / "conf" / "method" / "mine.yaml"
+    option.parent.mkdir(parents=True)
+    option.write_text("defaults: [focal, _self_]\nlabel: mine\ngamma: 3.0\n")
+    made = planned(["method=mine", "dataset=ecoli"], "conf")
+    folder = write(tmp_path / "out", made, [0.5, 0.6], valid=[0.5, 0.6])
+    (folder / "config.yaml").write_text("plugins: [my_losses]\n")
+    edit(folder, provenance=PROVENANCE | {"command": "train.py --config-dir conf method=mine dataset=ecoli"})
+    text = advice(Store("out"))
+    assert "search --config-dir conf method=mine dataset=ecoli 'plugins=[my_losses]' paths.outputs=out (docs" in text
+    assert advised(text.replace("python -m imbalance_bench search", "search"))[2].plain == made.config
+    edit(folder, provenance=PROVENANCE)
+    assert "method=focal dataset=ecoli method.label=mine method.gamma=3.0" in advice(Store("out"))
+
+
+@pytest.mark.parametrize(
+    ("others", "says"),
+    [
+        ((), " -m dataset=ecoli paths.outputs={} method=cross_entropy,logistic_regression,random_forest"),
+        (
+            ("smote",),
+            "more splits: python scripts/search.py method=focal dataset=ecoli paths.outputs={} "
+            "protocol=repeated_holdout; likewise smote",
+        ),
+    ],
+)
+def test_next_after_tuning_are_more_splits_and_what_was_not_tried(tmp_path, others, says):
+    for method in ("focal", *others):
+        key = {"focal": "gamma", "smote": "k_neighbors"}[method]
+        for value in (3, 7):
+            made = planned([f"method={method}", "dataset=ecoli", f"method.{key}={value}"])
+            write(tmp_path, made, [0.6] * 4, valid=[value / 10] * 4)
+    assert says.format(tmp_path) in advice(Store(tmp_path))
+    if others:
+        assert advised(advice(Store(tmp_path)))[2].labels["protocol"] == "repeated_holdout"

@@ -124,4 +124,5 @@ def advise(request: Request) -> None:
 
     options = request.options
     for metric in metrics_of(request.options):
-        print(advice(request.store, options.overrides, options.readout, metric, options.by), end="")
+        told = advice(request.store, options.overrides, options.readout, metric, options.by, request.config_dir)
+        print(told, end="")

@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from imbalance_bench.errors import BenchError, command
+from imbalance_bench.errors import BenchError
+from imbalance_bench.metrics.scoring import without_validation
 from imbalance_bench.options import flatten
+from imbalance_bench.registry import GROUPS
 from imbalance_bench.report.records import pairs, statistics, tuning
+from imbalance_bench.report.records.commands import command_on
 from imbalance_bench.report.records.failures import failed
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, Record, readout_title
+from imbalance_bench.report.records.selection import OF_DATA
 from imbalance_bench.report.records.statistics import ALPHA
 from imbalance_bench.report.sheet import number
 from imbalance_bench.report.sheets.scores import decimals
@@ -21,8 +25,11 @@ from imbalance_bench.report.sheets.tuned import Row, tuned_rows
 from imbalance_bench.settings.conf_files import CONF, content_of
 from imbalance_bench.settings.config import label_of
 from imbalance_bench.settings.objective import has_better_side
+from imbalance_bench.settings.overrides import searched
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from imbalance_bench.report.records.collected import Source
     from imbalance_bench.report.records.pairs import Splits
     from imbalance_bench.report.records.records import Run
@@ -33,6 +40,7 @@ STRONG = (
     "cross_entropy", "logistic_regression", "random_forest", "balanced_random_forest", "hist_gradient_boosting",
     "lightgbm", "easy_ensemble", "self_paced_ensemble", "smote", "focal", "balanced_softmax", "logit_adjustment",
 )  # fmt: skip
+EXTRA = ("lightgbm",)  # packages that an installation may lack
 
 
 def advice(
@@ -41,8 +49,9 @@ def advice(
     readout: str | None = None,
     metric: str | None = None,
     by: str | None = None,
+    config_dir: Path | None = None,
 ) -> str:
-    """Lines of text; the arguments as of ``tuned_table``.
+    """Lines of text; the arguments as of ``tuned_table``, and the user's folder of configurations.
 
     Raises:
         BenchError: the records are of several data sets or settings, or no method has a number.
@@ -65,6 +74,7 @@ def advice(
     splits = _against_best(rows)
     kept = unbeaten(rows, splits)
     unmet = _without_a_record(store, filters, rows, found.records)
+    missing = _untried(found.records, unmet)
     lines = [
         _what(rows, readout or "last"),
         _best(rows),
@@ -75,8 +85,8 @@ def advice(
         _optimism(rows),
         _not_tuned(rows),
         _failed(unmet),
-        _not_tried(found.records, unmet),
-        _next(kept),
+        _not_tried(missing),
+        _next(rows, kept, missing, store, config_dir),
     ]
     return "\n".join(f"{place}. {line}" for place, line in enumerate(filter(None, lines), 1)) + "\n"
 
@@ -267,19 +277,49 @@ def _failed(methods: Sequence[str]) -> str:
     return f"Failed: {_few(methods)}." if methods else ""
 
 
-def _not_tried(records: Sequence[Record], unmet: Sequence[str]) -> str:
+def _untried(records: Sequence[Record], unmet: Sequence[str]) -> list[str]:
+    """The methods of conf/ that have no record here, variants left out."""
     tried = {record["labels"]["method"] for record in records} | {*unmet}
-    missing = [option for option in _options("method") if "/" not in option and option not in tried]
+    return [option for option in _options("method") if "/" not in option and option not in tried]
+
+
+def _not_tried(missing: Sequence[str]) -> str:
     strong = [name for name in STRONG if name in missing]
     return f"Not tried: {len(missing)} methods" + (f", strong ones among them: {', '.join(strong)}." if strong else ".")
 
 
-def _next(kept: Sequence[Row]) -> str:
-    untuned = next((row for row in kept if row.tuned is None), None)
-    if untuned is not None:
-        labels = untuned.done[0]["labels"]
-        return f"Next: {command('search')} method={labels['method']} dataset={labels['dataset']} (docs/tuning.md)."
-    return "Next: more seeds (protocol.seeds=5) for those that nobody beats, and the methods that were not tried."
+def _next(
+    rows: Sequence[Row], kept: Sequence[Row], missing: Sequence[str], store: Source, config_dir: Path | None
+) -> str:
+    """The next command: tuning one that nobody beats, else more splits for those, else strong methods ``missing``."""
+    unknown: list[str] = []
+    for row in (row for row in kept if row.tuned is None and not without_validation(row.done[0])):
+        try:
+            line, config = command_on("search", row.done[0], store, config_dir)
+        except BenchError as error:
+            unknown.append(f"Next: tune {row.score.method} (docs/tuning.md), of whose options {error}.")
+            continue
+        if searched(config):
+            return f"Next: {line} (docs/tuning.md)."
+    if unknown:
+        return unknown[0]
+    best, strong = kept[0], [name for name in STRONG if name in missing and name not in EXTRA][:3]
+    try:
+        if len(kept) > 1:
+            words, groups = more_splits(best.done[0], len(rows)), [group for group in GROUPS if group != "protocol"]
+            swept = tuning.swept(best.done)
+            line, config = command_on("train", best.done[0], store, config_dir, swept, groups, words)
+            if best.tuned is not None and searched(config):
+                line = command_on("search", best.done[0], store, config_dir, swept, groups, words)[0]
+            others = _few([row.score.method for row in kept[1:]])
+            return f"Next, more splits: {line}; likewise {others}."
+        if strong:
+            words = [f"method={','.join(strong)}"]
+            line, _ = command_on("train", best.done[0], store, config_dir, (), OF_DATA, words, several=len(strong) > 1)
+            return f"Next: {line}."
+    except BenchError as error:
+        return f"Next: more splits, and the methods that were not tried; {error}."
+    return ""
 
 
 def _some(count: int, noun: str) -> str:
