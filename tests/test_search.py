@@ -18,6 +18,7 @@ import pytest
 
 from imbalance_bench.cells import Outcome
 from imbalance_bench.errors import BenchError, Pruned
+from imbalance_bench.metrics import METRICS
 from imbalance_bench.registry import build
 from imbalance_bench.search import cli
 from imbalance_bench.search import study as studies
@@ -290,9 +291,46 @@ def test_a_trial_below_the_median_of_as_many_runs_is_pruned_and_leaves_no_record
     assert {path.name for path in Store(tmp_path / "c").runs.glob("*/*/*/*/*")} == {trial.id for trial in first}
 
 
-def test_no_trial_is_best_by_a_threshold():
-    with pytest.raises(BenchError, match="search.metric=threshold_f1: no value of it is better than another"):
-        Study(composed("method=focal"), build(Options, search_defaults() | {"metric": "threshold_f1"}, "search"))
+@pytest.mark.parametrize(
+    "metric, says",
+    [
+        ("threshold_f1", "search.metric=threshold_f1: no value of it is better than another"),
+        ("auc_prr", "search.metric=auc_prr is no metric of validation rows: did you mean auc_pr"),
+        ("brier_platt", "search.metric=brier_platt is no metric of validation rows: did you mean brier"),
+        ("test/auc_pr", "search.metric=test/auc_pr: trials are chosen by validation rows: set search.metric=auc_pr"),
+        ("test/auc_prr", "search.metric=test/auc_prr is no metric of validation rows: did you mean auc_pr"),
+    ],
+)
+def test_a_metric_that_no_trial_is_best_by_is_refused_before_there_is_a_study(metric, says, tmp_path):
+    with pytest.raises(BenchError, match=says):
+        a_study(tmp_path, metric=metric)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("metric", ["g_mean_tuned", "cost", "mse", "share_found"])
+def test_every_metric_of_validation_rows_may_be_searched_by_the_users_own_too(metric, tmp_path, monkeypatch):
+    monkeypatch.setitem(METRICS, "share_found", lambda positive, predicted, scores: 0.0)
+    assert a_study(tmp_path, metric=metric).options.metric == metric
+
+
+@pytest.mark.parametrize(
+    "changes, says",
+    [
+        (
+            {"method.search.options.n_neighbours": [3]},
+            "method.search.options.n_neighbours: unknown option method.options.n_neighbours .* mean n_neighbors",
+        ),
+        ({"method.search.options.n_neighbors": ["abc", 3]}, "method.search.options.n_neighbors: .* Got 'abc' instead"),
+        (
+            {"method.search.options.n_neighbors": {"low": 0, "high": 9}},
+            "method.search.options.n_neighbors: .* Got 0 instead",
+        ),
+    ],
+)
+def test_the_options_of_an_estimator_in_a_space_are_its_own_and_checked_before_a_trial(changes, says, tmp_path):
+    with pytest.raises(BenchError, match=says):
+        a_study(tmp_path, space=changes, words=("method=k_nn",)).open()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_pruner_and_cache_overwrite_are_refused(tmp_path):

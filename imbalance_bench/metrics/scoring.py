@@ -22,6 +22,7 @@ VALID = "valid_"  # before the names of arrays of validation rows in predictions
 # the method learned from them in a way of its own. Else they are "trained on", or there are "none".
 TUNED_ON = ("held out", "guided training")
 OF_PROBABILITIES = ("brier", "brier_minority", "log_loss", "ece_mass")  # ``probabilities.of_probabilities``
+TUNED = tuple(f"{objective}_tuned" for objective in thresholds.OBJECTIVES)
 AT_ONCE = 1 << 18  # scores of runs that are one array
 NO_DECISIONS: dict[str, Any] = {"predicted_classes": [], "few_classes": False, "collapsed": False}
 
@@ -205,8 +206,7 @@ def without_validation(record: Mapping[str, Any]) -> str:
 
 def why_absent(record: Mapping[str, Any], metric: str) -> str:
     """Why a record that was scored has not got a metric of ours, and what to do; "" where it is none of ours."""
-    tuned = [f"{objective}_tuned" for objective in thresholds.OBJECTIVES]
-    tuned += [f"threshold_{objective}" for objective in thresholds.OBJECTIVES]
+    tuned = [*TUNED, *(f"threshold_{objective}" for objective in thresholds.OBJECTIVES)]
     base, _, kind = metric.rpartition("_")
     calibrated = base in OF_PROBABILITIES and kind in calibration.KINDS
     if (calibrated or metric in tuned) and (reason := without_validation(record)):
@@ -215,6 +215,11 @@ def why_absent(record: Mapping[str, Any], metric: str) -> str:
         return f"`{command('rescore')} --calibration {kind}` computes it, without training"
     ours = metric in (*tuned, "cost") or metric in metrics.built_in()
     return f"`{command('rescore')}` computes it, where the cell has it, without training" if ours else ""
+
+
+def of_validation() -> set[str]:
+    """The metrics that validation rows are scored by and options may be chosen by, those of the user's own included."""
+    return {*metrics.built_in(), *metrics.METRICS, "cost", *TUNED}
 
 
 def own_metrics(names: Iterable[str], kind: str) -> dict[str, dict[str, Any]]:

@@ -56,7 +56,8 @@ def space_of(cfg: Mapping[str, Any], changes: Mapping[str, Any]) -> Space:
     """The search space of a composed configuration, with ``changes`` by key, e.g. {"method.search.gamma": [1, 2]}.
 
     Raises:
-        BenchError: it is empty; a key is no option, or a value is none that the option takes.
+        BenchError: it is empty; a key is no option, or a value is none that the option takes. Keys within a mapping
+            (method.options.<key>) are the estimator's, which a study asks (``Study.open``).
     """
     cfg = copy.deepcopy(dict(cfg))
     for key, values in changes.items():

@@ -26,7 +26,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from imbalance_bench import origin
-from imbalance_bench.errors import BenchError, Pruned
+from imbalance_bench.errors import BenchError, Pruned, suggestion
+from imbalance_bench.metrics import scoring
+from imbalance_bench.registry import SEARCH
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_met, readout_title
 from imbalance_bench.report.records.selection import head_of
 from imbalance_bench.report.records.tuning import scores_of, why_not
@@ -65,10 +67,9 @@ class Study:
         from omegaconf import OmegaConf
 
         readout_title(options.readout)
-        if options.metric and not has_better_side(options.metric):
-            raise BenchError(f"search.metric={options.metric}: no value of it is better than another: choose another")
         self.cfg, self.options, self.overrides, self.own = cfg, options, list(overrides), own
         self.config: Config = from_omegaconf(cfg)
+        _check_metric(options.metric)  # now that plug-ins have registered theirs
         whole: Any = OmegaConf.to_container(cfg, resolve=True)
         self.space: Space = space_of(whole, space or {})
         if self.config.plain["trainer"].get("rows") == "train_valid":
@@ -91,6 +92,21 @@ class Study:
         self.ledger = Ledger(self.folder, said, self.sampling)
         self.noted: set[str] = set()  # of cells that were done before
 
+    def _check_space(self) -> None:
+        """Raises BenchError for keys of a mapping in the space (method.options.<key>) that the component refuses, by
+        name or by value: what they may be, it alone knows."""
+        for key, allowed in self.space.items():
+            where = key_of_space(self.cfg, key)
+            if "." not in where.rpartition(f".{SEARCH}.")[2]:
+                continue
+            group = key.partition(".")[0]
+            self.config.component(group)  # what is wrong besides is not of the space
+            for value in [allowed.low, allowed.high] if isinstance(allowed, Range) else allowed:
+                try:
+                    self.cell({key: value}).component(group)
+                except BenchError as error:
+                    raise BenchError(f"{where}: {error}") from error
+
     @property
     def title(self) -> str:
         return cell_name(self.config.labels)
@@ -101,7 +117,9 @@ class Study:
         return self.ledger.trials
 
     def open(self) -> str:
-        """Makes the study's folder where there is none; says which it is, and how far. Raises as ``Ledger.open``."""
+        """Makes the study's folder where there is none; says which it is, and how far. Raises as ``_check_space``,
+        before there is a folder, and as ``Ledger.open``."""
+        self._check_space()
         new = self.ledger.open()
         head = new or f"study {self.folder}, {len(self.trials)} of {self.options.trials} trials done"
         doubts = self.doubts() if len(self.trials) < self.options.trials else ()  # else they are told at its end
@@ -368,6 +386,19 @@ class Study:
         if trial.value is None:
             return f"{trial.name}: {'pruned' if trial.pruned else 'failed:'} {trial.reason}"
         return f"{trial.name}: {trial.value:.4f} on validation"
+
+
+def _check_metric(metric: str | None) -> None:
+    """Raises BenchError for one that trials cannot be chosen by; None: that which heads the record."""
+    if metric is None:
+        return
+    asked, name = f"search.metric={metric}", metric.rpartition("/")[2]
+    if not has_better_side(name):
+        raise BenchError(f"{asked}: no value of it is better than another: choose another")
+    if name not in (known := scoring.of_validation()):
+        raise BenchError(f"{asked} is no metric of validation rows: {suggestion(name, known)}")
+    if name != metric:
+        raise BenchError(f"{asked}: trials are chosen by validation rows: set search.metric={name}")
 
 
 def key_of(override: str) -> str:
