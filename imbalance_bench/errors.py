@@ -20,6 +20,11 @@ class Declined(BenchError):
     """A method cannot do a cell (it is binary only, say). Tables print ``n/a`` with this reason."""
 
 
+class NoNumbers(BenchError):
+    """A trained run gives rows no finite scores; the message says which part of it, and what to do. That run has
+    failed, and no other with it."""
+
+
 class Pruned(Exception):
     """The other runs of a cell are not worth training; the message says why."""
 

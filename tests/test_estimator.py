@@ -219,6 +219,64 @@ def test_what_an_estimator_raises_is_an_error_that_names_it():
         fitted("estimator", t, **options, resampler=few)
 
 
+class Own:
+    """An estimator of a user's own; ``gives``: what predict_proba makes of rows."""
+
+    gives: Any = None
+
+    def fit(self, x: np.ndarray, y: np.ndarray) -> Own:
+        return self
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        return np.asarray(type(self).gives(len(x)))
+
+
+class OwnDecision:
+    def fit(self, x: np.ndarray, y: np.ndarray) -> OwnDecision:
+        return self
+
+    def decision_function(self, x: np.ndarray) -> np.ndarray:
+        return np.zeros((len(x), 3))
+
+
+@pytest.mark.parametrize(
+    ("gives", "message"),
+    [
+        (lambda n: np.full((n, 5), 0.2), r"predict_proba gave an array \(105, 5\) for 105 rows of 2 classes"),
+        (lambda n: np.full(n, 0.2), r"predict_proba gave an array \(105,\) for 105 rows of 2 classes"),
+        (lambda n: np.full((n - 1, 2), 0.5), r"predict_proba gave an array \(104, 2\) for 105 rows"),
+        (lambda n: np.tile([1.5, -0.5], (n, 1)), r"predict_proba gave -0.5 in row 0 .* from 0 to 1"),
+        (lambda n: [["a", "b"]] * n, "Own could not score rows: could not convert string"),
+    ],
+)
+def test_an_estimator_of_the_users_own_that_gives_no_probabilities_is_named(gives, message, monkeypatch):
+    monkeypatch.setattr(Own, "gives", staticmethod(gives))
+    with pytest.raises(BenchError, match=message) as said:
+        fitted("estimator", task(), estimator=f"{__name__}.Own")
+    assert "Own" in str(said.value)
+
+
+def test_a_decision_function_of_as_many_columns_as_there_are_classes():
+    with pytest.raises(BenchError, match=r"OwnDecision.decision_function gave an array \(105, 3\) for 105 rows of 2"):
+        fitted("estimator", task(), estimator=f"{__name__}.OwnDecision")
+
+
+def test_a_run_whose_estimator_gives_no_numbers_has_failed_and_no_other(tmp_path, monkeypatch):
+    """... whichever rows they are of; the message is not one about networks."""
+    monkeypatch.setattr(Own, "gives", staticmethod(lambda n: np.full((n, 2), np.nan)))
+    (lost,) = fitted("estimator", task(), estimator=f"{__name__}.Own")
+    says = "Own.predict_proba gave nan in row 0"
+    assert says in lost.failure and "trainer.lr" not in lost.failure
+    outcome = run_cell(cell(tmp_path, "method=estimator", f"method.estimator={__name__}.Own", "protocol.folds=2"))
+    assert outcome.status == "failed" and says in outcome.message and "trainer.lr" not in outcome.message
+    of_test = iter([0.5, 0.5, 0.5, 0.5, np.nan, 0.5, 0.5, 0.5])  # training and validation rows of both runs come first
+    monkeypatch.setattr(Own, "gives", staticmethod(lambda n: np.full((n, 2), next(of_test))))
+    outcome = run_cell(cell(tmp_path, "method=estimator", f"method.estimator={__name__}.Own", "protocol.folds=2"))
+    (record,) = Store(str(tmp_path)).records()
+    assert [bool(run["failure"]) for run in record["runs"]] == [True, False]
+    assert says in record["runs"][0]["failure"]
+
+
 def stops_at_once() -> Any:
     """A task on which a stump of an under-sampled set is worse than chance: the rarer class is the middle of three."""
     rng = np.random.default_rng(0)

@@ -17,7 +17,7 @@ from imbalance_bench import metrics, slices, terminal
 from imbalance_bench.data.base import Dataset
 from imbalance_bench.data.last import read_once
 from imbalance_bench.data.together import copies_together
-from imbalance_bench.errors import BenchError, Declined, command
+from imbalance_bench.errors import BenchError, Declined, NoNumbers, command
 from imbalance_bench.metrics import scoring
 from imbalance_bench.options import idle
 from imbalance_bench.running import checkpoints, progress
@@ -313,7 +313,11 @@ def predict(runs: Sequence[Run], classifiers: Sequence[Classifier], validation: 
         if classifier.failure:
             continue
         parts = zip(named, (run.test, run.task.valid))
-        found = {prefix: OfRun(i, part, classifier) for prefix, part in parts}
+        try:
+            found = {prefix: OfRun(i, part, classifier) for prefix, part in parts}
+        except NoNumbers as error:
+            classifier.failure = str(error)
+            continue
         classifier.failure = next((lost for p, one in found.items() if (lost := one.lost(named[p]))), None)
         for prefix, one in {} if classifier.failure else found.items():
             scored[prefix].append(one)

@@ -33,7 +33,7 @@ class Classifier:
     readouts: tuple[Readout, ...] = ("last",)
 
     def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
-        """Log-probabilities (n, C) of rows ``x`` (n, ...); regression: predictions (n, 1)."""
+        """Log-probabilities (n, C) of rows ``x`` (n, ...); regression: predictions (n, 1). May raise NoNumbers."""
         raise NotImplementedError
 
     def ranks(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray | None:

@@ -102,8 +102,7 @@ class Estimator(Resampled):
 
     def fit_one(self, task: Task, rows: Part) -> Classifier:
         """One run on its training set; its history is one row."""
-        from imbalance_bench.methods.shared.estimators import EstimatorClassifier, doubles, fitted
-        from imbalance_bench.methods.shared.vectors import valid_score
+        from imbalance_bench.methods.shared.estimators import EstimatorClassifier, described, doubles, fitted
 
         known, y = np.unique(rows.y, return_inverse=True)
         info = resampling_info(task, rows) | self.facts()
@@ -121,10 +120,7 @@ class Estimator(Resampled):
             if not hasattr(made, "predict_proba"):
                 info["scores"] = "decision_function: they rank rows and are no probabilities"
             fresh = [made]
-        classifier = EstimatorClassifier(fresh, known, task.classes, info=info)
-        loss = -float(classifier.scores(rows.x)[np.arange(len(rows)), rows.y].mean())
-        classifier.history.append({"epoch": 1, "train_loss": loss} | valid_score(classifier, task))
-        return classifier
+        return described(EstimatorClassifier(fresh, known, task.classes, info=info), task, rows)
 
     def facts(self) -> dict[str, Any]:
         """Names the fitted estimator, for the run's record."""

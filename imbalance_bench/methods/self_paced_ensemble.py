@@ -72,12 +72,11 @@ class SelfPacedEnsemble(Method):
 
     def fit_one(self, task: Task, rows: Part) -> Classifier:
         """One run; its history is one row."""
-        from imbalance_bench.methods.shared.estimators import EstimatorClassifier, class_scores, doubles, fitted
-        from imbalance_bench.methods.shared.vectors import valid_score
+        from imbalance_bench.methods.shared import estimators
 
         known, y = np.unique(rows.y, return_inverse=True)
         counts = np.bincount(y)
-        rare, x = int(counts.argmin()), doubles(rows.x)
+        rare, x = int(counts.argmin()), estimators.doubles(rows.x)
         rng = np.random.default_rng(task.seed)
         info = resampling_info(task, rows)
         members: list[Any] = []
@@ -93,14 +92,13 @@ class SelfPacedEnsemble(Method):
                 drawn += [rng.choice(own[bins == place], n, replace=False) for place, n in enumerate(wanted) if n]
             subset = np.sort(np.concatenate(drawn))
             made = self.recipe.make(int(rng.integers(2**31)))
-            info |= fitted(made, x[subset], y[subset], f"method={self.name}, fold {task.fold}")
+            info |= estimators.fitted(made, x[subset], y[subset], f"method={self.name}, fold {task.fold}")
             members.append(made)
-            sums += np.exp(class_scores(made, x))
+            sums += np.exp(estimators.class_scores(made, x, len(known)))
             progress.report("members", i + 1, self.members + 1, "members")
-        classifier = EstimatorClassifier(members[1:], known, task.classes, info=info)
-        loss = -float(classifier.scores(rows.x)[np.arange(len(rows)), rows.y].mean())
-        classifier.history.append({"epoch": 1, "train_loss": loss} | valid_score(classifier, task))
-        return classifier
+        return estimators.described(
+            estimators.EstimatorClassifier(members[1:], known, task.classes, info=info), task, rows
+        )
 
     def paced(self, p: np.ndarray, i: int, total: int) -> tuple[np.ndarray, np.ndarray]:
         """Majority rows with probability ``p`` (n,) of their own class by F_i: the bin (n,) of each, and how many of

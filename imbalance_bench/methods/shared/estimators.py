@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier, Readout
-from imbalance_bench.errors import BenchError, suggestion
+from imbalance_bench.errors import BenchError, NoNumbers, suggestion
 from imbalance_bench.methods.shared.decisions import LEAST
-from imbalance_bench.methods.shared.vectors import flat_vectors
+from imbalance_bench.methods.shared.vectors import flat_vectors, valid_score
 from imbalance_bench.plugins import look_beside_the_user
 from imbalance_bench.running.models import State, Surroundings, kept
 
@@ -31,6 +32,7 @@ EXTRAS = dict.fromkeys(("lightgbm", "xgboost", "catboost"), "boosting")
 OURS = {"random_state": "seed=", "random_seed": "seed="}
 """Options that are not the user's: what drives them."""
 
+ROUNDING = 1e-6  # probabilities so far below 0 are 0
 WORSE_THAN_CHANCE = "worse than random"  # AdaBoost, where its first member is
 DEEPER = (
     " Deeper trees may be better than chance: "
@@ -192,10 +194,14 @@ def _boosts(made: Any) -> bool:
     return isinstance(made, AdaBoostClassifier)
 
 
-def class_scores(made: Any, x: np.ndarray) -> np.ndarray:
-    """Log-probabilities (n, k) of vectors (n, d) for the classes that a fitted estimator knows. Where it has no
-    ``predict_proba``, its decision function stands as log-odds (two classes) or as logits. Raises BenchError for
-    whatever the estimator raises."""
+def class_scores(made: Any, x: np.ndarray, k: int) -> np.ndarray:
+    """Log-probabilities (n, k) of vectors (n, d) for the ``k`` classes that a fitted estimator knows. Where it has no
+    ``predict_proba``, its decision function stands as log-odds (two classes) or as logits.
+
+    Raises:
+        BenchError: the estimator raises, or what it gives is not of this shape or below 0.
+        NoNumbers: it gives nan or infinity.
+    """
     probable = hasattr(made, "predict_proba")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -203,12 +209,37 @@ def class_scores(made: Any, x: np.ndarray) -> np.ndarray:
             z = np.asarray((made.predict_proba if probable else made.decision_function)(x), np.float64)
         except Exception as error:  # of the library behind the estimator: more neighbours asked for than there are rows
             raise BenchError(f"{type(made).__name__} could not score rows: {error}") from error
+    gave = f"{type(made).__module__}.{type(made).__name__}.{'predict_proba' if probable else 'decision_function'} gave"
+    odds = not probable and k == 2
+    if z.shape != (len(x), k) and not (odds and z.shape == (len(x),)):
+        needs = f"(n, {k}), a column a class" + (", or (n,)" if odds else "")
+        raise BenchError(f"{gave} an array {z.shape} for {len(x)} rows of {k} classes: scores are {needs}")
+    columns = z.reshape(len(x), -1)
+    if (bad := ~np.isfinite(columns).all(axis=1)).any():
+        raise NoNumbers(
+            f"{gave} {columns[bad][0][~np.isfinite(columns[bad][0])][0]} in row {bad.argmax()} of {len(x)}: scores are "
+            "finite numbers; look at its options, or at the features of that row"
+        )
     if probable:
+        if (low := columns.min(initial=0.0)) < -ROUNDING:
+            row = int(columns.min(axis=1).argmin())
+            raise BenchError(f"{gave} {low:.3g} in row {row} of {len(x)}: probabilities are from 0 to 1")
         p = z.clip(min=LEAST)
         return np.log(p / p.sum(axis=1, keepdims=True))
     if z.ndim == 1:
         z = np.stack([np.zeros_like(z), z], 1)
     return z - np.logaddexp.reduce(z, axis=1, keepdims=True)
+
+
+def described(classifier: Classifier, task: Task, rows: Part) -> Classifier:
+    """A fitted run with its history, one row: the loss of the rows that it was fitted to, and its validation score.
+    Where its estimator gives no numbers it has failed."""
+    try:
+        loss = -float(classifier.scores(rows.x)[np.arange(len(rows)), rows.y].mean())
+        classifier.history.append({"epoch": 1, "train_loss": loss} | valid_score(classifier, task))
+    except NoNumbers as error:
+        classifier.failure = str(error)
+    return classifier
 
 
 def doubles(x: np.ndarray) -> np.ndarray:
@@ -229,7 +260,7 @@ class EstimatorClassifier(Classifier):
         out = np.full((len(x), self.classes), np.log(LEAST))
         out[:, self.known] = 0.0  # what is left to a class that is alone
         if self.made:
-            found = [class_scores(made, doubles(x)) for made in self.made]
+            found = [class_scores(made, doubles(x), len(self.known)) for made in self.made]
             out[:, self.known] = found[0] if len(found) == 1 else np.logaddexp.reduce(found) - np.log(len(found))
         return out
 
