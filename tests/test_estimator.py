@@ -209,6 +209,74 @@ def test_options_that_a_package_takes_besides_those_it_names_are_let_through():
         Recipe("lightgbm.LGBMClassifier", {"n_estimatorss": 9}).check()
 
 
+LIGHTGBM, XGBOOST, CATBOOST = "lightgbm.LGBMClassifier", "xgboost.XGBClassifier", "catboost.CatBoostClassifier"
+UNFIT: list[tuple[str, dict[str, Any], str]] = [
+    (LIGHTGBM, {"foo": 3}, "unknown option method.options.foo of lightgbm"),
+    (LIGHTGBM, {"max_features": 0.3}, "unknown option method.options.max_features .* did you mean"),
+    (LIGHTGBM, {"num_leaves": "abc"}, "method.options of lightgbm.* num_leaves should be of type int, got .abc.$"),
+    (LIGHTGBM, {"learning_rate": -1}, r"method.options of lightgbm.* Check failed: \(learning_rate\) > \(0.0\)$"),
+    (LIGHTGBM, {"n_estimators": -3}, "method.options.n_estimators=-3 must be a whole number"),
+    (LIGHTGBM, {"num_trees": 0}, "method.options.num_trees=0 must be a whole number"),
+    (LIGHTGBM, {"seed": 3}, "method.options.seed: what is random in a run comes from its seed: set seed="),
+    (LIGHTGBM, {"n_estimators": 100, "num_round": 9}, "num_round is another .* set method.options.n_estimators=9"),
+    (XGBOOST, {"foo": 3}, "method.options of xgboost.XGBClassifier: foo is none of them, or plays no part"),
+    (XGBOOST, {"max_dept": 3}, "unknown option method.options.max_dept .* did you mean max_depth"),
+    (XGBOOST, {"max_depth": "abc"}, "method.options of xgboost.* max_depth expect int but value='abc'$"),
+    (XGBOOST, {"max_bin": 0}, "method.options of xgboost.XGBClassifier: Check failed: .* greater than 2.$"),
+    (XGBOOST, {"n_estimators": -3}, "method.options.n_estimators=-3 must be a whole number"),
+    (XGBOOST, {"learning_rate": 0.1, "eta": 0.2}, "eta is another .* set method.options.learning_rate=0.2"),
+    (CATBOOST, {"foo": 3}, "unknown option method.options.foo of catboost"),
+    (CATBOOST, {"depth": "abc"}, 'method.options of catboost.CatBoostClassifier: Can.t parse parameter "depth"'),
+    (CATBOOST, {"iterations": -3}, "method.options.iterations=-3 must be a whole number"),
+    (
+        CATBOOST,
+        {"iterations": 1000, "n_estimators": 3},
+        "method.options.n_estimators is another name of method.options.iterations, .* set method.options.iterations=3 ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "options", "message"), UNFIT)
+def test_options_of_boosting_that_its_library_would_ignore_or_find_in_fit_are_refused(path, options, message):
+    pytest.importorskip(path.partition(".")[0])
+    with pytest.raises(BenchError, match=message):
+        Recipe(path, options).check()
+
+
+FIT: list[tuple[str, dict[str, Any]]] = [
+    (LIGHTGBM, {"monotone_constraints": [1, 0, -1, 0, 0, 1]}),
+    (LIGHTGBM, {"monotone_constraints": "1,0,-1,0,0,1", "categorical_feature": "2,3"}),
+    (LIGHTGBM, {"objective": "multiclass", "num_class": 5, "early_stopping_rounds": 3}),
+    (LIGHTGBM, {"min_samples_leaf": 5, "colsample_bytree": 0.1, "n_jobs": 2, "is_unbalance": True}),
+    (LIGHTGBM, {"device_type": "gpu"}),
+    (XGBOOST, {"objective": "multi:softprob", "eta": 0.1, "early_stopping_rounds": 3}),
+    (XGBOOST, {"booster": "dart", "rate_drop": 0.1, "tree_method": "hist"}),
+    (XGBOOST, {"booster": "gblinear", "tree_method": "hist", "max_depth": 3}),
+    (XGBOOST, {"monotone_constraints": "(1,0,-1,0,0)", "device": "cuda"}),
+    (XGBOOST, {"n_estimators": None, "scale_pos_weight": 9.0, "missing": -1}),
+    (CATBOOST, {"cat_features": [5], "use_best_model": True, "od_wait": 3, "allow_writing_files": False}),
+    (CATBOOST, {"class_weights": [1, 2, 3, 4], "loss_function": "MultiClass", "allow_writing_files": False}),
+    (CATBOOST, {"n_estimators": 3, "save_snapshot": True, "auto_class_weights": "Balanced"}),
+]
+
+
+@pytest.mark.parametrize(("path", "options"), FIT)
+def test_options_of_boosting_that_hang_on_the_data_or_the_machine_are_left_to_fit(path, options, tmp_path, monkeypatch):
+    pytest.importorskip(path.partition(".")[0])
+    monkeypatch.chdir(tmp_path)
+    Recipe(path, options).check()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_same_options_are_tried_once(monkeypatch):
+    lightgbm = pytest.importorskip("lightgbm")
+    fits: list[int] = []
+    monkeypatch.setattr(lightgbm.LGBMClassifier, "fit", lambda self, x, y: fits.append(len(x)))
+    for leaves in (17, 17, 19):
+        Recipe(LIGHTGBM, {"num_leaves": leaves}).check()
+    assert len(fits) == 2
+
+
 def test_what_an_estimator_raises_is_an_error_that_names_it():
     t = task(n=(40, 3))
     with pytest.raises(BenchError, match="KNeighborsClassifier could not score rows: .*n_neighbors = 200"):

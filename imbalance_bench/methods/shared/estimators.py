@@ -9,7 +9,7 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,10 @@ import numpy as np
 from imbalance_bench.data.base import Part, Task
 from imbalance_bench.engine.classifier import Classifier, Readout
 from imbalance_bench.errors import BenchError, NoNumbers, suggestion
+from imbalance_bench.methods.shared import boosting
 from imbalance_bench.methods.shared.decisions import LEAST
 from imbalance_bench.methods.shared.vectors import flat_vectors, valid_score
+from imbalance_bench.options import shown
 from imbalance_bench.plugins import look_beside_the_user
 from imbalance_bench.running.models import State, Surroundings, kept
 
@@ -91,6 +93,8 @@ class Recipe:
         if anything and hasattr(cls, "get_params"):  # most of XGBoost's are named by its bases only
             with suppress(TypeError):
                 names |= set(cls().get_params())
+        if self.package == "lightgbm":
+            return names.union(*boosting.names_of_one(self.package)), False
         return names, anything
 
     def check_names(self) -> None:
@@ -98,24 +102,43 @@ class Recipe:
         names, anything = self.takes()
         for option in self.options:
             asked = f"{self.where}.options.{option}"
-            if option in OURS:
-                raise BenchError(f"{asked}: what is random in a run comes from its seed: set {OURS[option]}<number>")
+            alike = next((group for group in boosting.names_of_one(self.package) if option in group), (option,))
+            if ours := next((name for name in alike if name in OURS), None):
+                raise BenchError(f"{asked}: what is random in a run comes from its seed: set {OURS[ours]}<number>")
+            if (other := next(name for name in self.options if name in alike)) != option:
+                raise BenchError(
+                    f"{asked} is another name of {self.where}.options.{other}, which is set too: set "
+                    f"{self.where}.options.{other}={shown(self.options[option])} instead"
+                )
             near = get_close_matches(str(option), names, n=3, cutoff=0.8)
             if option not in names and (near or not anything):
                 raise BenchError(f"unknown option {asked} of {self.path}: {suggestion(str(option), names)}")
-            if _is_recipe(self.options[option]):
-                self.within(option).check_names()
 
-    def check(self) -> None:
-        """Raises BenchError for options that the estimator has not, or that it refuses, and where it is no classifier
-        that scores rows."""
+    def check_options(self) -> Any:
+        """A fresh estimator. Raises BenchError for an option that it, or one within it, has not, or refuses."""
         self.check_names()
+        for option, value in self.options.items():
+            if _is_recipe(value):
+                self.within(option).check_options()
+        boosts = self.package in boosting.ROUNDS
+        if boosts:
+            boosting.check_rounds(self.package, self.options, self.where)
         made = self.make(0)
         if hasattr(made, "_parameter_constraints"):  # scikit-learn's own check, which would come with fit
             try:
                 made._validate_params()
             except (ValueError, TypeError) as error:
                 raise BenchError(f"{self.where}.options of {self.path}: {error}") from error
+        if boosts:
+            fresh = lambda options: replace(self, options=options).make(0)  # noqa: E731
+            if reason := boosting.refused(self.package, self.options, fresh, self.takes()[0]):
+                raise BenchError(f"{self.where}.options of {self.path}: {reason}")
+        return made
+
+    def check(self) -> None:
+        """Raises BenchError for options that the estimator has not, or that it refuses, and where it is no classifier
+        that scores rows."""
+        made = self.check_options()
         if not _is_classifier(made):
             raise BenchError(f"{self.where}.estimator={self.path} is no classifier, as scikit-learn knows them")
         if not hasattr(made, "predict_proba") and not hasattr(made, "decision_function"):
@@ -134,7 +157,7 @@ class Recipe:
         try:
             return self.cls()(**(settled | dict(self.options) | inner | more))
         except Exception as error:
-            raise BenchError(f"{self.where}.options of {self.path}: {error}") from error
+            raise BenchError(f"{self.where}.options of {self.path}: {boosting.said(error)}") from error
 
     def within(self, option: str) -> Recipe:
         """The estimator that an option is."""
@@ -176,7 +199,9 @@ def fitted(made: Any, x: np.ndarray, y: np.ndarray, what: str, **arguments: Any)
             made.fit(x, y, **arguments)
         except Exception as error:  # of the library behind the estimator, whichever that is
             remedy = DEEPER if WORSE_THAN_CHANCE in str(error) and _boosts(made) else ""
-            raise BenchError(f"{what}: {type(made).__name__} could not be fitted: {error}{remedy}") from error
+            raise BenchError(
+                f"{what}: {type(made).__name__} could not be fitted: {boosting.said(error)}{remedy}"
+            ) from error
     facts: dict[str, Any] = {}
     if _boosts(made) and len(made.estimators_) < made.n_estimators:
         facts["rounds"] = len(made.estimators_)
