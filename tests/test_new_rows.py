@@ -123,6 +123,22 @@ def test_rows_of_published_data_without_names(tmp_path, names):
         new_rows(path, trained, fitted, {})
 
 
+def test_a_file_of_published_data_without_a_header_line_loses_no_row(tmp_path):
+    x = np.random.default_rng(0).normal(size=(N, 3)).round(3)
+    fitted = ArrayEncoder("minmax").fitted(x, EVERY)
+    trained = Trained(DATASETS.build(option("dataset", "ecoli")), "tabular", (3,), ("majority", "minority"))
+    path = tmp_path / "new.csv"
+    pd.DataFrame(x).to_csv(path, index=False, header=False)
+    with pytest.raises(
+        BenchError, match=r"first line, .*, holds numbers only .* put a header line above it: x0,x1,x2$"
+    ):
+        new_rows(path, trained, fitted, {})
+    path.write_text("x0,x1,x2\n" + path.read_text())
+    assert len(new_rows(path, trained, fitted, {}).x) == N
+    pd.DataFrame(x).to_csv(path, index=False)  # the names 0, 1, 2
+    assert len(new_rows(path, trained, fitted, {}).x) == N
+
+
 def test_classes_that_are_not_known_are_counted_and_one_against_the_rest_knows_all(tmp_path):
     path = tmp_path / "t.csv"
     pd.DataFrame({"a": EVERY, "y": cycled("u", "v", "w")}).to_csv(path, index=False)

@@ -366,6 +366,8 @@ def test_what_is_wrong_with_a_model_is_said(churn, copied, customers, capsys, tm
     assert "has a part of kind 'wonder', which is unknown here" in said()
     edited(copied, "model.json", lambda content: b"{}")
     assert "model.json is damaged" in said()
+    edited(copied, "model.json", lambda content: facts, runs=churn["runs"][:1])
+    assert "record.json is damaged (the model has runs 0, 1, and it has 1 run): train the cell again" in said()
 
 
 def test_a_part_whose_class_is_in_any_module_of_the_package_is_looked_for_there_and_nowhere_else(monkeypatch):

@@ -76,7 +76,7 @@ def _table(path: Path, trained: Trained, fitted: Any, changes: Mapping[str, Any]
     replace(reader, group=None, time=None).need(read.table)
     target = reader.target if reader.target is not None else read.output or "class"
     own = (target, *(c for c in (reader.group, reader.time) if c is not None), *map(str, reader.drop))
-    numeric, categorical = _features(trained, fitted, read.table, own)
+    numeric, categorical = _features(path, trained, fitted, read.table, own)
     _check_columns(path, read.table, [*numeric, *categorical])
     columns = {name: numbers_of(read.table[name], reader.number_format, path) for name in numeric}
     table = read.table[numeric].assign(**columns) if numeric else read.table[[]]
@@ -103,17 +103,35 @@ def _table(path: Path, trained: Trained, fitted: Any, changes: Mapping[str, Any]
     return NewRows(x, beside, labels, remarks)
 
 
-def _features(trained: Trained, fitted: Any, table: pd.DataFrame, own: Sequence[str]) -> tuple[list[str], list[str]]:
+def _features(
+    path: Path, trained: Trained, fitted: Any, table: pd.DataFrame, own: Sequence[str]
+) -> tuple[list[str], list[str]]:
     """The numeric and the categorical columns that a table must have. Published data without names have x0, x1, ...;
-    a table with none of these and as many columns is taken in its order."""
+    a table with none of these and as many columns is taken in its order, unless its names look like a row."""
     if isinstance(fitted, FittedTable):
         return list(fitted.numeric), list(fitted.categories)
     if len(trained.shape) != 1:
         raise BenchError(f"rows of the shape {trained.shape} are not read from a table")
     width = trained.shape[0]
     names = [f"x{i}" for i in range(width)]
+    header = [str(name) for name in table.attrs.get("header", ())]
+    if header and all(map(_number, header)) and header != [str(i) for i in range(len(header))]:
+        shown = ", ".join(header[:LISTED]) + (", ..." if len(header) > LISTED else "")
+        line = ",".join(names) if width <= LISTED else f"{names[0]},{names[1]},...,{names[-1]}"
+        raise BenchError(
+            f"{path}: the first line, {shown}, holds numbers only and would be taken for names: put a header line "
+            f"above it: {line}"
+        )
     others = [str(c) for c in table.columns if c not in own]
     return (others if len(others) == width and not set(others) & set(names) else names), []
+
+
+def _number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_columns(path: Path, table: pd.DataFrame, wanted: Sequence[str]) -> None:

@@ -53,6 +53,9 @@ class Model:
         facts, states = read(record)
         import_plugins(facts["plugins"])
         encoders = {int(run): name for run, name in facts["encoders"].items()}
+        if max(encoders, default=-1) >= (n := len(record["runs"])):  # edited, sum and all, or of before there were sums
+            of_model = f"the model has runs {', '.join(map(str, sorted(encoders)))}, and it has {n} run{'s'[: n != 1]}"
+            raise Damaged(record["path"] / "record.json", f"is damaged ({of_model})", remedy(record, "model.json"))
         wanted = sorted(encoders) if runs is None else list(dict.fromkeys(runs))
         if unknown := [run for run in wanted if run not in encoders]:
             kept = ", ".join(map(str, sorted(encoders)))
