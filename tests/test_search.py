@@ -390,6 +390,20 @@ def test_the_command_of_the_best_trains_the_best_whatever_was_given(tmp_path, mo
     assert config.plain["trainer"]["epochs"] == 7 and config.plain["method"]["gamma"] != 3
 
 
+def test_the_options_found_for_one_method_are_no_others(tmp_path, monkeypatch):
+    """... though each of them may be an option of the other too; a variant of the same method takes them."""
+    made = search(monkeypatch, tmp_path, trials=2)
+    finish(made, {"method": "focal"})
+    with hydra_started(made.folder):
+        from hydra import compose
+
+        for method in ("dice", "cross_entropy"):
+            with pytest.raises(BenchError, match=f"found for method=focal, .* method={method}: leave out one of them"):
+                from_omegaconf(compose("config", ["+study=best", f"method={method}", "device=cpu"]))
+        config = from_omegaconf(compose("config", ["+study=best", "method.label=tuned_focal", "device=cpu"]))
+    assert config.plain["method"]["gamma"] == made.best.values["method.gamma"] and "study" not in config.plain
+
+
 def test_a_whole_mapping_that_was_given_is_kept_but_for_what_was_found(tmp_path):
     words = ["+method.options={max_depth: 3, seed: 1}", "~method.c", "method.cc=1"]
     study = SimpleNamespace(overrides=words, folder=tmp_path, own=None)

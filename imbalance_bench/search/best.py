@@ -14,6 +14,7 @@ from imbalance_bench.errors import command, of_outputs
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.search.study import Study, key_of
 from imbalance_bench.search.trials import Trial
+from imbalance_bench.settings.config import SAME_METHOD, STUDY
 from imbalance_bench.store.files import atomic_write
 
 BEST = "study/best.yaml"  # in the study's folder: an option of the group ``study``
@@ -65,7 +66,8 @@ def _yaml(study: Study, best: Trial, choices: Mapping[str, str], metric: str) ->
     """An option of the group ``study`` that puts the best options in the place of the defaults."""
     import yaml
 
-    values: dict[str, Any] = {}
+    whole = study.cell(best.values).plain["method"]
+    values: dict[str, Any] = {STUDY: {key: whole[key] for key in ("label", *SAME_METHOD) if key in whole}}
     for key, value in best.values.items():
         *groups, last = key.split(".")
         node = values

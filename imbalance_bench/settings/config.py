@@ -89,6 +89,10 @@ LATER = {"calibration": [], "slices": [], "save": False, "cost": COST, "checkpoi
 LATER |= {"objective": OBJECTIVE}
 
 
+STUDY = "study"  # the key under which the options that a search found (study/best.yaml) say which method they are of
+SAME_METHOD = ("name", "estimator")  # of a method: where these agree, what was found for one is an option of the other
+
+
 @dataclass(frozen=True)
 class Trainer:
     """How networks are trained. ``rows``: the part that methods learn from. ``validate_every``: epochs between two
@@ -305,8 +309,10 @@ def from_omegaconf(cfg: Any) -> Config:
     import_plugins(plain["plugins"])
     plain |= {key: check(hint, plain[key], key) for key, hint in TOP_LEVEL.items()}
     Objective.parse(plain["objective"])
+    of_cell = plain_of(plain)
+    _check_found(plain.get(STUDY), of_cell["method"])
     return Config(
-        plain=plain_of(plain),
+        plain=of_cell,
         tracker=plain["tracker"],
         paths=build(Paths, plain["paths"], "paths"),
         plugins=plain["plugins"],
@@ -319,3 +325,12 @@ def from_omegaconf(cfg: Any) -> Config:
         cache=plain["cache"],
         checkpoint_minutes=plain["checkpoint_minutes"],
     )
+
+
+def _check_found(study: Any, method: Mapping[str, Any]) -> None:
+    """Raises BenchError where options that a search found are of another method; None: there are none such."""
+    if study is not None and any(study.get(key) != method.get(key) for key in SAME_METHOD):
+        raise BenchError(
+            f"+study=best sets options that were found for method={study['label']}, and here they would be set of "
+            f"method={method['label']}: leave out one of them"
+        )
