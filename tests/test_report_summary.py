@@ -296,3 +296,24 @@ def test_where_every_cell_failed_that_is_said(asked, tmp_path, capsys):
     assert main(["--outputs", str(tmp_path), *asked, "method=smote"]) == 1
     said = capsys.readouterr().err
     assert "that match method=smote: 1 cell failed" in said and "adasyn" not in said
+
+
+def test_the_rescore_that_is_advised_is_of_these_records_and_keeps_their_calibrations(tmp_path):
+    for method, kinds, cost in (("smote", ["temperature"], 10.0), ("focal", ["isotonic"], 25.0)):
+        values = {"auc_pr": [0.5, 0.6], "cost": [0.3, 0.2], f"brier_{kinds[0]}": [0.1, 0.2]}
+        edit(write(tmp_path, cell(method), values, valid=[0.5, 0.5]), calibration=kinds, cost=cost)
+    for metric, words in (
+        ("brier_platt", "--calibration isotonic,temperature,platt"),
+        ("f1_tuned", ""),
+        ("mine", "'plugins=[<its module>]'"),
+    ):
+        with pytest.raises(BenchError) as error:
+            summary(Store(tmp_path), metric=metric)
+        assert " ".join(filter(None, ["`python scripts/rescore.py", words, f"--outputs {tmp_path}`"])) in str(
+            error.value
+        )
+    absent = "\n".join(summary(Store(tmp_path), metric="brier_isotonic").notes)
+    assert f"rescore.py --calibration isotonic,temperature --outputs {tmp_path}` computes it" in absent
+    sheet = summary(Store(tmp_path), metric="cost")
+    assert f"rescore.py --cost 25 --outputs {tmp_path}` counts it alike in all" in "\n".join(sheet.notes)
+    assert not any(item.bold for row in sheet.blocks[0].rows for item in row)  # of different costs

@@ -204,17 +204,20 @@ def without_validation(record: Mapping[str, Any]) -> str:
     return ""
 
 
-def why_absent(record: Mapping[str, Any], metric: str) -> str:
-    """Why a record that was scored has not got a metric of ours, and what to do; "" where it is none of ours."""
+def why_absent(record: Mapping[str, Any], metric: str, place: str = "", kinds: Iterable[str] = ()) -> str:
+    """Why a record that was scored has not got a metric of ours, and what to do; "" where it is none of ours.
+    ``place``: the words of a command for its folder of outputs; ``kinds``: calibrations that the records beside it
+    have, which a command is to keep."""
     tuned = [*TUNED, *(f"threshold_{objective}" for objective in thresholds.OBJECTIVES)]
     base, _, kind = metric.rpartition("_")
     calibrated = base in OF_PROBABILITIES and kind in calibration.KINDS
     if (calibrated or metric in tuned) and (reason := without_validation(record)):
         return reason
     if calibrated:
-        return f"`{command('rescore')} --calibration {kind}` computes it, without training"
+        every = ",".join(dict.fromkeys([*kinds, *record.get("calibration", []), kind]))
+        return f"`{command('rescore')} --calibration {every}{place}` computes it, without training"
     ours = metric in (*tuned, "cost") or metric in metrics.built_in()
-    return f"`{command('rescore')}` computes it, where the cell has it, without training" if ours else ""
+    return f"`{command('rescore')}{place}` computes it, where the cell has it, without training" if ours else ""
 
 
 def of_validation() -> set[str]:

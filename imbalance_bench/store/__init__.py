@@ -315,11 +315,16 @@ def has_file(record: Record, name: str) -> bool:
     return name in record["files"] if "files" in record else (record["path"] / name).exists()
 
 
+def outputs_of(record: Record) -> str:
+    """The words of a command for the folder of outputs that a record lies in, as ``of_outputs``; "" of none."""
+    outputs = next((place.parent for place in Path(record.get("path", "")).parents if place.name == "runs"), OUTPUTS)
+    return of_outputs(outputs)
+
+
 def remedy(record: Record, name: str) -> str:
     """The remedy for a damaged file beside a record."""
     if name == "metrics.csv":
-        place = of_outputs(record["path"].parents[5])
-        return f"`{command('rescore')} {record['id']}{place}` computes it from the predictions"
+        return f"`{command('rescore')} {record['id']}{outputs_of(record)}` computes it from the predictions"
     kept = "save=true " if name.startswith("model.") else ""
     return f"train the cell again with {kept}cache=overwrite"
 

@@ -16,7 +16,7 @@ from imbalance_bench.report.records.failures import failed
 from imbalance_bench.report.records.records import COLUMNS, LABELS, Head, date, left_out, numbers, readout_met, survey
 from imbalance_bench.settings.config import labels_shown, value_of
 from imbalance_bench.settings.identity import digest
-from imbalance_bench.store import Record
+from imbalance_bench.store import Record, outputs_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -232,12 +232,18 @@ def no_such_metric(
             other = f"there are {', '.join(single)}" if single else "leave out --per-class: nothing is of one class"
             return BenchError(f"no record has {what} of single classes: {other}")
         return BenchError(f"no record has {what} of the class group {group}: {suggestion(group or '', groups)}")
-    if reason := next(filter(None, (scoring.why_absent(record, metric) for record in done)), ""):
+    if reason := next(filter(None, (why_absent(record, metric, done) for record in done)), ""):
         return BenchError(f"no record has the metric {metric}: {reason}")
     return BenchError(
-        f"no record has the metric {metric}: {suggestion(metric, known)}\n  one of your own: `"
-        f"{command('rescore')} 'plugins=[<its module>]'` computes it for every cell, without training"
+        f"no record has the metric {metric}: {suggestion(metric, known)}\n  one of your own: `{command('rescore')} "
+        f"'plugins=[<its module>]'{outputs_of(done[0])}` computes it for every cell, without training"
     )
+
+
+def why_absent(record: Record, metric: str, records: Sequence[Record]) -> str:
+    """As ``scoring.why_absent``; the command keeps the calibrations of all ``records``."""
+    kinds = itertools.chain(*(other.get("calibration", []) for other in records))
+    return scoring.why_absent(record, metric, outputs_of(record), kinds)
 
 
 def locate(

@@ -22,6 +22,7 @@ from imbalance_bench.report.records.selection import (
     of_data,
     selection,
     shown_labels,
+    why_absent,
 )
 from imbalance_bench.report.sheet import Block, Footnotes, Item, Sheet
 from imbalance_bench.report.sheets.failed import Failed
@@ -30,7 +31,7 @@ from imbalance_bench.report.sheets.scores import Score, class_title, mark_best, 
 from imbalance_bench.report.sheets.tables import explain, item
 from imbalance_bench.settings.identity import digest
 from imbalance_bench.settings.objective import has_better_side
-from imbalance_bench.store import Record
+from imbalance_bench.store import Record, outputs_of
 
 if TYPE_CHECKING:
     from imbalance_bench.report.records.collected import Source
@@ -141,23 +142,28 @@ def scores_in(sheet: Sheet) -> list[Score]:
 def metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
     """At which cost a metric of costs was computed, and whether in the same way in all records: by one cost; one of the
     user's own, by one code."""
-    costs = sorted({r["cost"] for r in records if "cost" in r})
+    costs = _costs(records)
     counted = ", ".join(f"{cost:g}" for cost in costs)
     if metric in OF_COST and len(costs) == 1:
         return [f"{metric}: a missed positive costs {counted} false alarms."]
     if metric in OF_COST and costs:
         return [
             f"{metric}: a missed positive costs {counted} false alarms in these records: `{command('rescore')} "
-            f"--cost {costs[-1]:g}` counts it alike in all, without training."
+            f"--cost {costs[-1]:g}{outputs_of(records[0])}` counts it alike in all, without training."
         ]
     sources = [source for r in records if (source := r.get("own_metrics", {}).get(metric))]
     if len({digest(source) for source in sources}) < 2:
         return []
     modules = ",".join(sorted({source["module"] for source in sources}))
     return [
-        f"{metric} was computed by different code in these records: `{command('rescore')} 'plugins=[{modules}]'` "
-        "computes it again, without training."
+        f"{metric} was computed by different code in these records: `{command('rescore')} 'plugins=[{modules}]'"
+        f"{outputs_of(records[0])}` computes it again, without training."
     ]
+
+
+def _costs(records: Sequence[Record]) -> list[float]:
+    """The costs of a missed positive that records were scored with."""
+    return sorted({r["cost"] for r in records if "cost" in r})
 
 
 def cells_of(found: Selection) -> list[Cell]:
@@ -183,9 +189,14 @@ def cells_of(found: Selection) -> list[Cell]:
     if set(OF_NUMBERS) & set(asked.placed):  # as asked for, not as they are spelled
         cells.sort(key=lambda c: given.index((c.score.metric, c.score.class_group)))
     data = {c.score.id: found.data_of(c.score.id) for c in cells}
+    several_costs = len(_costs(found.records)) > 1
+
+    def comparable(metric: str) -> bool:
+        return has_better_side(metric) and not (several_costs and metric in OF_COST)
+
     best = mark_best(
         [c.score for c in cells],
-        lambda s: (s.section, data[s.id], s.metric, s.class_group) if has_better_side(s.metric) else None,
+        lambda s: (s.section, data[s.id], s.metric, s.class_group) if comparable(s.metric) else None,
     )
     return [replace(cell, score=score) for cell, score in zip(cells, best)]
 
@@ -217,17 +228,17 @@ def _score(found: Selection, record: Record, head: Head, setting: str, numbers: 
         **shown,
     )
     if made.state == "done" and made.mean is None:
-        return replace(made, state="n/a", reason=_why_none(record, head, asked))
+        return replace(made, state="n/a", reason=_why_none(record, head, found))
     return made
 
 
-def _why_none(record: Record, head: Head, asked: Asked) -> str:
-    metric, class_group = head
+def _why_none(record: Record, head: Head, found: Selection) -> str:
+    (metric, class_group), asked = head, found.asked
     if asked.part == "valid" and (reason := scoring.without_validation(record)):
         return reason
     of = f" of class group {class_group}" if class_group else ""
     absent = all(name != metric for name, _ in heads_of(record, asked.part))
-    why = f": {reason}" if absent and (reason := scoring.why_absent(record, metric)) else ""
+    why = f": {reason}" if absent and (reason := why_absent(record, metric, found.done)) else ""
     return f"{metric}{of} by {readout_title(asked.readout)} is not in the record, or in no run defined{why}"
 
 
