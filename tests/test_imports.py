@@ -89,7 +89,7 @@ MAY = {
         "settings.reference store store.files terminal terminal.interrupts"
     ),
     "search": (
-        "cells errors options origin registry report running.tally settings.conf_files settings.config "
+        "cells errors metrics.scoring options origin registry report running.tally settings.conf_files settings.config "
         "settings.identity settings.objective settings.presets store store.files store.locks terminal "
         "terminal.arguments"
     ),
