@@ -102,13 +102,14 @@ def test_brier_scores(classes):
     p = np.exp(scores)
     given = (p[:, 1],) if classes == 2 else (p,)
     theirs = brier_score_loss(y, *given, labels=list(range(classes)))
-    assert probabilities.brier_score(y, scores) == pytest.approx(theirs)
     rare = classes - 1
     mine = y == rare
+    found = probabilities.of_probabilities(y, scores, [rare])
+    assert found["brier"] == pytest.approx(theirs)
     onehot = np.eye(classes)[y]
     errors = ((p - onehot) ** 2).sum(axis=1) / (2 if classes == 2 else 1)
-    assert probabilities.brier_score(y, scores, [rare]) == pytest.approx(errors[mine].mean())
-    assert math.isnan(probabilities.brier_score(y[~mine], scores[~mine], [rare]))
+    assert found["brier_minority"] == pytest.approx(errors[mine].mean())
+    assert math.isnan(probabilities.of_probabilities(y[~mine], scores[~mine], [rare])["brier_minority"])
 
 
 def test_bins_of_equal_mass_are_those_of_scikit_learn():
@@ -150,7 +151,7 @@ def test_test_rows_are_calibrated_by_validation_rows():
     for kind in calibration.KINDS:
         q = calibration.fitted(kind, valid_y, valid)(scores)
         assert found["test", f"brier_{kind}"] == pytest.approx(brier_score_loss(y, np.exp(q[:, 1])))
-        assert found["test", f"log_loss_{kind}"] == probabilities.log_loss(y, q)
+        assert found["test", f"log_loss_{kind}"] == probabilities.of_probabilities(y, q, [1])["log_loss"]
         assert ("valid", f"brier_{kind}") not in found
     assert found["test", "log_loss_temperature"] < found["test", "log_loss"]
     one = rows(valid_label=np.zeros(100, int))

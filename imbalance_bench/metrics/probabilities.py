@@ -16,46 +16,26 @@ from imbalance_bench.alike import alike
 BINS = 15
 
 
-def log_loss(labels: np.ndarray, log_probs: np.ndarray) -> float:
-    """Mean of -log p(label) in nats; p clipped to [eps, 1 - eps], float64's eps, as scikit-learn does."""
-    return float(log_losses(labels[None], np.asarray(log_probs, dtype=np.float64)[None])[0])
-
-
 def log_losses(labels: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
-    """``log_loss`` (R,) of labels (R, n) and log-probabilities (R, n, C)."""
+    """Mean of -log p(label) in nats (R,), of labels (R, n) and log-probabilities (R, n, C); p is clipped to
+    [eps, 1 - eps], float64's eps, as scikit-learn does."""
     eps = np.finfo(np.float64).eps
     own = np.take_along_axis(log_probs, labels[..., None], axis=2)[..., 0]
     return np.asarray(-np.minimum(np.maximum(own, math.log(eps)), math.log1p(-eps)).mean(axis=1))
 
 
-def expected_calibration_error(labels: np.ndarray, log_probs: np.ndarray, bins: int = BINS) -> float:
-    """Expected calibration error of the top class (Guo et al. 2017, eq. 3).
-
-    Σ_b (n_b / n) |accuracy_b - confidence_b| over ``bins`` bins of equal width, (lo, hi], of the top
-    probability.
-    """
-    log_probs = np.asarray(log_probs, dtype=np.float64)
-    right, confidence = log_probs.argmax(axis=1) == labels, np.exp(log_probs.max(axis=1))
-    return float(calibration_errors(right[None], confidence[None], bins)[0])
-
-
 def calibration_errors(right: np.ndarray, confidence: np.ndarray, bins: int) -> np.ndarray:
-    """``expected_calibration_error`` (R,) of decisions that are ``right``, and their probabilities, (R, n) each."""
+    """Expected calibration error (R,) of the top class (Guo et al. 2017, eq. 3).
+
+    Σ_b (n_b / n) |accuracy_b - confidence_b| over ``bins`` bins of equal width, (lo, hi], of the top probability: of
+    decisions that are ``right``, and their probabilities ``confidence``, (R, n) each.
+    """
     runs, n = right.shape
     # rounding may push a probability just past 1: the clip keeps it in the last bin
     bin_of = np.clip(np.searchsorted(_edges(bins), confidence, side="left") - 1, 0, bins - 1)
     cell = bin_of + bins * np.arange(runs)[:, None]
     gap = np.bincount(cell.ravel(), weights=(right - confidence).ravel(), minlength=runs * bins)
     return np.asarray(np.abs(gap).reshape(runs, bins).sum(axis=1) / n)
-
-
-def brier_score(labels: np.ndarray, log_probs: np.ndarray, minority: Sequence[int] | None = None) -> float:
-    """Mean squared error of the probabilities (Brier 1950): (p1 - y)² of two classes, its sum over several.
-
-    ``minority``: over the rows of these classes only (Wallace & Dahabreh 2012, of the positive class), nan without any.
-    """
-    errors = _squared_errors(labels, log_probs)
-    return _mean_of_rows(errors if minority is None else errors[np.isin(labels, minority)])
 
 
 def _squared_errors(labels: np.ndarray, log_probs: np.ndarray) -> np.ndarray:
@@ -118,8 +98,13 @@ def _bins_of_equal_mass(events: np.ndarray, p: np.ndarray, bins: int) -> tuple[n
 
 
 def of_probabilities(labels: np.ndarray, log_probs: np.ndarray, minority: Sequence[int]) -> dict[str, float]:
-    """Scores of log-probabilities (n, C) as such: ``brier``, ``brier_minority`` (the positive class of two),
-    ``log_loss``, ``ece_mass`` (``equal_mass_error`` of the likeliest class)."""
+    """Scores of log-probabilities (n, C) as such.
+
+    ``brier``: mean squared error of the probabilities (Brier 1950), (p1 - y)² of two classes, its sum over several;
+    ``brier_minority``: over the rows of the ``minority`` classes, of two classes the positive one, only (Wallace &
+    Dahabreh 2012), nan without any; ``log_loss`` as ``log_losses``; ``ece_mass``: ``equal_mass_error`` of the likeliest
+    class.
+    """
     top = equal_mass_error(log_probs.argmax(axis=1) == labels, np.exp(log_probs.max(axis=1)))
     scores = np.asarray(log_probs, dtype=np.float64)[None]
     found = of_probabilities_of_runs(labels[None], scores, [minority], np.array([top]))
