@@ -118,7 +118,12 @@ def _two_highest(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def decide(log_probs: np.ndarray, tuned: np.ndarray) -> np.ndarray:
     """The classes (..., n) that offsets (C,), or one for each of log-probabilities (..., n, C), decide for."""
-    return np.asarray((np.maximum(np.asarray(log_probs, np.float64), LOWEST) + tuned).argmax(axis=-1))
+    return np.asarray(moved(log_probs, tuned).argmax(axis=-1))
+
+
+def moved(log_probs: np.ndarray, tuned: np.ndarray) -> np.ndarray:
+    """Log-probabilities (..., n, C) with offsets added, of which ``decide`` takes the highest."""
+    return np.asarray(np.maximum(np.asarray(log_probs, np.float64), LOWEST) + tuned)
 
 
 def as_threshold(tuned: np.ndarray) -> float:

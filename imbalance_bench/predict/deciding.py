@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ from imbalance_bench.metrics import calibration, scoring, thresholds
 from imbalance_bench.store import Record, arrays
 
 PLAIN = "probability"  # the decision for the class of the highest one
+
+Known = dict[int, tuple[np.ndarray, np.ndarray]]
+"""Validation rows by run: class indices (n,) and log-probabilities (n, C)."""
 
 
 @dataclass(frozen=True)
@@ -37,40 +40,58 @@ def decided(
     Raises:
         BenchError: validation rows are needed, and the record has none, or none of two classes.
     """
+    known, why = ({}, "") if objective == PLAIN and kind is None else _validation_of(record, scores, readout)
     wanted = f"--decide {objective}" if objective not in (None, PLAIN) else f"--calibration {kind}" if kind else ""
-    why, valid = "", {}
-    if objective != PLAIN or kind is not None:
-        why = missing(record)
-        valid = {} if why else scoring.parts_of(arrays(record, "predictions.npz")).get("valid", {})
-        if not why and f"scores_{readout}" not in valid:  # where some run of the cell lacks it
-            why = f"this record has no scores of them for --readout {readout}"
     if why and wanted:
         raise BenchError(f"{wanted} needs validation rows that nothing was trained on, and {why}")
-    if why or (objective == PLAIN and kind is None):
-        plain = _mean(list(scores.values()))
-        return Decided(np.exp(plain), plain.argmax(axis=1), "the highest probability" + (f" ({why})" if why else ""))
-    calibrated, moved, found = [], [], []
-    for run, new in scores.items():
-        mine = valid["run"] == run
-        labels, known = valid["label"][mine], valid[f"scores_{readout}"][mine]
-        if kind:
-            made = calibration.fitted(kind, labels, known)
-            if made is None:
-                raise BenchError(f"--calibration {kind}: the validation rows of run {run} are of one class")
-            known, new = made(known), made(new)
-        calibrated.append(new)
-        if objective == PLAIN:
-            continue
-        tuned = thresholds.offsets(labels, known, objective or "f1", costs_of(record, run))
+    if kind is not None:
+        scores, known = _calibrated(kind, scores, known)
+    mean = _mean(list(scores.values()))
+    how = "the highest probability" + (f" ({why})" if why else "")
+    if objective != PLAIN and not why:
+        tuned = _offsets(record, known, objective)
+        if tuned is not None:
+            moved = _mean([thresholds.moved(scores[run], offsets) for run, offsets in tuned.items()])
+            how = _described(objective or "f1", list(tuned.values()))
+            return Decided(np.exp(mean), moved.argmax(axis=1), how)
+        how = "the highest probability (the validation rows are of one class)"
+    return Decided(np.exp(mean), mean.argmax(axis=1), how)
+
+
+def _validation_of(record: Record, runs: Iterable[int], readout: str) -> tuple[Known, str]:
+    """The validation rows of ``runs``; else none, and why there is nothing to tune on."""
+    if why := missing(record):
+        return {}, why
+    valid = scoring.parts_of(arrays(record, "predictions.npz")).get("valid", {})
+    if f"scores_{readout}" not in valid:  # where some run of the cell lacks it
+        return {}, f"this record has no scores of them for --readout {readout}"
+    of_runs = {run: valid["run"] == run for run in runs}
+    return {run: (valid["label"][mine], valid[f"scores_{readout}"][mine]) for run, mine in of_runs.items()}, ""
+
+
+def _calibrated(kind: str, scores: Mapping[int, np.ndarray], known: Known) -> tuple[dict[int, np.ndarray], Known]:
+    """The scores of new and of validation rows, calibrated run by run on the validation rows."""
+    new, valid = {}, {}
+    for run, (labels, log_probs) in known.items():
+        calibrate = calibration.fitted(kind, labels, log_probs)
+        if calibrate is None:
+            raise BenchError(f"--calibration {kind}: the validation rows of run {run} are of one class")
+        new[run], valid[run] = calibrate(scores[run]), (labels, calibrate(log_probs))
+    return new, valid
+
+
+def _offsets(record: Record, known: Known, objective: str | None) -> dict[int, np.ndarray] | None:
+    """The offsets (C,) of each run that are best on its validation rows. Where those of a run are of one class: None,
+    and an error if the ``objective`` was asked for."""
+    found = {}
+    for run, (labels, log_probs) in known.items():
+        tuned = thresholds.offsets(labels, log_probs, objective or "f1", costs_of(record, run))
         if tuned is None and objective is not None:
             raise BenchError(f"--decide {objective}: the validation rows of run {run} are of one class")
-        found.append(tuned)
-        moved.append(np.maximum(np.asarray(new, np.float64), thresholds.LOWEST) + (0 if tuned is None else tuned))
-    mean = _mean(calibrated)
-    if objective == PLAIN or any(tuned is None for tuned in found):
-        how = "the highest probability" + ("" if objective == PLAIN else " (the validation rows are of one class)")
-        return Decided(np.exp(mean), mean.argmax(axis=1), how)
-    return Decided(np.exp(mean), _mean(moved).argmax(axis=1), _described(objective or "f1", found))
+        if tuned is None:
+            return None
+        found[run] = tuned
+    return found
 
 
 def costs_of(record: Record, run: int) -> np.ndarray:
@@ -97,7 +118,7 @@ def _mean(log_probs: list[np.ndarray]) -> np.ndarray:
         return np.asarray(np.logaddexp.reduce(each, axis=0) - np.log(len(each)))
 
 
-def _described(objective: str, found: list[Any]) -> str:
+def _described(objective: str, found: Sequence[np.ndarray]) -> str:
     if len(found[0]) > 2:
         return f"offsets that are best for {objective} on validation rows"
     each = [thresholds.as_threshold(tuned) for tuned in found]
