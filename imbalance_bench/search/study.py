@@ -215,35 +215,42 @@ class Study:
         if len(done) < BEFORE_PRUNING or id in (trial.id for trial in done):
             return alone(config, None)
 
-        def judge(steps: Sequence[float], runs: int) -> None:
-            """Gives the cell up after its first runs of ``runs``, where their means are worse."""
-            if not self.sampling.worse(steps, before, self.ledger.direction):
-                return
-            side = "above" if self.head(done[0])[0] in LOWER_IS_BETTER else "below"
-            after = f"after {len(steps)} of {runs} runs"
-            reason = f"{after}: {steps[-1]:.4f} on validation, {side} the median of the trials before"
-            place = self.folder / PRUNED / f"{id}.json"
-            place.parent.mkdir(exist_ok=True)
-            atomic_write(place, json.dumps({"reason": reason, "steps": steps}) + "\n")
-            raise Pruned(reason)
-
         def watch(cell: Prepared, classifiers: Sequence[Any]) -> None:
             steps = means(self._scores_of_runs(cell, classifiers, self.head(done[0])))
             if len(steps) == len(classifiers):
-                judge(steps, len(cell.runs))
+                self._judge(id, steps, len(cell.runs), before)
 
         outcome = alone(config, watch)
         if isinstance(outcome, Outcome) and outcome.status == "skipped":  # trained before, where nobody watched
-            record = CellFolder(outcome.path).record()
-            assert record is not None
-            scores = scores_of(record, "valid", self.head(done[0]), self.options.readout)
-            in_order = (scores.get((run["fold"], run["repeat"]), math.nan) for run in record["runs"])
-            steps = means(list(takewhile(math.isfinite, in_order)))
-            try:
-                for seen in range(1, min(len(steps) + 1, len(record["runs"]))):
-                    judge(steps[:seen], len(record["runs"]))
-            except Pruned as reason:
-                return Outcome("pruned", config.labels, outcome.path, message=str(reason))
+            return self._judged_afterwards(outcome, self.head(done[0]), before)
+        return outcome
+
+    def _judge(self, id: str, steps: Sequence[float], runs: int, before: Sequence[Trial]) -> None:
+        """Gives a cell up after its first runs of ``runs``, where their means ``steps`` are worse: raises Pruned."""
+        if not self.sampling.worse(steps, before, self.ledger.direction):
+            return
+        side = "above" if self.ledger.direction == "minimize" else "below"
+        after = f"after {len(steps)} of {runs} runs"
+        reason = f"{after}: {steps[-1]:.4f} on validation, {side} the median of the trials before"
+        place = self.folder / PRUNED / f"{id}.json"
+        place.parent.mkdir(exist_ok=True)
+        atomic_write(place, json.dumps({"reason": reason, "steps": steps}) + "\n")
+        raise Pruned(reason)
+
+    def _judged_afterwards(self, outcome: Outcome, head: tuple[str, str], before: Sequence[Trial]) -> Outcome:
+        """How a cell that has its record would have ended under the pruner."""
+        from imbalance_bench.cells import Outcome
+
+        record = CellFolder(outcome.path).record()
+        assert record is not None
+        scores = scores_of(record, "valid", head, self.options.readout)
+        in_order = (scores.get((run["fold"], run["repeat"]), math.nan) for run in record["runs"])
+        steps, runs = means(list(takewhile(math.isfinite, in_order))), len(record["runs"])
+        try:
+            for seen in range(1, min(len(steps) + 1, runs)):
+                self._judge(outcome.path.name, steps[:seen], runs, before)
+        except Pruned as reason:
+            return Outcome("pruned", outcome.labels, outcome.path, message=str(reason))
         return outcome
 
     def _scores_of_runs(self, cell: Prepared, classifiers: Sequence[Any], head: tuple[str, str]) -> list[float]:
@@ -328,7 +335,7 @@ class Study:
 
     def record(self, trial: Trial) -> Record:
         """The record of a trial's cell."""
-        record = self._record(trial)
+        record = self.find_record(trial)
         if record is None:
             raise BenchError(
                 f"the record of trial {trial.number} ({trial.name}) is gone: after `rm {self.folder / DATABASE}` the "
@@ -336,7 +343,8 @@ class Study:
             )
         return record
 
-    def _record(self, trial: Trial) -> Record | None:
+    def find_record(self, trial: Trial) -> Record | None:
+        """The record of a trial's cell; None where it is gone, or there was none."""
         config = self.cell(trial.values)
         return Store(config.paths.outputs).cell(config.labels, trial.id).record() if trial.id else None
 
@@ -344,8 +352,8 @@ class Study:
         """What speaks against comparing the trials: records of other code, or other records than were entered."""
         codes: dict[str, int] = {}
         moved: list[str] = []
-        for entered, trial in zip(self.trials, self.recorded()):
-            record = self._record(trial) if trial.value is not None else None
+        for entered, trial in zip(self.trials, self.trials_now()):
+            record = self.find_record(trial) if trial.value is not None else None
             if record is None:
                 continue
             if changed := origin.named(origin.changed(record.get("code", {}))):
@@ -365,12 +373,12 @@ class Study:
                 f"proposed by what they had; after `rm {database}` the same command makes the study anew of the records"
             )
 
-    def recorded(self) -> list[Trial]:
+    def trials_now(self) -> list[Trial]:
         """The trials, with the values that their records have now."""
-        return [trial if trial.value is None else self._recorded(trial) for trial in self.trials]
+        return [trial if trial.value is None else self._now(trial) for trial in self.trials]
 
-    def _recorded(self, trial: Trial) -> Trial:
-        record = self._record(trial)
+    def _now(self, trial: Trial) -> Trial:
+        record = self.find_record(trial)
         scores = self.scores(record) if record else []
         return replace(trial, value=fmean(scores)) if scores else trial
 
@@ -378,7 +386,7 @@ class Study:
     def best(self) -> Trial | None:
         """The trial of the best validation score, as the records have it now, the first of equal ones; None where all
         failed."""
-        scored = [trial for trial in self.recorded() if trial.value is not None]
+        scored = [trial for trial in self.trials_now() if trial.value is not None]
         choose = min if self.ledger.direction == "minimize" else max
         return choose(scored, key=lambda trial: trial.value or 0.0) if scored else None
 
