@@ -12,6 +12,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, check_random_state, column_or_1d, validate_data
 
+from imbalance_bench.errors import BenchError
+from imbalance_bench.options import BelowOne, Seed, Text, check
+from imbalance_bench.seeds import derived
+
 Words = Annotated[tuple[str, ...], 'e.g. ("trainer.epochs=50",)']
 PLAYED = ("method", "backbone", "trainer", "ratio", "plugins")
 # Words that are arguments here.
@@ -84,8 +88,6 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
         """Trains on rows ``X`` (n, d) with classes ``y`` (n,)."""
         from imbalance_bench.data.encode import ArrayEncoder, Scale
         from imbalance_bench.engine import Engine
-        from imbalance_bench.errors import BenchError
-        from imbalance_bench.options import BelowOne
 
         valid, scale = self._checked(BelowOne, "valid"), self._checked(Scale, "scale")
         made = self._parts()
@@ -132,8 +134,6 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
         """The method, backbone, trainer and ratio of the arguments, and the device. Raises BenchError for a word that
         plays no part."""
         from imbalance_bench.api import parts_of_training
-        from imbalance_bench.errors import BenchError
-        from imbalance_bench.options import Text
 
         words = self._checked(Words, "overrides")
         for word in words:
@@ -153,8 +153,6 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
 
     def _seed(self) -> int:
         """That of this training."""
-        from imbalance_bench.options import Seed
-
         if isinstance(self.random_state, np.random.RandomState) or self.random_state is None:
             return int(check_random_state(self.random_state).randint(2**31 - 1))
         return int(self._checked(Seed, "random_state", ", None or a numpy.random.RandomState"))
@@ -162,9 +160,6 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
     def _checked(self, hint: Any, name: str, besides: str = "") -> Any:
         """The argument ``name`` as ``check`` has it; of NumPy's as of Python's: float32 0.2 is 0.2. Raises BenchError
         with what it may be, ``besides`` included."""
-        from imbalance_bench.errors import BenchError
-        from imbalance_bench.options import check
-
         given = getattr(self, name)
         if isinstance(given, np.generic):
             given = float(str(given)) if isinstance(given, np.floating) else given.item()
@@ -175,8 +170,6 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
 
     def _check_validation(self, task: Any, method: Any) -> None:
         """Raises BenchError where validation rows are needed and there are none."""
-        from imbalance_bench.errors import BenchError
-
         needs = f"readout={self.readout}" if self.readout == "best" else ""
         if method.held_out is not None:
             needs = method.held_out[0]
@@ -191,8 +184,6 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
         from sklearn.model_selection import train_test_split
 
         from imbalance_bench.data.base import Part, Task
-        from imbalance_bench.errors import BenchError
-        from imbalance_bench.seeds import derived
 
         every, classes, ratio = np.arange(len(labels)), len(self.classes_), made["ratio"]
         if len(ratio.indices(labels, 0)) < len(labels):
