@@ -130,6 +130,11 @@ def check(hint: Any, value: Any, key: str) -> Any:
 
 
 def coerce(hint: Any, given: Any) -> Any:
+    """A value as its annotation has it (a float for 1, a tuple for a list).
+
+    Raises:
+        Wrong: the annotation does not allow it, or a part of it.
+    """
     value = given
     base, limits, _ = _parts(hint)
     origin, args = typing.get_origin(base), typing.get_args(base)

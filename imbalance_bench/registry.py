@@ -48,6 +48,12 @@ class Registry:
         self._loaded = False
 
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
+        """Decorates a class that options call by this ``name``, which becomes an attribute of it.
+
+        Raises:
+            BenchError: another class has the name.
+        """
+
         def add(cls: type[T]) -> type[T]:
             known = self._classes.get(name)
             if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
@@ -69,10 +75,16 @@ class Registry:
         return list(self._classes.values())
 
     def names(self) -> list[str]:
+        """The names of all classes, sorted."""
         self._load()
         return sorted(self._classes)
 
     def get(self, name: str) -> type:
+        """The class of a name; what it lacks of ``base``'s attributes it is given, at their defaults.
+
+        Raises:
+            BenchError: no class has the name.
+        """
         self._load()
         if not isinstance(name, str) or name not in self._classes:
             raise BenchError(

@@ -40,6 +40,8 @@ MAKERS: dict[str, Maker] = {}
 
 
 def declare(name: str) -> Callable[[Maker], Maker]:
+    """Decorates the function that makes the slice of this name."""
+
     def add(make: Maker) -> Maker:
         MAKERS[name] = make
         return make

@@ -172,6 +172,7 @@ def _against_print(name: str, rows: int, features: int, ratio: float) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; the exit status."""
     parser = ArgumentParser(prog="data.py", description="Lists, downloads and checks data sets.")
     parser.add_argument("command", choices=["list", "fetch", "verify"], help="list, download or check data sets")
     parser.add_argument("names", nargs="*", metavar="NAME", help="data sets (default: all)")

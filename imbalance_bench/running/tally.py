@@ -76,6 +76,7 @@ class Tally:
         return " ".join([name, *(override for override in overrides if _key(override) in self.differing)])
 
     def begin(self, job: int, name: str) -> None:
+        """Enters that a job is under way, and what it is called."""
         self._enter({"job": job, "name": name})
 
     def end(self, job: int, status: str, seconds: float, failed: bool, unrecorded: str = "", line: str = "") -> str:
@@ -232,6 +233,7 @@ def _key(override: str) -> str:
 
 
 def clock(seconds: float) -> str:
+    """Seconds as minutes and seconds, 2:05, and from an hour on 1:02:05."""
     minutes, seconds = divmod(int(round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

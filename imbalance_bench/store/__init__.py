@@ -77,6 +77,7 @@ class Store:
         return cls(outputs)
 
     def cell(self, labels: dict[str, str], cell_id: str) -> CellFolder:
+        """The folder of a cell, which there may not be yet."""
         # A label may be anything that a user wrote; a folder lies below the one before it.
         parts = [re.sub(r"^\.|[^\w.-]", "_", labels[g]) for g in FOLDERS]
         return CellFolder(self.runs.joinpath(*parts, cell_id))
