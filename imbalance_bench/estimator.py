@@ -13,7 +13,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, check_random_state, column_or_1d, validate_data
 
 from imbalance_bench.errors import BenchError
-from imbalance_bench.options import BelowOne, Seed, Text, check
+from imbalance_bench.options import BelowOne, Seed, Text, check, key_of
 from imbalance_bench.seeds import derived
 
 Words = Annotated[tuple[str, ...], 'e.g. ("trainer.epochs=50",)']
@@ -137,7 +137,7 @@ class ImbalanceClassifier(ClassifierMixin, BaseEstimator):
 
         words = self._checked(Words, "overrides")
         for word in words:
-            key = word.lstrip("+~").partition("=")[0]
+            key = key_of(word)
             if key.startswith("hydra.searchpath") or re.split("[.@]", key)[0] in PLAYED:
                 continue
             instead = INSTEAD.get(re.split("[.@]", key)[0], f"leave it out: it is about none of {', '.join(PLAYED)}")

@@ -300,6 +300,11 @@ def written(value: Any) -> str:
     return repr(value)
 
 
+def key_of(override: str) -> str:
+    """The key that a word of the command line sets or removes: "+method.gamma=2" → "method.gamma"."""
+    return override.lstrip("+~").partition("=")[0]
+
+
 def flatten(options: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     """Nested options by their dotted keys: {"method": {"gamma": 2}} → {"method.gamma": 2}."""
     flat: dict[str, Any] = {}

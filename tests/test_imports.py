@@ -42,8 +42,8 @@ MAY = {
     "settings": "", "settings.conf_files": "errors", "settings.objective": "errors",
     "settings.config": "errors metrics.thresholds options plugins registry settings.objective",
     "settings.identity": "metrics origin plugins pretrained registry settings.config store",
-    "settings.presets": "errors plugins registry settings.conf_files settings.config settings.identity",
-    "settings.overrides": "errors registry settings.conf_files settings.config",
+    "settings.overrides": "errors options registry settings.conf_files settings.config",
+    "settings.presets": "errors options plugins registry settings.conf_files settings.config settings.identity",
     "settings.reference": "options plugins registry settings.conf_files settings.config",
     "settings.select": "errors settings.config",
     "rescore": (
@@ -85,8 +85,8 @@ MAY = {
         "terminal terminal.arguments"
     ),
     "sweep": (
-        "cells errors registry running.progress running.tally settings.conf_files settings.config settings.presets "
-        "settings.reference store store.files terminal terminal.interrupts"
+        "cells errors options registry running.progress running.tally settings.conf_files settings.config "
+        "settings.presets settings.reference store store.files terminal terminal.interrupts"
     ),
     "search": (
         "cells errors metrics.scoring options origin registry report running.tally settings.conf_files settings.config "

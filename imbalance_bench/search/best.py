@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from imbalance_bench.errors import command, of_outputs
+from imbalance_bench.options import key_of
 from imbalance_bench.registry import GROUPS
-from imbalance_bench.search.study import Study, key_of
+from imbalance_bench.search.study import Study
 from imbalance_bench.search.trials import Trial
 from imbalance_bench.settings.config import SAME_METHOD, STUDY
 from imbalance_bench.store.files import atomic_write

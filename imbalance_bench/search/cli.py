@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import key_of
 from imbalance_bench.registry import GROUPS, build
 from imbalance_bench.running.tally import DeviceLost
 from imbalance_bench.search.best import finish
@@ -71,10 +72,10 @@ def _studies(
 
     asked, settings, space = [], search_defaults(), {}
     for word in words:
-        if word.lstrip("+~").startswith("hydra"):
+        if key_of(word).startswith("hydra"):
             raise BenchError(f"{word}: search.py trains in this process; start it again elsewhere for a second one")
     for override in files.parsed(words):
-        key = override.get_key_element().lstrip("+~")
+        key = key_of(override.get_key_element())
         if override.is_sweep_override() and not several:
             raise BenchError(f"{override.input_line} has several values: -m makes a study of each")
         if SPACE.fullmatch(key):

@@ -28,6 +28,7 @@ import numpy as np
 from imbalance_bench import origin
 from imbalance_bench.errors import BenchError, Pruned, suggestion
 from imbalance_bench.metrics import scoring
+from imbalance_bench.options import key_of
 from imbalance_bench.registry import SEARCH
 from imbalance_bench.report.records.records import LOWER_IS_BETTER, readout_met, readout_title
 from imbalance_bench.report.records.selection import head_of
@@ -407,11 +408,6 @@ def _check_metric(metric: str | None) -> None:
         raise BenchError(f"{asked} is no metric of validation rows: {suggestion(name, known)}")
     if name != metric:
         raise BenchError(f"{asked}: trials are chosen by validation rows: set search.metric={name}")
-
-
-def key_of(override: str) -> str:
-    """The key that a word of the command line sets or removes."""
-    return override.partition("=")[0].lstrip("+~")
 
 
 def _plain(space: Space) -> dict[str, Any]:

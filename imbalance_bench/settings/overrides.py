@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imbalance_bench.errors import BenchError, suggestion
+from imbalance_bench.options import key_of
 from imbalance_bench.registry import GROUPS, SEARCH
 from imbalance_bench.settings.conf_files import ConfFiles, hydra_started
 from imbalance_bench.settings.config import label_of, plain_of
@@ -54,7 +55,7 @@ def overrides_of(
             found = composed(words)
             here = plain_of({group: found[group] for group in (*GROUPS, "seed")})
             wanted = {group: plain[group] for group in groups}
-            changes = [change for change in _changes(here, wanted) if change.lstrip("+~").split("=")[0] not in without]
+            changes = [change for change in _changes(here, wanted) if key_of(change) not in without]
             if plain["seed"] != here["seed"]:
                 changes.append(f"seed={plain['seed']}")
             return [*words, *changes], composed([*words, *changes])

@@ -9,7 +9,6 @@ method changes is composed with each option.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from imbalance_bench.errors import BenchError, suggestion
+from imbalance_bench.options import key_of
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.settings.conf_files import CONF, ConfFiles, content_of, hydra_started
 from imbalance_bench.settings.config import label_of, labels_of, plain_of
@@ -160,7 +160,7 @@ def _grid(paper: str, name: str, files: ConfFiles, overrides: list[str]) -> Pres
         picked: dict[str, tuple[str, ...]] = {}
         for override in job:
             if override not in base:
-                group = re.split(r"[.=]", override.lstrip("+~"), maxsplit=1)[0]
+                group = key_of(override).partition(".")[0]
                 picked[group] = (*picked.get(group, ()), override)
         method = picked.pop("method", ())
         cfg = dict(composed(*base, *method))
@@ -190,7 +190,7 @@ def jobs_of(paper: Any, overrides: Sequence[Override]) -> list[list[str]]:
         known[key] = list(dict.fromkeys([*known.get(key, []), *values]))
     asked: dict[str, list[str]] = {}
     for override in overrides:
-        key = override.get_key_element().lstrip("+~")
+        key = key_of(override.get_key_element())
         asked[key] = _values(override, key if key in known else override.get_key_element())
     narrowing = [key for key in asked if key in known]
     for place, key in enumerate(narrowing):

@@ -11,7 +11,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from imbalance_bench.options import describe, hints, shown
+from imbalance_bench.options import describe, hints, key_of, shown
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.registry import GROUPS
 from imbalance_bench.settings.conf_files import CONF, content_of
@@ -29,7 +29,7 @@ whole numbers of more than 64 bits are values of no key.
 
 def keys_help(cfg: DictConfig) -> str:
     """The keys of the groups that the command line names, each with its value and what it takes."""
-    asked = {re.split(r"[.=@]", override.lstrip("+~"))[0] for override in cfg.hydra.overrides.task}
+    asked = {re.split("[.@]", key_of(override))[0] for override in cfg.hydra.overrides.task}
     if not asked & set(SHOWN):
         return "What the keys of an option take: add it, e.g. method=focal --help; of all options: docs/options.md\n"
     plain: Any = OmegaConf.to_container(

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from imbalance_bench import terminal
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import key_of
 from imbalance_bench.running.tally import DeviceLost, StopSweep, Tally
 from imbalance_bench.settings.conf_files import ConfFiles
 from imbalance_bench.settings.config import cell_name
@@ -150,7 +151,7 @@ def options_first() -> None:
     for override in given.overrides:
         options.remove(override)
     if given.hydra_help:  # is Hydra's, whose defaults have none of our groups
-        given.overrides = [override for override in given.overrides if override.lstrip("+~").startswith("hydra")]
+        given.overrides = [override for override in given.overrides if key_of(override).startswith("hydra")]
     if given.config_path and "://" not in given.config_path:
         folder = Path(given.config_path).expanduser().absolute()
         if not folder.is_dir():

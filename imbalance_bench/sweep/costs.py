@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.options import key_of
 from imbalance_bench.settings.config import label_of
 from imbalance_bench.store import CellFolder, Store
 
@@ -43,7 +44,7 @@ def _record(path: Path) -> Mapping | None:
 
 
 def _named(job: Sequence[str], choices: Mapping[str, str]) -> tuple[str, str]:
-    named = dict(choices) | dict(override.lstrip("+").partition("=")[::2] for override in job)
+    named = dict(choices) | {key_of(override): override.partition("=")[2] for override in job}
     return label_of(named.get("method", "")), label_of(named.get("dataset", ""))
 
 

@@ -21,6 +21,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from imbalance_bench.errors import BenchError, command, of_outputs
+from imbalance_bench.options import key_of
 from imbalance_bench.registry import TRACKERS
 from imbalance_bench.running.tally import Tally, clock, differing
 from imbalance_bench.settings.conf_files import ConfFiles
@@ -82,7 +83,7 @@ class Grid(basic_sweeper.BasicSweeper):
         seen: set[tuple[str, str | None]] = set()
         covering: list[Sequence[str]] = []
         for job in jobs:
-            named = dict(override.lstrip("+~").partition("=")[::2] for override in job)
+            named = {key_of(override): override.partition("=")[2] for override in job}
             groups = {key: key.partition(".")[0] for key in named}
             parts = {
                 (key, value if files.options(key) else named.get(groups[key]) if groups[key] != key else None)
