@@ -317,7 +317,7 @@ EQUIVALENT: list[tuple[str, str, str]] = [
                 "report.sheets.judgement:_ranks",
                 "no exact p is 0.05 where a cell is turned: of 5 sides in 3 cells, the only such number of orders, all "
                 "have p above 0.8",
-                [("with_rest(-order) < 0.05", "with_rest(-order) <= 0.05")],
+                [("with_rest(-order) < ALPHA", "with_rest(-order) <= ALPHA")],
             ),
             (
                 "report.sheets.judgement:_trend",
