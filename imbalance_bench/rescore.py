@@ -52,10 +52,12 @@ class Change:
 
     @property
     def headline_moved(self) -> bool:
+        """Whether the headline of the record has changed."""
         old, new = (json.dumps(h, sort_keys=True) for h in self.headline)  # as text, so that nan equals nan
         return old != new
 
     def line(self) -> str:
+        """The line that says what has changed in the cell."""
         if not self:
             return f"{_name(self.record)}: unchanged"
         parts = ["metrics.csv was damaged"] if self.restored else []

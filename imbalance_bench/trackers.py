@@ -47,6 +47,7 @@ class Subject:
 
     @property
     def name(self) -> str:
+        """What the cell is called, as on the terminal."""
         return " ".join(self.labels[group] for group in ("method", "dataset", "ratio"))
 
 

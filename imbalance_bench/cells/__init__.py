@@ -277,6 +277,7 @@ class Log:
         self.lines: list[str] = []
 
     def append(self, line: str) -> None:
+        """Writes a line at the end; one that the disk does not take is kept in memory only."""
         name = NEW_LOG if (self.folder / "record.json").exists() else "train.log"
         with suppress(OSError), (self.folder / name).open("a" if self.lines else "w", encoding="utf-8") as file:
             file.write(f"{line}\n")

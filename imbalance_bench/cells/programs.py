@@ -105,6 +105,7 @@ class Member:
 
     @property
     def tasks(self) -> list[Task]:
+        """One a run of the cell."""
         return [run.task for run in self.cell.runs]
 
     def narrow(self) -> str:

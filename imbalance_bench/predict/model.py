@@ -85,6 +85,7 @@ class Model:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
+        """Their names, in the order of the columns of scores; none of a regression."""
         return self.trained.class_names
 
     def encoded(self, x: Any) -> dict[str, np.ndarray]:

@@ -31,6 +31,7 @@ class State:
         return sum(array.nbytes for array in self.arrays.values())
 
     def as_bytes(self) -> bytes:
+        """The content of a file, for ``put_back``."""
         from safetensors.numpy import save
 
         return save(self.arrays, {"state": json.dumps(self.rest)})

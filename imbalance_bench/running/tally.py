@@ -118,6 +118,7 @@ class Tally:
 
     @property
     def failures(self) -> int:
+        """How many jobs have failed so far."""
         return sum(job["failed"] for job in self.ended.values())
 
     @property

@@ -39,6 +39,7 @@ WAIT = 1.0  # seconds between two looks at what other processes train
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
     made = ArgumentParser("search.py", description=DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter)
     made.add_argument("-m", "--multirun", action="store_true", help="a study for each combination of the values given")
     made.add_argument("--config-dir", metavar="FOLDER", help="options of your own, as for train.py")

@@ -38,8 +38,10 @@ class Trial:
 
     @property
     def pruned(self) -> bool:
+        """Whether the pruner gave the trial up after some of its runs."""
         return self.value is None and bool(self.steps)
 
     @property
     def name(self) -> str:
+        """The values that it tries, as overrides."""
         return " ".join(f"{key}={shown(value)}" for key, value in self.values.items()) or "the defaults"

@@ -222,6 +222,7 @@ def cell_name(labels: dict[str, str]) -> str:
 
 
 def labels_of(plain: dict[str, Any]) -> dict[str, str]:
+    """The label of the option in each group of ``Config.plain``."""
     return {group: plain[group]["label"] for group in GROUPS}
 
 

@@ -142,6 +142,7 @@ def provenance() -> dict[str, Any]:
 
 
 def now() -> str:
+    """The time as records have it: ISO 8601 in UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
