@@ -292,6 +292,16 @@ def test_a_table_that_is_not_like_the_training_data_is_named(churn, customers, c
         assert called(capsys, churn["path"], path, "dataset.missing=['n. a.']")[0]
 
 
+@pytest.mark.parametrize("gap", ["", "n. a."])
+def test_numbers_with_another_mark_are_read_by_what_the_error_advises(churn, customers, capsys, tmp_path, gap):
+    path, separator = tmp_path / "new.csv", "dataset.separator=semicolon"
+    pd.read_csv(customers, dtype={"zip": str, "id": str}).to_csv(path, sep=";", decimal=",", na_rep=gap, index=False)
+    said = called(capsys, churn["path"], path, separator, status=1)[1]
+    assert "values are numbers written as '" in said and "dataset.decimal" in said
+    assert len(advised := re.findall(r"dataset\.\w+=\S+?(?='(?: |$))|dataset\.missing=\[.*?\]", said)) == 1 + bool(gap)
+    assert called(capsys, churn["path"], path, separator, *advised)[0] == called(capsys, churn["path"], customers)[0]
+
+
 def test_files_that_cannot_be_read_are_named(churn, customers, capsys, tmp_path):
     (tmp_path / "nothing.csv").write_text("")
     for name, words in (("absent.csv", "cannot be read: No such file"), ("nothing.csv", "is empty")):

@@ -113,6 +113,11 @@ def numbers_of(column: pd.Series, given: NumberFormat, path: Any) -> pd.Series:
     strings = words[words.map(lambda word: isinstance(word, str)).astype(bool)]
     strays = strings[~given.fits(strings)]
     if len(strays):
+        problem = Problem.of(str(column.name), strings, given)
+        if problem is not None and not problem.form.unit and (keys := problem.form.keys(given)):
+            keys += [override("missing", *problem.strays)] if 0 < len(problem.strays) <= STRAYS else []
+            or_else = f", or {' '.join(GROUPED.keys(given))} where the comma parts thousands" if problem.either else ""
+            raise BenchError(f"{path}: {problem}. Read them so by {' '.join(keys)}{or_else}")
         first = str(strays.iloc[0])
         raise BenchError(
             f"{path}: column {str(column.name)!r} holds numbers in the training data, and here {first!r} and the like "
