@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from imbalance_bench import metrics
+from imbalance_bench.card import CARD, card, renewed
 from imbalance_bench.errors import BenchError, suggestion
 from imbalance_bench.metrics import calibration, scoring, thresholds
 from imbalance_bench.plugins import import_plugins
 from imbalance_bench.settings.select import select
-from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Record, Store, arrays, file_of, remedy
+from imbalance_bench.store import OUTPUTS, CellFolder, Damaged, Record, Store, arrays, file_of, has_file, remedy
 from imbalance_bench.store.index import entries_of
 from imbalance_bench.terminal import tell
 from imbalance_bench.terminal.arguments import ArgumentParser, plugins_of
@@ -106,11 +107,20 @@ def rescore(cell: CellFolder, **asked: Any) -> Change:
         text = scoring.to_csv(rows)
         lost = {} if whole else {name: source["module"] for name, source in unnamed.items()}
         change = _compare(record, text, headline, not whole, lost)
-        if change or own != had or now != was:
-            record = {key: value for key, value in record.items() if key != "own_metrics"}
-            record |= now if now != was else {}
-            cell.amend(record | {"headline": headline} | ({"own_metrics": own} if own else {}), "metrics.csv", text)
+        amended = {key: value for key, value in record.items() if key != "own_metrics"} | {"headline": headline}
+        amended |= (now if now != was else {}) | ({"own_metrics": own} if own else {})
+        files = {"metrics.csv": text} | _card(amended, text)
+        if change or own != had or now != was or CARD in files:
+            cell.amend(amended, files)
     return change
+
+
+def _card(record: Record, metrics: str) -> dict[str, str]:
+    """The model card of these numbers, where there is one that says otherwise."""
+    if not has_file(record, CARD):
+        return {}
+    new, path = card(record, metrics), record["path"] / CARD
+    return {CARD: new} if not path.exists() or renewed(path.read_text(encoding="utf-8"), new) else {}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

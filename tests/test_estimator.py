@@ -15,8 +15,8 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
+from imbalance_bench.card import card
 from imbalance_bench.cells import run_cell
-from imbalance_bench.cells.saving import card
 from imbalance_bench.data.base import Part
 from imbalance_bench.engine import Engine
 from imbalance_bench.errors import BenchError

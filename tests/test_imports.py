@@ -46,8 +46,9 @@ MAY = {
     "settings.presets": "errors options plugins registry settings.conf_files settings.config settings.identity",
     "settings.reference": "options plugins registry settings.conf_files settings.config",
     "settings.select": "errors settings.config",
+    "card": "errors metrics.scoring settings.config",
     "rescore": (
-        "errors metrics metrics.calibration metrics.scoring metrics.thresholds plugins settings.select store "
+        "card errors metrics metrics.calibration metrics.scoring metrics.thresholds plugins settings.select store "
         "store.index terminal terminal.arguments"
     ),
     "data": (
@@ -67,7 +68,7 @@ MAY = {
     ),
     "support": "data methods options registry settings.conf_files",
     "cells": (
-        "data engine errors metrics metrics.scoring options origin plugins registry running.checkpoints "
+        "card data engine errors metrics metrics.scoring options origin plugins registry running.checkpoints "
         "running.devices running.models running.progress running.tally settings.config settings.identity "
         "settings.objective slices store store.files terminal trackers"
     ),

@@ -21,12 +21,13 @@ import pytest
 from PIL import Image
 
 from imbalance_bench import predict
+from imbalance_bench.card import CARD, _scores
 from imbalance_bench.cells import run_cell
-from imbalance_bench.cells.saving import CARD
 from imbalance_bench.errors import BenchError
 from imbalance_bench.metrics import calibration, scoring
 from imbalance_bench.predict.deciding import decided
 from imbalance_bench.predict.model import Model
+from imbalance_bench.report.cli import main as report
 from imbalance_bench.running import models
 from imbalance_bench.store import FILES, CellFolder, arrays
 from tests.cells import cell
@@ -492,3 +493,65 @@ def test_the_commands_of_the_page_work(page, method, quick, customers, tmp_path)
             assert f"/{method}/" in str(folder) and (folder / "model.md").exists(), done.stdout
     scores = table_of((tmp_path / "scores.csv").read_text())
     assert len(scores) == 9 and {"id", "p_yes", "decision"} <= set(scores)
+
+
+def test_a_rescore_writes_the_card_again(churn, tmp_path):
+    from imbalance_bench.rescore import rescore
+
+    folder = Path(shutil.copytree(churn["path"], tmp_path / churn["id"]))
+
+    def told() -> set[str]:
+        """The thresholds for cost that the card gives."""
+        return set(re.search(r"^\| cost \| (.*) \|$", (folder / CARD).read_text(), re.M)[1].split(" to "))
+
+    before, card = told(), (folder / CARD).read_text()
+    assert rescore(CellFolder(folder), cost=2)
+    values = [
+        float(row["value"])
+        for row in scoring.from_csv((folder / "metrics.csv").read_text())
+        if (row["metric"], row["part"], row["iterate"]) == ("threshold_cost", "test", "last")
+    ]
+    assert told() == {f"{min(values):.3g}", f"{max(values):.3g}"} != before
+    after = (folder / CARD).read_text()
+    assert not rescore(CellFolder(folder)) and (folder / CARD).read_text() == after
+    (folder / CARD).write_text(card)  # of a rescore by earlier code
+    assert not rescore(CellFolder(folder)) and (folder / CARD).read_text() == after
+    assert CellFolder(folder).record()["cost"] == 2
+
+
+def test_the_card_keeps_to_the_bounds_of_a_metric_and_to_one_value_a_split():
+    def csv_of(values):
+        rows = [
+            {"run": i, "fold": fold, "repeat": repeat, "iterate": "last", "class_group": "all", "metric": metric,
+             "value": value, "part": "test"}
+            for metric in ("brier", "balanced_accuracy", "log_loss")
+            for i, ((fold, repeat), value) in enumerate(values.items())
+        ]  # fmt: skip
+        return scoring.to_csv(rows)
+
+    values = {(0, 0): 0.354, (1, 0): 1.114}
+    lines = "\n".join(_scores(csv_of(values), 3))
+    assert "| brier | 0.7340 [0.0000, 2.0000] |" in lines and "| log_loss | 0.7340 [0.0000, 5.56" in lines
+    assert "| balanced_accuracy | 0.7340 [0.0000, 1.0000] |" in lines
+    assert "| brier | 0.7340 [0.0000, 1.0000] |" in "\n".join(_scores(csv_of(values), 2))
+    often = {(fold, repeat): value for (fold, _), value in values.items() for repeat in range(5)}
+    assert _scores(csv_of(often), 3) == _scores(csv_of(values), 3)
+    seeds = {(0, repeat): 0.1 + 0.001 * repeat for repeat in range(5)}
+    assert "| brier | 0.1020 [0.1000, 0.1040] |" in "\n".join(_scores(csv_of(seeds), 3))
+
+
+def test_scores_that_are_no_probabilities_are_said_to_be_none(capsys, tmp_path, customers):
+    record = kept(tmp_path, f"dataset.path={customers}", "dataset=csv", "dataset.target=churned", "method=linear_svm")
+    said = called(capsys, record["path"], customers)[1]
+    assert "p_no, ... are made of a decision function, which ranks rows: they are no probabilities" in said
+    assert "--calibration platt makes some of them" in said
+    assert "no probabilities" not in called(capsys, record["path"], customers, "--calibration", "platt")[1]
+    card = (record["path"] / CARD).read_text()
+    assert "Its scores are a decision function, which ranks rows: they are no probabilities, and `--calib" in card
+    outputs = str(record["path"].parents[5])
+    assert report(["--outputs", outputs, "--metric", "brier"]) == 0
+    note = capsys.readouterr().out
+    assert "brier of linear_svm: the scores are a decision function, which ranks rows: they are no prob" in note
+    assert "--metric brier_platt is of calibrated ones" in note and "rescore.py --calibration platt --outputs" in note
+    assert report(["--outputs", outputs, "--metric", "auc_pr"]) == 0
+    assert "no probabilities" not in capsys.readouterr().out

@@ -63,7 +63,7 @@ def files(folder):
 def edit_metrics(cell, change):
     """The numbers as an earlier version of the metrics wrote them, with their sum."""
     rows = list(csv.DictReader(io.StringIO((cell.path / "metrics.csv").read_text())))
-    cell.amend(cell.record(), "metrics.csv", scoring.to_csv(change(rows)))
+    cell.amend(cell.record(), {"metrics.csv": scoring.to_csv(change(rows))})
 
 
 def edit_predictions(cell, **arrays):
@@ -103,7 +103,7 @@ def test_a_mended_and_an_added_metric_reach_the_files(tmp_path, capsys):
 
     edit_metrics(cell, older)
     stale = cell.record() | {"headline": record["headline"] | {"mean": 0.1}}
-    cell.amend(stale, "metrics.csv", (cell.path / "metrics.csv").read_text())
+    cell.amend(stale, {"metrics.csv": (cell.path / "metrics.csv").read_text()})
     assert run(tmp_path) == 0
     assert (cell.path / "metrics.csv").read_text() == right and cell.record() == record
     line = capsys.readouterr().out.splitlines()[0]
@@ -126,7 +126,7 @@ def test_the_minority_classes_are_those_of_the_records(tmp_path):
     cell = make_cell(tmp_path)
     record = cell.record()
     runs = [run | {"minority_classes": [c]} for run, c in zip(record["runs"], (1, 0))]
-    cell.amend(record | {"runs": runs}, "metrics.csv", (cell.path / "metrics.csv").read_text())
+    cell.amend(record | {"runs": runs}, {"metrics.csv": (cell.path / "metrics.csv").read_text()})
     change = rescore.rescore(cell)
     assert {name.split()[0] for name in change.added} == {"minority", "majority"} and not change.changed
     rows = list(csv.DictReader(io.StringIO((cell.path / "metrics.csv").read_text())))

@@ -278,7 +278,7 @@ def test_a_record_that_was_edited_is_damaged(cell):
     with pytest.raises(Damaged, match="record.json is not what the run wrote: train the cell again with cache=overwri"):
         cell.record()
     path.write_text(json.dumps(written))
-    cell.amend(cell.record() | {"headline": written["headline"] | {"mean": 0.25}}, "metrics.csv", "b")  # a rescore
+    cell.amend(cell.record() | {"headline": written["headline"] | {"mean": 0.25}}, {"metrics.csv": "b"})  # a rescore
     assert cell.state() == "done" and cell.record()["headline"]["mean"] == 0.25
 
 

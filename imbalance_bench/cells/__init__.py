@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from imbalance_bench import metrics, origin, terminal
+from imbalance_bench.card import CARD, card
 from imbalance_bench.cells.recipe import Data, Prepared, Watch, data_of, fit, prepare, score
-from imbalance_bench.cells.saving import CARD, card, model_files
+from imbalance_bench.cells.saving import model_files
 from imbalance_bench.errors import BenchError, Declined, Pruned, command, of_outputs
 from imbalance_bench.metrics import scoring
 from imbalance_bench.plugins import in_own_code
@@ -100,7 +101,7 @@ def objective_of(config: Config, outcome: Outcome) -> float:
         terminal.tell(f"warning: {warning}", sys.stderr)
         with folder.lock() as mine:
             if mine:
-                folder.amend(record | {"warnings": [*warnings, warning]}, "metrics.csv", text)
+                folder.amend(record | {"warnings": [*warnings, warning]}, {"metrics.csv": text})
     return value
 
 

@@ -23,6 +23,7 @@ VALID = "valid_"  # before the names of arrays of validation rows in predictions
 TUNED_ON = ("held out", "guided training")
 OF_PROBABILITIES = ("brier", "brier_minority", "log_loss", "ece_mass")  # ``probabilities.of_probabilities``
 TUNED = tuple(f"{objective}_tuned" for objective in thresholds.OBJECTIVES)
+RANKS = "decision function, which ranks rows: they are no probabilities"
 AT_ONCE = 1 << 18  # scores of runs that are one array
 NO_DECISIONS: dict[str, Any] = {"predicted_classes": [], "few_classes": False, "collapsed": False}
 
@@ -202,6 +203,11 @@ def without_validation(record: Mapping[str, Any]) -> str:
     if role not in TUNED_ON:
         return "it has no validation rows: choose a protocol that has, or protocol.valid_fraction above 0"
     return ""
+
+
+def ranks_only(record: Mapping[str, Any]) -> bool:
+    """Whether the scores of a record's runs rank rows and are no probabilities (an estimator's decision function)."""
+    return any(str((run.get("info") or {}).get("scores", "")).startswith("decision_function") for run in record["runs"])
 
 
 def why_absent(record: Mapping[str, Any], metric: str, place: str = "", kinds: Iterable[str] = ()) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imbalance_bench.errors import BenchError
+from imbalance_bench.metrics import scoring
 from imbalance_bench.metrics.calibration import KINDS
 from imbalance_bench.metrics.thresholds import OBJECTIVES, of_decisions
 from imbalance_bench.predict.deciding import PLAIN, costs_of, decided
@@ -100,6 +101,9 @@ def predicted(arguments: Any) -> tuple[str, list[str]]:
         told.append(f"decisions by {made.how}: {each}")
         columns: dict[str, Any] = {f"p_{name}": made.probabilities[:, c] for c, name in enumerate(model.classes)}
         columns["decision"] = np.array(model.classes, object)[made.decisions]
+        if scoring.ranks_only(model.record) and arguments.calibration is None:
+            cure = "" if scoring.without_validation(model.record) else "; --calibration platt makes some of them"
+            told.append(f"p_{model.classes[0]}, ... are made of a {scoring.RANKS}{cure}")
         if rows.labels is not None:
             told += _metrics(made, rows.labels, model)
     else:

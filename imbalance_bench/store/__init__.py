@@ -226,14 +226,15 @@ class CellFolder:
         for name in {*FILES, NEW_LOG, "error.txt"} - files.keys():
             (self.path / name).unlink(missing_ok=True)
 
-    def amend(self, record: Record, name: str, content: str) -> None:
-        """Rewrites one file of a finished cell, and its record. A process that is killed in between leaves a file whose
-        sum does not agree, and amending it again is the remedy."""
+    def amend(self, record: Record, files: Mapping[str, str]) -> None:
+        """Rewrites some files of a finished cell, and its record. A process that is killed in between leaves a file
+        whose sum does not agree, and amending it again is the remedy."""
         sums = record.get("files")
         kept = {k: v for k, v in record.items() if k != "path"} | (
-            {"files": sums | {name: _sum(content)}} if sums is not None else {}
+            {"files": sums | {name: _sum(content) for name, content in files.items()}} if sums is not None else {}
         )
-        replace_files({self.path / name: content, self.path / "record.json": _as_text(kept)})
+        written = {self.path / name: content for name, content in files.items()}
+        replace_files({**written, self.path / "record.json": _as_text(kept)})
 
     @contextmanager
     def lock(self) -> Iterator[bool]:

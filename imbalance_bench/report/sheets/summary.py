@@ -141,7 +141,9 @@ def scores_in(sheet: Sheet) -> list[Score]:
 
 def metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
     """At which cost a metric of costs was computed, and whether in the same way in all records: by one cost; one of the
-    user's own, by one code."""
+    user's own, by one code. Of a metric of probabilities, which methods have none."""
+    if metric in (*scoring.OF_PROBABILITIES, "ece"):
+        return _rank_notes([r for r in records if r["status"] == "done"], metric)
     costs = _costs(records)
     counted = ", ".join(f"{cost:g}" for cost in costs)
     if metric in OF_COST and len(costs) == 1:
@@ -159,6 +161,17 @@ def metric_notes(records: Sequence[Record], metric: str | None) -> list[str]:
         f"{metric} was computed by different code in these records: `{command('rescore')} 'plugins=[{modules}]'"
         f"{outputs_of(records[0])}` computes it again, without training."
     ]
+
+
+def _rank_notes(records: Sequence[Record], metric: str) -> list[str]:
+    methods = dict.fromkeys(r["labels"]["method"] for r in records if scoring.ranks_only(r))
+    if not methods:
+        return []
+    calibrated = f"{'ece_mass' if metric == 'ece' else metric}_platt"
+    absent = next(filter(None, (why_absent(r, calibrated, records) for r in records if scoring.ranks_only(r))), "")
+    how = f" ({absent})" if all(calibrated not in dict(heads_of(r)) for r in records) else ""
+    cure = f"; --metric {calibrated} is of calibrated ones{how}"
+    return [f"{metric} of {', '.join(sorted(methods, key=natural))}: the scores are a {scoring.RANKS}{cure}."]
 
 
 def _costs(records: Sequence[Record]) -> list[float]:
