@@ -66,3 +66,13 @@ def test_members_are_trained_on_as_many_rows_of_each_class_and_averaged(monkeypa
         assert len(made.made) == 4
         mean = np.mean([tree.predict_proba(t.valid.x.astype(float)) for tree in made.made], axis=0)
         np.testing.assert_allclose(np.exp(made.scores(t.valid.x)), mean, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "said"), [("sklearn.svm.LinearSVC", True), ("sklearn.tree.DecisionTreeClassifier", False)]
+)
+def test_members_without_probabilities_are_said_to_have_none(estimator, said):
+    (classifier,) = method("self_paced_ensemble", members=2, estimator=estimator, options={}).fit(
+        [task(n=(60, 12))], None, Engine(trainer(), "cpu")
+    )
+    assert str(classifier.info.get("scores")).startswith("decision_function") == said

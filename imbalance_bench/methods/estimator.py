@@ -117,8 +117,6 @@ class Estimator(Resampled):
             info |= fitted(made, doubles(rows.x), y, what, **arguments)
             if self.patience:
                 info["rounds"] = rounds_of(made)
-            if not hasattr(made, "predict_proba"):
-                info["scores"] = "decision_function: they rank rows and are no probabilities"
             fresh = [made]
         return described(EstimatorClassifier(fresh, known, task.classes, info=info), task, rows)
 

@@ -280,6 +280,8 @@ class EstimatorClassifier(Classifier):
     def __init__(self, made: Sequence[Any], known: np.ndarray, classes: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.made, self.known, self.classes = made, known, classes
+        if not all(hasattr(one, "predict_proba") for one in made):
+            self.info["scores"] = "decision_function: they rank rows and are no probabilities"
 
     def scores(self, x: np.ndarray, readout: Readout = "last") -> np.ndarray:
         out = np.full((len(x), self.classes), np.log(LEAST))
