@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import hydra
 import pytest
 import torch
@@ -92,6 +94,10 @@ def test_a_sweep_is_timed_whole(real_data, monkeypatch):
         sweeps.LAUNCHERS["together"], ["dataset=ecoli", f"method={','.join(sweeps.METHODS[::5])}"], epochs=1
     )
     assert (cells, clock > 0, spent > 0) == (2, True, True)
+
+
+def test_composing_the_jobs_of_a_sweep_is_measured_without_training():
+    assert re.fullmatch(r"\d+\.\d s, \d+ MB", sweeps.composed(["method=focal", "seed=range(3)"]))
 
 
 @pytest.mark.slow
