@@ -3,6 +3,7 @@ stopped and go on. Each method's own state is seen by ``test_checkpoints_contrac
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -408,6 +409,68 @@ def test_one_that_another_process_could_not_write_costs_a_warning(tmp_path, monk
     why = {"full": "cannot write ", "killed": "the process that wrote it was killed"}[fault]
     assert f"no checkpoint could be written: {why}" in record.message
     assert not list((tmp_path / NAME).iterdir())
+
+
+def test_after_a_signal_a_small_one_outlives_the_process_too(tmp_path, handlers, monkeypatch):
+    monkeypatch.setattr(interrupts, "GRACE", 0.1)
+    me = os.getpid()
+
+    class Signalled(Walk):
+        def step(self):
+            if self.turns == 3:
+                interrupts.stop(signal.SIGTERM)
+            super().step()
+
+    def write(path, content):
+        assert os.getpid() != me
+        atomic_write(path, content)
+
+    with pytest.raises(SystemExit, match="143"):
+        walked(tmp_path / NAME, Signalled(), minutes=0, write=write)
+    assert (tmp_path / NAME / LIST).exists()
+
+
+def test_without_a_process_to_spare_this_one_writes_and_hears_signals_as_before(tmp_path, monkeypatch):
+    def none():
+        raise OSError(errno.ENOMEM, "no memory")
+
+    monkeypatch.setattr(checkpoints, "APART", 1)
+    monkeypatch.setattr(os, "fork", none)
+    heard = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    written = []
+
+    def write(path, content):
+        written.append(path.name)
+        atomic_write(path, content)
+
+    walked(tmp_path / NAME, Walk(), write=write)
+    assert LIST in written and signal.pthread_sigmask(signal.SIG_BLOCK, []) == heard
+    assert not list((tmp_path / NAME).glob(f"{checkpoints.WRITING}*"))
+
+
+def test_who_has_the_cell_removes_the_sign_of_a_writer_that_was_killed(tmp_path):
+    (tmp_path / NAME).mkdir()
+    (tmp_path / NAME / f"{checkpoints.WRITING}1").touch()
+    checkpoints.forget_writers(tmp_path)
+    assert not list((tmp_path / NAME).iterdir())
+
+
+def test_a_signal_whose_checkpoint_cannot_be_written_says_where_the_cell_goes_on(tmp_path, handlers, monkeypatch):
+    said = []
+    monkeypatch.setattr(interrupts, "add", said.append)
+
+    class Signalled(Walk):
+        def step(self):
+            if self.turns == 3:
+                interrupts.stop(signal.SIGTERM)
+            super().step()
+
+    def full(path, content):
+        raise BenchError(f"cannot write {path}: the disk is full")
+
+    with pytest.raises(SystemExit, match="143"):
+        walked(tmp_path / NAME, Signalled(), minutes=0, write=full)
+    assert said == ["this cell from its start"]
 
 
 def test_elsewhere_a_signal_ends_the_process_at_once(handlers):

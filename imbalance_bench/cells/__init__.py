@@ -126,6 +126,7 @@ class Work:
         with self.folder.lock() as mine:
             if mine:
                 progress.forget(self.folder.path)  # of a process that was killed
+                checkpoints.forget_writers(self.folder.path)
             else:
                 state = progress.read(self.folder.path)
                 who = f" (process {state['process']} on {state['host']})" if state else ""

@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ LARGE = 2**26  # bytes that are not
 SHARE = 4  # a finished run is kept at once where it took so many times as long as keeping it does
 APART = 2**24  # bytes from which on a checkpoint is written by a process of its own, which may outlive this one
 OUTLIVES = 30  # seconds for which it does
+LONGEST = 600  # seconds that it has at all
 WRITING = "writing."  # begins the name of a file that is there meanwhile
 
 
@@ -339,10 +341,11 @@ class Checkpoints:
                 if not self.warned:  # there may be room again later
                     log.warning("no checkpoint could be written: %s", error)
                 self.warned = True
+            else:
+                self.ended = interrupts.asked is not None
         self.latest, self.heavy = {}, 0
         self.written = self.passed = self.now()
         self.took = self.written - start
-        self.ended = interrupts.asked is not None
         interrupts.heed()
 
     def end(self) -> None:
@@ -368,7 +371,9 @@ class Checkpoints:
     def write(self, states: Mapping[str, tuple[Entry, Content]]) -> None:
         """A checkpoint that takes the place of the last one as a whole. Raises OSError and BenchError where the disk
         does not take it; the last one is there then."""
-        apart = sum(_size(content) for _, content in states.values()) >= APART
+        large = sum(_size(content) for _, content in states.values()) >= APART
+        # After a signal a small one, too: on a slow disk it may take longer than this process has.
+        apart = large or interrupts.asked is not None
         made = self._written_apart(states) if apart else self._written(states)
         if made is None:
             return
@@ -410,18 +415,24 @@ class Checkpoints:
 
     def _written_apart(self, states: Mapping[str, tuple[Entry, Content]]) -> Made | None:
         """The same by a process of its own, which has the state as it is now and the lock of the cell, and goes on
-        where this one has to end; None then."""
+        where this one has to end; None then. Where there can be no other process, by this one."""
         self.folder.mkdir(parents=True, exist_ok=True)
         marker = self.folder / f"{WRITING}{os.getpid()}"
         marker.touch()
         mine, its = multiprocessing.Pipe(duplex=False)
         ends = {*interrupts.WORDS, signal.SIGUSR1, signal.SIGUSR2}
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
-        child = os.fork()
-        if not child:
-            self._write_and_end(its, states, ends, marker)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        its.close()
+        try:
+            child = os.fork()
+            if not child:
+                self._write_and_end(its, states, ends, marker)
+        except OSError:  # no memory for it, or too many processes
+            mine.close()
+            marker.unlink(missing_ok=True)
+            return self._written(states)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            its.close()
         try:
             while not mine.poll(0.02):
                 if interrupts.overdue() and not interrupts.LAST_OF_ALL:
@@ -448,10 +459,12 @@ class Checkpoints:
                 signal.signal(number, signal.SIG_IGN)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.signal(signal.SIGUSR1, lambda *_: signal.alarm(OUTLIVES))
+            signal.alarm(LONGEST)  # on a disk that hangs, where nobody is left to say so
             signal.pthread_sigmask(signal.SIG_UNBLOCK, ends)
             nothing = os.open(os.devnull, os.O_RDWR)
             for stream in range(3):  # a pipe that the command writes to ends with the command
                 os.dup2(nothing, stream)
+            _close_pipes(but=pipe.fileno())
             try:
                 found: Made | str = self._written(states)
             except (OSError, BenchError) as error:
@@ -460,6 +473,23 @@ class Checkpoints:
             pipe.send(found)
         finally:
             os._exit(0)
+
+
+def _close_pipes(but: int) -> None:
+    """Closes the pipes and sockets of a process that was forked: who reads at their other ends is to learn when the
+    process that it came from has ended. The lock of the cell is a file, and stays."""
+    for number in [int(path.name) for path in Path("/dev/fd").iterdir()]:
+        with suppress(OSError):  # that of the listing itself, which is closed by now
+            kind = os.fstat(number).st_mode
+            if number > 2 and number != but and (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)):
+                os.close(number)
+
+
+def forget_writers(folder: Path) -> None:
+    """Removes what processes left that were killed while they wrote a checkpoint of the cell in ``folder``. For whoever
+    has the lock of the cell, which they had."""
+    for marker in (folder / NAME).glob(f"{WRITING}*"):
+        marker.unlink(missing_ok=True)
 
 
 def wait_until_written(folder: Path, locked: Callable[[], bool]) -> None:

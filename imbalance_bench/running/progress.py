@@ -241,10 +241,9 @@ def within(part: str, runs: tuple[int, int, int] | None = None) -> Iterator[None
         return
     with progress.lock:
         progress.within.append(part)
-        progress.stage, progress.at = (
-            "",
-            None,
-        )  # the next report begins a stage, though it may be called as the last one was
+        # The next report begins a stage, though it may be called as the last one was.
+        progress.stage = ""
+        progress.at = None
         progress.runs, progress.runs_begun = runs, progress.now()
     try:
         yield

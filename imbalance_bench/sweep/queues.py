@@ -229,6 +229,8 @@ class Queue(Processes):
         while (late := [job for job in jobs if job.piece.process.exists()]) and time.monotonic() < until:
             time.sleep(0.02)
         self.kill(late)
+        for job in late:
+            job.piece.process.unlink(missing_ok=True)
         not_in_time(number for job in late for number in job.piece.numbers)
 
     def _save(self, folder: Path) -> None:
