@@ -44,10 +44,12 @@ def planted(outputs):
 
 
 def said(capsys, *words, status=0):
-    """What report prints but for the lines that name where the records are."""
+    """What report prints but for what names where the records are: lines, and the folder in advice, which a file of
+    records does not know."""
     assert cli.main([str(word) for word in words]) == status
     out, err = capsys.readouterr()
-    return re.sub(r"^(<!--|#|%) (command|records): .*\n", "", out, flags=re.M) + err
+    out = re.sub(r"^(<!--|#|%) (command|records): .*\n", "", out, flags=re.M)
+    return re.sub(r" --outputs [^`]*`", "`", out) + err
 
 
 def both(capsys, outputs, *words):
