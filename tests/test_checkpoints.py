@@ -53,6 +53,15 @@ class Killed(BaseException):
     pass
 
 
+class Signalled(Walk):
+    """Gets SIGTERM in its fourth turn."""
+
+    def step(self):
+        if self.turns == 3:
+            interrupts.stop(signal.SIGTERM)
+        super().step()
+
+
 def walked(folder, walk, stop_at=None, minutes=1.0, of="this", now=None, write=atomic_write):
     """Walks of two loops, one in each turn of an outer one, which are ended at the ``stop_at``-th turn."""
 
@@ -310,12 +319,6 @@ def handlers():
 def test_a_signal_is_heeded_between_two_turns_with_all_that_was_done(tmp_path, handlers):
     unbroken = walked(tmp_path / "other", Walk())
 
-    class Signalled(Walk):
-        def step(self):
-            if self.turns == 3:
-                interrupts.stop(signal.SIGTERM)
-            super().step()
-
     with pytest.raises(SystemExit, match="143"):
         walked(tmp_path / NAME, Signalled(), minutes=0)
     interrupts.asked = None
@@ -368,12 +371,6 @@ def test_a_large_one_is_written_by_a_process_that_outlives_this_one(tmp_path, ha
     unbroken = walked(tmp_path / "other", Walk())
     ended = tmp_path / "ended"
 
-    class Signalled(Walk):
-        def step(self):
-            if self.turns == 3:
-                interrupts.stop(signal.SIGTERM)
-            super().step()
-
     def slow(path, content):
         while not ended.exists():
             time.sleep(0.01)
@@ -416,12 +413,6 @@ def test_after_a_signal_a_small_one_outlives_the_process_too(tmp_path, handlers,
     monkeypatch.setattr(interrupts, "GRACE", 0.1)
     me = os.getpid()
 
-    class Signalled(Walk):
-        def step(self):
-            if self.turns == 3:
-                interrupts.stop(signal.SIGTERM)
-            super().step()
-
     def write(path, content):
         assert os.getpid() != me
         atomic_write(path, content)
@@ -459,12 +450,6 @@ def test_who_has_the_cell_removes_the_sign_of_a_writer_that_was_killed(tmp_path)
 def test_a_signal_whose_checkpoint_cannot_be_written_says_where_the_cell_goes_on(tmp_path, handlers, monkeypatch):
     said = []
     monkeypatch.setattr(interrupts, "add", said.append)
-
-    class Signalled(Walk):
-        def step(self):
-            if self.turns == 3:
-                interrupts.stop(signal.SIGTERM)
-            super().step()
 
     def full(path, content):
         raise BenchError(f"cannot write {path}: the disk is full")
