@@ -219,8 +219,8 @@ def test_a_cell_goes_on_where_it_stood_at_the_limit(submitit, tmp_path):
     """A training that takes longer than its job may: half a minute, since submitit gives its processes a notice of the
     other half."""
     script = Path(__file__).parents[1] / "scripts/train.py"
-    cell = ["method=cross_entropy", "trainer.epochs=4000", "protocol.folds=2", "device=cpu"]
-    limit = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=1", "hydra.launcher.max_num_timeout=6"]
+    cell = ["method=cross_entropy", "trainer.epochs=40000", "protocol.folds=2", "device=cpu"]
+    limit = ["hydra/launcher=submitit_local", "hydra.launcher.timeout_min=1", "hydra.launcher.max_num_timeout=20"]
     found = {}
     for name, own in {"whole": [], "limited": limit}.items():
         command = [sys.executable, str(script), "-m", *cell, *own, f"paths.outputs={tmp_path / name}"]
