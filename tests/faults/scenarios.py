@@ -26,7 +26,7 @@ LAUNCHERS = {
 }
 SLOW = {"submitit_local": 6.0}  # seconds that its jobs take to start, in which kills are spread too
 LONG = ["trainer.epochs=2000", "method=cross_entropy", "checkpoint_minutes=0"]  # seconds, and checkpoints begin after 2
-LONGER = [*LONG, "trainer.epochs=6000"]  # no checkpoints but at a signal
+LONGER = [*LONG, "trainer.epochs=6000"]  # for kills and signals in the middle of it
 KEPT = "checkpoint_minutes=1e-9"  # then one after each turn
 OFTEN = "checkpoint_minutes=0.01"
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "hung up"}
@@ -66,11 +66,11 @@ def how_it_went_on(sweep: Sweep) -> str:
 def killed_within(world: World, times: int) -> None:
     """kill -9 at random moments of cells that are long enough to have checkpoints."""
     row, draw = world.row("kill -9, long cells"), random.Random(2)
-    whole, seconds = long_sweep(world)
+    whole, seconds = long_sweep(world, LONGER)
     for _ in range(times):
         launcher = draw.choice(("basic", "processes", "submitit_local"))
-        sweep = world.sweep(row, [*LONG, *LAUNCHERS[launcher]])
-        moment = draw.uniform(0.0, seconds) + SLOW.get(launcher, 0.0)
+        sweep = world.sweep(row, [*LONGER, *LAUNCHERS[launcher]])
+        moment = draw.uniform(0.4 * seconds, seconds) + SLOW.get(launcher, 0.0)
         sweep.train(OFTEN, fault=["kill_after", moment, draw.random() < 0.5])
         sweep.finish(whole)
         row.led_to[how_it_went_on(sweep)] += 1
