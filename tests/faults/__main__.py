@@ -80,7 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = quick() if arguments.quick else whole(arguments.kills)
     if arguments.only:
         chosen = {name: chosen[name] for name in arguments.only.split(",")}
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # of a shell's background job all processes ignore it
+    # Of a shell's background job all processes ignore SIGINT, and under nohup SIGHUP.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     environment.pop("IMBALANCE_BENCH_DATA", None)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
