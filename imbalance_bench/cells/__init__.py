@@ -127,14 +127,14 @@ class Work:
             if mine:
                 progress.forget(self.folder.path)  # of a process that was killed
                 checkpoints.forget_writers(self.folder.path)
+                if self.config.cache == "overwrite":
+                    checkpoints.remove(self.folder.path)
+                elif (record := self.folder.record()) is not None:
+                    self.outcome = _done_before(self.config, record)
             else:
                 state = progress.read(self.folder.path)
                 who = f" (process {state['process']} on {state['host']})" if state else ""
                 self.outcome = self._ended("busy", f"another process is working on it{who}")
-            if mine and self.config.cache != "overwrite" and (record := self.folder.record()) is not None:
-                self.outcome = _done_before(self.config, record)
-            elif mine and self.config.cache == "overwrite":
-                checkpoints.remove(self.folder.path)
             try:
                 yield
             finally:

@@ -18,7 +18,7 @@ from imbalance_bench.store import Record, Store
 if TYPE_CHECKING:
     from imbalance_bench.report.records.collected import Source
 
-OF_ALL = ("cost", "calibration", "plugins")  # keys outside the groups, which numbers depend on
+OUTSIDE = ("cost", "calibration", "plugins")  # keys outside the groups, which numbers depend on
 
 
 def command_on(
@@ -43,8 +43,8 @@ def command_on(
     """
     saved, config_dir = _saved(record), config_dir or _config_dir(record)
     words, config = overrides_of(_with_paths(record["config"], saved), config_dir, without, groups)
-    said = saved | {key: record[key] for key in OF_ALL if key in record}
-    words += [f"{key}={text_of(said[key])}" for key in OF_ALL if key in said and said[key] != config[key]]
+    said = saved | {key: record[key] for key in OUTSIDE if key in record}
+    words += [f"{key}={text_of(said[key])}" for key in OUTSIDE if key in said and said[key] != config[key]]
     paths = {"data": saved.get("paths", {}).get("data")}
     if isinstance(store, Store):
         paths["outputs"] = str(store.runs.parent)
